@@ -1,0 +1,1 @@
+"""Files to batches: readers, the genome store, splits, windows and the sampling order."""

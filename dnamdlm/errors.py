@@ -1,0 +1,25 @@
+"""Exception types of the package; nothing else.
+
+Every error that a user can cause is a `DnamdlmError`. Its message is one sentence that says what was
+found, what is allowed and what to do. The command line prints it without a traceback and exits 2.
+"""
+
+
+class DnamdlmError(ValueError):
+    """Root of all errors that a user can cause."""
+
+
+class ConfigError(DnamdlmError):
+    """A setting is unknown, of the wrong type, out of range or in conflict with another."""
+
+
+class DataError(DnamdlmError):
+    """An input file or table cannot be used as it is."""
+
+
+class CheckpointError(DnamdlmError):
+    """A checkpoint is missing, damaged or does not belong to this run or model."""
+
+
+class KernelUnavailable(DnamdlmError):
+    """A fused kernel was demanded and cannot run here; the import error is attached as the cause."""

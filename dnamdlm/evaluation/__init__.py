@@ -1,0 +1,1 @@
+"""Figures from a language model and data; no trainer and no config tree."""

@@ -1,0 +1,1 @@
+"""Text and DNA to token ids and back; numpy and the standard library only."""
