@@ -1,0 +1,134 @@
+"""Counter-based random numbers: each row of a batch owns a key, and each number has an address.
+
+A number is a pure function of (row key, stream, draw, index within the row). It does not depend on
+the batch size, the order of the rows, the device or on what was drawn before, so runs can be split,
+stopped and reordered without changing a single value.
+
+Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (one constant per
+purpose, chosen by the caller) and `draw` counts the uses of that purpose (a step, a sample, ...).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float64, Int, Int64
+from torch import Tensor
+
+_LOW_32 = 0xFFFFFFFF
+_WORD = 1 << 64
+
+_PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_PHILOX_ROUNDS = 10
+
+_MIX_INCREMENT = 0x9E3779B97F4A7C15
+_MIX_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
+    """One 64-bit key per row; for one seed, different indices never share a key.
+
+    Args:
+        seed: any integer; taken modulo 2**64.
+        index: identity of each row (sample number, window number, ...), not its place in a batch.
+
+    Source: splitmix64 (Steele, Lea and Flood 2014), started at the mixed seed.
+    """
+    start = _mix(torch.tensor(_signed(seed), dtype=torch.int64))
+    return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(_MIX_INCREMENT))
+
+
+def philox(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox4x32-10: four random 32-bit words for a 128-bit counter and a 64-bit key.
+
+    All arguments are int64 tensors that hold unsigned 32-bit words and broadcast together.
+
+    Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_PHILOX_ROUNDS):
+        # int64 products wrap modulo 2**64, which leaves both 32-bit halves right. The words that
+        # are only xored (c1, c3) keep dirt in their upper half; it is cut off after the xor.
+        product_0 = c0 * _PHILOX_MULTIPLIERS[0]
+        product_1 = c2 * _PHILOX_MULTIPLIERS[1]
+        c0 = ((product_1 >> 32) ^ c1 ^ k0) & _LOW_32
+        c2 = ((product_0 >> 32) ^ c3 ^ k1) & _LOW_32
+        c1, c3 = product_1, product_0
+        k0 = (k0 + _PHILOX_KEY_STEPS[0]) & _LOW_32
+        k1 = (k1 + _PHILOX_KEY_STEPS[1]) & _LOW_32
+    return c0, c1 & _LOW_32, c2, c3 & _LOW_32
+
+
+class RowNoise:
+    """Uniform numbers for B rows, each addressed by (row key, stream, draw, place in the row)."""
+
+    def __init__(self, keys: Int64[Tensor, " B"]) -> None:
+        """Keep the keys; `row_keys` makes good ones."""
+        self.keys = keys
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.keys.shape[0]
+
+    def select(self, rows: Int[Tensor, " b"] | Bool[Tensor, " B"]) -> RowNoise:
+        """The noise of some rows, by index or by a boolean mask; their values do not change."""
+        return RowNoise(self.keys[rows])
+
+    def uniform(self, stream: int, draw: int, *shape: int) -> Float64[Tensor, "B ..."]:
+        """Numbers of shape (B, *shape), uniform on the odd multiples of 2**-53 in (0, 1).
+
+        Neither 0 nor 1 occurs, so both log(u) and log(1 - u) are finite. A shorter shape returns
+        a prefix of a longer one (in row-major order within the row).
+
+        Args:
+            stream: purpose of the numbers, in [0, 2**32).
+            draw: which use of this purpose, in [0, 2**64).
+            shape: shape per row; empty for one number per row.
+
+        Raises:
+            ValueError: if `stream` or `draw` is out of range.
+        """
+        if not 0 <= stream <= _LOW_32:
+            raise ValueError(f"stream must lie in [0, 2**32), got {stream}")
+        if not 0 <= draw < _WORD:
+            raise ValueError(f"draw must lie in [0, 2**64), got {draw}")
+        count = math.prod(shape)
+        device = self.keys.device
+        block = torch.arange((count + 1) // 2, device=device)
+        keys = self.keys[:, None]
+        words = philox(
+            (
+                block,
+                torch.tensor(draw & _LOW_32, device=device),
+                torch.tensor(draw >> 32, device=device),
+                torch.tensor(stream, device=device),
+            ),
+            (keys & _LOW_32, (keys >> 32) & _LOW_32),
+        )
+        # 52 bits and a half: 53 bits and a half would need 54 and could round up to exactly 1.
+        pairs = [((words[i] >> 6) << 26) | (words[i + 1] >> 6) for i in (0, 2)]
+        bits = torch.stack(pairs, dim=-1).flatten(1)[:, :count]
+        return ((bits.to(torch.float64) + 0.5) * 2.0**-52).reshape(len(self), *shape)
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same 64-bit pattern as `value` modulo 2**64."""
+    value %= _WORD
+    return value - _WORD if value >= _WORD >> 1 else value
+
+
+def _shift_right(value: Tensor, bits: int) -> Tensor:
+    """Logical right shift of 64-bit patterns (int64 shifts copy the sign)."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(value: Tensor) -> Tensor:
+    """The output function of splitmix64, a bijection on 64-bit patterns."""
+    value = (value ^ _shift_right(value, 30)) * _signed(_MIX_MULTIPLIERS[0])
+    value = (value ^ _shift_right(value, 27)) * _signed(_MIX_MULTIPLIERS[1])
+    return value ^ _shift_right(value, 31)
