@@ -1,0 +1,71 @@
+"""The unit of work that passes from data to models: one batch of token windows.
+
+Shapes: B sequences, L positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of L tokens, with what is known about each position and each row.
+
+    Attributes:
+        tokens: token ids; the padding id where `present` is False.
+        present: False at padding; padding is never attended.
+        valid: True where a real base (A, C, G, T) stands, which may be masked and scored.
+        weight: training weight per position (soft-masked repeats), or None where all weigh 1.
+        key: 64-bit noise key of each row; the same row has the same key in any batch.
+        row: index of each row in the global batch, 0 <= row < `global_size`; used for
+            stratified times.
+        global_size: number of rows over all ranks and micro steps.
+        start: absolute offset of each window in the genome store, or None without a genome.
+    """
+
+    tokens: Int[Tensor, "B L"]
+    present: Bool[Tensor, "B L"]
+    valid: Bool[Tensor, "B L"]
+    weight: Float[Tensor, "B L"] | None
+    key: Int[Tensor, " B"]
+    row: Int[Tensor, " B"]
+    global_size: int
+    start: Int[Tensor, " B"] | None = None
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    @property
+    def length(self) -> int:
+        """Number of positions per row, padding included."""
+        return self.tokens.shape[1]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The same batch with every tensor on `device`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(
+            **{
+                name: value.to(device, non_blocking=non_blocking)
+                if isinstance(value, Tensor)
+                else value
+                for name, value in values.items()
+            }
+        )
+
+    def rows(self, index: Int[Tensor, " N"] | slice) -> Batch:
+        """The batch that holds only the chosen rows; `global_size` and keys stay as they are."""
+        return Batch(
+            tokens=self.tokens[index],
+            present=self.present[index],
+            valid=self.valid[index],
+            weight=None if self.weight is None else self.weight[index],
+            key=self.key[index],
+            row=self.row[index],
+            global_size=self.global_size,
+            start=None if self.start is None else self.start[index],
+        )

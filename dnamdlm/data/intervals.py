@@ -1,0 +1,171 @@
+"""Genomic intervals and a strict reader of BED files.
+
+Coordinates are 0-based and half-open. A BED file is never shortened in silence: every row is either
+returned or rejected with its line number and the reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dnamdlm.data.textfile import read_lines
+from dnamdlm.errors import DataError
+
+_MAX_COLUMNS = 12
+_SKIPPED_PREFIXES = ("#", "track", "browser")
+
+
+@dataclass(frozen=True, order=True)
+class Interval:
+    """Positions `start` <= x < `end` of one record; `strand` is '+', '-' or '.' (unknown)."""
+
+    chrom: str
+    start: int
+    end: int
+    strand: str = "."
+
+    def __post_init__(self) -> None:
+        if not self.chrom:
+            raise DataError("an interval needs the name of a record, got an empty name")
+        if not 0 <= self.start < self.end:
+            raise DataError(
+                f"interval {self.chrom}:{self.start}-{self.end} is empty or reversed; "
+                "0 <= start < end is needed (0-based, half-open)"
+            )
+        if self.strand not in ("+", "-", "."):
+            raise DataError(f"strand must be '+', '-' or '.', got {self.strand!r}")
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"{self.chrom}:{self.start}-{self.end}"
+
+    def overlaps(self, other: Interval) -> bool:
+        """True if both share at least one base, on whatever strand."""
+        return self.chrom == other.chrom and self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row of a BED file that was left out: its line number (from 1) and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class BedTable:
+    """Rows of a BED file in their order; `num_rows` = len(intervals) + len(rejected).
+
+    Attributes:
+        intervals: one per accepted row.
+        names: fourth column of each accepted row, or None where the row has three columns.
+        lines: line number of each accepted row, from 1.
+        rejected: rows that were left out (only with `bad_rows="skip"`).
+        num_rows: rows in the file, without blank, comment, track and browser lines.
+    """
+
+    intervals: tuple[Interval, ...]
+    names: tuple[str | None, ...]
+    lines: tuple[int, ...]
+    rejected: tuple[RejectedRow, ...]
+    num_rows: int
+
+
+def read_bed(
+    path: str | Path,
+    lengths: Mapping[str, int],
+    *,
+    bad_rows: Literal["error", "skip"] = "error",
+) -> BedTable:
+    """Read a BED file of 3 to 12 tab-separated columns, plain or compressed.
+
+    Args:
+        path: the file.
+        lengths: length in bases of every record that a row may name.
+        bad_rows: "error" stops at the first bad row; "skip" lists it under `rejected`.
+
+    Raises:
+        DataError: for a bad row, a file without rows, or a file that cannot be read.
+    """
+    path = Path(path)
+    intervals: list[Interval] = []
+    names: list[str | None] = []
+    lines: list[int] = []
+    rejected: list[RejectedRow] = []
+    for number, line in read_lines(path):
+        if not line.strip() or line.split(maxsplit=1)[0].startswith(_SKIPPED_PREFIXES):
+            continue
+        try:
+            interval, name = _parse_row(line, lengths)
+        except DataError as error:
+            if bad_rows == "error":
+                raise DataError(f"{path}, line {number}: {error}") from None
+            rejected.append(RejectedRow(number, str(error)))
+            continue
+        intervals.append(interval)
+        names.append(name)
+        lines.append(number)
+    if not intervals:
+        found = f"all {len(rejected)} rows were rejected" if rejected else "no rows"
+        raise DataError(f"{path}: {found}; a BED file needs rows of chrom, start and end")
+    return BedTable(
+        intervals=tuple(intervals),
+        names=tuple(names),
+        lines=tuple(lines),
+        rejected=tuple(rejected),
+        num_rows=len(intervals) + len(rejected),
+    )
+
+
+def check_inside(interval: Interval, lengths: Mapping[str, int]) -> None:
+    """Raise DataError unless `interval` lies within a known record."""
+    if interval.chrom not in lengths:
+        raise DataError(unknown_record(interval.chrom, lengths))
+    if interval.end > lengths[interval.chrom]:
+        raise DataError(
+            f"record {interval.chrom!r} has {lengths[interval.chrom]} bp, but {interval} ends at "
+            f"{interval.end}; use coordinates of this genome build (0-based, half-open)"
+        )
+
+
+def unknown_record(name: str, known: Iterable[str]) -> str:
+    """One sentence that says which known record names come nearest to `name`."""
+    known = list(known)
+    other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+    if other in known:
+        return (
+            f"record {name!r} is not in the genome, but {other!r} is; "
+            "the two files name chromosomes differently: rename one of them"
+        )
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
+    listed = ", ".join(repr(item) for item in near)
+    return f"record {name!r} is not in the genome; the nearest of {len(known)} names: {listed}"
+
+
+def _parse_row(line: str, lengths: Mapping[str, int]) -> tuple[Interval, str | None]:
+    columns = line.split("\t")
+    if len(columns) < 3:
+        hint = (
+            "; columns seem to be separated by spaces, use tabs" if len(line.split()) >= 3 else ""
+        )
+        raise DataError(f"{len(columns)} tab-separated columns, at least 3 are needed{hint}")
+    if len(columns) > _MAX_COLUMNS:
+        raise DataError(f"{len(columns)} columns, BED has at most {_MAX_COLUMNS}")
+    chrom, start_text, end_text = columns[:3]
+    start, end = _coordinate("start", start_text), _coordinate("end", end_text)
+    strand = columns[5] if len(columns) > 5 else "."
+    interval = Interval(chrom, start, end, strand)
+    check_inside(interval, lengths)
+    return interval, columns[3] if len(columns) > 3 else None
+
+
+def _coordinate(column: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise DataError(f"{column} must be a whole number of at least 0, got {text!r}")
+    return int(text)
