@@ -1,0 +1,226 @@
+"""Checkpoint folders: files that name their own hashes, and are either whole or not there.
+
+A checkpoint is a folder with a `manifest.json` that lists size and SHA-256 of every other file. It
+is written under a temporary name beside its final place, synced to disk, and renamed last, so a
+crash leaves the old state or the new one. Nothing in it is pickled: tensors are safetensors, the
+rest is JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dnamdlm.errors import CheckpointError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+_PARTIAL_PREFIX = ".partial-"
+
+logger = logging.getLogger(__name__)
+
+Writer = Callable[[Path], None]
+
+
+def write_folder(target: Path, writers: Mapping[str, Writer]) -> Path:
+    """Write a checkpoint folder so that it appears whole or not at all.
+
+    Args:
+        target: the final folder; replaced if it exists.
+        writers: file name -> function that writes that file.
+
+    Raises:
+        CheckpointError: if the disk refuses; earlier checkpoints stay as they are.
+    """
+    partial = target.parent / f"{_PARTIAL_PREFIX}{target.name}-{os.getpid()}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        files: dict[str, dict[str, str | int]] = {}
+        for name, write in writers.items():
+            write(partial / name)
+            _sync(partial / name)
+            files[name] = {
+                "bytes": (partial / name).stat().st_size,
+                "sha256": file_hash(partial / name),
+            }
+        manifest = {"format_version": FORMAT_VERSION, "files": files}
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="ascii")
+        _sync(partial / MANIFEST)
+        _sync(partial)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(
+            f"{target} cannot be written ({error.strerror or error}); free or choose another place "
+            "with run_dir=DIR, earlier checkpoints are untouched"
+        ) from error
+    return target
+
+
+def verify_folder(folder: Path) -> None:
+    """Check every file of a checkpoint against its manifest before anything is used.
+
+    Raises:
+        CheckpointError: naming the file that is missing, of another size or of another content.
+    """
+    manifest = _read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or path.is_symlink():
+            raise CheckpointError(f"{path} is missing; take another checkpoint")
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise CheckpointError(
+                f"{path} has {size} bytes instead of {expected['bytes']}; it was cut short or "
+                "replaced, take another checkpoint"
+            )
+        if file_hash(path) != expected["sha256"]:
+            raise CheckpointError(
+                f"{path} does not have the content it was written with (SHA-256 differs); take "
+                "another checkpoint"
+            )
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="ascii"))
+        files = manifest["files"]
+        version = manifest["format_version"]
+        if any("/" in name or name.startswith(".") for name in files):
+            raise CheckpointError(f"{path} names files outside its folder; do not use it")
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder} is no dnamdlm checkpoint: {MANIFEST} is missing or unreadable"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder} has checkpoint format {version}, this version reads {FORMAT_VERSION}; "
+            "use the version of dnamdlm that wrote it"
+        )
+    return manifest
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint folders in `folder` by name, oldest first, finished ones only."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.is_symlink() and path.name.startswith("step_")
+    )
+
+
+def newest_valid(folder: Path) -> Path | None:
+    """The newest checkpoint that verifies; damaged ones are passed over with a warning."""
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            verify_folder(path)
+        except CheckpointError as error:
+            logger.warning("checkpoint passed over: %s", error)
+            continue
+        return path
+    return None
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what interrupted writes left behind; finished checkpoints stay."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.startswith(_PARTIAL_PREFIX):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def tensors_writer(tensors: Mapping[str, Tensor]) -> Writer:
+    """A writer of tensors as safetensors; they are copied to the CPU when it is called."""
+
+    def write(path: Path) -> None:
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        save_file(plain, path)
+
+    return write
+
+
+def json_writer(content: Any) -> Writer:
+    """A writer of one JSON document."""
+
+    def write(path: Path) -> None:
+        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="ascii")
+
+    return write
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, on the CPU.
+
+    Raises:
+        CheckpointError: if the file is absent or malformed.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors ({error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: if the file is absent or malformed.
+    """
+    try:
+        return json.loads(path.read_text(encoding="ascii"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Fill `module` with `weights`; every tensor must be used and every parameter filled.
+
+    Raises:
+        CheckpointError: listing the first names that do not fit.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    foreign = sorted(weights.keys() - own.keys())
+    reshaped = sorted(
+        name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
+    )
+    for names, fault in ((missing, "lacks"), (foreign, "holds unknown"), (reshaped, "reshapes")):
+        if names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            raise CheckpointError(
+                f"{source} {fault} {len(names)} tensors ({shown}); it belongs to another model"
+            )
+    module.load_state_dict(dict(weights), strict=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
