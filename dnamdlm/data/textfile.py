@@ -1,7 +1,7 @@
 """Byte and line sources that notice damage: plain, gzip and bgzip files.
 
-Compressed files are read member by member, so that a truncated file, a wrong checksum, foreign bytes
-after the end and a bgzip file without its end marker are errors that name the offset.
+Compressed files are read member by member, so that a truncated file, a wrong checksum, foreign
+bytes after the end and a bgzip file without its end marker are errors that name the offset.
 """
 
 from __future__ import annotations

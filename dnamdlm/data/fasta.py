@@ -1,0 +1,319 @@
+"""Strict streaming reader of FASTA (plain, gzip, bgzip); memory does not grow with the file.
+
+Sequence becomes store codes (A 0, C 1, G 2, T 3, N 4) with the flag 0x80 on lower-case letters,
+the soft mask. Every fault of a file is an error that names the record, the line and a remedy;
+nothing is guessed. Blank lines, ragged lines, `;` comments, LF, CRLF and CR line ends are accepted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.data.textfile import open_blocks
+from dnamdlm.errors import DataError
+from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES, code_table
+
+SOFT_MASK = 0x80
+CODE_MASK = 0x07
+N_CODE = BASE_CODES.index(b"N")
+IupacPolicy = Literal["n", "error"]
+
+_MAX_HEADER_BYTES = 1 << 20
+_PLAIN = b"ACGTNacgtn\n"
+_AMBIGUOUS = AMBIGUITY_CODES + AMBIGUITY_CODES.lower()
+
+
+@dataclass(frozen=True)
+class FastaChunk:
+    """Consecutive bases of one record; a long record comes in several chunks.
+
+    Attributes:
+        name: first word of the header.
+        codes: store codes with the soft-mask flag, never empty.
+    """
+
+    name: str
+    codes: NDArray[np.uint8]
+
+
+@dataclass
+class FastaCounts:
+    """What a reader has met so far.
+
+    Attributes:
+        lengths: bases of each record, in file order; empty records are not listed.
+        empty_records: names of records without a base.
+        iupac: number of each ambiguity code (upper case) that was read as N.
+    """
+
+    lengths: dict[str, int] = field(default_factory=dict)
+    empty_records: list[str] = field(default_factory=list)
+    iupac: Counter[str] = field(default_factory=Counter)
+
+
+class FastaReader:
+    """Iterates over the chunks of a file once; `counts` is complete after the last chunk.
+
+    Args:
+        path: a plain, gzip or bgzip FASTA file.
+        iupac: "n" reads ambiguity codes (R, Y, ...) as N and counts them, "error" refuses them.
+        rna: read U as T; otherwise U is refused.
+        block_bytes: size of the blocks that are read, which bounds the memory in use.
+        on_raw: called with every piece of the file as it lies on disk (for checksums).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        iupac: IupacPolicy = "n",
+        rna: bool = False,
+        block_bytes: int = 1 << 22,
+        on_raw: Callable[[bytes], object] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.counts = FastaCounts()
+        self._iupac = iupac
+        self._rna = rna
+        self._block_bytes = block_bytes
+        self._on_raw = on_raw
+        self._table = _translation(rna=rna)
+        self._plain = _PLAIN + (b"Uu" if rna else b"")
+        self._line = 1
+        self._name = ""
+        self._name_lines: dict[str, int] = {}
+        self._record_bases = 0
+        self._record_ambiguous = 0
+        self._header = bytearray()
+        self._state: Literal["line start", "header", "comment", "sequence"] = "line start"
+
+    def __iter__(self) -> Iterator[FastaChunk]:
+        """Yield the chunks in file order.
+
+        Raises:
+            DataError: at the first fault.
+        """
+        blocks = open_blocks(self.path, block_bytes=self._block_bytes, on_raw=self._on_raw)
+        for block in _unix_line_ends(blocks):
+            yield from self._parse(block)
+        if self._state == "header":
+            self._begin_record(bytes(self._header))
+        self._end_record()
+        if not self._name_lines:
+            raise DataError(f"{self.path}: no record; a FASTA header line starts with '>'")
+        if not self.counts.lengths:
+            raise DataError(
+                f"{self.path}: all {len(self._name_lines)} records are empty; "
+                "sequence lines are needed after each header"
+            )
+
+    def _parse(self, block: bytes) -> Iterator[FastaChunk]:
+        position = 0
+        while position < len(block):
+            if self._state == "line start":
+                first = block[position : position + 1]
+                if first == b">":
+                    self._end_record()
+                    self._state = "header"
+                    position += 1
+                elif first == b";":
+                    self._state = "comment"
+                elif first == b"\n":
+                    position += 1
+                    self._line += 1
+                else:
+                    self._state = "sequence"
+            elif self._state == "sequence":
+                end = _end_of_sequence(block, position)
+                segment = block[position:end]
+                codes = self._encode(segment)
+                self._line += segment.count(b"\n")
+                self._state = "line start" if segment.endswith(b"\n") else "sequence"
+                position = end
+                if codes.size:
+                    yield FastaChunk(self._name, codes)
+            else:
+                newline = block.find(b"\n", position)
+                end = len(block) if newline < 0 else newline
+                if self._state == "header":
+                    self._header += block[position:end]
+                    self._check_header_size()
+                position = end
+                if newline >= 0:
+                    if self._state == "header":
+                        self._begin_record(bytes(self._header))
+                        self._header.clear()
+                    self._state = "line start"
+                    self._line += 1
+                    position += 1
+
+    def _check_header_size(self) -> None:
+        if len(self._header) > _MAX_HEADER_BYTES:
+            raise DataError(
+                f"{self.path}, line {self._line}: the header is longer than 1 MiB; "
+                "the file is not FASTA or has no line ends"
+            )
+
+    def _begin_record(self, header: bytes) -> None:
+        where = f"{self.path}, line {self._line}"
+        words = header.split(maxsplit=1)
+        if not words or header[:1].isspace():
+            raise DataError(f"{where}: the header has no name; write the name right after '>'")
+        if b"\0" in header:
+            raise DataError(f"{where}: NUL byte in a header; the file is damaged, fetch it again")
+        if not all(0x20 < byte < 0x7F for byte in words[0]):
+            raise DataError(
+                f"{where}: the record name {words[0]!r} has characters outside printable ASCII; "
+                "rename the record"
+            )
+        name = words[0].decode("ascii")
+        if name in self._name_lines:
+            raise DataError(
+                f"{where}: the record name {name!r} was used before in line "
+                f"{self._name_lines[name]}; names must differ: rename or remove one"
+            )
+        self._name_lines[name] = self._line
+        self._name, self._record_bases, self._record_ambiguous = name, 0, 0
+
+    def _end_record(self) -> None:
+        if not self._name:
+            return
+        if self._record_ambiguous * 2 > self._record_bases:
+            raise DataError(
+                f"{self.path}: record {self._name!r} looks like protein: {self._record_ambiguous} "
+                f"of {self._record_bases} letters are ambiguity codes; give a DNA sequence"
+            )
+        if self._record_bases:
+            self.counts.lengths[self._name] = self._record_bases
+        else:
+            self.counts.empty_records.append(self._name)
+
+    def _encode(self, segment: bytes) -> NDArray[np.uint8]:
+        if not self._name:
+            raise self._without_header(segment)
+        unusual = segment.translate(None, self._plain)
+        if unusual:
+            bad = unusual.translate(None, _AMBIGUOUS)
+            if bad or (self._iupac == "error"):
+                raise self._bad_letter(segment, (bad or unusual)[0])
+            self.counts.iupac.update(unusual.upper().decode("ascii"))
+            self._record_ambiguous += len(unusual)
+        codes = np.frombuffer(segment.translate(self._table, b"\n"), dtype=np.uint8)
+        self._record_bases += codes.size
+        return codes
+
+    def _without_header(self, segment: bytes) -> DataError:
+        where = f"{self.path}, line {self._line}"
+        if segment.startswith(b"@"):
+            return DataError(f"{where}: this is FASTQ; convert it to FASTA, which starts with '>'")
+        if b"\0" in segment[:4096]:
+            return DataError(f"{where}: this is a binary file; a FASTA text file is needed")
+        if segment.startswith((b"LOCUS ", b"ID  ")):
+            return DataError(f"{where}: this is a GenBank or EMBL record; export it as FASTA")
+        found = segment[:20].split(b"\n")[0].decode("ascii", "backslashreplace")
+        return DataError(
+            f"{where}: {found!r} comes before any header; a FASTA record starts with '>name'"
+        )
+
+    def _bad_letter(self, segment: bytes, letter: int) -> DataError:
+        offset = segment.index(letter)
+        line = self._line + segment.count(b"\n", 0, offset)
+        base = self._record_bases + offset - segment.count(b"\n", 0, offset) + 1
+        where = f"{self.path}, record {self._name!r}, line {line}, base {base}"
+        return DataError(f"{where}: {_fault_of_letter(segment, letter)}")
+
+
+def read_fasta(
+    path: str | Path, *, iupac: IupacPolicy = "n", rna: bool = False
+) -> dict[str, NDArray[np.uint8]]:
+    """All records of a small file at once: name -> store codes with the soft-mask flag.
+
+    Args:
+        path: a plain, gzip or bgzip FASTA file.
+        iupac: "n" reads ambiguity codes as N, "error" refuses them.
+        rna: read U as T.
+
+    Raises:
+        DataError: at the first fault, as `FastaReader`.
+    """
+    parts: dict[str, list[NDArray[np.uint8]]] = {}
+    for chunk in FastaReader(path, iupac=iupac, rna=rna):
+        parts.setdefault(chunk.name, []).append(chunk.codes)
+    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
+
+
+def _translation(*, rna: bool) -> bytes:
+    table = code_table(rna=rna)
+    lower = np.arange(ord("a"), ord("z") + 1)
+    table[lower] |= SOFT_MASK
+    return table.tobytes()
+
+
+def _end_of_sequence(block: bytes, position: int) -> int:
+    """Offset of the next header or comment line at or after `position`, else the block's end."""
+    header = block.find(b"\n>", position)
+    end = len(block) if header < 0 else header + 1
+    comment = block.find(b"\n;", position, end)
+    return end if comment < 0 else comment + 1
+
+
+def _unix_line_ends(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Turn CRLF and CR into LF, also where a CRLF is cut by the end of a block."""
+    held = b""
+    for piece in blocks:
+        block = held + piece
+        held = b""
+        if b"\r" in block:
+            if block.endswith(b"\r"):
+                block, held = block[:-1], b"\r"
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield block
+    if held:
+        yield b"\n"
+
+
+def _fault_of_letter(segment: bytes, letter: int) -> str:
+    """What a refused byte means and what to do about it."""
+    text = chr(letter)
+    is_protein = _looks_like_protein(segment)
+    share = _share_outside_dna(segment)
+    faults = (
+        (letter == 0, "NUL byte; the file is damaged, fetch it again"),
+        (letter > 0x7F, f"byte 0x{letter:02x} is not ASCII; remove it"),
+        (text in "-.", f"gap character {text!r}; remove gaps from the file"),
+        (
+            text.isspace() or text.isdigit(),
+            f"{'blank' if text.isspace() else 'digit'} {text!r} between bases, as in GenBank text; "
+            "only letters and line ends may follow a header",
+        ),
+        (
+            is_protein,
+            f"this looks like protein, {share:.0%} of the letters are not A, C, G, T, U or N; "
+            "give a DNA sequence",
+        ),
+        (text == "*", "gap or stop character '*'; remove it from the file"),
+        (text in "Uu", "U means RNA; set data.rna=true to read U as T"),
+        (
+            letter in _AMBIGUOUS,
+            f"ambiguity code {text!r}; set data.iupac=n to read such codes as N",
+        ),
+    )
+    otherwise = f"{text!a} is no nucleotide code; A, C, G, T, N and ambiguity codes are read"
+    return next((message for applies, message in faults if applies), otherwise)
+
+
+def _share_outside_dna(segment: bytes) -> float:
+    letters = segment.translate(None, b"\n \t")
+    return len(letters.translate(None, b"ACGTUNacgtun")) / max(1, len(letters))
+
+
+def _looks_like_protein(segment: bytes) -> bool:
+    has_amino_acid = any(letter in segment.upper() for letter in b"EFILPQ")
+    return has_amino_acid and _share_outside_dna(segment) > 0.5
