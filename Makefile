@@ -1,0 +1,80 @@
+# Works from a fresh clone with nothing but Python 3.11 or newer: the first target that needs a
+# virtual environment makes it. VENV and PYTHON may be given, e.g. `make test VENV=/path/to/venv`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN_DIR ?= runs/demo
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CORE := $(VENV)/.installed-core
+DEV := $(VENV)/.installed-dev
+# one thread a worker: the tests are small, and workers that share cores only get in each other's way
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+
+.PHONY: help demo test test-all lint types format bench wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(PY):
+	@command -v "$(PYTHON)" > /dev/null || { \
+	  echo "no $(PYTHON) on PATH; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1), but dnamdlm needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; }
+	@echo "making a virtual environment in $(VENV)"
+	@"$(PYTHON)" -m venv "$(VENV)"
+
+$(CORE): pyproject.toml constraints.txt | $(PY)
+	@echo "installing dnamdlm into $(VENV); a minute or more, most of it for torch"
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(PY)
+	@echo "installing dnamdlm and the developers' tools into $(VENV); a minute or more, most of it for torch"
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ $(CORE)
+
+demo: $(CORE) ## train on the yeast genome, sample, evaluate and write a report (about 6 minutes)
+	$(PY) -m dnamdlm.train config=demo run_dir=$(RUN_DIR)
+	$(PY) -m dnamdlm.sample model=$(RUN_DIR) num_sequences=64 length=512 seed=7 out=$(RUN_DIR)/samples.fa
+	$(PY) -m dnamdlm.evaluate model=$(RUN_DIR) split=test samples=$(RUN_DIR)/samples.fa
+	$(PY) -m dnamdlm.report run_dir=$(RUN_DIR)
+
+test: $(DEV) ## run the tests that take seconds
+	$(PYTEST) -m "not slow"
+
+test-all: $(DEV) ## run every test, the slow ones too
+	$(PYTEST)
+
+lint: $(DEV) ## check style, spelling and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-logo --no-cache
+
+types: $(DEV) ## check the types
+	$(BIN)/pyright --pythonpath $(PY)
+
+format: $(DEV) ## format the sources and mend what can be mended
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(CORE) ## measure training and loading speed on this machine
+	@for script in benchmarks/speed/[a-z]*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+wheel: $(DEV) ## build the wheel into dist/
+	$(PY) -m build --wheel --no-isolation
+
+clean: ## remove the virtual environment and everything that was built; runs/ stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find dnamdlm data_prep benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
