@@ -1,0 +1,51 @@
+"""What a network has to offer to become part of a language model.
+
+Shapes: B sequences, L positions, V vocabulary, D channels.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Any network from token ids to logits.
+
+    Attributes:
+        vocab_size: number of logits per position; ids are below it.
+        time_conditioning: whether the output depends on `time`. Where it does not, a denoiser
+            may be asked once for an unchanged sequence.
+
+    A row's output depends on no other row of the batch, and no valid position's output depends
+    on what stands at padded positions.
+    """
+
+    vocab_size: int
+    time_conditioning: bool
+
+    def __call__(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Logits in float32 or wider.
+
+        Args:
+            tokens: ids, masked ones included.
+            time: conditioning value -log alpha(t), one per sequence. A network without time
+                conditioning ignores it; one with it demands it.
+            valid: False marks padding; None means no padding.
+        """
+        ...
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """The last states after the final norm, from which the logits are a linear map."""
+        ...

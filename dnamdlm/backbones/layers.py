@@ -1,0 +1,129 @@
+"""Parts that several backbones share.
+
+Shapes: B sequences, L positions, D channels, C width of the conditioning vector, V vocabulary.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnamdlm.ops.conv import depthwise_conv
+from dnamdlm.ops.norm import layer_norm
+
+NUM_TIME_FEATURES = 256
+
+
+def time_features(
+    time: Float[Tensor, " B"], num_features: int = NUM_TIME_FEATURES
+) -> Float[Tensor, "B F"]:
+    """[cos | sin] of time * 10000^(-2i / F), i < F / 2, in float32 or wider.
+
+    Source: Vaswani et al. 2017 (arXiv:1706.03762), section 3.5, with unscaled time.
+    """
+    time = time.float() if time.dtype in (torch.bfloat16, torch.float16) else time
+    steps = torch.arange(num_features // 2, device=time.device, dtype=time.dtype)
+    frequencies = torch.exp(steps * (-2.0 * math.log(10000.0) / num_features))
+    angles = time[:, None] * frequencies
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class TimeEmbedding(nn.Module):
+    """Conditioning vector of a time: SiLU(linear(SiLU(linear(features)))), never in half precision.
+
+    Source: Peebles and Xie 2022 (arXiv:2212.09748), section 3.2.
+    """
+
+    def __init__(self, cond_size: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(NUM_TIME_FEATURES, cond_size)
+        self.output = nn.Linear(cond_size, cond_size)
+
+    def forward(self, time: Float[Tensor, " B"]) -> Float[Tensor, "B C"]:
+        """Embed one time per sequence, in the type of the weights."""
+        with torch.autocast(time.device.type, enabled=False):
+            features = time_features(time.to(self.input.weight.dtype))
+            return functional.silu(self.output(functional.silu(self.input(features))))
+
+
+class LayerNorm(nn.Module):
+    """Layer norm with a gain and no bias; float32 or wider whatever the input."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
+        """Normalise over the last axis."""
+        return layer_norm(x, self.weight)
+
+
+class Modulation(nn.Linear):
+    """Shifts, scales and gates as a linear function of the conditioning vector, zero at first."""
+
+    def __init__(self, cond_size: int, size: int, num_chunks: int) -> None:
+        super().__init__(cond_size, num_chunks * size)
+        self.num_chunks = num_chunks
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def chunks(self, cond: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B 1 D"], ...]:
+        """The chunks, each with an axis of one for the positions."""
+        return self(cond).unsqueeze(1).chunk(self.num_chunks, dim=-1)
+
+
+def modulate(
+    x: Float[Tensor, "B L D"], shift: Float[Tensor, "B 1 D"], scale: Float[Tensor, "B 1 D"]
+) -> Float[Tensor, "B L D"]:
+    """Apply x * (1 + scale) + shift."""
+    return torch.addcmul(shift, x, 1.0 + scale)
+
+
+class TokenEmbedding(nn.Module):
+    """One vector per token id, uniform in +- 1 / sqrt(D) at first."""
+
+    def __init__(self, vocab_size: int, size: int) -> None:
+        super().__init__()
+        bound = size**-0.5
+        self.weight = nn.Parameter(torch.empty(vocab_size, size).uniform_(-bound, bound))
+
+    def forward(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+        """Look the vectors up."""
+        return functional.embedding(tokens, self.weight)
+
+
+class DepthwiseConv(nn.Module):
+    """Short centred convolution along the sequence, one filter per channel; sees no padding."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        bound = width**-0.5
+        self.weight = nn.Parameter(torch.empty(size, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], valid: Bool[Tensor, "B L"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """Convolve; positions where `valid` is False count as zero."""
+        return depthwise_conv(x, self.weight, self.bias, valid=valid)
+
+
+class OutputHead(nn.Module):
+    """Linear map from states to logits, zero at first, never in half precision.
+
+    Log-probabilities are differences of logits: rounding them to bfloat16 shifts a likelihood in
+    the third digit.
+    """
+
+    def __init__(self, size: int, vocab_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(vocab_size, size))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L V"]:
+        """Logits in float32, or in float64 if the states are."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.linear(x.to(wide), self.weight.to(wide), self.bias.to(wide))

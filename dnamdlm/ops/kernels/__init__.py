@@ -1,0 +1,1 @@
+"""The only folder that may import compiled extensions, and only inside functions."""

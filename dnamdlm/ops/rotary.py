@@ -1,0 +1,42 @@
+"""Rotary position embedding in the split-half layout, for queries and keys.
+
+Shapes: B sequences, L positions, N heads (queries and keys may be stacked), E head width.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rotary_angles(
+    length: int,
+    head_size: int,
+    *,
+    base: float = 10000.0,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Float[Tensor, "L 1 half"], Float[Tensor, "L 1 half"]]:
+    """Cosine and sine of position * base^(-2i / head_size), i < head_size / 2.
+
+    Computed once per forward pass and shared by all blocks: the cost is that of one small
+    elementwise operation, and no table has to be kept, grown or guarded against inference mode.
+
+    Source: Su et al. 2021 (arXiv:2104.09864), eq. 15.
+    """
+    exponents = torch.arange(0, head_size, 2, device=device, dtype=dtype) / head_size
+    angles = torch.outer(torch.arange(length, device=device, dtype=dtype), base**-exponents)
+    return angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)
+
+
+def apply_rotary(
+    x: Float[Tensor, "B L N E"],
+    cos: Float[Tensor, "L 1 half"],
+    sin: Float[Tensor, "L 1 half"],
+) -> Float[Tensor, "B L N E"]:
+    """Rotate the pairs (x_i, x_{i + E/2}) by the angles of their position.
+
+    The product is taken in the type of the angles, float32 or wider, and rounded to that of `x`.
+    """
+    first, second = x.chunk(2, dim=-1)
+    rotated = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return rotated.to(x.dtype)

@@ -1,0 +1,167 @@
+"""Which implementation of a primitive runs: reference, portable or fused.
+
+`reference` is the clear one (any float type), `portable` the fast one in plain torch, `fused` a
+compiled extension that may be absent. `auto` takes fused where it can run and portable otherwise.
+The choice is made at call time from the device, the element type and what is installed.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+
+from dnamdlm.errors import ConfigError, KernelUnavailable
+
+Mode = Literal["auto", "reference", "portable", "fused"]
+Implementation = Literal["reference", "portable", "fused"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FusedKernel:
+    """A compiled implementation of one primitive and the conditions under which it may run.
+
+    Attributes:
+        primitive: name of the primitive, as shown in messages.
+        package: name of the extension, as shown in messages.
+        load: imports the extension and returns its entry; raises ImportError or OSError.
+        refusal: why the kernel cannot serve this device and element type, or None if it can.
+    """
+
+    primitive: str
+    package: str
+    load: Callable[[], Callable[..., Any]]
+    refusal: Callable[[torch.device, torch.dtype], str | None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The implementation that runs and, where a faster one was passed over, why."""
+
+    implementation: Implementation
+    reason: str | None = None
+    cause: Exception | None = None
+
+
+@dataclass
+class _Setting:
+    """The process-wide mode; changed only through `set_mode` and `forced`."""
+
+    mode: Mode = "auto"
+
+
+_setting = _Setting()
+_logged: set[tuple[str, str]] = set()
+
+
+def get_mode() -> Mode:
+    """The process-wide mode, `auto` unless changed."""
+    return _setting.mode
+
+
+def set_mode(mode: Mode) -> None:
+    """Set the process-wide mode.
+
+    Raises:
+        ConfigError: if the mode is unknown.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f"kernels={mode!r} is unknown; use one of {', '.join(get_args(Mode))}")
+    _setting.mode = mode
+
+
+@contextmanager
+def forced(mode: Mode) -> Generator[None]:
+    """Run a block under another process-wide mode and restore the old one after it."""
+    before = get_mode()
+    set_mode(mode)
+    try:
+        yield
+    finally:
+        set_mode(before)
+
+
+def choose(
+    primitive: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    fused: FusedKernel | None = None,
+    obstacle: str | None = None,
+    mode: Mode | None = None,
+) -> Implementation:
+    """Pick the implementation for one call.
+
+    Args:
+        primitive: name of the primitive.
+        device: where the inputs lie.
+        dtype: element type of the inputs.
+        fused: the compiled implementation, if the primitive has one.
+        obstacle: why this very call is outside what the fused kernel can do, or None.
+        mode: overrides the process-wide mode.
+
+    Raises:
+        KernelUnavailable: if `fused` is demanded and cannot run; the import error is the cause.
+    """
+    wanted = _setting.mode if mode is None else mode
+    if wanted not in ("auto", "fused"):
+        return wanted
+    choice = _resolve(device, dtype, fused, obstacle)
+    if choice.implementation != "fused" and wanted == "fused":
+        raise KernelUnavailable(
+            f"kernels=fused, but {primitive} has no fused kernel here: {choice.reason}; "
+            "use kernels=auto"
+        ) from choice.cause
+    if not torch.compiler.is_compiling():
+        _log_once(primitive, choice)
+    return choice.implementation
+
+
+def describe(
+    kernels: Sequence[FusedKernel], device: torch.device, dtype: torch.dtype
+) -> list[dict[str, str]]:
+    """One row per kernel: what would run on this device and element type in the present mode."""
+    rows: list[dict[str, str]] = []
+    for kernel in kernels:
+        choice = _resolve(device, dtype, kernel, None)
+        runs = choice.implementation if _setting.mode in ("auto", "fused") else _setting.mode
+        rows.append(
+            {
+                "primitive": kernel.primitive,
+                "mode": _setting.mode,
+                "runs": runs,
+                "fused package": kernel.package,
+                "fused": "available" if choice.reason is None else choice.reason,
+            }
+        )
+    return rows
+
+
+def _resolve(
+    device: torch.device, dtype: torch.dtype, fused: FusedKernel | None, obstacle: str | None
+) -> Choice:
+    """Fused if nothing speaks against it, else portable with the reason."""
+    if fused is None:
+        return Choice("portable", "none is written")
+    reason = obstacle or fused.refusal(device, dtype)
+    if reason is not None:
+        return Choice("portable", reason)
+    try:
+        fused.load()
+    except (ImportError, OSError) as error:
+        return Choice("portable", f"{fused.package} does not import ({error})", error)
+    return Choice("fused")
+
+
+def _log_once(primitive: str, choice: Choice) -> None:
+    """Log a choice the first time that it is made for this reason."""
+    key = (primitive, choice.reason or "")
+    if key in _logged:
+        return
+    _logged.add(key)
+    because = "" if choice.reason is None else f"; no fused kernel: {choice.reason}"
+    logger.info("%s runs %s%s", primitive, choice.implementation, because)
