@@ -1,0 +1,140 @@
+"""Counting DNA words: how often each base follows each context, over a genome of any size.
+
+Codes are those of the genome store: A0 C1 G2 T3, anything else is not a base. A word of w bases is
+packed in base 4, oldest base first. The depth of a position is the number of bases in a row that
+end there, so a position of depth d has a context of d - 1 bases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnamdlm.data.genome import GenomeStore
+from dnamdlm.data.intervals import Interval
+
+# 4^13 counts of 8 bytes are half a gigabyte; a larger table belongs in another structure.
+MAX_ORDER = 12
+CHUNK_BASES = 1 << 22
+BASE_BITS = 0x07
+
+
+def pack_contexts(codes: np.ndarray, max_order: int) -> tuple[np.ndarray, np.ndarray]:
+    """The word that ends at each position, and how much of it is real.
+
+    Args:
+        codes: uint8 (n,), store codes; the soft-mask bit is ignored.
+        max_order: longest context wanted, at most `MAX_ORDER`.
+
+    Returns:
+        words: int32 (n,), the `max_order + 1` bases ending at each position; the newest `depth` of
+            them mean something.
+        depth: int32 (n,), number of those bases that are real and contiguous; 0 where not a base.
+    """
+    bases = codes & BASE_BITS
+    is_base = bases < 4
+    digits = np.where(is_base, bases, 0).astype(np.int32)
+    words = digits.copy()
+    for distance in range(1, max_order + 1):
+        words[distance:] += digits[:-distance] << (2 * distance)
+    position = np.arange(len(codes), dtype=np.int32)
+    last_gap = np.maximum.accumulate(np.where(is_base, np.int32(-1), position))
+    return words, np.minimum(position - last_gap, max_order + 1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class ContextCounts:
+    """Counts of all words of up to `max_order + 1` bases.
+
+    `full` holds the words of `max_order + 1` bases; `starts[j]` holds the words of j + 1 bases that
+    end at depth exactly j + 1, which no longer word covers. Together they give every order exactly.
+    """
+
+    max_order: int
+    full: np.ndarray
+    starts: tuple[np.ndarray, ...]
+
+    @property
+    def num_bases(self) -> int:
+        """Number of bases counted, each once."""
+        return int(self.full.sum() + sum(int(table.sum()) for table in self.starts))
+
+    def tables(self) -> list[np.ndarray]:
+        """For each order j: int64 (4^j, 4), how often base b followed context c inside a run."""
+        tables = [self.full]
+        for start in reversed(self.starts):
+            # a word loses its oldest base, which is its most significant digit.
+            tables.append(tables[-1].reshape(4, -1).sum(axis=0) + start)
+        return [table.reshape(-1, 4) for table in reversed(tables)]
+
+
+def add_reverse_complement(table: np.ndarray) -> np.ndarray:
+    """Counts of both strands from the counts of one; shape (4^j, 4) kept.
+
+    The complement of code b is 3 - b, so flipping every axis complements and reversing the order of
+    the axes reverses the word.
+    """
+    num_axes = (table.size.bit_length() - 1) // 2
+    word_axes = table.reshape((4,) * num_axes)
+    return (word_axes + np.flip(word_axes).transpose()).reshape(table.shape)
+
+
+def chunks_with_context(
+    store: GenomeStore, interval: Interval, max_order: int, *, beyond_interval: bool
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Codes of an interval in bounded pieces, each preceded by its context.
+
+    Args:
+        store: genome store.
+        interval: 0-based half-open, inside one chromosome.
+        max_order: number of preceding bases wanted.
+        beyond_interval: whether the context may reach before the interval (never the chromosome).
+
+    Yields:
+        Codes uint8 (context + n,) and the number of leading bases that are context only.
+    """
+    offset = store.offsets[interval.chrom]
+    lowest = 0 if beyond_interval else interval.start
+    for start in range(interval.start, interval.end, CHUNK_BASES):
+        end = min(start + CHUNK_BASES, interval.end)
+        first = max(lowest, start - max_order)
+        yield np.asarray(store.codes[offset + first : offset + end]), start - first
+
+
+def count_contexts(
+    store: GenomeStore,
+    intervals: Iterable[Interval],
+    max_order: int,
+    *,
+    beyond_interval: bool = False,
+) -> ContextCounts:
+    """Count the words of the forward strand; memory does not grow with the genome.
+
+    No word crosses an N, a chromosome end or, unless `beyond_interval`, the start of an interval.
+
+    Args:
+        store: genome store.
+        intervals: disjoint intervals; every base inside is counted once as the last of its word.
+        max_order: longest context, 0 to `MAX_ORDER`.
+        beyond_interval: give the first bases of an interval the context before it.
+
+    Raises:
+        ValueError: if `max_order` is out of range.
+    """
+    if not 0 <= max_order <= MAX_ORDER:
+        raise ValueError(f"the Markov order must lie in 0..{MAX_ORDER}, got {max_order}")
+    full = np.zeros(4 ** (max_order + 1), np.int64)
+    starts = tuple(np.zeros(4 ** (order + 1), np.int64) for order in range(max_order))
+    for interval in intervals:
+        for codes, context in chunks_with_context(
+            store, interval, max_order, beyond_interval=beyond_interval
+        ):
+            words, depth = (part[context:] for part in pack_contexts(codes, max_order))
+            full += np.bincount(words[depth == max_order + 1], minlength=full.size)
+            shallow = np.flatnonzero((depth > 0) & (depth <= max_order))
+            for order in np.unique(depth[shallow]) - 1:
+                words_here = words[shallow][depth[shallow] == order + 1] & (4 ** (order + 1) - 1)
+                starts[order][:] += np.bincount(words_here, minlength=starts[order].size)
+    return ContextCounts(max_order, full, starts)

@@ -1,0 +1,170 @@
+"""Order-k Markov models of DNA: the baseline that every DNA figure is shown beside.
+
+p(base | the k bases before it), counted on both strands of the training intervals. A position with
+fewer than k bases before it (chromosome start, after an N) uses the order that it has. Tables hold
+natural logarithms; a context is packed in base 4 with its oldest base first (see `contexts`).
+
+Fitting and smoothing are in `markov_fit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.randomness import RowNoise
+from dnamdlm.lm.contexts import pack_contexts
+from dnamdlm.lm.interface import GeneratedTokens, LossTerms, TokenLikelihood
+from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+Smoothing = Literal["additive", "interpolated"]
+BASE_STREAM = 0x4D41524B
+
+
+@dataclass(frozen=True)
+class MarkovModel:
+    """Markov models of order 0 to `order` that share one set of counts.
+
+    Attributes:
+        smoothing: how rare contexts are smoothed.
+        log_probs: for each order j, float64 (4^j, 4), natural logarithms.
+        pseudo_counts: the m of each order.
+    """
+
+    smoothing: Smoothing
+    log_probs: tuple[np.ndarray, ...]
+    pseudo_counts: tuple[float, ...]
+
+    @property
+    def order(self) -> int:
+        """The longest context used."""
+        return len(self.log_probs) - 1
+
+    @property
+    def name(self) -> str:
+        """Short name for tables, for instance 'markov_interpolated_8'."""
+        return f"markov_{self.smoothing}_{self.order}"
+
+    def truncated(self, order: int) -> MarkovModel:
+        """The model of a lower order; tables are shared, not copied."""
+        if not 0 <= order <= self.order:
+            raise ValueError(f"order must lie in 0..{self.order}, got {order}")
+        return MarkovModel(
+            self.smoothing, self.log_probs[: order + 1], self.pseudo_counts[: order + 1]
+        )
+
+    def position_nats(self, codes: np.ndarray, context: int = 0) -> np.ndarray:
+        """-log p of each base given the bases before it.
+
+        Args:
+            codes: uint8 (context + n,), store codes.
+            context: number of leading bases that are only context.
+
+        Returns:
+            float64 (n,), nats; 0 where there is no base (N).
+        """
+        words, depth = (part[context:] for part in pack_contexts(codes, self.order))
+        nats = np.zeros(len(words))
+        for order in range(self.order + 1):
+            here = np.flatnonzero(depth > order if order == self.order else depth == order + 1)
+            # a (j + 1)-base word is its context times 4 plus its last base: the flat table index.
+            index = words[here] & (4 ** (order + 1) - 1)
+            nats[here] = -self.log_probs[order].reshape(-1)[index]
+        return nats
+
+    def fill(self, codes: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """Draw the absent bases from left to right; present bases are kept and serve as context.
+
+        A drawn base depends on what stands before it only, also where bases after it are given.
+
+        Args:
+            codes: uint8 (n, length), 0..3 where a base is given, anything else where one is wanted.
+            uniforms: float64 (n, length) in (0, 1); the inverse distribution is taken at them.
+
+        Returns:
+            uint8 (n, length) of codes 0..3.
+        """
+        filled = codes.copy()
+        context = np.zeros(len(codes), np.int64)
+        for position in range(codes.shape[1]):
+            order = min(position, self.order)
+            context &= 4**order - 1
+            cumulative = np.cumsum(np.exp(self.log_probs[order][context]), axis=1)[:, :3]
+            drawn = (uniforms[:, position, None] > cumulative).sum(axis=1)
+            filled[:, position] = np.where(codes[:, position] < 4, codes[:, position], drawn)
+            context = context * 4 + filled[:, position]
+        return filled
+
+    def sample(self, rng: np.random.Generator, num_sequences: int, length: int) -> np.ndarray:
+        """Independent sequences, uint8 (num_sequences, length) of codes 0..3."""
+        wanted = np.full((num_sequences, length), 4, np.uint8)
+        return self.fill(wanted, rng.random((num_sequences, length)))
+
+
+class MarkovLM:
+    """A Markov model as a `LanguageModel` over token windows.
+
+    A window is all it sees: its first bases have shorter contexts than `interval_bits` grants them.
+    """
+
+    def __init__(self, model: MarkovModel) -> None:
+        """Wrap a fitted model; the vocabulary is the nucleotide vocabulary."""
+        self.model = model
+        self._codes_of_ids = np.full(len(NUCLEOTIDE_VOCABULARY), 4, np.uint8)
+        self._codes_of_ids[IDS_OF_CODES[:4]] = np.arange(4, dtype=np.uint8)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The nucleotide vocabulary."""
+        return NUCLEOTIDE_VOCABULARY
+
+    def loss_terms(self, batch: Batch) -> LossTerms:
+        """The exact -log p; there is nothing to train by gradients."""
+        exact = self.log_likelihood(batch)
+        return LossTerms(exact.nats, exact.valid)
+
+    def log_likelihood(self, batch: Batch, *, draws: int = 1) -> TokenLikelihood:
+        """Exact -log p of each valid token given the tokens before it in its window.
+
+        Args:
+            batch: windows; a token that is no base (N, padding, mask) interrupts the context.
+            draws: not needed by an exact likelihood.
+        """
+        del draws
+        codes = self._codes(batch.tokens)
+        nats = np.stack([self.model.position_nats(row) for row in codes])
+        on_device = torch.from_numpy(nats).to(batch.tokens.device)
+        return TokenLikelihood(torch.where(batch.valid, on_device, 0.0), batch.valid, "exact")
+
+    def generate(
+        self,
+        keys: Int[Tensor, " B"],
+        length: int,
+        *,
+        initial: Int[Tensor, "B L"] | None = None,
+        batch_size: int = 64,
+    ) -> GeneratedTokens:
+        """Draw each sequence from left to right; one key, one sequence, whatever the batch size.
+
+        Bases of `initial` are kept and serve as context for what follows them, not for what
+        precedes them. No network is called.
+        """
+        shape = (len(keys), length)
+        codes = np.full(shape, 4, np.uint8) if initial is None else self._codes(initial)
+        uniforms = RowNoise(keys).uniform(BASE_STREAM, 0, length).cpu().numpy()
+        filled = [
+            self.model.fill(codes[first : first + batch_size], uniforms[first : first + batch_size])
+            for first in range(0, len(keys), batch_size)
+        ]
+        tokens = torch.from_numpy(IDS_OF_CODES[np.concatenate(filled)]).to(keys.device)
+        return GeneratedTokens(tokens=tokens, network_calls=0, row_calls=0)
+
+    def _codes(self, tokens: Tensor) -> np.ndarray:
+        return self._codes_of_ids[tokens.cpu().numpy()]

@@ -1,0 +1,128 @@
+"""Fitting Markov models of DNA to a genome store, and scoring them on whole intervals.
+
+Counts come from both strands of the training intervals. With n(c, b) the count of base b after
+context c, and a prior q(b | c),
+
+    p(b | c) = (n(c, b) + m q(b | c)) / (n(c) + m).
+
+"additive" takes q = 1/4, the textbook model. "interpolated" takes for q the model that is one order
+shorter, so that a context seen rarely falls back to what its newer bases say; this is the stronger
+baseline. Each order has one pseudo-count m, the one of `PSEUDO_COUNTS` that is best on validation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnamdlm.data.genome import GenomeStore
+from dnamdlm.data.intervals import Interval
+from dnamdlm.errors import DataError
+from dnamdlm.lm.contexts import ContextCounts, add_reverse_complement, count_contexts
+from dnamdlm.lm.markov import MarkovModel, Smoothing
+
+PSEUDO_COUNTS: tuple[float, ...] = tuple(2.0**power for power in range(-1, 14))
+
+
+@dataclass(frozen=True)
+class MarkovFit:
+    """A fitted family of models and how each order does on the validation split.
+
+    Attributes:
+        model: all orders up to the largest tried.
+        valid_bits: bits per base on the validation split, one per order.
+    """
+
+    model: MarkovModel
+    valid_bits: tuple[float, ...]
+
+    @property
+    def best_order(self) -> int:
+        """The order with the fewest bits per base on validation (the lower one of a tie)."""
+        return int(np.argmin(self.valid_bits))
+
+    @property
+    def best(self) -> MarkovModel:
+        """The model of the best order."""
+        return self.model.truncated(self.best_order)
+
+
+def fit_markov(
+    store: GenomeStore,
+    train: Sequence[Interval],
+    valid: Sequence[Interval],
+    *,
+    max_order: int = 10,
+    smoothings: Sequence[Smoothing] = ("additive", "interpolated"),
+) -> dict[Smoothing, MarkovFit]:
+    """Fit orders 0..max_order on both strands of `train`; choose pseudo-counts on `valid`.
+
+    The genome is read once whatever the number of orders and smoothings.
+
+    Raises:
+        DataError: if a split holds no base at all.
+    """
+    train_counts = count_contexts(store, train, max_order)
+    valid_counts = count_contexts(store, valid, max_order, beyond_interval=True)
+    for split, counts in (("training", train_counts), ("validation", valid_counts)):
+        if not counts.num_bases:
+            raise DataError(
+                f"the {split} split holds no A, C, G or T; choose intervals with sequence"
+            )
+    train_tables = [add_reverse_complement(table) for table in train_counts.tables()]
+    fits: dict[Smoothing, MarkovFit] = {}
+    for smoothing in smoothings:
+        model = _fit_tables(train_tables, valid_counts.tables(), smoothing)
+        bits = tuple(
+            bits_per_base(model.truncated(order), valid_counts) for order in range(max_order + 1)
+        )
+        fits[smoothing] = MarkovFit(model, bits)
+    return fits
+
+
+def interval_bits(model: MarkovModel, store: GenomeStore, intervals: Iterable[Interval]) -> float:
+    """Bits per base over whole intervals, with the context that the chromosome gives.
+
+    Context may come from before an interval, which favours this model over a model of windows.
+    """
+    counts = count_contexts(store, intervals, model.order, beyond_interval=True)
+    return bits_per_base(model, counts)
+
+
+def bits_per_base(model: MarkovModel, counts: ContextCounts) -> float:
+    """Bits per base of the positions that `counts` counted, `counts.max_order` >= model.order."""
+    tables = counts.tables()[: model.order + 1]
+    shallow = zip(counts.starts[: model.order], model.log_probs[:-1], strict=True)
+    log_prob = float(np.vdot(tables[-1], model.log_probs[-1]))
+    log_prob += sum(float(np.vdot(start, log_probs)) for start, log_probs in shallow)
+    return -log_prob / math.log(2.0) / counts.num_bases
+
+
+def _fit_tables(
+    train: Sequence[np.ndarray], valid: Sequence[np.ndarray], smoothing: Smoothing
+) -> MarkovModel:
+    """Smooth each order in turn, with the pseudo-count that fits the validation counts best."""
+    log_probs: list[np.ndarray] = []
+    pseudo_counts: list[float] = []
+    uniform = np.full((1, 4), 0.25)
+    prior = uniform
+    for train_table, valid_table in zip(train, valid, strict=True):
+        prior = np.resize(prior if smoothing == "interpolated" else uniform, train_table.shape)
+        # only contexts that validation has can tell pseudo-counts apart.
+        seen = np.flatnonzero(valid_table.any(axis=1))
+        costs = [
+            -float(np.vdot(valid_table[seen], np.log(_smooth(train_table[seen], prior[seen], m))))
+            for m in PSEUDO_COUNTS
+        ]
+        pseudo_counts.append(PSEUDO_COUNTS[int(np.argmin(costs))])
+        prior = _smooth(train_table, prior, pseudo_counts[-1])
+        log_probs.append(np.log(prior))
+    return MarkovModel(smoothing, tuple(log_probs), tuple(pseudo_counts))
+
+
+def _smooth(counts: np.ndarray, prior: np.ndarray, pseudo_count: float) -> np.ndarray:
+    """(n(c, b) + m q(b | c)) / (n(c) + m)."""
+    return (counts + pseudo_count * prior) / (counts.sum(axis=1, keepdims=True) + pseudo_count)
