@@ -4,13 +4,14 @@ A number is a pure function of (row key, stream, draw, index within the row). It
 the batch size, the order of the rows, the device or on what was drawn before, so runs can be split,
 stopped and reordered without changing a single value.
 
-Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (one constant per
-purpose, chosen by the caller) and `draw` counts the uses of that purpose (a step, a sample, ...).
+Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (see `Stream`) and
+`draw` counts the uses of that purpose (a step, a sample, ...).
 """
 
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 
 import torch
 from jaxtyping import Bool, Float64, Int, Int64
@@ -25,6 +26,16 @@ _PHILOX_ROUNDS = 10
 
 _MIX_INCREMENT = 0x9E3779B97F4A7C15
 _MIX_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+class Stream(IntEnum):
+    """Purposes of random numbers; one line per purpose, so that no two share their numbers."""
+
+    TIMES = 0
+    MASKS = 1
+    COUNTS = 2
+    REVEALS = 3
+    TOKENS = 4
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:

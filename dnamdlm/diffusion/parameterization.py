@@ -1,0 +1,39 @@
+"""From network outputs to log p(x0 | xt): what the logits mean.
+
+Results are float32 or wider whatever the precision of the network, and impossible tokens have
+log-probability -inf.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def substitution(
+    logits: Float[Tensor, "B L V"],
+    xt: Int[Tensor, "B L"],
+    *,
+    real_tokens: Bool[Tensor, " V"],
+    mask_id: int,
+) -> Float[Tensor, "B L V"]:
+    """SUBS: hidden tokens are real tokens, and a visible token is what it shows.
+
+    At masked positions the logits are normalised over the real tokens only; everything else (the
+    mask itself, padding, N, spare ids) has probability 0. At visible positions the law is one-hot
+    on the visible token, real or not, and no gradient flows.
+
+    Args:
+        logits: network output; never altered.
+        xt: token ids with masks.
+        real_tokens: True for the tokens that a hidden position can be.
+        mask_id: id of the mask.
+
+    Source: Sahoo et al. 2024 (arXiv:2406.07524), section 3.2.3 (zero masking, carry-over).
+    """
+    scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    log_probs = scores.masked_fill(~real_tokens, -torch.inf).log_softmax(dim=-1)
+    visible = (xt != mask_id).unsqueeze(-1)
+    shown = torch.arange(logits.shape[-1], device=xt.device) == xt.unsqueeze(-1)
+    return log_probs.masked_fill(visible & ~shown, -torch.inf).masked_fill(visible & shown, 0.0)

@@ -1,0 +1,79 @@
+"""What every language model promises to training, evaluation and sampling.
+
+Shapes: B sequences, L positions. Losses and likelihoods are in nats per token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.reverse import Generated as GeneratedTokens
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+__all__ = ["GeneratedTokens", "LanguageModel", "LossTerms", "TokenLikelihood"]
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """One random draw of the training loss, token by token.
+
+    `nats` has expectation -log p (or its upper bound) and is zero wherever `valid` is False; the
+    loss of a batch is the sum of `nats` divided by the count of `valid` of the global batch.
+    """
+
+    nats: Float[Tensor, "B L"]
+    valid: Bool[Tensor, "B L"]
+
+
+@dataclass(frozen=True)
+class TokenLikelihood:
+    """-log p of given sequences, token by token, or an estimate of an upper bound of it.
+
+    Only the sum over a sequence is a property of the model alone: single tokens of a bound depend
+    on how the bound was split. `nats` is zero wherever `valid` is False.
+    """
+
+    nats: Float[Tensor, "B L"]
+    valid: Bool[Tensor, "B L"]
+    kind: Literal["exact", "upper bound"]
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A law over token sequences that can be trained, scored and sampled."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The meaning of the token ids."""
+        ...
+
+    def loss_terms(self, batch: Batch) -> LossTerms:
+        """Differentiable loss; all randomness is a function of `batch.key`."""
+        ...
+
+    def log_likelihood(self, batch: Batch, *, draws: int) -> TokenLikelihood:
+        """Likelihood without gradients; a model that needs no draws ignores `draws`."""
+        ...
+
+    def generate(
+        self,
+        keys: Int[Tensor, " B"],
+        length: int,
+        *,
+        initial: Int[Tensor, "B L"] | None = None,
+        batch_size: int = 64,
+    ) -> GeneratedTokens:
+        """One sequence per key; the same key gives the same sequence whatever the batch size.
+
+        Args:
+            keys: noise keys, see `dnamdlm.diffusion.randomness.row_keys`.
+            length: tokens per sequence.
+            initial: ids to start from; tokens that are not the mask come back unchanged.
+            batch_size: sequences held in memory at once; does not change the result.
+        """
+        ...
