@@ -1,0 +1,86 @@
+"""The endless order of training samples: a pure function of (seed, position).
+
+Position p belongs to epoch p // n. Within an epoch a keyed permutation of 0 ... n - 1 gives the
+item: a Feistel network over the next power of four, walked until the value is below n. There is no
+state and no table, so that any position is found in constant time and memory, on any rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.errors import DataError
+
+_ROUNDS = 8
+_INCREMENT = 0x9E3779B97F4A7C15
+_WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class SampleOrder:
+    """A new permutation of `num_items` items in every epoch, and random numbers per position.
+
+    Source: Feistel permutation with cycle walking, Black and Rogaway 2002 ("Ciphers with
+    arbitrary finite domains"); the round function is splitmix64.
+    """
+
+    num_items: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.num_items < 1:
+            raise DataError(f"an order needs at least 1 item, got {self.num_items}")
+
+    def indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Item at each position (positions are endless, from 0)."""
+        positions = np.asarray(positions, dtype=np.int64)
+        epochs = (positions // self.num_items).astype(np.uint64)
+        values = (positions % self.num_items).astype(np.uint64)
+        if self.num_items == 1:
+            return values.astype(np.int64)
+        half_bits = max(1, ((self.num_items - 1).bit_length() + 1) // 2)
+        keys = _mix(epochs + np.uint64(_mix_int(self.seed)))
+        permuted = _feistel(values, keys, half_bits)
+        walking = np.flatnonzero(permuted >= self.num_items)
+        while walking.size:
+            permuted[walking] = _feistel(permuted[walking], keys[walking], half_bits)
+            walking = walking[permuted[walking] >= self.num_items]
+        return permuted.astype(np.int64)
+
+    def uniforms(self, positions: NDArray[np.int64], stream: int) -> NDArray[np.float64]:
+        """One number in [0, 1) per position; different `stream` numbers are independent."""
+        base = np.uint64(_mix_int(_mix_int(self.seed) ^ (stream + 1)))
+        words = _mix(_mix(np.asarray(positions, dtype=np.int64).astype(np.uint64)) ^ base)
+        return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def integers(
+        self, positions: NDArray[np.int64], stream: int, high: NDArray[np.int64] | int
+    ) -> NDArray[np.int64]:
+        """One whole number in [0, high) per position."""
+        return np.floor(self.uniforms(positions, stream) * high).astype(np.int64)
+
+
+def _feistel(
+    values: NDArray[np.uint64], keys: NDArray[np.uint64], half_bits: int
+) -> NDArray[np.uint64]:
+    shift, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
+    left, right = values >> shift, values & mask
+    for number in range(_ROUNDS):
+        round_key = keys + np.uint64(number * _INCREMENT & _WORD)
+        left, right = right, left ^ (_mix(right + round_key) & mask)
+    return (left << shift) | right
+
+
+def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64: a bijection of 64-bit words whose output looks random."""
+    words = words + np.uint64(_INCREMENT)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _mix_int(value: int) -> int:
+    return int(_mix(np.array([value & _WORD], dtype=np.uint64))[0])
