@@ -12,7 +12,7 @@ from torch.nn import functional
 def layer_norm(
     x: Float[Tensor, "*rows D"], gain: Float[Tensor, " D"], *, eps: float = 1e-5
 ) -> Float[Tensor, "*rows D"]:
-    """Compute (x - mean) / sqrt(variance + eps) * gain over D, the variance being the biased one."""
+    """Compute (x - mean) / sqrt(biased variance + eps) * gain over D."""
     x, gain = _widen(x), _widen(gain)
     return functional.layer_norm(x, (x.shape[-1],), gain, None, eps)
 

@@ -63,15 +63,16 @@ def get_mode() -> Mode:
     return _setting.mode
 
 
-def set_mode(mode: Mode) -> None:
-    """Set the process-wide mode.
+def set_mode(mode: str) -> None:
+    """Set the process-wide mode, given as the user typed it.
 
     Raises:
         ConfigError: if the mode is unknown.
     """
-    if mode not in get_args(Mode):
-        raise ConfigError(f"kernels={mode!r} is unknown; use one of {', '.join(get_args(Mode))}")
-    _setting.mode = mode
+    known: dict[str, Mode] = {name: name for name in get_args(Mode)}
+    if mode not in known:
+        raise ConfigError(f"kernels={mode!r} is unknown; use one of {', '.join(known)}")
+    _setting.mode = known[mode]
 
 
 @contextmanager

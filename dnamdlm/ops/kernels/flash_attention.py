@@ -48,18 +48,20 @@ def flash_attention(
     With a window, `valid` may mark padding at the ends only: packing would close gaps inside.
     """
     batch, _, length, _ = q.shape
+    kept = None if valid is None else valid.flatten().nonzero().squeeze(-1)
     if valid is None:
-        kept = slice(None)
         ends = torch.arange(1, batch + 1, device=q.device, dtype=torch.int32) * length
     else:
-        kept = valid.flatten().nonzero().squeeze(-1)
         ends = valid.sum(-1).cumsum(0).to(torch.int32)
     offsets = torch.cat((ends.new_zeros(1), ends))
-    packed = [x.transpose(1, 2).flatten(0, 1)[kept].contiguous() for x in (q, k, v)]
+    packed = [x.transpose(1, 2).flatten(0, 1) for x in (q, k, v)]
+    if kept is not None:
+        packed = [x[kept] for x in packed]
     reach = (window, 0 if causal else window) if window else (-1, -1)
     out: Tensor = load()(
         *packed, offsets, offsets, length, length, causal=causal, window_size=reach
     )
-    if valid is not None:
-        out = out.new_zeros(batch * length, *out.shape[1:]).index_copy(0, kept, out)
-    return out.unflatten(0, (batch, length)).transpose(1, 2)
+    if kept is not None:
+        empty = torch.zeros(batch * length, *out.shape[1:], device=out.device, dtype=out.dtype)
+        out = empty.index_copy(0, kept, out)
+    return out.reshape(batch, length, *out.shape[1:]).transpose(1, 2)

@@ -1,0 +1,78 @@
+import logging
+
+import pytest
+import torch
+
+from dnamdlm.errors import ConfigError, KernelUnavailable
+from dnamdlm.ops import selection
+from dnamdlm.ops.selection import FusedKernel, choose, describe, forced, get_mode
+
+CPU = torch.device("cpu")
+
+
+def _import_fails():
+    raise ImportError("no module named 'fancy'")
+
+
+def _kernel(*, load=lambda: print, refusal=None):
+    return FusedKernel("product", "fancy", load, lambda device, dtype: refusal)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_log(monkeypatch):
+    monkeypatch.setattr(selection, "_logged", set())
+
+
+def test_auto_takes_the_fused_kernel_where_nothing_speaks_against_it():
+    assert choose("product", CPU, torch.float32, fused=_kernel()) == "fused"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "obstacle"),
+    [
+        (None, None),
+        (_kernel(load=_import_fails), None),
+        (_kernel(refusal="needs CUDA"), None),
+        (_kernel(), "too long"),
+    ],
+    ids=["none written", "import fails", "refused", "obstacle"],
+)
+def test_auto_falls_back_to_portable(kernel, obstacle):
+    assert choose("product", CPU, torch.float32, fused=kernel, obstacle=obstacle) == "portable"
+
+
+def test_auto_logs_the_fallback_once_with_its_reason(caplog):
+    with caplog.at_level(logging.INFO, logger=selection.__name__):
+        for _ in range(3):
+            choose("product", CPU, torch.float32, fused=_kernel(refusal="needs CUDA"))
+    assert caplog.messages == ["product runs portable; no fused kernel: needs CUDA"]
+
+
+def test_fused_on_demand_fails_with_the_import_error_as_cause():
+    with pytest.raises(KernelUnavailable, match="no module named 'fancy'") as raised:
+        choose("product", CPU, torch.float32, fused=_kernel(load=_import_fails), mode="fused")
+    assert isinstance(raised.value.__cause__, ImportError)
+
+
+def test_the_mode_of_a_call_wins_over_that_of_the_process():
+    with forced("reference"):
+        assert choose("product", CPU, torch.float32) == "reference"
+        assert choose("product", CPU, torch.float32, mode="portable") == "portable"
+
+
+def test_forced_restores_the_mode_after_an_error():
+    with pytest.raises(RuntimeError, match="inside"), forced("reference"):
+        raise RuntimeError("inside")
+    assert get_mode() == "auto"
+
+
+def test_an_unknown_mode_is_refused_with_the_allowed_ones():
+    with pytest.raises(ConfigError, match="auto, reference, portable, fused"):
+        selection.set_mode("fast")
+
+
+def test_describe_says_what_runs_and_why():
+    kernels = [_kernel(), _kernel(refusal="needs CUDA")]
+    rows = describe(kernels, CPU, torch.float32)
+    assert [row["runs"] for row in rows] == ["fused", "portable"]
+    assert [row["fused"] for row in rows] == ["available", "needs CUDA"]
