@@ -1,7 +1,7 @@
 """The endless order of training samples: a pure function of (seed, position).
 
 Position p belongs to epoch p // n. Within an epoch a keyed permutation of 0 ... n - 1 gives the
-item: a Feistel network over the next power of four, walked until the value is below n. There is no
+item: a Feistel network over the next power of two, walked until the value is below n. There is no
 state and no table, so that any position is found in constant time and memory, on any rank.
 """
 
@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 
 from dnamdlm.errors import DataError
 
-_ROUNDS = 8
 _INCREMENT = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
+_ONE, _HALF_WORD, _WORD_BITS = np.uint64(1), np.uint64(32), np.uint64(64)
+_FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+# eight rounds, in pairs, each with a key of its own.
+_ROUND_KEYS = tuple(
+    (np.uint64(2 * i * _INCREMENT & _WORD), np.uint64((2 * i + 1) * _INCREMENT & _WORD))
+    for i in range(4)
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class SampleOrder:
     """A new permutation of `num_items` items in every epoch, and random numbers per position.
 
     Source: Feistel permutation with cycle walking, Black and Rogaway 2002 ("Ciphers with
-    arbitrary finite domains"); the round function is splitmix64.
+    arbitrary finite domains"); the round function is the
+    multiply-shift half of splitmix64.
     """
 
     num_items: int
@@ -41,12 +48,12 @@ class SampleOrder:
         values = (positions % self.num_items).astype(np.uint64)
         if self.num_items == 1:
             return values.astype(np.int64)
-        half_bits = max(1, ((self.num_items - 1).bit_length() + 1) // 2)
+        num_bits = max(2, (self.num_items - 1).bit_length())
         keys = _mix(epochs + np.uint64(_mix_int(self.seed)))
-        permuted = _feistel(values, keys, half_bits)
+        permuted = _feistel(values, keys, num_bits)
         walking = np.flatnonzero(permuted >= self.num_items)
         while walking.size:
-            permuted[walking] = _feistel(permuted[walking], keys[walking], half_bits)
+            permuted[walking] = _feistel(permuted[walking], keys[walking], num_bits)
             walking = walking[permuted[walking] >= self.num_items]
         return permuted.astype(np.int64)
 
@@ -64,21 +71,33 @@ class SampleOrder:
 
 
 def _feistel(
-    values: NDArray[np.uint64], keys: NDArray[np.uint64], half_bits: int
+    values: NDArray[np.uint64], keys: NDArray[np.uint64], num_bits: int
 ) -> NDArray[np.uint64]:
-    shift, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
-    left, right = values >> shift, values & mask
-    for number in range(_ROUNDS):
-        round_key = keys + np.uint64(number * _INCREMENT & _WORD)
-        left, right = right, left ^ (_mix(right + round_key) & mask)
-    return (left << shift) | right
+    """A keyed permutation of `num_bits`-bit words; the halves may differ in size by one bit."""
+    low_bits = np.uint64(num_bits // 2)
+    high_bits = np.uint64(num_bits) - low_bits
+    high, low = values >> low_bits, values & ((_ONE << low_bits) - _ONE)
+    for first_key, second_key in _ROUND_KEYS:
+        high ^= _round(low, keys + first_key, high_bits)
+        low ^= _round(high, keys + second_key, low_bits)
+    return (high << low_bits) | low
+
+
+def _round(
+    half: NDArray[np.uint64], keys: NDArray[np.uint64], num_bits: np.uint64
+) -> NDArray[np.uint64]:
+    # a product's high bits depend on all its input bits, so they are the ones that are kept.
+    words = (half + keys) * _FIRST_FACTOR
+    words ^= words >> _HALF_WORD
+    words *= _SECOND_FACTOR
+    return words >> (_WORD_BITS - num_bits)
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """splitmix64: a bijection of 64-bit words whose output looks random."""
     words = words + np.uint64(_INCREMENT)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    words = (words ^ (words >> np.uint64(30))) * _FIRST_FACTOR
+    words = (words ^ (words >> np.uint64(27))) * _SECOND_FACTOR
     return words ^ (words >> np.uint64(31))
 
 
