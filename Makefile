@@ -10,10 +10,12 @@ VENV ?= .venv
 RUN_DIR ?= runs/demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# twice quiet: errors only; `make test PIP_ARGS=` shows what pip does
+PIP_ARGS ?= --quiet --quiet
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(PY) -m pip install $(PIP_ARGS) --disable-pip-version-check -c constraints.txt
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 # one thread a worker: the tests are small, and workers that share cores only get in each other's way
