@@ -78,7 +78,8 @@ def test_yaml_file_parses_to_a_mapping(path):
 
 
 def test_the_make_targets_of_the_readme_exist():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    named = set(re.findall(r"\bmake ([a-z-]+)\b", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert named
-    assert named <= targets
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    # commands, not prose: at the start of a line or of a code span
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.M))
+    assert {"demo", "test"} <= named <= set(targets)
