@@ -152,7 +152,11 @@ def tensors_writer(tensors: Mapping[str, Tensor]) -> Writer:
     """A writer of tensors as safetensors; they are copied to the CPU when it is called."""
 
     def write(path: Path) -> None:
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        # copies, since safetensors refuses tied tensors that share memory.
+        plain = {
+            name: value.detach().to("cpu", copy=True).contiguous()
+            for name, value in tensors.items()
+        }
         save_file(plain, path)
 
     return write

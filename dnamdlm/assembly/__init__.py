@@ -1,0 +1,1 @@
+"""The only package that turns a config tree into objects."""

@@ -1,0 +1,175 @@
+"""Language models from a config tree, and from what training left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnamdlm.assembly.building import build, check_node
+from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.lm.checkpoint import (
+    file_hash,
+    list_checkpoints,
+    load_weights,
+    newest_valid,
+    read_json,
+    read_tensors,
+    verify_folder,
+)
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.training.checkpointing import AVERAGE, MODEL, WEIGHTS
+
+MODEL_NODES = ("backbone", "noise", "times", "lm")
+_PROVIDED = {
+    "backbone": ("vocab_size",),
+    "noise": (),
+    "times": (),
+    "lm": ("backbone", "vocabulary", "schedule", "times"),
+}
+_FROM_RUN = ("average", "raw")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model read from disk.
+
+    Attributes:
+        lm: the language model, in evaluation mode.
+        tree: the config tree that it was trained with.
+        step: optimizer steps behind it.
+        digest: SHA-256 of the weights file.
+        folder: the checkpoint folder.
+        run_dir: the run folder, or None where the checkpoint stands alone.
+    """
+
+    lm: MaskedDiffusionLM
+    tree: dict[str, Any]
+    step: int
+    digest: str
+    folder: Path
+    run_dir: Path | None
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.lm.parameters())
+
+
+def check_model(tree: Mapping[str, Any]) -> None:
+    """Check the nodes of a model against their classes, without building it."""
+    for name in MODEL_NODES:
+        check_node(tree.get(name), name, _PROVIDED[name])
+
+
+def build_language_model(tree: Mapping[str, Any], seed: int) -> MaskedDiffusionLM:
+    """A language model with random weights that are a function of `seed`."""
+    check_model(tree)
+    vocabulary = vocabulary_of(tree)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = build(tree["backbone"], "backbone", vocab_size=len(vocabulary))
+    return build(
+        tree["lm"],
+        "lm",
+        backbone=backbone,
+        vocabulary=vocabulary,
+        schedule=build(tree["noise"], "noise"),
+        times=build(tree["times"], "times"),
+    )
+
+
+def vocabulary_of(tree: Mapping[str, Any]) -> Vocabulary:
+    """The vocabulary of the data that a config names."""
+    del tree
+    return NUCLEOTIDE_VOCABULARY
+
+
+def describe_model(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint records so that the model can be built again from it alone."""
+    return {
+        "config": dict(tree),
+        "vocabulary": vocabulary_of(tree).fingerprint(),
+    }
+
+
+def find_checkpoint(model: str) -> tuple[Path, Path | None]:
+    """The checkpoint folder that `model=` means, and the run folder it belongs to.
+
+    Raises:
+        CheckpointError: if there is none, or none that verifies.
+    """
+    path = Path(model)
+    if (path / MODEL).is_file():
+        verify_folder(path)
+        is_in_run = path.parent.name == "checkpoints"
+        return path, path.parent.parent if is_in_run else None
+    if not path.is_dir():
+        raise CheckpointError(
+            f"model={model} does not exist; give a run folder or a checkpoint folder"
+        )
+    checkpoints = path / "checkpoints"
+    if not list_checkpoints(checkpoints):
+        raise CheckpointError(
+            f"model={model} holds no checkpoint yet; train first with "
+            f"python -m dnamdlm.train config=NAME run_dir={model}"
+        )
+    newest = newest_valid(checkpoints)
+    if newest is None:
+        raise CheckpointError(
+            f"model={model} holds no checkpoint that verifies, all are damaged; train again in "
+            "another run_dir"
+        )
+    return newest, path
+
+
+def load_model(model: str, *, weights: str = "average", device: str = "cpu") -> LoadedModel:
+    """Build the model of a run or checkpoint folder and fill it with its weights.
+
+    Args:
+        model: run folder or checkpoint folder.
+        weights: 'average', the moving average, or 'raw', the weights as trained.
+        device: where the model goes.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or made with another vocabulary.
+        ConfigError: if `weights` is neither.
+    """
+    if weights not in _FROM_RUN:
+        raise ConfigError(f"weights={weights} is unknown; choose {' or '.join(_FROM_RUN)}")
+    folder, run_dir = find_checkpoint(model)
+    description = read_json(folder / MODEL)
+    tree = description["config"]
+    lm = build_language_model(tree, seed=0)
+    if description["vocabulary"] != lm.vocabulary.fingerprint():
+        raise CheckpointError(
+            f"{folder} was trained with another vocabulary; use the version of dnamdlm that wrote it"
+        )
+    path = folder / (AVERAGE if weights == "average" else WEIGHTS)
+    stored = read_tensors(folder / WEIGHTS) | read_tensors(path)
+    load_weights(lm, stored, path)
+    lm.to(choose_device(device)).eval()
+    return LoadedModel(lm, tree, int(description["step"]), file_hash(path), folder, run_dir)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        ConfigError: if the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device={name} is not available here; use device=cpu or device=auto"
+        ) from error
+    return device

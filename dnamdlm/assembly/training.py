@@ -1,0 +1,148 @@
+"""A training run from a composed config tree."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dnamdlm.assembly.building import TARGET, build, check_keys, check_node
+from dnamdlm.assembly.models import (
+    MODEL_NODES,
+    build_language_model,
+    check_model,
+    describe_model,
+)
+from dnamdlm.data.source import GenomeData, OpenGenome
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.likelihood import evaluate_likelihood
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.training.run_folder import claimed, open_run
+from dnamdlm.training.trainer import TrainerSettings, fit, step_of
+
+logger = logging.getLogger(__name__)
+
+_PLAIN_KEYS = {"name": str, "run_dir": str, "seed": int, "dry_run": bool, "debug": bool}
+_NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger")
+_MAX_SEED = 2**63 - 1
+
+
+def check_tree(tree: Mapping[str, Any]) -> None:
+    """Check every key of a training config, before data or device is touched.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+    """
+    check_keys(tree, _PLAIN_KEYS, _NODES)
+    if not 0 <= tree["seed"] <= _MAX_SEED:
+        raise ConfigError(f"seed={tree['seed']} must lie in [0, 2^63)")
+    check_model(tree)
+    for name in ("data", "optimizer", "learning_rate", "trainer"):
+        check_node(tree[name], name)
+    if has_target(tree["logger"]):
+        check_node(tree["logger"], "logger")
+
+
+def has_target(node: object) -> bool:
+    """Whether a group names a class; `logger: none` does not."""
+    return isinstance(node, Mapping) and TARGET in node
+
+
+def train(tree: Mapping[str, Any]) -> Path:
+    """Train what the tree describes, from the start or from where its run folder stands.
+
+    Args:
+        tree: the resolved config of `train`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: for a setting, or a run folder that holds another run.
+        DataError: for the genome.
+        Interrupted: if a signal ended the run, after saving.
+    """
+    check_tree(tree)
+    data: GenomeData = build(tree["data"], "data")
+    settings: TrainerSettings = build(tree["trainer"], "trainer")
+    optimizer = build(tree["optimizer"], "optimizer")
+    learning_rate = build(tree["learning_rate"], "learning_rate")
+    lm = build_language_model(tree, tree["seed"])
+    genome = data.open()
+    stream = genome.training_stream(tree["seed"], settings.global_batch_size)
+    validate = validation(genome, settings, tree["seed"])
+    num_parameters = sum(parameter.numel() for parameter in lm.parameters())
+    logger.info("%s", summary(tree, genome, settings, num_parameters))
+    run_dir = Path(tree["run_dir"])
+    if tree["dry_run"]:
+        stream.batch(0)
+        return run_dir
+    with claimed(run_dir):
+        checkpoint = open_run(run_dir, tree, genome.describe())
+        first_step = step_of(checkpoint)
+        if first_step >= settings.max_steps:
+            logger.info("all %d steps are done already", settings.max_steps)
+            return run_dir
+        if checkpoint is not None:
+            logger.info("going on from step %d of %s", first_step, checkpoint)
+        loggers = (
+            [build(tree["logger"], "logger")] if has_target(tree["logger"]) else []
+        )
+        fit(
+            lm,
+            stream,
+            length=data.length,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            settings=settings,
+            run_dir=run_dir,
+            seed=tree["seed"],
+            description=describe_model(tree),
+            validate=validate,
+            checkpoint=checkpoint,
+            loggers=loggers,
+        )
+    return run_dir
+
+
+def validation(
+    genome: OpenGenome, settings: TrainerSettings, seed: int
+) -> Callable[[nn.Module], float] | None:
+    """Bits per base on windows of the validation split; None where it holds nothing."""
+    if not genome.splits.valid:
+        logger.info("there is no validation split; nothing is validated")
+        return None
+    windows = genome.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
+
+    def validate(lm: nn.Module) -> float:
+        if not isinstance(lm, MaskedDiffusionLM):
+            raise TypeError(f"a {type(lm).__name__} cannot be validated")
+        result = evaluate_likelihood(
+            lm, windows, draws=settings.valid_draws, batch_size=max(1, 8192 // windows.length)
+        )
+        return result.bits_per_base
+
+    return validate
+
+
+def summary(
+    tree: Mapping[str, Any],
+    genome: OpenGenome,
+    settings: TrainerSettings,
+    num_parameters: int,
+) -> str:
+    """What will be trained on what, in a few lines."""
+    described = genome.describe()
+    splits = ", ".join(
+        f"{name} {part['num_bases']:,} bp" for name, part in described["splits"].items()
+    )
+    per_step = settings.global_batch_size * genome.settings.length
+    return (
+        f"{tree['name']}: {described['fasta']}, {described['num_bases']:,} bp in "
+        f"{described['num_records']} records, split by {described['split_rule']} ({splits})\n"
+        f"model {tree['backbone'][TARGET].rpartition('.')[2]} with {num_parameters:,} parameters; "
+        f"{settings.max_steps:,} steps of {per_step:,} bases"
+    )

@@ -1,0 +1,187 @@
+"""What every entry shares: composing the config, one-sentence errors, exit codes and `--help`.
+
+Exit codes: 0 success, 1 a failed run, 2 a mistake of the user (one sentence, no traceback), 128+n
+stopped by signal n after saving. `debug=true` shows tracebacks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dnamdlm.errors import ConfigError, DnamdlmError
+from dnamdlm.help_text import entry_help
+
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+
+Tree = dict[str, Any]
+
+
+class Stopped(DnamdlmError):
+    """A run ended early by request, with everything saved; `exit_code` goes to the shell."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def config_folder() -> Path:
+    """The folder of YAML files: inside an installed package, else beside it in a checkout."""
+    installed = PACKAGE_FOLDER / "configs"
+    return installed if installed.is_dir() else PACKAGE_FOLDER.parent / "configs"
+
+
+def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | None = None) -> None:
+    """Run `python -m dnamdlm.<name>`: compose `configs/<name>.yaml` with the command line.
+
+    Args:
+        name: entry and primary config.
+        task: receives the resolved config tree as plain dictionaries and lists.
+        arguments: command line without the program name; `sys.argv` by default.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "debug=true" in (argument.lower() for argument in arguments)
+    if "--help" in arguments or "-h" in arguments:
+        print(entry_help(config_folder(), name))
+        return
+    _configure_logging()
+    if not debug:
+        sys.excepthook = _one_line_failure
+    # the environment variable makes hydra raise its errors here instead of printing them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [f"dnamdlm.{name}", *arguments]
+    application = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)
+    try:
+        application(lambda config: _run_task(task, config, debug=debug))()
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain_composition_error(error, name, arguments), debug=debug)
+
+
+def _run_task(task: Callable[[Tree], None], config: DictConfig, *, debug: bool) -> None:
+    try:
+        task(plain_tree(config))
+    except DnamdlmError as error:
+        code = error.exit_code if isinstance(error, Stopped) else 2
+        _fail(error, debug=debug, code=code)
+
+
+def plain_tree(config: DictConfig) -> Tree:
+    """The resolved tree as plain Python; a sweep gives each of its jobs a folder of its own."""
+    try:
+        tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "a key"
+        raise ConfigError(f"{key} is not set; give it on the command line as {key}=VALUE") from error
+    if not isinstance(tree, dict):
+        raise ConfigError("the composed config is no mapping; a primary config must hold keys")
+    if HydraConfig.initialized():
+        job = HydraConfig.get()
+        if job.mode == RunMode.MULTIRUN and tree.get("run_dir"):
+            changed = [item for item in job.overrides.task if not item.startswith("run_dir=")]
+            tree["run_dir"] = str(Path(str(tree["run_dir"])) / _folder_name(changed))
+    return {str(key): value for key, value in tree.items()}
+
+
+def _folder_name(overrides: list[str]) -> str:
+    return re.sub(r"[^A-Za-z0-9_.,=+-]", "_", ",".join(sorted(overrides))) or "default"
+
+
+def explain_composition_error(
+    error: HydraException | OmegaConfBaseException, name: str, arguments: list[str]
+) -> ConfigError:
+    """One sentence for what Hydra or OmegaConf found wrong with the command line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(error.options or [])
+        return ConfigError(
+            f"{group}={option} is unknown{_suggest(option, options)}; choose one of "
+            f"{', '.join(options)}"
+        )
+    text = str(error)
+    must_choose = re.search(r"You must specify '([^']+)'", text)
+    if must_choose:
+        group = must_choose.group(1)
+        options = sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+        return ConfigError(f"{group} is not chosen; say {group}=NAME, one of {', '.join(options)}")
+    wrong_key = re.search(r"Could not override '([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and wrong_key:
+        key = wrong_key.group(1)
+        known = known_keys(name, [item for item in arguments if not _sets(item, key)])
+        return ConfigError(f"{key} is no setting of {name}{_suggest(key, known)}; see --help")
+    first_line = text.strip().splitlines()[0].rstrip(".") if text.strip() else type(error).__name__
+    return ConfigError(f"the command line of {name} cannot be read: {first_line}")
+
+
+def _sets(argument: str, key: str) -> bool:
+    return argument.lstrip("+~").split("=", 1)[0].split("@", 1)[0] == key
+
+
+def known_keys(name: str, arguments: list[str]) -> list[str]:
+    """Every dotted key of the composed tree, for suggestions; empty where it does not compose."""
+    overrides = [item for item in arguments if not item.startswith("-")]
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            config = hydra.compose(config_name=name, overrides=overrides)
+    except (HydraException, OmegaConfBaseException):
+        return []
+    groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
+    return groups + _dotted(OmegaConf.to_container(config, resolve=False))
+
+
+def _dotted(tree: Any, prefix: str = "") -> list[str]:
+    if not isinstance(tree, dict):
+        return []
+    keys: list[str] = []
+    for key, value in tree.items():
+        keys.append(f"{prefix}{key}")
+        keys.extend(_dotted(value, f"{prefix}{key}."))
+    return keys
+
+
+def _suggest(word: str, choices: list[str]) -> str:
+    nearest = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    for noisy in ("lightning", "lightning.pytorch", "lightning.fabric", "matplotlib", "fontTools"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> None:
+    if debug:
+        traceback.print_exception(error)
+    else:
+        print(f"dnamdlm: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _one_line_failure(
+    kind: type[BaseException], error: BaseException, _: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("dnamdlm: interrupted", file=sys.stderr)
+        return
+    detail = str(error).strip().splitlines()
+    print(
+        f"dnamdlm: failed with {kind.__name__}: {detail[0] if detail else 'no message'}; "
+        "run again with debug=true for the traceback",
+        file=sys.stderr,
+    )

@@ -1,0 +1,24 @@
+"""Train a masked diffusion language model of DNA: `python -m dnamdlm.train config=NAME`."""
+
+from __future__ import annotations
+
+from dnamdlm.command_line import Stopped, Tree, run_entry
+
+
+def main(tree: Tree) -> None:
+    """Train, and say where everything lies."""
+    from dnamdlm.assembly.training import train
+    from dnamdlm.training.signals import Interrupted
+
+    try:
+        run_dir = train(tree)
+    except Interrupted as stop:
+        raise Stopped(f"{stop}; the same command goes on from there", 128 + stop.number) from stop
+    if tree["dry_run"]:
+        print(f"all settings and data are usable; nothing was written to {run_dir}")
+    else:
+        print(f"wrote checkpoints, metrics.csv and config.yaml to {run_dir}")
+
+
+if __name__ == "__main__":
+    run_entry("train", main)

@@ -1,0 +1,106 @@
+"""Batches for Lightning: an endless stream whose place is the step, so that resuming is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from dnamdlm.data.batch import Batch
+
+
+class BatchStream(Protocol):
+    """A training stream: the batch of a step is a function of the step alone."""
+
+    def batch(
+        self,
+        step: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_step: int = 0,
+        num_micro_steps: int = 1,
+    ) -> Batch:
+        """The part of the global batch of `step` that one rank sees in one micro step."""
+        ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the stream one process reads."""
+
+    rank: int
+    world_size: int
+    num_micro_steps: int
+
+
+class StepIndexedBatches(IterableDataset[Batch]):
+    """Micro-batches from `first_step` on, in order, whatever the number of loader workers."""
+
+    def __init__(self, stream: BatchStream, share: Share, first_step: int) -> None:
+        self.stream = stream
+        self.share = share
+        self.first_step = first_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        # the loader takes one batch from each worker in turn, so worker w gives every n-th batch.
+        offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        position = self.first_step * self.share.num_micro_steps + offset
+        while True:
+            step, micro_step = divmod(position, self.share.num_micro_steps)
+            yield self.stream.batch(
+                step,
+                rank=self.share.rank,
+                world_size=self.share.world_size,
+                micro_step=micro_step,
+                num_micro_steps=self.share.num_micro_steps,
+            )
+            position += stride
+
+
+class StreamDataModule(pl.LightningDataModule):
+    """Hands Lightning the stream from the step that the trainer has reached.
+
+    Args:
+        stream: source of batches.
+        num_micro_steps: micro-batches per optimizer step.
+        num_workers: loader processes; 0 reads in the training process.
+        first_step: gives the number of finished optimizer steps when training begins.
+    """
+
+    def __init__(
+        self,
+        stream: BatchStream,
+        *,
+        num_micro_steps: int,
+        num_workers: int,
+        first_step: Callable[[], int],
+    ) -> None:
+        super().__init__()
+        self.stream = stream
+        self.num_micro_steps = num_micro_steps
+        self.num_workers = num_workers
+        self.first_step = first_step
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The loader from the present step on."""
+        trainer = self.trainer
+        share = Share(
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            num_micro_steps=self.num_micro_steps,
+        )
+        dataset = StepIndexedBatches(self.stream, share, self.first_step())
+        return DataLoader(dataset, batch_size=None, num_workers=self.num_workers)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move a batch to the device of the model."""
+        del dataloader_idx
+        return batch.to(device)

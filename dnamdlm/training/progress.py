@@ -1,0 +1,78 @@
+"""Progress for people: a bar on a terminal, one line every so often elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingProgress:
+    """Shows step, loss, rate and the time that is left.
+
+    Args:
+        max_steps: optimizer steps of the whole run.
+        first_step: steps already done.
+    """
+
+    def __init__(self, max_steps: int, first_step: int) -> None:
+        self.max_steps = max_steps
+        self.bar: Progress | None = None
+        if sys.stderr.isatty():
+            self.bar = Progress(
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("steps  {task.fields[state]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self.task = self.bar.add_task("training", total=max_steps, completed=first_step, state="")
+        self.state = ""
+
+    def __enter__(self) -> TrainingProgress:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Move the bar; says nothing elsewhere."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step)
+
+    def report(self, row: dict[str, float]) -> None:
+        """Show the newest figures of one logged step."""
+        parts = [f"train {row['train_bits_per_base']:.4f}"] if "train_bits_per_base" in row else []
+        if "valid_bits_per_base" in row:
+            parts.append(f"valid {row['valid_bits_per_base']:.4f}")
+        text = " ".join(parts) + " bits/base" if parts else ""
+        rate = row.get("bases_per_second", 0.0)
+        if self.bar is not None:
+            self.bar.update(self.task, state=f"{text}  {rate:,.0f} bases/s")
+            return
+        step = int(row["step"])
+        remaining = (
+            (self.max_steps - step) * row["bases"] / step / rate if rate and step else float("nan")
+        )
+        logger.info(
+            "step %d/%d  %s  %s bases/s  %.0f s left",
+            step,
+            self.max_steps,
+            text,
+            f"{rate:,.0f}",
+            remaining,
+        )

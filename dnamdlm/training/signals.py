@@ -1,0 +1,48 @@
+"""Signals ask a run to stop; the trainer saves at that step and leaves with 128 + n."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Interrupted(Exception):
+    """A signal ended training; everything up to `step` is saved."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")
+        self.number = number
+        self.step = step
+
+
+class StopRequest:
+    """Remembers the first stopping signal; later ones change nothing, so that a save finishes."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Signal handler."""
+        del frame
+        if self.number is None:
+            self.number = number
+
+    def install(self) -> None:
+        """Handle the stopping signals from here on, in place of anyone else's handlers."""
+        for number in STOPPING_SIGNALS:
+            signal.signal(number, self.receive)
+
+
+@contextmanager
+def restored_handlers() -> Iterator[None]:
+    """On leaving, the signal handlers are those that were there on entering."""
+    kept = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

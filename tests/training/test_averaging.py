@@ -1,0 +1,72 @@
+"""The moving average against its closed form and the original implementation."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from dnamdlm.training.averaging import MovingAverage
+
+
+def _module(value):
+    module = nn.Linear(2, 1)
+    for parameter in module.parameters():
+        nn.init.constant_(parameter, value)
+    return module
+
+
+def test_the_average_is_the_weighted_sum_of_what_it_saw():
+    module = _module(1.0)
+    average = MovingAverage(module, decay=0.5)
+    expected = 1.0
+    for count, value in enumerate([2.0, 4.0, 8.0, 16.0], start=1):
+        for parameter in module.parameters():
+            nn.init.constant_(parameter, value)
+        average.update(module)
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * value
+    assert torch.allclose(average.shadow["weight"], torch.full((1, 2), expected))
+
+
+def test_the_module_gets_its_own_weights_back_even_after_an_error():
+    module = _module(1.0)
+    average = MovingAverage(module, decay=0.9)
+    nn.init.constant_(module.weight, 5.0)
+    with pytest.raises(RuntimeError), average.applied_to(module):
+        assert module.weight.tolist() == [[1.0, 1.0]]
+        raise RuntimeError
+    assert module.weight.tolist() == [[5.0, 5.0]]
+
+
+def test_a_stored_average_is_continued_bitwise():
+    module = _module(1.0)
+    one, two = MovingAverage(module, 0.99), MovingAverage(module, 0.99)
+    nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(1))
+    one.update(module)
+    two.load({name: tensor.clone() for name, tensor in one.shadow.items()}, one.num_updates)
+    one.update(module)
+    two.update(module)
+    assert all(torch.equal(one.shadow[name], two.shadow[name]) for name in one.shadow)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("decay", [0.9999, 0.3])
+def test_the_average_equals_the_original_implementation(shared, decay):
+    golden = load_file(shared / "parity" / "ema.safetensors")
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ParameterList(golden[f"init.{j}"].clone() for j in range(2))
+
+    module = Two()
+    average = MovingAverage(module, decay)
+    for step in range(5):
+        with torch.no_grad():
+            for j in range(2):
+                module.parts[j].copy_(golden[f"step_{step}.param.{j}"])
+        average.update(module)
+        for j in range(2):
+            torch.testing.assert_close(
+                average.shadow[f"parts.{j}"], golden[f"decay_{decay}.step_{step}.shadow.{j}"]
+            )

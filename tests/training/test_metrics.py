@@ -1,0 +1,36 @@
+"""The metrics file: one row per step, also after an interrupted run went on."""
+
+from dnamdlm.training.metrics import COLUMNS, MetricsFile, read_rows
+
+
+def _row(step):
+    return {"step": step, "bases": 10 * step, "seconds": 2.5 * step, "train_bits_per_base": 1.5}
+
+
+def test_rows_are_read_back_and_unmeasured_columns_are_empty(tmp_path):
+    metrics = MetricsFile(tmp_path / "metrics.csv", 0)
+    metrics.append(_row(5))
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    assert tuple(row) == COLUMNS
+    assert row["step"] == "5"
+    assert row["valid_bits_per_base"] == ""
+
+
+def test_resuming_drops_later_rows_and_a_half_written_line(tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics = MetricsFile(path, 0)
+    for step in (5, 10, 15):
+        metrics.append(_row(step))
+    with path.open("a") as stream:
+        stream.write("20,200")
+    resumed = MetricsFile(path, 10)
+    resumed.append(_row(15))
+    assert [row["step"] for row in read_rows(path)] == ["5", "10", "15"]
+    assert resumed.seconds_before == 25.0
+
+
+def test_a_new_run_starts_an_empty_file(tmp_path):
+    path = tmp_path / "metrics.csv"
+    MetricsFile(path, 0).append(_row(5))
+    MetricsFile(path, 0)
+    assert read_rows(path) == []

@@ -1,0 +1,66 @@
+"""Parameter groups and learning-rate schedules against values computed by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from dnamdlm.errors import ConfigError
+from dnamdlm.training.optimizers import (
+    AdamWSettings,
+    WarmupConstant,
+    WarmupCosine,
+    parameter_groups,
+)
+
+
+def test_only_matrices_outside_embeddings_are_decayed():
+    module = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3), nn.LayerNorm(3))
+    module[2].bias.requires_grad_(False)
+    decayed, plain = parameter_groups(module, 0.1)
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(3, 4)]
+    assert sorted(tuple(p.shape) for p in plain["params"]) == [(3,), (3,), (5, 4)]
+
+
+def test_one_step_of_adamw_is_the_step_of_the_formula():
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(module.weight, 2.0)
+    optimizer = AdamWSettings(learning_rate=0.1, weight_decay=0.5).build(module)
+    module.weight.grad = torch.tensor([[3.0]])
+    optimizer.step()
+    # after one step the bias-corrected moments are g and g^2: the update is lr * sign(g).
+    assert math.isclose(module.weight.item(), 2.0 * (1 - 0.1 * 0.5) - 0.1, rel_tol=1e-6)
+
+
+def test_the_cosine_rises_holds_and_falls():
+    schedule = WarmupCosine(warmup_steps=4, hold_fraction=0.5, final_factor=0.1)
+    factors = [schedule.factor(step, 20) for step in range(21)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert factors[4:11] == [1.0] * 7
+    assert math.isclose(factors[15], 0.1 + 0.9 * 0.5)
+    assert math.isclose(factors[20], 0.1)
+    assert all(later < earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_the_constant_rises_and_stays():
+    schedule = WarmupConstant(warmup_steps=2)
+    assert [schedule.factor(step, 5) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+    assert WarmupConstant().factor(0, 5) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AdamWSettings(learning_rate=0.0), "learning_rate"),
+        (lambda: AdamWSettings(learning_rate=1.0, beta2=1.0), "beta2"),
+        (lambda: AdamWSettings(learning_rate=float("nan")), "learning_rate"),
+        (lambda: WarmupCosine(hold_fraction=2.0), "hold_fraction"),
+        (lambda: WarmupCosine(warmup_steps=-1), "warmup_steps"),
+    ],
+    ids=["zero rate", "beta of one", "nan", "hold above one", "negative warm-up"],
+)
+def test_impossible_settings_are_refused_by_name(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
