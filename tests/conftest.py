@@ -1,0 +1,18 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of reference data that is not in the repository; read-only."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("DNAMDLM_SHARED", beside))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no reference data at {folder}; set DNAMDLM_SHARED to its folder")
+    return folder
