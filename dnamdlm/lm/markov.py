@@ -70,7 +70,16 @@ class MarkovModel:
         Returns:
             float64 (n,), nats; 0 where there is no base (N).
         """
-        words, depth = (part[context:] for part in pack_contexts(codes, self.order))
+        words, depth = pack_contexts(codes, self.order)
+        return self.word_nats(words[context:], depth[context:])
+
+    def word_nats(self, words: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """-log p of the last base of each word, 0 where its depth is 0.
+
+        Args:
+            words: int (n,), from `pack_contexts` with this order or a larger one.
+            depth: int (n,), from the same call.
+        """
         nats = np.zeros(len(words))
         for order in range(self.order + 1):
             here = np.flatnonzero(depth > order if order == self.order else depth == order + 1)

@@ -1,0 +1,95 @@
+"""The evaluation file of a split: run_dir/evaluation/<split>.json.
+
+One JSON object, UTF-8, without NaN:
+
+    format          "dnamdlm.evaluation"
+    format_version  1
+    split           "valid" or "test"
+    provenance      whatever the writer knows: checkpoint, command, versions, seeds
+    likelihood      LikelihoodReport.to_json(), optional
+    generated       the result of evaluate_generated(), optional
+
+A section that is written replaces the section of that name and leaves the others. The file is
+written under a temporary name in its folder and renamed when complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dnamdlm.errors import DataError
+
+FORMAT = "dnamdlm.evaluation"
+FORMAT_VERSION = 1
+SECTIONS = ("provenance", "likelihood", "generated")
+
+
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """Content of an evaluation file.
+
+    Raises:
+        DataError: if the file is missing, damaged or of another format.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run dnamdlm.evaluate first") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: not a readable evaluation file ({error})") from error
+    found = (content.get("format"), content.get("format_version")) if _is_object(content) else None
+    if found != (FORMAT, FORMAT_VERSION):
+        raise DataError(
+            f"{path}: no evaluation file of version {FORMAT_VERSION}; run dnamdlm.evaluate again"
+        )
+    return content
+
+
+def write_evaluation(path: str | Path, split: str, sections: Mapping[str, Any]) -> Path:
+    """Write or replace sections of the evaluation file of a split.
+
+    Args:
+        path: the file; missing folders are made.
+        split: "valid" or "test".
+        sections: any of "provenance", "likelihood", "generated", as JSON values.
+
+    Raises:
+        DataError: for an unknown section, or if the file belongs to another split.
+    """
+    path = Path(path)
+    if unknown := sorted(set(sections) - set(SECTIONS)):
+        raise DataError(f"unknown section {unknown[0]!r}; use {', '.join(SECTIONS)}")
+    content: dict[str, Any] = {"format": FORMAT, "format_version": FORMAT_VERSION, "split": split}
+    if path.exists():
+        content = read_evaluation(path)
+        if content["split"] != split:
+            raise DataError(
+                f"{path}: holds split {content['split']!r}, not {split!r}; use another file name"
+            )
+    write_text_atomically(path, json.dumps(content | dict(sections), indent=1, allow_nan=False))
+    return path
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_object(content: object) -> bool:
+    return isinstance(content, dict)
