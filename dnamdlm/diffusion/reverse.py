@@ -127,5 +127,5 @@ def _check_times(times: Tensor) -> None:
     if len(times) < 2 or times[0] > 1 or times[-1] != 0 or bool((times.diff() >= 0).any()):
         raise ConfigError(
             "sampling times must fall strictly from at most 1 to exactly 0 in at least one step, "
-            f"got {times.tolist()}"
+            f"got {[float(time) for time in times]}"
         )

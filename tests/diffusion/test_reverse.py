@@ -1,0 +1,121 @@
+"""The reverse loop: reproducible rows, counted calls, clamped tokens, full reveal."""
+
+import pytest
+import torch
+
+from dnamdlm.diffusion.constraints import Constraints
+from dnamdlm.diffusion.grids import linear_grid
+from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.diffusion.reverse import reverse_process
+from dnamdlm.diffusion.schedules import LogLinear
+from dnamdlm.diffusion.steps import Ancestral
+from dnamdlm.errors import ConfigError
+from tests.diffusion.cases import SCHEDULES
+
+SYMBOLS, LENGTH = 4, 12
+MASK = SYMBOLS
+WEIGHT = torch.randn(SYMBOLS + 1, SYMBOLS, generator=torch.Generator().manual_seed(0)).double()
+
+
+class Network:
+    """Each token depends on the whole row; remembers what it was asked."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, xt, time, rows):
+        self.calls.append((xt.clone(), time.clone(), rows.clone()))
+        context = WEIGHT[xt].cumsum(dim=1) + WEIGHT[xt].mean(dim=1, keepdim=True)
+        mask = torch.full((*xt.shape, 1), -torch.inf, dtype=torch.float64)
+        return torch.cat([context.log_softmax(-1), mask], dim=-1)
+
+
+def _run(initial, *, seed=5, index=None, num_steps=40, **settings):
+    network = Network()
+    index = torch.arange(len(initial)) if index is None else index
+    settings = {"rule": Ancestral(), "schedule": LogLinear()} | settings
+    generated = reverse_process(
+        network,
+        initial,
+        times=settings.pop("times", linear_grid(num_steps)),
+        mask_id=MASK,
+        noise=RowNoise(row_keys(seed, index)),
+        **settings,
+    )
+    return generated, network.calls
+
+
+def _all_masks(rows):
+    return torch.full((rows, LENGTH), MASK)
+
+
+def test_the_same_row_gives_the_same_tokens_in_any_batch_and_order():
+    whole, _ = _run(_all_masks(16))
+    order = torch.tensor([9, 2, 14])
+    part, _ = _run(_all_masks(3), index=order)
+    assert torch.equal(part.tokens, whole.tokens[order])
+    again, _ = _run(_all_masks(16))
+    assert torch.equal(again.tokens, whole.tokens)
+    other, _ = _run(_all_masks(16), seed=6)
+    assert not torch.equal(other.tokens, whole.tokens)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("num_steps", [1, 5])
+def test_no_mask_is_left_whatever_the_schedule(schedule, num_steps):
+    generated, _ = _run(_all_masks(32), schedule=schedule, num_steps=num_steps)
+    assert bool((generated.tokens < SYMBOLS).all())
+
+
+def test_rows_without_a_change_cost_no_call_and_calls_are_counted():
+    generated, calls = _run(_all_masks(8), num_steps=200)
+    assert generated.network_calls == len(calls)
+    assert generated.row_calls == sum(len(rows) for _, _, rows in calls)
+    # every call of a row reveals at least one of its tokens
+    assert generated.row_calls <= 8 * LENGTH
+    seen = {}
+    for xt, _, rows in calls:
+        for tokens, row in zip(xt.tolist(), rows.tolist(), strict=True):
+            assert tokens != seen.get(row)
+            seen[row] = tokens
+
+
+def test_finished_rows_leave_the_batch_and_visible_rows_never_enter():
+    initial = _all_masks(3)
+    initial[1] = 2
+    generated, calls = _run(initial)
+    assert all(1 not in rows for _, _, rows in calls)
+    assert all(bool((xt == MASK).any(dim=1).all()) for xt, _, _ in calls)
+    assert torch.equal(generated.tokens[1], initial[1])
+    nothing, calls = _run(torch.zeros(2, LENGTH, dtype=torch.int64))
+    assert calls == []
+    assert nothing.network_calls == nothing.row_calls == 0
+
+
+def test_visible_tokens_come_back_unchanged_and_the_start_is_not_altered():
+    initial = _all_masks(20)
+    initial[:, 3:7] = torch.arange(4)
+    before = initial.clone()
+    generated, _ = _run(initial)
+    assert torch.equal(generated.tokens[:, 3:7], before[:, 3:7])
+    assert torch.equal(initial, before)
+
+
+def test_the_network_sees_the_time_at_the_start_of_each_step():
+    _, calls = _run(_all_masks(4), num_steps=4)
+    assert [time.unique().item() for _, time, _ in calls] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_constraints_hold_for_every_row():
+    allowed = torch.zeros(6, LENGTH, SYMBOLS + 1, dtype=torch.bool)
+    choice = torch.randint(SYMBOLS, (6, LENGTH), generator=torch.Generator().manual_seed(1))
+    allowed.scatter_(-1, choice.unsqueeze(-1), True)
+    allowed[:, 0, :SYMBOLS] = True
+    generated, _ = _run(_all_masks(6), constraints=Constraints(allowed))
+    assert torch.equal(generated.tokens[:, 1:], choice[:, 1:])
+
+
+@pytest.mark.parametrize("times", [[1.0], [1.0, 0.5], [1.5, 0.0], [1.0, 0.5, 0.5, 0.0], []])
+def test_times_that_do_not_fall_to_zero_are_refused(times):
+    with pytest.raises(ConfigError, match="fall strictly from at most 1 to exactly 0"):
+        _run(_all_masks(1), times=torch.tensor(times, dtype=torch.float64))
