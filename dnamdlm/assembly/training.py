@@ -18,7 +18,7 @@ from dnamdlm.assembly.models import (
 )
 from dnamdlm.data.source import GenomeData, OpenGenome
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.likelihood import evaluate_likelihood
+from dnamdlm.evaluation.likelihood import score_windows
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.training.run_folder import claimed, open_run
 from dnamdlm.training.trainer import TrainerSettings, fit, step_of
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _PLAIN_KEYS = {"name": str, "run_dir": str, "seed": int, "dry_run": bool, "debug": bool}
 _NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger")
 _MAX_SEED = 2**63 - 1
+_POSITIONS_PER_CALL = 8192
 
 
 def check_tree(tree: Mapping[str, Any]) -> None:
@@ -120,10 +121,14 @@ def validation(
     def validate(lm: nn.Module) -> float:
         if not isinstance(lm, MaskedDiffusionLM):
             raise TypeError(f"a {type(lm).__name__} cannot be validated")
-        result = evaluate_likelihood(
-            lm, windows, draws=settings.valid_draws, batch_size=max(1, 8192 // windows.length)
+        scores = score_windows(
+            lm,
+            windows,
+            draws=settings.valid_draws,
+            batch_size=max(1, _POSITIONS_PER_CALL // windows.length),
+            device=next(lm.parameters()).device,
         )
-        return result.bits_per_base
+        return scores.bits().value
 
     return validate
 
