@@ -47,12 +47,12 @@ class Layout(NamedTuple):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with rotary positions and no biases."""
+    """Multi-head self-attention with rotary positions."""
 
-    def __init__(self, size: int, num_heads: int) -> None:
+    def __init__(self, size: int, num_heads: int, *, qkv_bias: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(size, 3 * size, bias=False)
+        self.qkv = nn.Linear(size, 3 * size, bias=qkv_bias)
         self.output = nn.Linear(size, size, bias=False)
 
     def forward(self, x: Float[Tensor, "B L D"], layout: Layout) -> Float[Tensor, "B L D"]:
@@ -89,10 +89,11 @@ class TransformerBlock(nn.Module):
         size: int,
         num_heads: int,
         *,
-        mlp_ratio: float = 4,
-        dropout: float = 0.0,
+        mlp_ratio: float | int = 4,
+        dropout: float | int = 0.0,
         cond_size: int | None = None,
         conv_width: int = 0,
+        qkv_bias: bool = False,
     ) -> None:
         """Build a block.
 
@@ -103,11 +104,12 @@ class TransformerBlock(nn.Module):
             dropout: probability of dropping a channel of a branch before it is added.
             cond_size: width of the conditioning vector; None builds the plain block.
             conv_width: taps of the convolution before attention; 0 leaves it out.
+            qkv_bias: add a bias to queries, keys and values.
         """
         super().__init__()
         self.attention_norm = LayerNorm(size)
         self.conv = DepthwiseConv(size, conv_width) if conv_width else None
-        self.attention = SelfAttention(size, num_heads)
+        self.attention = SelfAttention(size, num_heads, qkv_bias=qkv_bias)
         self.mlp_norm = LayerNorm(size)
         self.mlp = Perceptron(size, int(mlp_ratio * size))
         self.dropout = nn.Dropout(dropout)
@@ -150,8 +152,8 @@ class DiT(nn.Module):
         num_blocks: int,
         num_heads: int,
         *,
-        mlp_ratio: float = 4,
-        dropout: float = 0.0,
+        mlp_ratio: float | int = 4,
+        dropout: float | int = 0.0,
         time_conditioning: bool = False,
         cond_size: int = 128,
         conv_width: int = 0,
@@ -159,6 +161,7 @@ class DiT(nn.Module):
         attention_window: int = 0,
         gradient_checkpointing: bool = False,
         tie_embeddings: bool = False,
+        qkv_bias: bool = False,
     ) -> None:
         """Build the network.
 
@@ -177,6 +180,7 @@ class DiT(nn.Module):
             attention_window: greatest distance attended to, in positions; 0 is any.
             gradient_checkpointing: recompute blocks in the backward pass to save memory.
             tie_embeddings: the output weights are the token embedding.
+            qkv_bias: add a bias to queries, keys and values.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
@@ -217,6 +221,7 @@ class DiT(nn.Module):
                 dropout=dropout,
                 cond_size=cond_size if time_conditioning else None,
                 conv_width=conv_width,
+                qkv_bias=qkv_bias,
             )
             for _ in range(num_blocks)
         )
@@ -288,7 +293,7 @@ class DiT(nn.Module):
         return Layout(cos, sin, pattern, valid)
 
 
-def _check_positive(**values: float) -> None:
+def _check_positive(**values: float | int) -> None:
     """Refuse sizes below one."""
     for name, value in values.items():
         if value <= 0:

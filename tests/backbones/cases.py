@@ -1,0 +1,56 @@
+"""The backbones over which the common tests run: one line each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from dnamdlm.backbones.dit import DiT
+
+VOCAB_SIZE = 12
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small backbone and what is expected of it.
+
+    Attributes:
+        name: shown as the test id.
+        build: makes the network.
+        parameters: golden number of parameters; it changes only with the architecture.
+        reach: how far the output at a position can depend on the input, or None for anywhere.
+    """
+
+    name: str
+    build: Callable[[], nn.Module] = field(repr=False)
+    parameters: int
+    reach: int | None = None
+
+    def network(self, dtype=torch.float32):
+        """The network with every parameter random, none of them zero, in evaluation mode."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = self.build().to(dtype).eval()
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.add_(0.2 * noise.to(dtype))
+        return network
+
+
+def _dit(**options):
+    return DiT(VOCAB_SIZE, 16, 2, 2, **options)
+
+
+CASES = [
+    Case("dit", _dit, 6780),
+    Case("dit-time", lambda: _dit(time_conditioning=True, cond_size=8), 10924),
+    Case("dit-conv", lambda: _dit(conv_width=3, stem_width=5), 7004),
+    Case("dit-window", lambda: _dit(attention_window=2), 6780, reach=4),
+    Case("dit-local", lambda: _dit(attention_window=2, conv_width=3, stem_width=5), 7004, reach=8),
+    Case("dit-tied", lambda: _dit(tie_embeddings=True), 6588),
+    Case("dit-checkpointing", lambda: _dit(gradient_checkpointing=True), 6780),
+    Case("dit-bias", lambda: _dit(qkv_bias=True, mlp_ratio=2), 4764),
+]
