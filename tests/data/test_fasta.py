@@ -34,6 +34,11 @@ def bgzip(data, block=5000, end=BGZF_END):
     return out + end
 
 
+def random_bases(size):
+    rng = np.random.default_rng(0)
+    return rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), size).tobytes()
+
+
 @pytest.fixture
 def fasta(tmp_path):
     def write(content, name="genome.fa"):
@@ -146,16 +151,15 @@ def test_rna_is_read_on_request(fasta):
 
 
 def test_a_truncated_gzip_file_is_refused_at_every_length(fasta):
-    rng = np.random.default_rng(0)
-    whole = gzip.compress(b">a\n" + bytes(rng.choice(list(b"ACGT"), 400)))
+    whole = gzip.compress(b">a\n" + random_bases(400))
     for size in range(1, len(whole)):
-        with pytest.raises(DataError):
+        message = "truncated gzip file" if size > 1 else "before any header"
+        with pytest.raises(DataError, match=message):
             read_fasta(fasta(whole[:size]))
 
 
 def test_a_flipped_byte_in_a_bgzip_file_is_refused_with_the_offset(fasta):
-    rng = np.random.default_rng(0)
-    data = bytearray(bgzip(b">a\n" + bytes(rng.choice(list(b"ACGT"), 20_000))))
+    data = bytearray(bgzip(b">a\n" + random_bases(20_000)))
     data[len(data) // 2] ^= 1
     with pytest.raises(DataError, match=r"damaged gzip data in the block at offset \d+"):
         read_fasta(fasta(bytes(data)))

@@ -1,0 +1,255 @@
+"""The prepared genome store: right, atomic, keyed by content, and shared by processes."""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from dnamdlm.data import genome
+from dnamdlm.data.fasta import read_fasta
+from dnamdlm.data.genome import GenomeStore, default_cache_dir, prepare_genome
+from dnamdlm.data.intervals import Interval
+from dnamdlm.errors import DataError
+
+CONTENT = ">a\nNNACGTnnacg\n>empty\n>b\nTTTNNN\n>c\nNNGRT\n"
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "genome.fa"
+    path.write_text(CONTENT)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+def test_the_store_holds_the_bases_of_the_file(fasta, cache):
+    store = prepare_genome(fasta, cache_dir=cache)
+    records = read_fasta(fasta)
+    assert store.names == ("a", "b", "c")
+    assert dict(store.lengths) == {name: codes.size for name, codes in records.items()}
+    assert dict(store.offsets) == {"a": 0, "b": 11, "c": 17}
+    assert store.codes.tolist() == np.concatenate(list(records.values())).tolist()
+    assert store.fetch(Interval("b", 1, 4)).tolist() == [3, 3, 4]
+    assert store.sha256 == hashlib.sha256(store.codes.tobytes()).hexdigest()
+    store.verify()
+
+
+def test_the_manifest_counts_what_was_met(fasta, cache):
+    manifest = prepare_genome(fasta, cache_dir=cache).manifest
+    assert manifest["num_bases"] == 22
+    assert manifest["num_n"] == 2 + 2 + 3 + 2 + 1
+    assert manifest["num_iupac"] == {"R": 1}
+    assert manifest["num_soft_masked"] == 5
+    assert manifest["empty_records"] == ["empty"]
+    assert manifest["source"]["sha256"] == hashlib.sha256(CONTENT.encode()).hexdigest()
+
+
+def test_counting_n_equals_counting_letters(fasta, cache):
+    store = prepare_genome(fasta, cache_dir=cache)
+    is_n = (store.codes & 7) == 4
+    starts, ends = np.triu_indices(store.num_bases + 1)
+    expected = [int(is_n[s:e].sum()) for s, e in zip(starts, ends, strict=True)]
+    assert store.count_n(starts, ends).tolist() == expected
+
+
+def test_runs_of_n_do_not_depend_on_the_block_size(fasta, cache, monkeypatch):
+    whole = prepare_genome(fasta, cache_dir=cache).n_runs.tolist()
+    for block_bytes in (1, 2, 5):
+        reader = genome.FastaReader
+        monkeypatch.setattr(
+            genome,
+            "FastaReader",
+            lambda *a, _r=reader, _b=block_bytes, **k: _r(*a, block_bytes=_b, **k),
+        )
+        other = prepare_genome(fasta, cache_dir=cache / str(block_bytes))
+        assert other.n_runs.tolist() == whole
+        monkeypatch.undo()
+
+
+def test_fetch_is_strict_about_bounds(fasta, cache):
+    store = prepare_genome(fasta, cache_dir=cache)
+    with pytest.raises(DataError, match="record 'b' has 6 bp, but b:0-7 ends at 7"):
+        store.fetch(Interval("b", 0, 7))
+    with pytest.raises(DataError, match="record 'chra' is not in the genome, but 'a' is"):
+        store.fetch(Interval("chra", 0, 1))
+
+
+def test_a_second_call_opens_the_same_store_without_building(fasta, cache, monkeypatch):
+    first = prepare_genome(fasta, cache_dir=cache)
+    monkeypatch.setattr(genome, "_build", None)
+    assert prepare_genome(fasta, cache_dir=cache).folder == first.folder
+
+
+def test_a_changed_file_or_policy_gets_another_store(fasta, cache):
+    first = prepare_genome(fasta, cache_dir=cache)
+    rna = prepare_genome(fasta, cache_dir=cache, rna=True)
+    fasta.write_text(CONTENT.replace("TTTNNN", "TTANNN"))
+    changed = prepare_genome(fasta, cache_dir=cache)
+    assert len({first.folder, rna.folder, changed.folder}) == 3
+    assert changed.fetch(Interval("b", 2, 3)).tolist() == [0]
+    assert first.fetch(Interval("b", 2, 3)).tolist() == [3]
+    assert first.sha256 == rna.sha256 != changed.sha256
+
+
+def damage_codes(folder):
+    (folder / "codes.bin").write_bytes(b"\0")
+
+
+def damage_manifest(folder):
+    (folder / "manifest.json").write_text('{"format_version": 1')
+
+
+def damage_runs(folder):
+    (folder / "n_runs.npy").write_bytes(b"\x93NUMPY")
+
+
+def remove_codes(folder):
+    (folder / "codes.bin").unlink()
+
+
+def remove_manifest(folder):
+    (folder / "manifest.json").unlink()
+
+
+def change_version(folder):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
+
+
+DAMAGES = [
+    damage_codes,
+    damage_manifest,
+    damage_runs,
+    remove_codes,
+    remove_manifest,
+    change_version,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_store_is_refused_and_built_again(fasta, cache, damage, caplog):
+    folder = prepare_genome(fasta, cache_dir=cache).folder
+    damage(folder)
+    with pytest.raises(DataError, match="prepare the genome again"):
+        GenomeStore.open(folder)
+    with caplog.at_level(logging.WARNING):
+        store = prepare_genome(fasta, cache_dir=cache)
+    store.verify()
+    assert store.num_bases == 22
+    assert "damaged" in caplog.text
+
+
+def test_a_flipped_base_is_found_by_verify(fasta, cache):
+    store = prepare_genome(fasta, cache_dir=cache)
+    path = store.folder / "codes.bin"
+    path.write_bytes(b"\x01" + path.read_bytes()[1:])
+    with pytest.raises(DataError, match="changed on disk"):
+        GenomeStore.open(store.folder).verify()
+
+
+def test_a_faulty_file_leaves_no_store_and_no_temporary_folder(fasta, cache):
+    fasta.write_text(CONTENT + ">d\nAC-GT\n")
+    with pytest.raises(DataError, match="gap"):
+        prepare_genome(fasta, cache_dir=cache)
+    assert [path.suffix for path in cache.iterdir()] in ([], [".lock"])
+
+
+def test_a_leftover_temporary_folder_is_removed(fasta, cache):
+    folder = prepare_genome(fasta, cache_dir=cache).folder
+    shutil.rmtree(folder)
+    leftover = cache / f".{folder.name}.abc.tmp"
+    leftover.mkdir()
+    (leftover / "codes.bin").write_bytes(b"half")
+    prepare_genome(fasta, cache_dir=cache)
+    assert not leftover.exists()
+
+
+def test_a_genome_of_n_only_is_refused(fasta, cache):
+    fasta.write_text(">a\nNNNN\n>b\nnn\n")
+    with pytest.raises(DataError, match="all 6 bases are N"):
+        prepare_genome(fasta, cache_dir=cache)
+
+
+def test_a_cache_that_cannot_be_written_names_the_setting(fasta, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="set data.cache_dir or .*DNAMDLM_CACHE_DIR"):
+        prepare_genome(fasta, cache_dir=tmp_path / "file" / "cache")
+
+
+def test_a_wrong_checksum_is_refused_before_building(fasta, cache):
+    with pytest.raises(DataError, match="SHA-256 is .* is expected"):
+        prepare_genome(fasta, cache_dir=cache, expected_sha256="0" * 64)
+    assert not cache.exists()
+
+
+def test_a_missing_genome_is_named(tmp_path, cache):
+    with pytest.raises(DataError, match="absent.fa: no such file"):
+        prepare_genome(tmp_path / "absent.fa", cache_dir=cache)
+    with pytest.raises(DataError, match="this is a folder"):
+        prepare_genome(tmp_path, cache_dir=cache)
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path / "own"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache_dir() == tmp_path / "own"
+    monkeypatch.delenv("DNAMDLM_CACHE_DIR")
+    assert default_cache_dir() == tmp_path / "xdg" / "dnamdlm" / "genomes"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / ".cache" / "dnamdlm" / "genomes"
+
+
+def test_a_store_travels_to_other_processes_as_its_folder(fasta, cache):
+    store = prepare_genome(fasta, cache_dir=cache)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 1000
+    copy = pickle.loads(pickled)
+    assert copy.codes.tolist() == store.codes.tolist()
+    assert copy == store
+
+
+def prepare_in_process(fasta, cache, queue):
+    store = prepare_genome(fasta, cache_dir=cache)
+    store.verify()
+    queue.put((str(store.folder), store.sha256))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_32_processes_at_once_build_one_valid_store(tmp_path, cache):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "big.fa"
+    letters = np.frombuffer(b"ACGTacgtN", dtype=np.uint8)
+    path.write_bytes(b">a\n" + rng.choice(letters, 200_000).tobytes() + b"\n")
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [
+        context.Process(target=prepare_in_process, args=(path, cache, queue)) for _ in range(32)
+    ]
+    for process in processes:
+        process.start()
+    results = {queue.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join(60)
+    assert len(results) == 1
+    assert [path for path in cache.iterdir() if path.is_dir()] == [
+        prepare_genome(path, cache_dir=cache).folder
+    ]
+
+
+def test_human_chromosome_20_is_prepared_with_its_known_counts(shared, cache):
+    path = shared / "data" / "genomes" / "human_b37_chr20.fa.gz"
+    store = prepare_genome(path, cache_dir=cache)
+    assert dict(store.lengths) == {"20": 63_025_520}
+    assert store.manifest["num_n"] == 3_520_000
+    counts = np.bincount(store.codes[::97], minlength=5)
+    assert counts.argmax() in (0, 3)
