@@ -1,0 +1,32 @@
+"""The report of a run from a composed config tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dnamdlm.assembly.building import check_keys
+from dnamdlm.errors import DataError
+from dnamdlm.reporting.report import write_report
+
+_KEYS = {"run_dir": str, "debug": bool}
+
+
+def report(tree: Mapping[str, Any]) -> Path:
+    """Write `report.html` into a run folder.
+
+    Args:
+        tree: the resolved config of `report`.
+
+    Raises:
+        DataError: if the folder holds no run.
+    """
+    check_keys(tree, _KEYS)
+    run_dir = Path(tree["run_dir"])
+    if not (run_dir / "config.yaml").is_file():
+        raise DataError(
+            f"run_dir={run_dir} holds no run; train one first with "
+            f"python -m dnamdlm.train config=NAME run_dir={run_dir}"
+        )
+    return write_report(run_dir)

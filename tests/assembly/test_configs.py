@@ -1,0 +1,161 @@
+"""Every YAML file composes, every key is read by code, and mistakes get one clear sentence."""
+
+import difflib
+import random
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from dnamdlm.assembly.models import build_language_model
+from dnamdlm.assembly.training import check_tree
+from dnamdlm.command_line import config_folder, known_keys
+from dnamdlm.errors import ConfigError
+
+FOLDER = config_folder()
+GROUPS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "config")
+RECIPES = sorted(path.stem for path in (FOLDER / "config").glob("*.yaml"))
+OPTIONS = [
+    f"{group}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))
+]
+
+
+def compose(*overrides, name="train"):
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(FOLDER)):
+        config = hydra.compose(config_name=name, overrides=list(overrides))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_passes_the_closed_schema(recipe):
+    overrides = ["data.fasta=x.fa"] if recipe == "genome" else []
+    check_tree(compose(f"config={recipe}", *overrides))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_builds_shrunk_to_tiny(recipe):
+    tree = compose(
+        f"config={recipe}", "data.fasta=x.fa", "backbone.hidden_size=8", "backbone.num_blocks=1",
+        "backbone.num_heads=2",
+    )  # fmt: skip
+    lm = build_language_model(tree, seed=1)
+    assert sum(parameter.numel() for parameter in lm.parameters()) > 0
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_of_every_group_composes_and_passes(option):
+    group, _, choice = option.partition("=")
+    if group == "sampler":
+        tree = compose(option, "model=x", "out=y", name="sample")
+        assert tree["sampler"]["_target_"]
+    elif choice in ("tensorboard", "wandb"):
+        assert compose("config=tiny", option)["logger"]["_target_"].startswith("lightning.")
+    else:
+        check_tree(compose("config=tiny", option))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+trainer.max_stpes=3", r"trainer\.max_stpes is no setting \(did you mean trainer\.max_steps"),
+        ("+max_steps=3", "max_steps is no setting"),
+        ("trainer.max_steps=ten", r"trainer\.max_steps=ten"),
+        ("trainer.max_steps=1.5", r"trainer\.max_steps=1\.5"),
+        ("seed=-1", "seed=-1"),
+        ("data.valid=[chrXV, 3]", r"data\.valid"),
+        ("data.jitter=1", r"data\.jitter=1"),
+        ("noise._target_=os.system", r"noise\._target_"),
+    ],
+    ids=lambda value: value.split("=")[0] if "=" in value else None,
+)
+def test_a_mistake_is_refused_before_anything_is_opened(override, message):
+    with pytest.raises(ConfigError, match=message):
+        check_tree(compose("config=tiny", override))
+
+
+def _typo(word, rng):
+    position = rng.randrange(len(word))
+    letter = rng.choice(string.ascii_lowercase)
+    kind = rng.randrange(3)
+    if kind == 0:
+        return word[:position] + word[position + 1 :]
+    if kind == 1:
+        return word[:position] + letter + word[position:]
+    return word[:position] + letter + word[position + 1 :]
+
+
+def test_appended_typos_are_always_refused_and_mostly_corrected():
+    rng = random.Random(7)
+    tree = compose("config=tiny")
+    places = [(group, key) for group in tree if isinstance(tree[group], dict) for key in tree[group]]
+    places = [place for place in places if place[1] != "_target_"]
+    corrected = 0
+    for _ in range(200):
+        group, key = rng.choice(places)
+        wrong = _typo(key, rng)
+        while wrong in tree[group] or not wrong:
+            wrong = _typo(key, rng)
+        changed = tree | {group: tree[group] | {wrong: tree[group][key]}}
+        with pytest.raises(ConfigError) as caught:
+            check_tree(changed)
+        corrected += f"did you mean {group}.{key}?" in str(caught.value)
+    assert corrected >= 180
+
+
+def test_known_keys_hold_groups_and_dotted_settings():
+    keys = known_keys("train", ["config=tiny"])
+    assert {"config", "backbone", "trainer.max_steps"} <= set(keys)
+    assert difflib.get_close_matches("trainer.max_stpes", keys, n=1) == ["trainer.max_steps"]
+
+
+def _run(entry, *arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", f"dnamdlm.{entry}", *arguments],
+        capture_output=True, text=True, check=False, cwd=cwd,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["config=tiny", "trainer.max_stpes=3"], "did you mean trainer.max_steps?"),
+        (["config=hg83"], "did you mean hg38?"),
+        ([], "say config=NAME"),
+        (["config=tiny", "backbone=dti"], "did you mean dit?"),
+        (["config=genome"], "data.fasta"),
+        (["config=tiny", "data.fasta=no/such.fa"], "no/such.fa"),
+        (["config=tiny", "x=["], "cannot be read"),
+    ],
+    ids=["typo", "recipe", "nothing", "backbone", "missing value", "missing file", "syntax"],
+)
+def test_the_command_line_says_one_sentence_and_exits_2(tmp_path, arguments, message):
+    result = _run("train", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("entry", ["train", "evaluate", "sample", "report"])
+def test_help_lists_the_settings_without_loading_torch(entry):
+    code = (
+        "import sys, runpy; sys.argv = ['x', '--help']\n"
+        f"runpy.run_module('dnamdlm.{entry}', run_name='__main__')\n"
+        "assert 'torch' not in sys.modules and 'lightning' not in sys.modules"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Settings (key=default):" in result.stdout
+    primary = (Path(FOLDER) / f"{entry}.yaml").read_text()
+    assert all(
+        f"  {line.split(':')[0]}=" in result.stdout
+        for line in primary.splitlines()
+        if line[:1].isalpha() and ": " in line
+    )
