@@ -5,7 +5,7 @@ Shapes: B sequences, L positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,14 +47,19 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on `device`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
         return Batch(
-            **{
-                name: value.to(device, non_blocking=non_blocking)
-                if isinstance(value, Tensor)
-                else value
-                for name, value in values.items()
-            }
+            tokens=move(self.tokens),
+            present=move(self.present),
+            valid=move(self.valid),
+            weight=None if self.weight is None else move(self.weight),
+            key=move(self.key),
+            row=move(self.row),
+            global_size=self.global_size,
+            start=None if self.start is None else move(self.start),
         )
 
     def rows(self, index: Int[Tensor, " N"] | slice) -> Batch:

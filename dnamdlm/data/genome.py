@@ -269,8 +269,8 @@ def _build(fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]
     soft_masked = position = 0
     with (folder / _CODES).open("wb") as out:
         for chunk in reader:
-            out.write(chunk.codes)
-            content_hash.update(chunk.codes)
+            out.write(chunk.codes.data)
+            content_hash.update(chunk.codes.data)
             runs.add(position, (chunk.codes & CODE_MASK) == N_CODE)
             soft_masked += int(np.count_nonzero(chunk.codes & SOFT_MASK))
             position += chunk.codes.size

@@ -80,7 +80,10 @@ class _Tiles:
         return self._starts(tile, low, high), low, high
 
     def _starts(
-        self, tiles: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64]
+        self,
+        tiles: NDArray[np.int64],
+        low: NDArray[np.int64] | np.int64,
+        high: NDArray[np.int64] | np.int64,
     ) -> NDArray[np.int64]:
         starts = low + tiles * self._length
         return np.minimum(starts, high - self._length) if self._slide_last_back else starts
@@ -332,7 +335,7 @@ def _make_batch(
     size: int,
     weight: torch.Tensor | None = None,
 ) -> Batch:
-    plain = codes & CODE_MASK
+    plain = codes & np.uint8(CODE_MASK)
     return Batch(
         tokens=torch.from_numpy(_translate(plain, _IDS)).long(),
         present=torch.from_numpy(plain != _PADDING_CODE),

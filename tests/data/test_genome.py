@@ -181,18 +181,18 @@ def test_a_genome_of_n_only_is_refused(fasta, cache):
 
 def test_a_cache_that_cannot_be_written_names_the_setting(fasta, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="set data.cache_dir or .*DNAMDLM_CACHE_DIR"):
+    with pytest.raises(DataError, match=r"set data.cache_dir or .*DNAMDLM_CACHE_DIR"):
         prepare_genome(fasta, cache_dir=tmp_path / "file" / "cache")
 
 
 def test_a_wrong_checksum_is_refused_before_building(fasta, cache):
-    with pytest.raises(DataError, match="SHA-256 is .* is expected"):
+    with pytest.raises(DataError, match=r"SHA-256 is .* is expected"):
         prepare_genome(fasta, cache_dir=cache, expected_sha256="0" * 64)
     assert not cache.exists()
 
 
 def test_a_missing_genome_is_named(tmp_path, cache):
-    with pytest.raises(DataError, match="absent.fa: no such file"):
+    with pytest.raises(DataError, match=r"absent.fa: no such file"):
         prepare_genome(tmp_path / "absent.fa", cache_dir=cache)
     with pytest.raises(DataError, match="this is a folder"):
         prepare_genome(tmp_path, cache_dir=cache)

@@ -129,7 +129,9 @@ def test_the_embedded_yeast_genome_opens_with_its_annotation(tmp_path):
 
 def test_an_unknown_embedded_genome_is_refused_with_the_known_ones(data):
     assert embedded_names() == ("yeast",)
-    with pytest.raises(ConfigError, match="'embedded:fly' is no embedded genome; .*embedded:yeast"):
+    with pytest.raises(
+        ConfigError, match=r"'embedded:fly' is no embedded genome; .*embedded:yeast"
+    ):
         replace(data, fasta="embedded:fly").open()
 
 

@@ -98,7 +98,7 @@ def test_a_margin_is_left_out_after_each_cut_inside_a_record():
 
 
 def test_a_margin_that_eats_a_split_is_refused():
-    with pytest.raises(DataError, match="data.margin=100 leaves nothing of the valid split"):
+    with pytest.raises(DataError, match=r"data.margin=100 leaves nothing of the valid split"):
         split_by_region({"c": 1000}, valid_fraction=0.1, test_fraction=0.2, margin=100)
 
 

@@ -184,7 +184,7 @@ def test_a_new_stream_gives_the_same_batch_at_any_step(store):
 
 def test_a_batch_that_cannot_be_shared_is_refused(store):
     stream = TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=10)
-    with pytest.raises(ConfigError, match="a global batch of 10 .* use a multiple of 4"):
+    with pytest.raises(ConfigError, match=r"a global batch of 10 .* use a multiple of 4"):
         stream.batch(0, world_size=2, num_micro_steps=2)
     with pytest.raises(ConfigError, match="at least 1"):
         TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=0)
