@@ -8,6 +8,8 @@ Shapes: B sequences, L positions, V vocabulary, D channels, C width of the condi
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -28,6 +30,12 @@ from dnamdlm.backbones.layers import (
 from dnamdlm.errors import ConfigError
 from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+}
 
 
 class Layout(NamedTuple):
@@ -66,16 +74,21 @@ class SelfAttention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Two linear layers with a tanh-approximated GELU between them."""
+    """Two linear layers with an activation between them.
 
-    def __init__(self, size: int, inner_size: int) -> None:
+    The tanh-approximated GELU of the original takes two to three times as long on a CPU as the
+    exact one.
+    """
+
+    def __init__(self, size: int, inner_size: int, *, activation: str = "gelu_tanh") -> None:
         super().__init__()
+        self.activation = activation
         self.input = nn.Linear(size, inner_size)
         self.output = nn.Linear(inner_size, size)
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """Apply to each position."""
-        return self.output(functional.gelu(self.input(x), approximate="tanh"))
+        return self.output(ACTIVATIONS[self.activation](self.input(x)))
 
 
 class TransformerBlock(nn.Module):
@@ -94,6 +107,7 @@ class TransformerBlock(nn.Module):
         cond_size: int | None = None,
         conv_width: int = 0,
         qkv_bias: bool = False,
+        activation: str = "gelu_tanh",
     ) -> None:
         """Build a block.
 
@@ -105,13 +119,14 @@ class TransformerBlock(nn.Module):
             cond_size: width of the conditioning vector; None builds the plain block.
             conv_width: taps of the convolution before attention; 0 leaves it out.
             qkv_bias: add a bias to queries, keys and values.
+            activation: between the two layers of the perceptron.
         """
         super().__init__()
         self.attention_norm = LayerNorm(size)
         self.conv = DepthwiseConv(size, conv_width) if conv_width else None
         self.attention = SelfAttention(size, num_heads, qkv_bias=qkv_bias)
         self.mlp_norm = LayerNorm(size)
-        self.mlp = Perceptron(size, int(mlp_ratio * size))
+        self.mlp = Perceptron(size, round(mlp_ratio * size), activation=activation)
         self.dropout = nn.Dropout(dropout)
         self.modulation = None if cond_size is None else Modulation(cond_size, size, 6)
         if self.modulation is None:
@@ -162,6 +177,7 @@ class DiT(nn.Module):
         gradient_checkpointing: bool = False,
         tie_embeddings: bool = False,
         qkv_bias: bool = False,
+        activation: str = "gelu_tanh",
     ) -> None:
         """Build the network.
 
@@ -181,6 +197,7 @@ class DiT(nn.Module):
             gradient_checkpointing: recompute blocks in the backward pass to save memory.
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
+            activation: of the perceptrons: gelu_tanh (the original's), gelu (exact) or silu.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
@@ -203,6 +220,11 @@ class DiT(nn.Module):
             )
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
+        if activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"backbone.activation={activation!r} is unknown; use one of "
+                f"{', '.join(ACTIVATIONS)}"
+            )
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.head_size = hidden_size // num_heads
@@ -222,6 +244,7 @@ class DiT(nn.Module):
                 cond_size=cond_size if time_conditioning else None,
                 conv_width=conv_width,
                 qkv_bias=qkv_bias,
+                activation=activation,
             )
             for _ in range(num_blocks)
         )

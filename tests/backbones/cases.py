@@ -52,5 +52,6 @@ CASES = [
     Case("dit-local", lambda: _dit(attention_window=2, conv_width=3, stem_width=5), 7004, reach=8),
     Case("dit-tied", lambda: _dit(tie_embeddings=True), 6588),
     Case("dit-checkpointing", lambda: _dit(gradient_checkpointing=True), 6780),
+    Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),
     Case("dit-bias", lambda: _dit(qkv_bias=True, mlp_ratio=2), 4764),
 ]

@@ -96,6 +96,7 @@ def test_reference_and_portable_primitives_give_the_same_logits():
         ({"conv_width": 4}, r"backbone\.conv_width must be 0 \(off\) or odd, got 4"),
         ({"stem_width": -3}, r"backbone\.stem_width must be 0 \(off\) or odd, got -3"),
         ({"attention_window": -1}, r"backbone\.attention_window must be 0"),
+        ({"activation": "relu"}, r"backbone\.activation='relu' .* gelu_tanh, gelu, silu"),
         ({"dropout": 1.0}, r"backbone\.dropout must lie in \[0, 1\), got 1\.0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
