@@ -1,9 +1,9 @@
 """How much of a generated sequence is copied: its longest exact match with the training genome.
 
 Both strands are searched. For one length m, hashes of all m-mers of the queries are looked up while
-the genome streams past in pieces; every hit is verified base by base. A match of length m implies
-matches of all shorter lengths, so the longest one is found by bisection over m. Memory depends on
-the queries, not on the genome.
+the genome streams past in pieces, and every hit is verified base by base. A match of length m
+implies matches of all shorter lengths, so the longest one is found by bisection over m. Memory
+depends on the queries, not on the genome.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHUNK_BASES = 1 << 21
 # odd, so that its powers have inverses modulo 2^64.
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _WORD = 1 << 64
-_POWER_STEP = 1 << 16
+_BASES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -81,70 +81,73 @@ def _find(
     intervals: Sequence[Interval],
 ) -> dict[int, Match]:
     """Those members that share a word of `length` bases with the genome, with one place each."""
-    index = _QueryIndex(queries, members, length)
+    index = _QueryIndex([queries[member] for member in members], length)
     hits: dict[int, Match] = {}
     for chrom, first, codes in _chunks(store, intervals, length):
         if len(hits) == len(members):
             break
-        for position, hash_value in index.candidates(codes):
-            word = codes[position : position + length]
-            for member, strand in index.owners(hash_value, word):
-                hits.setdefault(member, Match(length, chrom, first + position, strand))
+        for query, position, strand in index.new_hits(codes):
+            hits[members[query]] = Match(length, chrom, first + position, strand)
     return hits
 
 
 class _QueryIndex:
     """Hashes of all words of one length of the queries and of their reverse complements."""
 
-    def __init__(self, queries: Sequence[np.ndarray], members: Sequence[int], length: int) -> None:
+    def __init__(self, queries: Sequence[np.ndarray], length: int) -> None:
         self._length = length
-        self._texts: list[tuple[int, str, np.ndarray]] = []
-        hashes, places = [], []
-        for member in members:
-            forward = queries[member]
-            for strand, text in (("+", forward), ("-", reverse_complement(forward))):
-                values = _word_hashes(text, length)
-                positions = np.flatnonzero(_has_only_bases(text, length))
-                hashes.append(values[positions])
-                places.append(np.stack([np.full_like(positions, len(self._texts)), positions]))
-                self._texts.append((member, strand, text))
-        all_hashes = np.concatenate(hashes)
-        order = np.argsort(all_hashes, kind="stable")
-        self._hashes = all_hashes[order]
-        self._places = np.concatenate(places, axis=1)[:, order]
-        bits = min(max(16 * len(order), 1 << 16).bit_length(), 28)
+        texts = [text for query in queries for text in (query, reverse_complement(query))]
+        # the two texts of query i are number 2 i and 2 i + 1.
+        self._bases = np.concatenate(texts)
+        lengths = [len(text) for text in texts]
+        owners = np.repeat(np.arange(len(texts)), lengths)
+        hashes = _word_hashes(self._bases, length)
+        is_word = _has_only_bases(self._bases, length)
+        is_word &= owners[: len(hashes)] == owners[len(owners) - len(hashes) :]
+        places = np.flatnonzero(is_word)
+        self._places = places[np.argsort(hashes[places], kind="stable")]
+        self._hashes = hashes[self._places]
+        self._texts = owners[self._places]
+        self._is_hit = np.zeros(len(queries), np.bool_)
+        bits = min(max(16 * len(places), 1 << 16).bit_length(), 28)
         self._shift = np.uint64(64 - bits)
         self._is_present = np.zeros(1 << bits, np.bool_)
         self._is_present[self._hashes >> self._shift] = True
-        self._owners_known: set[int] = set()
 
-    def candidates(self, codes: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Positions of a piece of genome whose word has a hash that is new and in the index."""
-        if not len(self._hashes):
-            return
+    def new_hits(self, codes: np.ndarray) -> list[tuple[int, int, str]]:
+        """(query, position, strand) for each query that has its first hit in this piece."""
         values = _word_hashes(codes, self._length)
         positions = np.flatnonzero(self._is_present[values >> self._shift])
-        slots = np.searchsorted(self._hashes, values[positions])
-        slots = np.minimum(slots, len(self._hashes) - 1)
-        positions = positions[self._hashes[slots] == values[positions]]
-        _, firsts = np.unique(values[positions], return_index=True)
-        for position in positions[np.sort(firsts)].tolist():
-            value = int(values[position])
-            if value not in self._owners_known:
-                yield position, value
+        unique, first = np.unique(values[positions], return_index=True)
+        positions = positions[first]
+        low = np.searchsorted(self._hashes, unique, side="left")
+        num_slots = np.searchsorted(self._hashes, unique, side="right") - low
+        pair = np.repeat(np.arange(len(unique)), num_slots)
+        before = np.cumsum(num_slots) - num_slots
+        slots = low[pair] + np.arange(len(pair)) - before[pair]
+        is_wanted = ~self._is_hit[self._texts[slots] // 2]
+        pair, slots = pair[is_wanted], slots[is_wanted]
+        is_equal = self._verify(codes, positions[pair], self._places[slots])
+        texts, positions = self._texts[slots[is_equal]], positions[pair[is_equal]]
+        queries, first = np.unique(texts // 2, return_index=True)
+        self._is_hit[queries] = True
+        return [
+            (int(query), int(positions[at]), "-" if texts[at] % 2 else "+")
+            for query, at in zip(queries, first, strict=True)
+        ]
 
-    def owners(self, hash_value: int, word: np.ndarray) -> list[tuple[int, str]]:
-        """Members and strands whose word with this hash equals `word` base by base."""
-        low = np.searchsorted(self._hashes, np.uint64(hash_value), side="left")
-        high = np.searchsorted(self._hashes, np.uint64(hash_value), side="right")
-        owners = []
-        for text_number, position in self._places[:, low:high].T.tolist():
-            member, strand, text = self._texts[text_number]
-            if np.array_equal(text[position : position + self._length], word):
-                owners.append((member, strand))
-        if owners:
-            self._owners_known.add(hash_value)
-        return owners
+    def _verify(self, codes: np.ndarray, positions: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Whether the words at these positions and places agree base by base."""
+        word = np.arange(self._length)
+        step = max(1, _BASES_AT_ONCE // self._length)
+        parts = [
+            (
+                codes[positions[low : low + step, None] + word]
+                == self._bases[places[low : low + step, None] + word]
+            ).all(axis=1)
+            for low in range(0, len(positions), step)
+        ]
+        return np.concatenate([np.zeros(0, np.bool_), *parts])
 
 
 def _chunks(
@@ -162,8 +165,8 @@ def _word_hashes(codes: np.ndarray, length: int) -> np.ndarray:
     """Polynomial hash modulo 2^64 of the word that starts at each position, uint64 (n - m + 1,)."""
     if len(codes) < length:
         return np.zeros(0, np.uint64)
-    # rounded up, so that few sizes are kept.
-    powers, inverses = _powers(-(-len(codes) // _POWER_STEP) * _POWER_STEP)
+    # rounded up to a power of 4, so that few sizes are kept.
+    powers, inverses = _powers(4 ** ((len(codes).bit_length() + 1) // 2))
     # prefix sums of c_j B^j; a word's share, divided by B^start, depends on its bases alone.
     prefix = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum((codes.astype(np.uint64) + np.uint64(1)) * powers[: len(codes)], out=prefix[1:])
@@ -171,7 +174,7 @@ def _word_hashes(codes: np.ndarray, length: int) -> np.ndarray:
     return (prefix[length:] - prefix[:num_words]) * inverses[:num_words]
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def _powers(count: int) -> tuple[np.ndarray, np.ndarray]:
     """B^0, B^1, ... and B^0, B^-1, ... modulo 2^64, each uint64 (count,)."""
     powers = (
