@@ -19,10 +19,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from dnamdlm.backbones.layers import (
-    DepthwiseConv,
     LayerNorm,
     Modulation,
     OutputHead,
+    ResidualConv,
     TimeEmbedding,
     TokenEmbedding,
     modulate,
@@ -123,7 +123,7 @@ class TransformerBlock(nn.Module):
         """
         super().__init__()
         self.attention_norm = LayerNorm(size)
-        self.conv = DepthwiseConv(size, conv_width) if conv_width else None
+        self.conv = ResidualConv(size, conv_width) if conv_width else None
         self.attention = SelfAttention(size, num_heads, qkv_bias=qkv_bias)
         self.mlp_norm = LayerNorm(size)
         self.mlp = Perceptron(size, round(mlp_ratio * size), activation=activation)
@@ -153,7 +153,7 @@ class TransformerBlock(nn.Module):
     def _mix(self, x: Tensor, layout: Layout) -> Tensor:
         """Mix positions: the optional convolution, then attention."""
         if self.conv is not None:
-            x = x + self.conv(x, layout.valid)
+            x = self.conv(x, layout.valid)
         return self.attention(x, layout)
 
 
@@ -233,7 +233,7 @@ class DiT(nn.Module):
         self.gradient_checkpointing = gradient_checkpointing
 
         self.embedding = TokenEmbedding(vocab_size, hidden_size)
-        self.stem = DepthwiseConv(hidden_size, stem_width) if stem_width else None
+        self.stem = ResidualConv(hidden_size, stem_width) if stem_width else None
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -295,7 +295,7 @@ class DiT(nn.Module):
     def _embed(self, tokens: Tensor, valid: Tensor | None) -> Tensor:
         """Token vectors, with their neighbourhood if there is a stem."""
         x = self.embedding(tokens)
-        return x if self.stem is None else x + self.stem(x, valid)
+        return x if self.stem is None else self.stem(x, valid)
 
     def _condition(self, time: Tensor | None) -> Tensor | None:
         """Conditioning vector, or None without time conditioning."""

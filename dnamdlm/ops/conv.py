@@ -24,7 +24,8 @@ def depthwise_conv(
     Args:
         x: input.
         weight: one filter per channel, an odd number of taps.
-        bias: added to each position, or None.
+        bias: added to each position, or None; on a CPU its gradient costs as much as the rest of
+            the backward pass.
         valid: False marks padding, whose values count as zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 

@@ -47,9 +47,9 @@ def _dit(**options):
 CASES = [
     Case("dit", _dit, 6780),
     Case("dit-time", lambda: _dit(time_conditioning=True, cond_size=8), 10924),
-    Case("dit-conv", lambda: _dit(conv_width=3, stem_width=5), 7004),
+    Case("dit-conv", lambda: _dit(conv_width=3, stem_width=5), 6956),
     Case("dit-window", lambda: _dit(attention_window=2), 6780, reach=4),
-    Case("dit-local", lambda: _dit(attention_window=2, conv_width=3, stem_width=5), 7004, reach=8),
+    Case("dit-local", lambda: _dit(attention_window=2, conv_width=3, stem_width=5), 6956, reach=8),
     Case("dit-tied", lambda: _dit(tie_embeddings=True), 6588),
     Case("dit-checkpointing", lambda: _dit(gradient_checkpointing=True), 6780),
     Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),

@@ -108,7 +108,8 @@ def test_logits_are_float32_under_autocast(case):
     network, tokens, time = case.network(), _tokens(2, 9), _time(2)
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(tokens, time)
-    assert logits.dtype == torch.float32
+        states = network.hidden(tokens, time)
+    assert logits.dtype == states.dtype == torch.float32
     # eight bits in the blocks: a few percent of logits of order one.
     assert (logits - network(tokens, time)).abs().mean() < 0.05
 
