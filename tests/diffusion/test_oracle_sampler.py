@@ -5,6 +5,7 @@ The chain over the 27 partly masked sequences of L = 3, V = 2 is propagated thro
 """
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def _chain_law(schedule, times, start=None, log_probs=None):
     start = torch.full((LAW.length,), LAW.mask_id) if start is None else start
     law[(start == STATES).all(dim=1)] = 1.0
     log_probs = LAW.log_probs(STATES) if log_probs is None else log_probs
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(times):
         alpha_t = schedule.alpha(t).expand(len(STATES))
         alpha_s = (schedule.alpha(s) if s > 0 else torch.ones_like(s)).expand(len(STATES))
         tokens = ancestral_probabilities(
@@ -43,7 +44,7 @@ def _chain_law(schedule, times, start=None, log_probs=None):
 
 def _of_sequences(law):
     """Restrict a law over states to the finished sequences, in the order of `LAW.sequences`."""
-    finished = (STATES != LAW.mask_id).all(dim=1)
+    finished = STATES.ne(LAW.mask_id).all(dim=1)
     assert law[~finished].sum() < 1e-12
     return law[finished]
 
@@ -60,9 +61,7 @@ def test_total_variation_halves_as_the_steps_double():
     # from a separate enumeration in plain Python loops
     expected = [0.122851465, 0.063533273, 0.032293522, 0.016278482, 0.008172171]
     assert distances[:5] == pytest.approx(expected, abs=1e-9)
-    ratios = [
-        later / earlier for earlier, later in zip(distances[2:-1], distances[3:], strict=True)
-    ]
+    ratios = [later / earlier for earlier, later in pairwise(distances[2:])]
     assert ratios == pytest.approx([0.5] * len(ratios), abs=0.01)
 
 

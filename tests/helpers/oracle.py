@@ -74,15 +74,17 @@ class TabulatedLaw:
 
 
 class OracleBackbone(nn.Module):
-    """The exact conditionals behind the interface of a network; counts its calls."""
+    """The exact conditionals behind the interface of a network."""
 
     def __init__(self, law: TabulatedLaw):
         super().__init__()
         self.law = law
         self.vocab_size = law.vocab_size
+        self.time_conditioning = False
         self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
-        self.seen: list[Tensor] = []
 
     def forward(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
-        self.seen.append(tokens.detach().clone())
         return self.law.logits(tokens) * self.scale
+
+    def hidden(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
+        return self(tokens, time, valid)
