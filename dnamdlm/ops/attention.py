@@ -15,6 +15,9 @@ from torch.nn import functional
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION, flash_attention
 from dnamdlm.ops.selection import Mode, choose
 
+# from this many windows on, a long sequence is cut into blocks instead of masked
+BLOCKED_FROM = 4
+
 
 @dataclass(frozen=True)
 class AttentionPattern:
@@ -24,14 +27,19 @@ class AttentionPattern:
         valid: (B, L), False marks padding; None means no padding.
         causal: only positions up to the own one are seen.
         window: greatest distance that is seen, in positions; 0 means any.
-        allowed: (B or 1, 1, L, L), True where query (third axis) sees key (last axis); None
-            means everywhere. The diagonal is True even at padding, so that no row is empty.
+        mask: what the portable implementation needs, True where a query sees a key: (B, 1, 1, L)
+            for padding alone, (B or 1, 1, L, L) in general, (B or 1, blocks, window, 3 window)
+            if `is_blocked`; None means everywhere. Queries at padding see something, so that no
+            row is empty.
+        is_blocked: the sequence is cut into blocks as long as the window, each of which sees
+            itself and its two neighbours: time and memory grow with L, not with its square.
     """
 
     valid: Bool[Tensor, "B L"] | None = None
     causal: bool = False
     window: int = 0
-    allowed: Bool[Tensor, "rows 1 L L"] | None = None
+    mask: Bool[Tensor, "rows groups queries keys"] | None = None
+    is_blocked: bool = False
 
 
 def attention_pattern(
@@ -58,18 +66,26 @@ def attention_pattern(
         raise ValueError(f"the attention window must be 0 (off) or positive, got {window}")
     if window >= length - 1:
         window = 0
-    if valid is None and not causal and not window:
-        return AttentionPattern()
+    if not causal and not window:
+        if valid is None:
+            return AttentionPattern()
+        keys = valid | ~valid.any(-1, keepdim=True)
+        return AttentionPattern(valid, mask=keys[:, None, None, :])
+    is_blocked = window > 0 and length >= BLOCKED_FROM * window
     position = torch.arange(length, device=device)
-    distance = position[:, None] - position
-    allowed = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
-    if causal:
-        allowed = allowed & (distance >= 0)
-    if window:
-        allowed = allowed & (distance.abs() <= window)
+    if is_blocked:
+        # block b holds queries b w ... b w + w - 1 and keys (b - 1) w ... (b + 2) w - 1.
+        starts = torch.arange(0, length, window, device=device)[:, None, None]
+        queries = starts + torch.arange(window, device=device)[:, None]
+        keys = starts - window + torch.arange(3 * window, device=device)
+    else:
+        queries, keys = position[None, :, None], position[None, None, :]
+    distance = queries - keys
+    mask = (keys >= 0) & (keys < length) & _within(distance, causal=causal, window=window)
+    mask = mask.unsqueeze(0)
     if valid is not None:
-        allowed = (allowed & valid[:, None, None, :]) | (distance == 0)
-    return AttentionPattern(valid, causal, window, allowed)
+        mask = mask & valid[:, keys.clamp(0, length - 1)]
+    return AttentionPattern(valid, causal, window, mask | (distance == 0), is_blocked)
 
 
 def attention(
@@ -109,16 +125,50 @@ def attention(
     return torch.where(pattern.valid[:, None, :, None], out, 0.0)
 
 
+def _within(distance: Tensor, *, causal: bool, window: int) -> Tensor:
+    """Whether a query sees a key at this distance, query minus key."""
+    near = distance.abs() <= window if window else torch.ones_like(distance, dtype=torch.bool)
+    return near & (distance >= 0) if causal else near
+
+
 def _reference(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
     """The definition, with the whole (L, L) table of weights."""
     scores = torch.einsum("bhie,bhje->bhij", q, k) / q.shape[-1] ** 0.5
-    if pattern.allowed is not None:
-        scores = scores.masked_fill(~pattern.allowed, float("-inf"))
-    return torch.einsum("bhij,bhje->bhie", scores.softmax(-1), v)
+    position = torch.arange(q.shape[2], device=q.device)
+    distance = position[:, None] - position
+    allowed = _within(distance, causal=pattern.causal, window=pattern.window)
+    if pattern.valid is not None:
+        # a row of the table must not be empty; what padding sees is dropped by the caller.
+        allowed = (allowed & pattern.valid[:, None, None, :]) | (distance == 0)
+    weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
+    return torch.einsum("bhij,bhje->bhie", weights, v)
 
 
 def _portable(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
     """The fused operator of torch, present on every device."""
+    if pattern.is_blocked and pattern.mask is not None:
+        return _blocked(q, k, v, pattern.mask)
     if pattern.causal and pattern.valid is None and not pattern.window:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=pattern.allowed)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask)
+
+
+def _blocked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Local attention: each block of queries against its own and the two neighbouring blocks."""
+    batch, num_heads, length, head_size = q.shape
+    num_blocks, window = mask.shape[1], mask.shape[2]
+    tail = num_blocks * window - length
+    # blocks join the batch: (B, H, blocks, ...) to (B blocks, H, ...).
+    joined = (batch * num_blocks, num_heads, -1, head_size)
+    queries = functional.pad(q, (0, 0, 0, tail))
+    queries = queries.reshape(batch, num_heads, num_blocks, window, head_size)
+    neighbours: list[Tensor] = []
+    for x in (k, v):
+        blocks = functional.pad(x, (0, 0, window, window + tail)).unfold(2, 3 * window, window)
+        neighbours.append(blocks.permute(0, 2, 1, 4, 3).reshape(joined))
+    mask = mask.expand(batch, -1, -1, -1).reshape(-1, 1, window, 3 * window)
+    out = functional.scaled_dot_product_attention(
+        queries.transpose(1, 2).reshape(joined), *neighbours, attn_mask=mask
+    )
+    out = out.reshape(batch, num_blocks, num_heads, window, head_size).transpose(1, 2)
+    return out.reshape(batch, num_heads, -1, head_size)[:, :, :length]

@@ -52,11 +52,12 @@ def _by_loop(q, k, v, valid, *, causal=False, window=0):
 
 
 @pytest.mark.parametrize("mode", ["reference", "portable"])
+@pytest.mark.parametrize("length", [5, 13], ids=["short", "long enough for blocks"])
 @pytest.mark.parametrize("reach", PATTERNS.values(), ids=PATTERNS)
-def test_attention_equals_a_loop_over_queries(mode, reach):
-    q, k, v = _inputs(11)
-    valid = _padding(11)
-    pattern = attention_pattern(11, device=q.device, valid=valid, **reach)
+def test_attention_equals_a_loop_over_queries(mode, length, reach):
+    q, k, v = _inputs(length)
+    valid = _padding(length)
+    pattern = attention_pattern(length, device=q.device, valid=valid, **reach)
     expected = _by_loop(q, k, v, valid, **reach)
     torch.testing.assert_close(attention(q, k, v, pattern, mode=mode), expected)
 
@@ -90,7 +91,13 @@ def test_a_row_without_a_valid_key_gives_zeros_and_finite_gradients(mode, dtype)
 
 
 def test_a_window_as_long_as_the_sequence_needs_no_mask():
-    assert attention_pattern(8, device=torch.device("cpu"), window=7).allowed is None
+    assert attention_pattern(8, device=torch.device("cpu"), window=7).mask is None
+
+
+def test_a_long_sequence_with_a_window_is_cut_into_blocks():
+    pattern = attention_pattern(1000, device=torch.device("cpu"), window=8)
+    assert pattern.is_blocked
+    assert pattern.mask.numel() == 1000 * 3 * 8
 
 
 def test_a_negative_window_is_refused():
