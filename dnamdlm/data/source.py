@@ -158,6 +158,11 @@ class OpenGenome:
     splits: Splits
     _windows: dict[str, WindowSet] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def source_path(self) -> Path:
+        """The FASTA file that the genome was prepared from."""
+        return _resolve(self.settings.fasta)[0]
+
     def training_windows(self) -> WindowSet:
         """Windows of the train split.
 
