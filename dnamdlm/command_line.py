@@ -59,7 +59,6 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
     if "--help" in arguments or "-h" in arguments:
         print(entry_help(config_folder(), name))
         return
-    _configure_logging()
     if not debug:
         sys.excepthook = _one_line_failure
     # the environment variable makes hydra raise its errors here instead of printing them.
@@ -73,6 +72,8 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
 
 
 def _run_task(task: Callable[[Tree], None], config: DictConfig, *, debug: bool) -> None:
+    # after hydra, which sets up the loggers in its own way when it starts a job.
+    _configure_logging()
     try:
         task(plain_tree(config))
     except DnamdlmError as error:
@@ -86,7 +87,9 @@ def plain_tree(config: DictConfig) -> Tree:
         tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a key"
-        raise ConfigError(f"{key} is not set; give it on the command line as {key}=VALUE") from error
+        raise ConfigError(
+            f"{key} is not set; give it on the command line as {key}=VALUE"
+        ) from error
     if not isinstance(tree, dict):
         raise ConfigError("the composed config is no mapping; a primary config must hold keys")
     if HydraConfig.initialized():
@@ -160,7 +163,7 @@ def _suggest(word: str, choices: list[str]) -> str:
 
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    for noisy in ("lightning", "lightning.pytorch", "lightning.fabric", "matplotlib", "fontTools"):
+    for noisy in ("matplotlib", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 

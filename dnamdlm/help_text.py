@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_SETTING = re.compile(r"^(?P<indent> *)(?P<key>[a-z_][a-z0-9_]*):(?P<value>[^#]*)(?:#(?P<note>.*))?$")
+_SETTING = re.compile(
+    r"^(?P<indent> *)(?P<key>[a-z_][a-z0-9_]*):(?P<value>[^#]*)(?:#(?P<note>.*))?$"
+)
 _WIDTH = 34
 
 

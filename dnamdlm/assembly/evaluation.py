@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dnamdlm.assembly.building import build, check_keys, check_node, check_value
 from dnamdlm.assembly.models import LoadedModel, choose_device, load_model
-from dnamdlm.assembly.sequences import read_sequences
+from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.source import GenomeData, OpenGenome
 from dnamdlm.errors import ConfigError
@@ -66,7 +68,7 @@ def evaluate(tree: Mapping[str, Any]) -> Path:
     out = _target(tree, loaded)
     data = evaluation_data(loaded, tree["data"])
     genome: OpenGenome = data.open()
-    samples = list(read_sequences(tree["samples"]).values()) if tree["samples"] else None
+    samples = read_fasta(tree["samples"]) if tree["samples"] else None
     windows = genome.evaluation_windows(tree["split"], limit=tree["limit"], seed=tree["seed"])
     logger.info(
         "%s: %d windows of %d bases, %d draws each", tree["split"], len(windows), data.length,
@@ -88,9 +90,16 @@ def evaluate(tree: Mapping[str, Any]) -> Path:
         "likelihood": report.to_json(),
     }
     if samples is not None:
-        logger.info("comparing %d generated sequences with the %s split", len(samples), tree["split"])
+        logger.info(
+            "comparing %d generated sequences with the %s split", len(samples), tree["split"]
+        )
         sections["generated"] = evaluate_generated(
-            samples, genome, split=tree["split"], markov=markov, seed=tree["seed"]
+            samples,
+            genome.store,
+            genome.splits,
+            markov or {},
+            rng=np.random.default_rng(tree["seed"]),
+            heldout=tree["split"],
         )
     write_evaluation(out, tree["split"], sections)
     print(sentence(report, tree["split"]))
@@ -144,9 +153,7 @@ def fit_baselines(genome: OpenGenome, max_order: int) -> dict[Smoothing, MarkovF
     if not genome.splits.valid or not genome.splits.train:
         logger.info("there is no train or valid split; the Markov baselines are left out")
         return None
-    return fit_markov(
-        genome.store, genome.splits.train, genome.splits.valid, max_order=max_order
-    )
+    return fit_markov(genome.store, genome.splits.train, genome.splits.valid, max_order=max_order)
 
 
 def provenance(loaded: LoadedModel, genome: OpenGenome, tree: Mapping[str, Any]) -> dict[str, Any]:

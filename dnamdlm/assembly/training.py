@@ -89,9 +89,7 @@ def train(tree: Mapping[str, Any]) -> Path:
             return run_dir
         if checkpoint is not None:
             logger.info("going on from step %d of %s", first_step, checkpoint)
-        loggers = (
-            [build(tree["logger"], "logger")] if has_target(tree["logger"]) else []
-        )
+        loggers = [build(tree["logger"], "logger")] if has_target(tree["logger"]) else []
         fit(
             lm,
             stream,

@@ -113,6 +113,13 @@ class MaskedDiffusionLM(nn.Module):
         logits = self.backbone(xt, self._conditioning(time), present)
         return substitution(logits, xt, real_tokens=self.real_tokens, mask_id=self.mask_id)
 
+    def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
+        """Last hidden states of clean sequences, as the network sees them at time 0."""
+        time = torch.zeros(len(batch), device=batch.tokens.device)
+        return self.backbone.hidden(
+            batch.tokens, self._conditioning(time), _padding(batch.present)
+        )
+
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
         return self.loss_terms(batch)

@@ -101,9 +101,7 @@ def encode_tree(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
         tensors[path] = value
         return {"tensor": path}
     if isinstance(value, dict):
-        pairs = [
-            [key, encode_tree(item, tensors, f"{path}/{key}")] for key, item in value.items()
-        ]
+        pairs = [[key, encode_tree(item, tensors, f"{path}/{key}")] for key, item in value.items()]
         if any(not isinstance(key, str | int) for key, _ in pairs):
             raise CheckpointError(f"the checkpoint entry {path or '/'} has a key that is no text")
         return {"dict": pairs}

@@ -66,9 +66,7 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per update."""
         optimizer = self.settings.build(self.lm)
-        schedule = LambdaLR(
-            optimizer, lambda step: self.learning_rate.factor(step, self.max_steps)
-        )
+        schedule = LambdaLR(optimizer, lambda step: self.learning_rate.factor(step, self.max_steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

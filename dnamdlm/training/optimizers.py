@@ -107,7 +107,9 @@ class WarmupCosine:
         if step <= begin:
             return 1.0
         progress = min(1.0, (step - begin) / max(1, max_steps - begin))
-        return self.final_factor + (1 - self.final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.final_factor + (1 - self.final_factor) * 0.5 * (
+            1 + math.cos(math.pi * progress)
+        )
 
 
 @dataclass(frozen=True)

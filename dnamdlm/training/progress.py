@@ -32,7 +32,9 @@ class TrainingProgress:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self.task = self.bar.add_task("training", total=max_steps, completed=first_step, state="")
+            self.task = self.bar.add_task(
+                "training", total=max_steps, completed=first_step, state=""
+            )
         self.state = ""
 
     def __enter__(self) -> TrainingProgress:

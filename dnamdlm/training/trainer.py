@@ -218,6 +218,9 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 def _hush_lightning() -> None:
+    # its notes on devices and cloud services are no news to a user of this package.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # advice that does not fit: there is no validation loop, and workers would be slower here.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*you have no `val_dataloader`.*")

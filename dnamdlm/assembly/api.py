@@ -1,0 +1,116 @@
+"""A trained model for use from Python, in terms of DNA strings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.errors import DataError
+from dnamdlm.lm.samplers import AncestralSampler, Sampler
+from dnamdlm.tokens.nucleotide import NucleotideTokenizer
+
+
+def load(model: str, *, weights: str = "average", device: str = "auto") -> DnaModel:
+    """Load a trained model.
+
+    Args:
+        model: run folder or checkpoint folder.
+        weights: 'average', the moving average of the weights, or 'raw'.
+        device: 'auto', 'cpu', 'cuda' or another device of torch.
+
+    Raises:
+        CheckpointError: if the model is missing or damaged.
+    """
+    return DnaModel(load_model(model, weights=weights, device=device))
+
+
+class DnaModel:
+    """Samples, scores and embeds DNA strings with a trained model."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self._tokenizer = NucleotideTokenizer()
+
+    @property
+    def window_length(self) -> int:
+        """Bases per window in training."""
+        return int(self.loaded.tree["data"]["length"])
+
+    def sample(
+        self,
+        num_sequences: int,
+        length: int | None = None,
+        *,
+        seed: int = 1,
+        sampler: Sampler | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        batch_size: int = 64,
+    ) -> list[str]:
+        """Generate sequences; the same seed gives the same sequences, whatever the batch size."""
+        sampler = sampler or AncestralSampler()
+        generated = self.loaded.lm.generate(
+            row_keys(seed, torch.arange(num_sequences)).to(self._device),
+            length or self.window_length,
+            rule=sampler.rule(temperature=temperature, top_p=top_p),
+            times=sampler.times(),
+            batch_size=batch_size,
+        )
+        return [self._tokenizer.decode(row) for row in generated.tokens.cpu().numpy()]
+
+    def log_likelihood(
+        self, sequences: Sequence[str], *, draws: int = 16, seed: int = 0, batch_size: int = 64
+    ) -> NDArray[np.float64]:
+        """Lower bound of log p in nats for each sequence, shape (num_sequences,).
+
+        N and ambiguity codes are seen but not scored.
+        """
+        scores = []
+        for first in range(0, len(sequences), batch_size):
+            batch = self._batch(sequences[first : first + batch_size], first, seed)
+            with torch.inference_mode():
+                likelihood = self.loaded.lm.log_likelihood(batch, draws=draws)
+            scores.append(-likelihood.nats.double().sum(dim=-1).cpu().numpy())
+        return np.concatenate(scores) if scores else np.zeros(0)
+
+    def embed(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
+        """Mean of the last hidden states over the A, C, G, T of each sequence, shape (N, D)."""
+        pooled = []
+        for first in range(0, len(sequences), batch_size):
+            batch = self._batch(sequences[first : first + batch_size], first, 0)
+            with torch.inference_mode():
+                states = self.loaded.lm.hidden(batch).float()
+            weights = batch.valid.float()[..., None]
+            mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+            pooled.append(mean.cpu().numpy())
+        return np.concatenate(pooled)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.loaded.lm.parameters()).device
+
+    def _batch(self, sequences: Sequence[str], first: int, seed: int) -> Batch:
+        vocabulary = self.loaded.lm.vocabulary
+        encoded = [self._tokenizer.encode(sequence) for sequence in sequences]
+        if any(len(ids) == 0 for ids in encoded):
+            raise DataError("a sequence is empty; give at least one base")
+        length = max(len(ids) for ids in encoded)
+        tokens = torch.full((len(encoded), length), vocabulary.pad_id)
+        for row, ids in enumerate(encoded):
+            tokens[row, : len(ids)] = torch.from_numpy(ids)
+        rows = torch.arange(len(encoded))
+        return Batch(
+            tokens=tokens,
+            present=tokens != vocabulary.pad_id,
+            valid=torch.from_numpy(vocabulary.real_tokens())[tokens],
+            weight=None,
+            key=row_keys(seed, rows + first),
+            row=rows,
+            global_size=len(encoded),
+        ).to(self._device)
