@@ -1,0 +1,236 @@
+"""Rows and sentences of the report, as plain values ready for the template."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dnamdlm.reporting.run_files import RunFiles
+
+_CERTAIN = 1.96  # standard errors of a 95 % interval
+_EXAMPLES, _EXAMPLE_BASES, _LINE, _GROUP = 5, 600, 60, 10
+
+
+def headline(split: str, likelihood: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that come first, and what they mean in plain words."""
+    rows = {row["name"]: row for row in likelihood["rows"]}
+    model = rows["model"]
+    bits = model["classes"]["all"]
+    gaps = {entry["baseline"]: entry["classes"]["all"] for entry in likelihood["differences"]}
+    cards = [
+        {
+            "title": f"Bits per base, {split} split",
+            "value": f"{bits['bits_per_base']:.4f}",
+            "note": f"{_plus_minus(bits['standard_error'], 4)}{_bound(model['kind'])}",
+        }
+    ]
+    strongest = likelihood["best_markov"]
+    for name in dict.fromkeys([strongest, likelihood["best_additive_markov"]]):
+        if name in rows:
+            gap = gaps[name]
+            cards.append(
+                {
+                    "title": f"Against {rows[name]['label']}",
+                    "value": f"{gap['bits_per_base']:+.4f}",
+                    "note": f"{_plus_minus(gap['standard_error'], 4)} bits per base; that model "
+                    f"has {rows[name]['classes']['all']['bits_per_base']:.4f}",
+                }
+            )
+    meaning = (
+        f"On sequence it never saw, the model needs {_at_most(model['kind'])}"
+        f"{bits['bits_per_base']:.3f} bits to name a base, where blind guessing needs 2."
+    )
+    if strongest in rows:
+        meaning += " " + _verdict(gaps[strongest], rows[strongest]["label"])
+    return {"cards": cards, "meaning": meaning}
+
+
+def generated_cards(generated: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Headline figures of the generated sequences, each with its floor."""
+    by_name = {row["name"]: row for row in generated["divergence"]}
+    ours, real = (by_name[name]["js_bits"][-1] for name in ("generated", "real"))
+    matches = {row["name"]: row for row in generated["longest_match"]["rows"]}
+    return [
+        {
+            "title": f"Divergence of {ours['k']}-mers",
+            "value": f"{ours['value']:.4f}",
+            "note": f"bits, {_plus_minus(ours['standard_error'], 4)}; "
+            f"real sequence against itself gives {real['value']:.4f}",
+        },
+        {
+            "title": "Longest copy from training",
+            "value": f"{matches['generated']['max']} bp",
+            "note": f"median {matches['generated']['median']:.0f} bp; "
+            f"held-out real sequence {matches['real']['median']:.0f} bp",
+        },
+    ]
+
+
+def likelihood_table(likelihood: Mapping[str, Any], *, every_order: bool) -> dict[str, Any]:
+    """Header and rows of the table of likelihoods; a short form keeps the telling orders."""
+    classes = likelihood["classes"]
+    rows = [row for row in likelihood["rows"] if every_order or _is_telling(row, likelihood)]
+    sizes = likelihood["rows"][-1]["classes"]
+    labels = {row["name"]: row["label"] for row in likelihood["rows"]}
+    return {
+        "classes": [{"name": name, "bases": f"{sizes[name]['bases']:,}"} for name in classes],
+        "rows": [
+            {
+                "label": row["label"],
+                "is_model": row["family"] == "model",
+                "note": _row_note(row),
+                "cells": [_interval(row["classes"][name]) for name in classes],
+            }
+            for row in rows
+        ],
+        "differences": [
+            {
+                "label": "This model minus " + labels[entry["baseline"]],
+                "cells": [_signed(entry["classes"][name]) for name in classes],
+            }
+            for entry in likelihood["differences"]
+        ],
+    }
+
+
+def markov_lines(likelihood: Mapping[str, Any]) -> dict[str, float]:
+    """Label -> validation bits per base of the best Markov models, the lines of the curve."""
+    wanted = (likelihood["best_additive_markov"], likelihood["best_markov"])
+    rows = {row["name"]: row for row in likelihood["rows"]}
+    return {
+        rows[name]["label"]: rows[name]["valid_bits_per_base"]
+        for name in dict.fromkeys(wanted)
+        if name in rows
+    }
+
+
+def divergence_table(generated: Mapping[str, Any]) -> dict[str, Any]:
+    """Divergences in thousandths of a bit, with standard errors."""
+    rows = generated["divergence"]
+    return {
+        "ks": [item["k"] for item in rows[0]["js_bits"]],
+        "rows": [
+            {
+                "label": row["label"],
+                "is_model": row["name"] == "generated",
+                "cells": [
+                    {
+                        "value": f"{1000 * item['value']:.2f}",
+                        "note": _plus_minus(_scaled(item["standard_error"]), 2),
+                    }
+                    for item in row["js_bits"]
+                ],
+            }
+            for row in rows
+        ],
+    }
+
+
+def examples(samples: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The first sequences in numbered lines of 60 bases, in groups of 10."""
+    shown = []
+    for name, text in list(samples.items())[:_EXAMPLES]:
+        lines = [
+            {
+                "number": first + 1,
+                "groups": [
+                    text[at : at + _GROUP]
+                    for at in range(first, min(first + _LINE, len(text)), _GROUP)
+                ],
+            }
+            for first in range(0, min(len(text), _EXAMPLE_BASES), _LINE)
+        ]
+        left_out = max(len(text) - _EXAMPLE_BASES, 0)
+        shown.append({"name": name, "length": len(text), "lines": lines, "left_out": left_out})
+    return shown
+
+
+def missing_parts(files: RunFiles) -> list[dict[str, str]]:
+    """What the run folder lacks and the command that makes it."""
+    run, fasta = (shlex.quote(str(path)) for path in (files.run_dir, files.run_dir / "samples.fa"))
+    evaluate = f"python -m dnamdlm.evaluate model={run} split=test"
+    sample = f"python -m dnamdlm.sample model={run} num_sequences=64 length=512 out={fasta}"
+    parts = []
+    if not files.metrics:
+        parts.append(("the training curve", f"python -m dnamdlm.train config=... run_dir={run}"))
+    if files.section("likelihood") is None:
+        parts.append(("likelihoods of held-out sequence", evaluate))
+    if not files.samples:
+        parts.append(("generated sequences", sample))
+    if files.section("generated") is None:
+        after = " (after sampling)" if not files.samples else ""
+        parts.append(
+            (f"comparison of generated with real sequence{after}", f"{evaluate} samples={fasta}")
+        )
+    return [{"what": what, "command": command} for what, command in parts]
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Leaves of a nested record as (dotted key, text)."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and key == "command":
+            yield f"{prefix}{key}", shlex.join(map(str, value))
+        elif isinstance(value, list):
+            yield f"{prefix}{key}", ", ".join(map(str, value))
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _verdict(gap: Mapping[str, Any], baseline: str) -> str:
+    value, error = gap["bits_per_base"], gap["standard_error"]
+    if error is None or abs(value) <= _CERTAIN * error:
+        return f"That is level with the best simple statistics of this genome ({baseline})."
+    way = "better" if value < 0 else "worse"
+    return (
+        f"That is {abs(value):.4f} bits {way} than the best simple statistics of this genome "
+        f"({baseline}, which sees the whole chromosome before each base)."
+    )
+
+
+def _is_telling(row: Mapping[str, Any], likelihood: Mapping[str, Any]) -> bool:
+    if row["family"] != "markov":
+        return True
+    if row["smoothing"] == "additive":
+        return row["order"] in (0, 3, 6) or row["name"] == likelihood["best_additive_markov"]
+    return row["chosen_on_validation"]
+
+
+def _row_note(row: Mapping[str, Any]) -> str:
+    if row["family"] == "model":
+        return "upper bound" if row["kind"] == "upper bound" else ""
+    return "chosen on validation" if row.get("chosen_on_validation") else ""
+
+
+def _interval(cell: Mapping[str, Any]) -> dict[str, str]:
+    value, error = cell["bits_per_base"], cell["standard_error"]
+    if not error:
+        return {"value": f"{value:.4f}", "note": ""}
+    low, high = value - _CERTAIN * error, value + _CERTAIN * error
+    return {"value": f"{value:.4f}", "note": f"{low:.4f} to {high:.4f}"}
+
+
+def _signed(cell: Mapping[str, Any]) -> dict[str, str]:
+    value, error = cell["bits_per_base"], cell["standard_error"]
+    if error is None:
+        return {"value": f"{value:+.4f}", "note": ""}
+    low, high = value - _CERTAIN * error, value + _CERTAIN * error
+    return {"value": f"{value:+.4f}", "note": f"{low:+.4f} to {high:+.4f}"}
+
+
+def _plus_minus(error: float | None, digits: int) -> str:
+    return "one window, no error" if error is None else f"\u00b1 {error:.{digits}f}"
+
+
+def _scaled(error: float | None) -> float | None:
+    return None if error is None else 1000 * error
+
+
+def _bound(kind: str) -> str:
+    return ", an upper bound" if kind == "upper bound" else ""
+
+
+def _at_most(kind: str) -> str:
+    return "at most " if kind == "upper bound" else ""

@@ -1,0 +1,324 @@
+"""The report: complete, partial and hostile run folders, and a look in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from dnamdlm.errors import DataError
+from dnamdlm.evaluation.files import write_evaluation
+from dnamdlm.evaluation.sequence import words_of_length
+from dnamdlm.reporting.report import write_report
+
+HOSTILE = "><script>alert(1)</script>"
+
+
+def cell(bits: float, error: float | None = 0.001) -> dict[str, Any]:
+    return {
+        "bases": 9000,
+        "bits_per_base": bits,
+        "standard_error": error,
+        "nats_per_base": bits * 0.6931,
+        "perplexity": 2.0**bits,
+    }
+
+
+def markov_row(smoothing: str, order: int, bits: float, *, chosen: bool) -> dict[str, Any]:
+    return {
+        "name": f"markov_{smoothing}_{order}",
+        "label": f"Markov order {order}, {smoothing}",
+        "family": "markov",
+        "kind": "exact",
+        "order": order,
+        "smoothing": smoothing,
+        "pseudo_count": 1.0,
+        "valid_bits_per_base": bits + 0.002,
+        "chosen_on_validation": chosen,
+        "classes": {"all": cell(bits), "coding": cell(bits + 0.01)},
+    }
+
+
+def likelihood(model_bits: float = 1.93) -> dict[str, Any]:
+    uniform = {name: cell(2.0, 0.0) for name in ("all", "coding")}
+    return {
+        "num_windows": 90,
+        "window_length": 100,
+        "draws": 4,
+        "seconds": 1.0,
+        "classes": ["all", "coding"],
+        "rows": [
+            {"name": "uniform", "label": "Uniform", "family": "uniform", "kind": "exact"}
+            | {"classes": uniform},
+            markov_row("additive", 0, 1.96, chosen=False),
+            markov_row("additive", 5, 1.95, chosen=True),
+            markov_row("interpolated", 9, 1.94, chosen=True),
+            {"name": "model", "label": "This model", "family": "model", "kind": "upper bound"}
+            | {"classes": {"all": cell(model_bits), "coding": cell(model_bits + 0.01)}},
+        ],
+        "best_markov": "markov_interpolated_9",
+        "best_additive_markov": "markov_additive_5",
+        "differences": [
+            {
+                "baseline": name,
+                "classes": {
+                    key: {"bits_per_base": model_bits - bits, "standard_error": 0.0005}
+                    for key in ("all", "coding")
+                },
+            }
+            for name, bits in (("markov_additive_5", 1.95), ("markov_interpolated_9", 1.94))
+        ],
+    }
+
+
+def generated(copied_name: str = "sample_1") -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    samples = (("generated", "Generated"), ("real", "Held-out, another sample"))
+    return {
+        "num_given": 8,
+        "num_sequences": 8,
+        "length": 90,
+        "heldout": "test",
+        "num_reference_windows": 40,
+        "divergence": [
+            {"name": name, "label": label}
+            | {"js_bits": [{"k": k, "value": k / 1e4, "standard_error": 1e-4} for k in range(1, 7)]}
+            for name, label in samples
+        ],
+        "spectra": {
+            str(k): {
+                "words": words_of_length(k),
+                "generated": rng.dirichlet(np.full(4**k, 20.0)).tolist(),
+                "heldout": rng.dirichlet(np.full(4**k, 20.0)).tolist(),
+            }
+            for k in (3, 6)
+        },
+        "gc": {
+            "edges": [0.0, 0.25, 0.5, 0.75, 1.0],
+            "rows": [
+                {"name": name, "label": label, "mean": 0.4, "standard_deviation": 0.1}
+                | {"counts": [1, 4, 3, 0]}
+                for name, label in samples
+            ],
+        },
+        "longest_match": {
+            "rows": [
+                {"name": name, "label": label, "median": 12.0, "percentile_95": 14.0, "max": 16}
+                | {"lengths": [12, 16]}
+                for name, label in samples
+            ],
+            "longest_generated": {"sequence": copied_name, "length": 16}
+            | {"chrom": "chrI", "start": 5, "strand": "+"},
+        },
+    }
+
+
+def make_run(folder: Path, *, metrics: bool = True, config: dict[str, Any] | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config or {"seed": 1}))
+    run = {"command": ["python", "-m", "dnamdlm.train"], "data": {"sha256": "feedc0de"}}
+    (folder / "run.json").write_text(json.dumps(run))
+    if metrics:
+        rows = [f"{10 * i},{2 - 0.001 * i},{'' if i % 5 else 1.97}" for i in range(1, 41)]
+        header = "step,train_bits_per_base,valid_bits_per_base"
+        (folder / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+def complete_run(folder: Path) -> Path:
+    make_run(folder)
+    (folder / "samples.fa").write_text(">sample_1 length=90\n" + "ACGTTGCAAC" * 9 + "\n")
+    write_evaluation(
+        folder / "evaluation/test.json",
+        "test",
+        {"likelihood": likelihood(), "generated": generated()},
+    )
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags with attributes and the visible text of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def test_a_complete_run_shows_every_part(tmp_path):
+    page = Page(write_report(complete_run(tmp_path / "run")))
+    # training curve, two scatters, GC histogram.
+    assert page.count("svg") == 4
+    for heading in ("Training", "Likelihood of held-out", "Words of k bases", "Examples"):
+        assert heading in page.text
+    assert "1.9300" in page.text
+    assert "feedc0de" in page.text
+    assert "Not in this report yet" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("bits", "sentence"),
+    [
+        (1.93, "That is 0.0100 bits better than"),
+        (1.95, "That is 0.0100 bits worse than"),
+        (1.9401, "That is level with"),
+    ],
+)
+def test_the_meaning_is_said_in_one_plain_sentence(tmp_path, bits, sentence):
+    run = make_run(tmp_path / "run")
+    write_evaluation(run / "evaluation/test.json", "test", {"likelihood": likelihood(bits)})
+    assert sentence in Page(write_report(run)).text
+
+
+def test_a_run_without_results_names_the_commands_that_make_them(tmp_path):
+    run = make_run(tmp_path / "my run", metrics=False)
+    text = Page(write_report(run)).text
+    assert f"python -m dnamdlm.evaluate model='{run}' split=test" in text
+    assert f"python -m dnamdlm.sample model='{run}'" in text
+    assert f"python -m dnamdlm.report run_dir='{run}'" in text
+
+
+def test_validation_results_stand_in_for_a_missing_test_split(tmp_path):
+    run = make_run(tmp_path / "run")
+    write_evaluation(run / "evaluation/valid.json", "valid", {"likelihood": likelihood()})
+    assert "Bits per base, valid split" in Page(write_report(run)).text
+
+
+def test_the_page_requests_nothing(tmp_path):
+    page = Page(write_report(complete_run(tmp_path / "run")))
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'")
+    assert page.count("script") == page.count("link") == page.count("iframe") == 0
+    targets = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href")
+    ]
+    assert all(target.startswith(("#", "data:")) for target in targets)
+
+
+def test_texts_from_files_are_escaped(tmp_path):
+    run = make_run(tmp_path / HOSTILE.replace("/", "|"), config={"name": HOSTILE})
+    (run / "samples.fa").write_text(f">{HOSTILE}\nACGT\n")
+    (run / "run.json").write_text(json.dumps({HOSTILE: [HOSTILE]}))
+    hostile = generated(copied_name=HOSTILE)
+    hostile["gc"]["rows"][0]["label"] = hostile["divergence"][0]["label"] = HOSTILE
+    sections = {"likelihood": likelihood(), "generated": hostile}
+    sections["likelihood"]["rows"][-2]["label"] = HOSTILE
+    write_evaluation(run / "evaluation/test.json", "test", sections)
+
+    page = Page(write_report(run))
+
+    assert page.count("script") == 0
+    assert page.text.count(HOSTILE) >= 6
+
+
+def test_figures_follow_the_theme_and_share_no_ids(tmp_path):
+    text = write_report(complete_run(tmp_path / "run")).read_text()
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert all("var(--ink)" in drawing and "#010203" not in drawing for drawing in drawings)
+    clip_ids = [set(re.findall(r'<clipPath id="([^"]+)"', drawing)) for drawing in drawings]
+    assert sum(map(len, clip_ids)) == len(set.union(*clip_ids))
+
+
+def test_the_numbers_behind_each_figure_are_written(tmp_path):
+    run = complete_run(tmp_path / "run")
+    write_report(run)
+    names = {path.name for path in (run / "report_data").iterdir()}
+    assert names == {
+        "training_curve.csv",
+        "likelihood.csv",
+        "differences.csv",
+        "kmers_3.csv",
+        "kmers_6.csv",
+        "divergence.csv",
+        "gc.csv",
+        "longest_match.csv",
+    }
+    with (run / "report_data/likelihood.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["name"] == "model"]
+    assert [(row["class"], row["bits_per_base"]) for row in rows] == [
+        ("all", "1.93"),
+        ("coding", "1.94"),
+    ]
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    run = complete_run(tmp_path / "run")
+    assert write_report(run).read_bytes() == write_report(run).read_bytes()
+
+
+def test_a_folder_without_config_is_no_run(tmp_path):
+    with pytest.raises(DataError, match=r"no run folder, it has no config\.yaml"):
+        write_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.csv", "step,train_bits_per_base\n1,two\n"),
+        ("metrics.csv", "a,b\n1,2\n"),
+        ("run.json", "{"),
+        ("samples.fa", "ACGT\n"),
+        ("evaluation/test.json", "[]"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, text):
+    run = complete_run(tmp_path / "run")
+    (run / name).write_text(text)
+    with pytest.raises(DataError, match=re.escape(name)):
+        write_report(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_browser_shows_the_page_without_sideways_scrolling(tmp_path, width):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on the path; install it to look at the report")
+    page = write_report(complete_run(tmp_path / "run"))
+    # a frame, because a window cannot be made as narrow as a telephone.
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<iframe id="f" src="{page.as_uri()}" width="{width}" height="900"></iframe><p id="w"></p>'
+        "<script>f.onload = () => { const d = f.contentDocument.documentElement;"
+        ' w.textContent = "wide " + (d.scrollWidth - d.clientWidth) + " high " + d.scrollHeight }'
+        "</script>"
+    )
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    flags += " --disable-background-networking --disable-component-update --disable-sync"
+    flags += " --allow-file-access-from-files --virtual-time-budget=5000 --dump-dom"
+    finished = subprocess.run(
+        [browser, *flags.split(), f"--user-data-dir={tmp_path / 'browser'}", frame.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    wide, high = re.search(r"wide (-?\d+) high (\d+)", finished.stdout).groups()
+    assert int(wide) == 0
+    assert int(high) > 2000
