@@ -9,7 +9,7 @@ Shapes: B windows, L positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,8 +26,11 @@ from dnamdlm.tokens.nucleotide import COMPLEMENT_OF_CODES, IDS_OF_CODES, NUCLEOT
 
 _JITTER_STREAM, _STRAND_STREAM = 0, 1
 _TILES_AT_ONCE = 1 << 20
+_PLANNED_AT_ONCE, _BLOCKS_REMEMBERED = 4096, 8
 _PADDING_CODE = 5
 
+# offsets, whether the strand is turned, and noise keys.
+_Plan = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
 KeepRule = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 
 
@@ -177,6 +180,7 @@ class TrainingStream:
     jitter: bool = True
     reverse_complement: bool = True
     soft_mask_weight: float = 1.0
+    _blocks: dict[int, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.global_batch_size < 1:
@@ -207,30 +211,52 @@ class TrainingStream:
         size = self.global_batch_size // num_parts
         rows = np.arange(size) + (rank * num_micro_steps + micro_step) * size
         positions = rows + step * self.global_batch_size
-        order = SampleOrder(len(self.windows), self.seed)
-        length = self.windows.length
-        shifts = None
-        if self.jitter:
-            half = length // 2
-            shifts = order.integers(positions, _JITTER_STREAM, 2 * half + 1) - half
-        starts = self.windows.starts(order.indices(positions), shifts)
-        codes = gather(self.windows.store.codes, starts, length)
+        starts, is_turned, keys = self._plan(positions)
+        codes = gather(self.windows.store.codes, starts, self.windows.length)
         if self.reverse_complement:
-            turned = np.flatnonzero(order.uniforms(positions, _STRAND_STREAM) < 0.5)
+            turned = np.flatnonzero(is_turned)
             codes[turned] = _translate(codes[turned, ::-1], _COMPLEMENT)
         weight = None
         if self.soft_mask_weight != 1.0:
             is_soft = torch.from_numpy(codes >= SOFT_MASK)
             weight = torch.where(is_soft, self.soft_mask_weight, 1.0)
-        return _make_batch(
-            codes,
-            starts,
-            positions,
-            rows,
-            seed=self.seed,
-            size=self.global_batch_size,
-            weight=weight,
+        return _make_batch(codes, starts, keys, rows, size=self.global_batch_size, weight=weight)
+
+    def _plan(self, positions: NDArray[np.int64]) -> _Plan:
+        """Offset, strand and noise key at consecutive positions.
+
+        They are computed for whole blocks of positions, which costs far less per window than doing
+        so batch by batch; the block in use is remembered.
+        """
+        first, last = int(positions[0]), int(positions[-1])
+        numbers = range(first // _PLANNED_AT_ONCE, last // _PLANNED_AT_ONCE + 1)
+        blocks = [self._remembered(number) for number in numbers]
+        begin = first - numbers[0] * _PLANNED_AT_ONCE
+        chosen = slice(begin, begin + len(positions))
+        starts, is_turned, keys = (
+            np.concatenate(parts)[chosen] for parts in zip(*blocks, strict=True)
         )
+        return starts, is_turned, keys
+
+    def _remembered(self, number: int) -> _Plan:
+        block = self._blocks.get(number)
+        if block is None:
+            block = self._plan_block(number)
+            if len(self._blocks) >= _BLOCKS_REMEMBERED:
+                self._blocks.clear()
+            self._blocks[number] = block
+        return block
+
+    def _plan_block(self, number: int) -> _Plan:
+        positions = np.arange(_PLANNED_AT_ONCE) + number * _PLANNED_AT_ONCE
+        order = SampleOrder(len(self.windows), self.seed)
+        shifts = None
+        if self.jitter:
+            half = self.windows.length // 2
+            shifts = order.integers(positions, _JITTER_STREAM, 2 * half + 1) - half
+        starts = self.windows.starts(order.indices(positions), shifts)
+        is_turned = order.uniforms(positions, _STRAND_STREAM) < 0.5
+        return starts, is_turned, row_keys(self.seed, torch.from_numpy(positions)).numpy()
 
 
 class EvaluationWindows:
@@ -301,7 +327,8 @@ class EvaluationWindows:
                 self.store.codes, starts, self.length, sizes=np.minimum(high - starts, self.length)
             )
             rows = order.indices(ordinals)
-            yield _make_batch(codes, starts, items, rows, seed=self.seed, size=len(self))
+            keys = row_keys(self.seed, torch.from_numpy(items)).numpy()
+            yield _make_batch(codes, starts, keys, rows, size=len(self))
 
 
 def gather(
@@ -328,10 +355,9 @@ def _spans(store: GenomeStore, intervals: Sequence[Interval]) -> NDArray[np.int6
 def _make_batch(
     codes: NDArray[np.uint8],
     starts: NDArray[np.int64],
-    identities: NDArray[np.int64],
+    keys: NDArray[np.int64],
     rows: NDArray[np.int64],
     *,
-    seed: int,
     size: int,
     weight: torch.Tensor | None = None,
 ) -> Batch:
@@ -341,7 +367,7 @@ def _make_batch(
         present=torch.from_numpy(plain != _PADDING_CODE),
         valid=torch.from_numpy(plain < N_CODE),
         weight=weight,
-        key=row_keys(seed, torch.from_numpy(identities)),
+        key=torch.from_numpy(keys),
         row=torch.from_numpy(rows),
         global_size=size,
         start=torch.from_numpy(starts),

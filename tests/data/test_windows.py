@@ -182,6 +182,18 @@ def test_a_new_stream_gives_the_same_batch_at_any_step(store):
     assert_equal_batches(first.batch(9), stream().batch(9))
 
 
+@pytest.mark.parametrize("global_batch_size", [24, 5000])
+def test_a_row_depends_on_its_position_only(store, global_batch_size):
+    windows = WindowSet(store, INTERVALS, 32)
+    together = TrainingStream(windows, seed=4, global_batch_size=global_batch_size)
+    alone = TrainingStream(windows, seed=4, global_batch_size=1)
+    for position in (0, 4095, 4096, 12_287, 12_288, 100_000, 3):
+        step, row = divmod(position, global_batch_size)
+        batch, single = together.batch(step), alone.batch(position)
+        for name in ("tokens", "valid", "key", "start"):
+            assert torch.equal(getattr(batch, name)[row], getattr(single, name)[0]), name
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(store):
     stream = TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=10)
     with pytest.raises(ConfigError, match=r"a global batch of 10 .* use a multiple of 4"):
