@@ -9,6 +9,7 @@ last rows time the preparation of the genome from compressed and from plain FAST
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.25)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    load = os.getloadavg()[0]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -154,6 +156,7 @@ def main() -> None:
             "counted; the loaders take turns",
             "the pyfaidx rows neither shift nor turn windows, nor make masks or noise keys",
             "preparation: median of 3, with hashing, checking and flushing to disk",
+            f"load average of the machine at the start: {load:.1f} on {os.cpu_count()} processors",
         ),
     )
     store(table, threads=arguments.threads)
