@@ -279,6 +279,7 @@ class DiT(nn.Module):
         valid: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last states after the final norm; arguments as in `forward`."""
+        valid = _without_idle_mask(valid)
         x = self._embed(tokens, valid)
         cond = self._condition(time)
         layout = self._layout(x, valid)
@@ -314,6 +315,13 @@ class DiT(nn.Module):
             length, device=x.device, valid=valid, window=self.attention_window
         )
         return Layout(cos, sin, pattern, valid)
+
+
+def _without_idle_mask(valid: Tensor | None) -> Tensor | None:
+    """None if nothing is padding and asking is free: on a CPU, outside compilation."""
+    if valid is None or valid.device.type != "cpu" or torch.compiler.is_compiling():
+        return valid
+    return None if bool(valid.all()) else valid
 
 
 def _check_positive(**values: float | int) -> None:
