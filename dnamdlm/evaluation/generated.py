@@ -79,9 +79,7 @@ def evaluate_generated(
     samples = {"generated": ("Generated", generated), "real": ("Held-out, another sample", real)}
     for fit in markov.values():
         model = fit.best
-        label = "interpolated" if model.smoothing == "interpolated" else "textbook"
-        drawn = list(model.sample(rng, size, length))
-        samples[model.name] = (f"Markov order {model.order}, {label}", drawn)
+        samples[model.name] = (model.label, list(model.sample(rng, size, length)))
     shuffled = {
         "shuffled_2": (
             "Held-out, dinucleotides shuffled",

@@ -328,7 +328,6 @@ def _markov_row(
     scores: WindowScores,
     present: Sequence[str],
 ) -> LikelihoodRow:
-    label = f"Markov order {entry.order}" + (", interpolated" if smoothing != "additive" else "")
     details = {
         "order": entry.order,
         "smoothing": smoothing,
@@ -337,7 +336,7 @@ def _markov_row(
         "chosen_on_validation": entry.order == fit.best_order,
     }
     bits = {name: scores.bits(name) for name in present}
-    return LikelihoodRow(entry.name, label, "markov", "exact", bits, details)
+    return LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details)
 
 
 def _windows_with_context(

@@ -52,6 +52,12 @@ class MarkovModel:
         """Short name for tables, for instance 'markov_interpolated_8'."""
         return f"markov_{self.smoothing}_{self.order}"
 
+    @property
+    def label(self) -> str:
+        """Name for people, for instance 'Markov order 8, interpolated'."""
+        kind = "" if self.smoothing == "additive" else f", {self.smoothing}"
+        return f"Markov order {self.order}{kind}"
+
     def truncated(self, order: int) -> MarkovModel:
         """The model of a lower order; tables are shared, not copied."""
         if not 0 <= order <= self.order:

@@ -111,10 +111,12 @@ def _fit_tables(
     prior = uniform
     for train_table, valid_table in zip(train, valid, strict=True):
         prior = np.resize(prior if smoothing == "interpolated" else uniform, train_table.shape)
-        # only contexts that validation has can tell pseudo-counts apart.
-        seen = np.flatnonzero(valid_table.any(axis=1))
+        # only words that validation has can tell pseudo-counts apart.
+        seen = np.flatnonzero(valid_table)
+        weights, counts = valid_table.reshape(-1)[seen], train_table.reshape(-1)[seen]
+        totals, priors = train_table.sum(axis=1)[seen // 4], prior.reshape(-1)[seen]
         costs = [
-            -float(np.vdot(valid_table[seen], np.log(_smooth(train_table[seen], prior[seen], m))))
+            -float(np.dot(weights, np.log((counts + m * priors) / (totals + m))))
             for m in PSEUDO_COUNTS
         ]
         pseudo_counts.append(PSEUDO_COUNTS[int(np.argmin(costs))])

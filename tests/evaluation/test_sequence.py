@@ -62,7 +62,9 @@ def test_the_bootstrap_error_agrees_with_fresh_samples():
     def fresh() -> list[np.ndarray]:
         return list(rng.choice(4, (60, 200), p=[0.3, 0.2, 0.2, 0.3]).astype(np.uint8))
 
-    estimates = [divergence_with_error(fresh(), reference, rng) for _ in range(40)]
+    estimates = [
+        divergence_with_error(fresh(), reference, rng, num_resamples=60) for _ in range(40)
+    ]
     observed = np.std([rates[1].value for rates in estimates], ddof=1)
     claimed = np.mean([rates[1].standard_error for rates in estimates])
     # the standard deviation of 40 values is known to about 11 per cent.
