@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.results_table import ResultTable, store
+from benchmarks.results_table import ResultTable, environment_of_run, store
 from dnamdlm.backbones.dit import DiT
 
 VOCAB_SIZE = 12
@@ -138,7 +138,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--only", default="", help="measure rows whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="measure and print only rows whose name contains this"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
@@ -182,7 +184,11 @@ def main() -> None:
     )
     on_cpu = device.type == "cpu"
     name = None if on_cpu else torch.cuda.get_device_name(device)
-    store(table, device=name, threads=arguments.threads if on_cpu else None)
+    threads = arguments.threads if on_cpu else None
+    if arguments.only:
+        print(table.markdown(environment_of_run(device=name, threads=threads)))
+        return
+    store(table, device=name, threads=threads)
 
 
 if __name__ == "__main__":
