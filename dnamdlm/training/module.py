@@ -73,14 +73,16 @@ class TrainingModule(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the moving average."""
+        """Add the moving average, and the sums of a log line that is under way."""
+        checkpoint["window"] = self.window.state()
         checkpoint["average"] = {
             "weights": self.average.shadow,
             "num_updates": self.average.num_updates,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the moving average up again."""
+        """Take the moving average and the sums up again."""
+        self.window.load(checkpoint["window"])
         average = checkpoint["average"]
         self.average.load(average["weights"], average["num_updates"])
 
@@ -97,8 +99,21 @@ class LossWindow:
         """Count one micro-batch; both of shape (B, L)."""
         total = nats.detach().double().sum()
         count = valid.sum()
-        self.nats = total if self.nats is None else self.nats + total
-        self.count = count if self.count is None else self.count + count
+        self.nats = total if self.nats is None else self.nats.to(total.device) + total
+        self.count = count if self.count is None else self.count.to(count.device) + count
+
+    def state(self) -> dict[str, float | int | None]:
+        """What a checkpoint keeps; reading it waits for the device."""
+        return {
+            "nats": None if self.nats is None else float(self.nats),
+            "count": None if self.count is None else int(self.count),
+        }
+
+    def load(self, state: dict[str, float | int | None]) -> None:
+        """Go on from the sums of a checkpoint."""
+        nats, count = state["nats"], state["count"]
+        self.nats = None if nats is None else torch.tensor(nats, dtype=torch.float64)
+        self.count = None if count is None else torch.tensor(count)
 
     def take_bits_per_base(self) -> float:
         """Mean bits per scored position since the last call; nan where none was seen."""

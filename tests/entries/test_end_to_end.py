@@ -1,0 +1,252 @@
+"""The entries as a user runs them: train, sample, evaluate, report, interrupt, go on."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from Bio import SeqIO
+from pyfaidx import Fasta
+
+SHORT = [
+    "config=tiny", "trainer.valid_windows=8", "trainer.micro_batch_size=4",
+    "trainer.checkpoint_every=7", "backbone.dropout=0.1",
+]  # fmt: skip
+
+
+def command(entry, *arguments):
+    return [sys.executable, "-m", f"dnamdlm.{entry}", *arguments]
+
+
+def run(entry, *arguments, check=True):
+    result = subprocess.run(
+        command(entry, *arguments), capture_output=True, text=True, check=False, timeout=300
+    )
+    if check:
+        assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    run("train", *SHORT, f"run_dir={folder}")
+    return folder
+
+
+def digests(folder, step=20):
+    names = ("weights.safetensors", "average.safetensors", "trainer.safetensors")
+    checkpoint = folder / "checkpoints" / f"step_{step:09d}"
+    return [hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() for name in names]
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    timed = ("seconds", "bases_per_second")
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+
+def test_a_run_folder_holds_what_made_it(trained):
+    record = json.loads((trained / "run.json").read_text())
+    assert record["data"]["num_bases"] == 12_071_326
+    assert record["versions"]["torch"]
+    assert (trained / "config.yaml").is_file()
+    assert [row["step"] for row in metrics(trained)] == ["5", "10", "15", "20"]
+    assert [p.name for p in sorted((trained / "checkpoints").iterdir())] == [
+        "step_000000014", "step_000000020",
+    ]  # fmt: skip
+
+
+def test_training_again_does_nothing_more(trained):
+    before = digests(trained)
+    result = run("train", *SHORT, f"run_dir={trained}")
+    assert "done already" in result.stderr
+    assert digests(trained) == before
+
+
+def _stop_after_rows(folder, rows, number):
+    process = subprocess.Popen(
+        command("train", *SHORT, f"run_dir={folder}"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    path = Path(folder) / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.is_file() and len(path.read_text().splitlines()) > rows:
+            break
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.wait(timeout=120)
+
+
+def test_a_killed_and_a_stopped_run_end_bitwise_as_the_unbroken_one(trained, tmp_path):
+    folder = tmp_path / "broken"
+    assert _stop_after_rows(folder, 1, signal.SIGKILL) == -signal.SIGKILL
+    assert _stop_after_rows(folder, 2, signal.SIGTERM) == 128 + signal.SIGTERM
+    run("train", *SHORT, f"run_dir={folder}")
+    assert digests(folder) == digests(trained)
+    assert metrics(folder) == metrics(trained)
+
+
+def test_the_recorded_config_alone_gives_the_same_weights(trained, tmp_path):
+    run(
+        "train", "--config-dir", str(trained), "--config-name", "config", f"run_dir={tmp_path}/again"
+    )
+    assert digests(tmp_path / "again") == digests(trained)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_loader_workers_do_not_change_what_is_trained(trained, tmp_path, workers):
+    run("train", *SHORT, f"run_dir={tmp_path}/w", f"trainer.num_workers={workers}")
+    assert digests(tmp_path / "w") == digests(trained)
+
+
+@pytest.fixture(scope="module")
+def samples(trained):
+    out = trained / "samples.fa"
+    run("sample", f"model={trained}", "num_sequences=6", "length=96", "seed=7", f"out={out}")
+    return out
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_batch_size(trained, samples, tmp_path):
+    other = tmp_path / "x.fa"
+    run(
+        "sample", f"model={trained}", "num_sequences=6", "length=96", "seed=7", f"out={other}",
+        "batch_size=4",
+    )  # fmt: skip
+    assert other.read_bytes() == samples.read_bytes()
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_samples_are_plain_dna_for_other_programs(samples):
+    with samples.open() as stream:
+        records = list(SeqIO.parse(stream, "fasta"))
+    assert [record.id for record in records] == [f"sample_{i:06d}" for i in range(1, 7)]
+    assert all(set(str(record.seq)) <= set("ACGT") and len(record) == 96 for record in records)
+    assert all("seed=7" in record.description for record in records)
+    with Fasta(str(samples)) as reader:
+        assert [str(reader[record.id]) for record in records] == [str(r.seq) for r in records]
+
+
+def test_a_template_keeps_its_letters(trained, tmp_path):
+    template = tmp_path / "t.fa"
+    template.write_text(">motif\nNNNNTATAAAANNNN..ACGT\n")
+    out = tmp_path / "o.fa"
+    run("sample", f"model={trained}", f"template={template}", "num_sequences=3", f"out={out}")
+    with out.open() as stream:
+        records = [str(record.seq) for record in SeqIO.parse(stream, "fasta")]
+    assert len(records) == 3
+    for record in records:
+        assert record[4:11] == "TATAAAA"
+        assert record[-4:] == "ACGT"
+        assert set(record) <= set("ACGT")
+
+
+def test_evaluation_and_report_of_a_run(trained, samples):
+    result = run(
+        "evaluate", f"model={trained}", "limit=40", "draws=2", "max_order=3", f"samples={samples}"
+    )
+    assert "bits per base" in result.stdout
+    content = json.loads((trained / "evaluation" / "test.json").read_text())
+    assert {"provenance", "likelihood", "generated"} <= set(content)
+    run("report", f"run_dir={trained}")
+    page = (trained / "report.html").read_text()
+    assert "bits per base" in page
+
+
+def _fasta(folder, name, text):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+BAD_GENOMES = {
+    "empty": (b"", "empty"),
+    "fastq": (b"@r\nACGT\n+\nIIII\n", "FASTQ"),
+    "protein": (b">p\n" + b"MKVLAAGIVGLLLAQWERTYIPASDFGHKLMNQ" * 9 + b"\n", "protein"),
+    "duplicates": (b">a\nACGT\n>a\nACGT\n", "twice"),
+    "binary": (bytes(range(256)) * 20, "text"),
+    "truncated": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b", "cut"),
+    "short": (b">a\nACGTACGT\n>b\nACGT\n>c\nACGTTT\n", "64"),
+    "all n": (b">a\n" + b"N" * 500 + b"\n", "N"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GENOMES)
+def test_a_bad_genome_gets_one_sentence_and_leaves_nothing(tmp_path, name):
+    content, _ = BAD_GENOMES[name]
+    path = _fasta(tmp_path, "bad.fa", content)
+    arguments = [
+        *SHORT, f"data.fasta={path}", "data.annotation=null", "data.valid=null", "data.test=null",
+        f"data.cache_dir={tmp_path}/cache", f"run_dir={tmp_path}/run",
+    ]  # fmt: skip
+    result = run("train", *arguments, check=False)
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "bad.fa" in result.stderr or "data.length" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data.test=[chrXX]"], "chrXX"),
+        (["data.test=[chrXV]"], "chrXV"),
+        (["run_dir=/proc/nowhere/run"], "cannot be written"),
+        (["data.length=5000000"], "5000000"),
+        (["trainer.micro_batch_size=3"], "divide"),
+        (["trainer.accelerator=tpu9"], "tpu9"),
+    ],
+    ids=["unknown record", "record in two splits", "run folder", "window", "batch", "device"],
+)
+def test_bad_settings_get_one_sentence(tmp_path, arguments, message):
+    result = run("train", *SHORT, f"run_dir={tmp_path}/run", *arguments, check=False)
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.strip().splitlines() if line.startswith("dnamdlm:")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_run_folder_of_another_config_is_refused(trained):
+    before = digests(trained)
+    result = run("train", *SHORT, "seed=2", f"run_dir={trained}", check=False)
+    assert result.returncode == 2
+    assert "seed was 1 and is now 2" in result.stderr
+    assert digests(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=no/where", "out=x.fa"], "does not exist"),
+        (["out=no/folder/x.fa"], "folder"),
+        (["out=x.fa", "temperature=0"], "temperature"),
+        (["out=x.fa", "sampler.num_steps=0"], "num_steps"),
+        (["out=x.fa", "length=0"], "length"),
+        (["out=x.fa", "template=no.fa"], "no.fa"),
+        (["out=x.fa", "device=cuda:7"], "cuda:7"),
+    ],
+    ids=["model", "folder", "temperature", "steps", "length", "template", "device"],
+)
+def test_sampling_mistakes_get_one_sentence(trained, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = [] if arguments[0].startswith("model=") else [f"model={trained}"]
+    result = run("sample", *model, *arguments, check=False)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_report_without_a_run_says_how_to_make_one(tmp_path):
+    result = run("report", f"run_dir={tmp_path}", check=False)
+    assert result.returncode == 2
+    assert "dnamdlm.train" in result.stderr
