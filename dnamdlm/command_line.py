@@ -64,21 +64,29 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
     # the environment variable makes hydra raise its errors here instead of printing them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [f"dnamdlm.{name}", *arguments]
+    # hydra only composes; the tasks run after it, so that it wraps none of their errors.
+    composed: list[Tree | DnamdlmError] = []
     application = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)
     try:
-        application(lambda config: _run_task(task, config, debug=debug))()
+        application(lambda config: composed.append(_tree_or_error(config)))()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain_composition_error(error, name, arguments), debug=debug)
-
-
-def _run_task(task: Callable[[Tree], None], config: DictConfig, *, debug: bool) -> None:
-    # after hydra, which sets up the loggers in its own way when it starts a job.
     _configure_logging()
     try:
-        task(plain_tree(config))
+        for tree in composed:
+            if isinstance(tree, DnamdlmError):
+                raise tree
+            task(tree)
     except DnamdlmError as error:
         code = error.exit_code if isinstance(error, Stopped) else 2
         _fail(error, debug=debug, code=code)
+
+
+def _tree_or_error(config: DictConfig) -> Tree | DnamdlmError:
+    try:
+        return plain_tree(config)
+    except DnamdlmError as error:
+        return error
 
 
 def plain_tree(config: DictConfig) -> Tree:

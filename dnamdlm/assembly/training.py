@@ -21,7 +21,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.training.run_folder import claimed, open_run
-from dnamdlm.training.trainer import TrainerSettings, fit, step_of
+from dnamdlm.training.trainer import TrainerSettings, check_devices, fit, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ def train(tree: Mapping[str, Any]) -> Path:
     settings: TrainerSettings = build(tree["trainer"], "trainer")
     optimizer = build(tree["optimizer"], "optimizer")
     learning_rate = build(tree["learning_rate"], "learning_rate")
+    check_devices(settings)
     lm = build_language_model(tree, tree["seed"])
     genome = data.open()
     stream = genome.training_stream(tree["seed"], settings.global_batch_size)

@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from dnamdlm.errors import ConfigError
@@ -182,13 +183,9 @@ def fit(
     )
     with restored_handlers(), warnings.catch_warnings():
         _hush_lightning()
-        trainer = pl.Trainer(
+        trainer = _make_trainer(
             max_steps=settings.max_steps,
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
-            precision=resolve_precision(settings.precision),  # pyright: ignore[reportArgumentType]
+            **_hardware(settings),
             gradient_clip_val=settings.gradient_clip or None,
             callbacks=[callback],
             logger=loggers,
@@ -210,6 +207,39 @@ def fit(
         )
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return trainer.global_step
+
+
+def check_devices(settings: TrainerSettings) -> None:
+    """Refuse devices and batch sizes that cannot be had here, before anything is written.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    with warnings.catch_warnings():
+        _hush_lightning()
+        trainer = _make_trainer(
+            **_hardware(settings), logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+    settings.num_micro_steps(trainer.world_size)
+
+
+def _hardware(settings: TrainerSettings) -> dict[str, Any]:
+    return {
+        "accelerator": settings.accelerator,
+        "devices": settings.devices,
+        "num_nodes": settings.num_nodes,
+        "strategy": settings.strategy,
+        "precision": resolve_precision(settings.precision),
+    }
+
+
+def _make_trainer(**arguments: Any) -> pl.Trainer:
+    try:
+        return pl.Trainer(**arguments)
+    except (ValueError, MisconfigurationException) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigError(f"the settings in trainer.* cannot be used here: {reason}") from error
 
 
 def step_of(checkpoint: Path | None) -> int:
