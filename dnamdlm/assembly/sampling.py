@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dnamdlm.assembly.building import build, check_keys, check_node
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.sequences import read_sequences
+from dnamdlm.assembly.sequences import read_templates
 from dnamdlm.data.fasta_writer import check_writable, write_fasta
+from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import ConfigError
 from dnamdlm.lm.samplers import Sampler
+from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, ids_of_sets
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 logger = logging.getLogger(__name__)
@@ -76,7 +80,7 @@ def sample(tree: Mapping[str, Any]) -> SamplingSummary:
     length = tree["length"] or int(loaded.tree["data"]["length"])
     if templates is None:
         # without a template a sequence is a template of masks, with no name of its own.
-        templates = {"": "." * length}
+        templates = {"": np.full(length, ANY_BASE, dtype=np.uint8)}
     elif tree["length"] is not None:
         raise ConfigError("length and template are both given; a template has its own length")
     cost = _Cost()
@@ -97,23 +101,10 @@ def _check(tree: Mapping[str, Any]) -> None:
         raise ConfigError(f"seed={tree['seed']} must lie in [0, 2^63)")
 
 
-def read_templates(path: str) -> dict[str, str]:
-    """Name -> template with '.' at the positions to fill.
-
-    Raises:
-        DataError: if the file cannot be read, or a template leaves nothing to fill.
-    """
-    templates = {name: text.replace("N", ".") for name, text in read_sequences(path).items()}
-    for name, text in templates.items():
-        if "." not in text:
-            raise DataError(f"{path}, record {name!r}: nothing to fill; write N where bases go")
-    return templates
-
-
 def generate_records(
     loaded: LoadedModel,
     sampler: Sampler,
-    templates: Mapping[str, str],
+    templates: Mapping[str, NDArray[np.uint8]],
     tree: Mapping[str, Any],
     cost: _Cost,
 ) -> Iterator[tuple[str, str]]:
@@ -123,7 +114,9 @@ def generate_records(
     rule = sampler.rule(temperature=tree["temperature"], top_p=tree["top_p"])
     number = 0
     for name, template in templates.items():
-        initial = torch.from_numpy(tokenizer.encode(template)).to(device)
+        vocabulary = loaded.lm.vocabulary
+        initial = torch.from_numpy(ids_of_sets(template, vocabulary)).to(device)
+        allowed = torch.from_numpy(allowed_tokens(template, len(loaded.lm.real_tokens))).to(device)
         for first in range(0, tree["num_sequences"], tree["batch_size"]):
             size = min(tree["batch_size"], tree["num_sequences"] - first)
             keys = row_keys(tree["seed"], torch.arange(number, number + size)).to(device)
@@ -134,6 +127,7 @@ def generate_records(
                 rule=rule,
                 times=sampler.times(),
                 batch_size=tree["batch_size"],
+                constraints=Constraints(allowed.expand(size, -1, -1)),
             )
             cost.network_calls += generated.network_calls
             cost.row_calls += generated.row_calls

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from dnamdlm.data.textfile import open_blocks
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES, code_table
+from dnamdlm.tokens.iupac import set_table
+from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES, MASK_SYMBOL, code_table
 
 SOFT_MASK = 0x80
 CODE_MASK = 0x07
 N_CODE = BASE_CODES.index(b"N")
-IupacPolicy = Literal["n", "error"]
+IupacPolicy = Literal["n", "error", "sets"]
 
 _MAX_HEADER_BYTES = 1 << 20
 _PLAIN = b"ACGTNacgtn\n"
@@ -63,7 +64,9 @@ class FastaReader:
 
     Args:
         path: a plain, gzip or bgzip FASTA file.
-        iupac: "n" reads ambiguity codes (R, Y, ...) as N and counts them, "error" refuses them.
+        iupac: "n" reads ambiguity codes (R, Y, ...) as N and counts them, "error" refuses them,
+            "sets" is for templates: '.' means N, and every letter becomes its set of bases (see
+            `dnamdlm.tokens.iupac`) in place of a store code.
         rna: read U as T; otherwise U is refused.
         block_bytes: size of the blocks that are read, which bounds the memory in use.
         on_raw: called with every piece of the file as it lies on disk (for checksums).
@@ -84,8 +87,11 @@ class FastaReader:
         self._rna = rna
         self._block_bytes = block_bytes
         self._on_raw = on_raw
-        self._table = _translation(rna=rna)
+        as_sets = iupac == "sets"
+        self._table = set_table(rna=rna).tobytes() if as_sets else _translation(rna=rna)
         self._plain = _PLAIN + (b"Uu" if rna else b"")
+        if as_sets:
+            self._plain += _AMBIGUOUS + MASK_SYMBOL.encode("ascii")
         self._line = 1
         self._name = ""
         self._name_lines: dict[str, int] = {}
@@ -237,7 +243,7 @@ def read_fasta(
 
     Args:
         path: a plain, gzip or bgzip FASTA file.
-        iupac: "n" reads ambiguity codes as N, "error" refuses them.
+        iupac: "n" reads ambiguity codes as N, "error" refuses them, "sets" gives sets of bases.
         rna: read U as T.
 
     Raises:

@@ -211,3 +211,17 @@ def test_any_file_equals_its_strings(fasta, records, width, eol, compress, block
     for chunk in reader:
         found.setdefault(chunk.name, []).extend(chunk.codes.tolist())
     assert found == {f"r{i}": expected_codes(s) for i, s in enumerate(records) if s}
+
+
+def test_a_template_gives_sets_of_bases(fasta):
+    path = fasta(">t\nACgtRn.\n.Y\n")
+    assert read_fasta(path, iupac="sets")["t"].tolist() == [1, 2, 4, 8, 5, 15, 15, 15, 10]
+    # a template of nothing but ambiguity codes is no protein.
+    assert read_fasta(fasta(">t\nRRYYK\n"), iupac="sets")["t"].tolist() == [5, 5, 10, 10, 12]
+
+
+def test_protein_is_no_template(fasta):
+    with pytest.raises(DataError, match="protein"):
+        read_fasta(fasta(PROTEIN), iupac="sets")
+    with pytest.raises(DataError, match="gap character '-'"):
+        read_fasta(fasta(">t\nAC-GT\n"), iupac="sets")
