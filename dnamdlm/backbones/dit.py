@@ -2,7 +2,8 @@
 
 Notable: rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with
 gates only where the network is conditioned on time, plain pre-norm otherwise; residual branches
-that are zero at first; optional short depthwise convolutions and a local attention window for DNA.
+that are zero at first; optional short convolutions, a perceptron on neighbouring tokens and a local
+attention window for DNA.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, C width of the conditioning vector.
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.
@@ -20,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dnamdlm.backbones.layers import (
     LayerNorm,
+    LocalStem,
     Modulation,
     OutputHead,
     ResidualConv,
@@ -35,6 +37,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
     "gelu": functional.gelu,
     "silu": functional.silu,
+    "relu": functional.relu,
 }
 
 
@@ -173,6 +176,8 @@ class DiT(nn.Module):
         cond_size: int = 128,
         conv_width: int = 0,
         stem_width: int = 0,
+        local_radius: int = 0,
+        local_size: int = 256,
         attention_window: int = 0,
         gradient_checkpointing: bool = False,
         tie_embeddings: bool = False,
@@ -193,11 +198,13 @@ class DiT(nn.Module):
             cond_size: width of the conditioning vector.
             conv_width: taps of a depthwise convolution before each attention; 0 is off.
             stem_width: taps of a depthwise convolution after the embedding; 0 is off.
+            local_radius: reach of a perceptron on neighbouring tokens, see `LocalStem`; 0 is off.
+            local_size: hidden width of that perceptron.
             attention_window: greatest distance attended to, in positions; 0 is any.
             gradient_checkpointing: recompute blocks in the backward pass to save memory.
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
-            activation: of the perceptrons: gelu_tanh (the original's), gelu (exact) or silu.
+            activation: of the perceptrons: gelu_tanh (the original's), gelu (exact), silu or relu.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
@@ -210,14 +217,17 @@ class DiT(nn.Module):
             num_heads=num_heads,
             mlp_ratio=mlp_ratio,
             cond_size=cond_size,
+            local_size=local_size,
         )
         _check_heads(hidden_size, num_heads)
         _check_width("conv_width", conv_width)
         _check_width("stem_width", stem_width)
-        if attention_window < 0:
-            raise ConfigError(
-                f"backbone.attention_window must be 0 (off) or positive, got {attention_window}"
-            )
+        for name, reach in (
+            ("attention_window", attention_window),
+            ("local_radius", local_radius),
+        ):
+            if reach < 0:
+                raise ConfigError(f"backbone.{name} must be 0 (off) or positive, got {reach}")
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
         if activation not in ACTIVATIONS:
@@ -234,6 +244,11 @@ class DiT(nn.Module):
 
         self.embedding = TokenEmbedding(vocab_size, hidden_size)
         self.stem = ResidualConv(hidden_size, stem_width) if stem_width else None
+        self.local = (
+            LocalStem(vocab_size, hidden_size, radius=local_radius, inner_size=local_size)
+            if local_radius
+            else None
+        )
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -296,7 +311,9 @@ class DiT(nn.Module):
     def _embed(self, tokens: Tensor, valid: Tensor | None) -> Tensor:
         """Token vectors, with their neighbourhood if there is a stem."""
         x = self.embedding(tokens)
-        return x if self.stem is None else self.stem(x, valid)
+        if self.stem is not None:
+            x = self.stem(x, valid)
+        return x if self.local is None else x + self.local(tokens, valid)
 
     def _condition(self, time: Tensor | None) -> Tensor | None:
         """Conditioning vector, or None without time conditioning."""

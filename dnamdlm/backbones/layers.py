@@ -121,6 +121,38 @@ class ResidualConv(nn.Module):
             return depthwise_conv(x, (self.weight + self.identity).to(x.dtype), valid=valid)
 
 
+class LocalStem(nn.Module):
+    """A perceptron on the tokens around each position, for alphabets of a few letters.
+
+    Every token becomes a short code; the codes within `radius` positions, joined, pass through one
+    hidden layer. It sees how neighbouring letters go together, which a sum of embeddings cannot,
+    at the price of one matrix product. Positions beyond the ends and padding have the code zero.
+    """
+
+    def __init__(
+        self, vocab_size: int, size: int, *, radius: int, inner_size: int, code_size: int = 5
+    ) -> None:
+        super().__init__()
+        self.radius = radius
+        self.codes = nn.Parameter(torch.randn(vocab_size, code_size))
+        self.inner = nn.Linear((2 * radius + 1) * code_size, inner_size)
+        self.outer = nn.Linear(inner_size, size)
+
+    def forward(
+        self, tokens: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """States from tokens; positions where `valid` is False count as beyond the end."""
+        codes = functional.embedding(tokens, self.codes)
+        if valid is not None:
+            codes = torch.where(valid[..., None], codes, 0.0)
+        padded = functional.pad(codes, (0, 0, self.radius, self.radius))
+        width = (2 * self.radius + 1) * codes.shape[-1]
+        windows = padded.flatten(1).unfold(1, width, codes.shape[-1])
+        # outside autocast: the stem feeds the residual stream, which stays wide.
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.outer(functional.gelu(self.inner(windows)))
+
+
 class OutputHead(nn.Module):
     """Linear map from states to logits, zero at first, never in half precision.
 

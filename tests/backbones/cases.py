@@ -50,6 +50,7 @@ CASES = [
     Case("dit-conv", lambda: _dit(conv_width=3, stem_width=5), 6956),
     Case("dit-window", lambda: _dit(attention_window=2), 6780, reach=4),
     Case("dit-local", lambda: _dit(attention_window=2, conv_width=3, stem_width=5), 6956, reach=8),
+    Case("dit-stem", lambda: _dit(attention_window=2, local_radius=3, local_size=8), 7272, reach=7),
     Case("dit-tied", lambda: _dit(tie_embeddings=True), 6588),
     Case("dit-checkpointing", lambda: _dit(gradient_checkpointing=True), 6780),
     Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),
