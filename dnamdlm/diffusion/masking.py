@@ -1,6 +1,6 @@
 """The forward process: which tokens are hidden.
 
-Both functions take their uniform numbers as an argument, so that the caller owns the randomness.
+All functions take their uniform numbers as an argument, so that the caller owns the randomness.
 Positions that are not maskable (padding, N, a clamped context) always keep their token.
 """
 
@@ -53,3 +53,40 @@ def mask_exactly(
     rank = torch.empty_like(order)
     rank.scatter_(-1, order, torch.arange(x0.shape[-1], device=x0.device).expand_as(order))
     return torch.where(maskable & (rank < count[:, None]), mask_id, x0)
+
+
+def corrupt(
+    x0: Int[Tensor, "B L"],
+    maskable: Bool[Tensor, "B L"],
+    uniforms: Float[Tensor, "B L 3"],
+    *,
+    real_ids: tuple[int, ...],
+    mask_id: int,
+    rate: float = 0.15,
+    mask_share: float = 0.8,
+    random_share: float = 0.1,
+) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
+    """Tokens for masked language modelling, and which of them are to be predicted.
+
+    A maskable token is chosen with probability `rate`. A chosen one becomes the mask, or a real
+    token drawn uniformly (perhaps the same one), or stays. Special tokens never stand in for one.
+
+    Args:
+        x0: clean token ids.
+        maskable: positions that may be chosen.
+        uniforms: three independent numbers in (0, 1) per position.
+        real_ids: tokens that a replacement is drawn from.
+        mask_id: id of the mask token.
+        rate: probability that a token is chosen.
+        mask_share: share of the chosen tokens that are masked.
+        random_share: share of the chosen tokens that are replaced.
+
+    Source: Devlin et al. 2018 (arXiv:1810.04805), section 3.1.
+    """
+    choice, fate, pick = uniforms.unbind(dim=-1)
+    chosen = maskable & (choice < rate)
+    ids = torch.tensor(real_ids, dtype=x0.dtype, device=x0.device)
+    replacement = ids[(pick * len(real_ids)).floor().long().clamp(max=len(real_ids) - 1)]
+    replaced = torch.where(fate < mask_share + random_share, replacement, x0)
+    corrupted = torch.where(fate < mask_share, mask_id, replaced)
+    return torch.where(chosen, corrupted, x0), chosen

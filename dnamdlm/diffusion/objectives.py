@@ -1,5 +1,7 @@
 """Training objectives: from log-probabilities to a per-token loss in nats.
 
+The bound with T steps is in `discrete`, score entropy in `score`.
+
 Shapes: B sequences, L positions, V vocabulary. Time t: 0 is clean, 1 is fully masked.
 """
 

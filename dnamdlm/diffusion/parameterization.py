@@ -32,8 +32,25 @@ def substitution(
 
     Source: Sahoo et al. 2024 (arXiv:2406.07524), section 3.2.3 (zero masking, carry-over).
     """
-    scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_probs = scores.masked_fill(~real_tokens, -torch.inf).log_softmax(dim=-1)
+    log_probs = restricted(logits, real_tokens)
     visible = (xt != mask_id).unsqueeze(-1)
     shown = torch.arange(logits.shape[-1], device=xt.device) == xt.unsqueeze(-1)
     return log_probs.masked_fill(visible & ~shown, -torch.inf).masked_fill(visible & shown, 0.0)
+
+
+def restricted(
+    logits: Float[Tensor, "B L V"], allowed: Bool[Tensor, " V"]
+) -> Float[Tensor, "B L V"]:
+    """Log-softmax over the allowed tokens, the same at masked and visible positions.
+
+    With the real tokens and the mask allowed this is the parameterization of D3PM; with the real
+    tokens alone, D3PM with zero masking. Neither copies visible tokens.
+
+    Args:
+        logits: network output; never altered.
+        allowed: tokens that may have a probability.
+
+    Source: Austin et al. 2021 (arXiv:2107.03006), section 3.3.
+    """
+    scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return scores.masked_fill(~allowed, -torch.inf).log_softmax(dim=-1)

@@ -1,16 +1,23 @@
 """How the time t of each row is drawn for training.
 
 A sampler is a pure map from one uniform number per row to t, so that the same row of the same step
-gets the same time however the global batch is divided over ranks and accumulation steps.
+gets the same time however the global batch is divided over ranks and accumulation steps. A sampler
+with a `warp` shifts the times to where they are wanted; `draw_times` gives t and the density that a
+loss is divided by to keep its expectation.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from dnamdlm.diffusion.schedules import Schedule
+from dnamdlm.errors import ConfigError
 
 
 @runtime_checkable
@@ -54,3 +61,130 @@ class Stratified:
     ) -> Float[Tensor, " B"]:
         """Time (row + u) / global_size."""
         return (row + u) / global_size
+
+
+@runtime_checkable
+class WarpedTimeSampler(TimeSampler, Protocol):
+    """A time sampler whose uniform numbers are mapped to times with the help of the schedule."""
+
+    def warp(
+        self, place: Float[Tensor, " B"], schedule: Schedule
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Times t, and the factor that the loss at t is divided by.
+
+        Args:
+            place: numbers that are uniform on average over (0, 1).
+            schedule: the noise schedule.
+        """
+        ...
+
+
+def draw_times(
+    sampler: TimeSampler,
+    schedule: Schedule,
+    u: Float[Tensor, " B"],
+    row: Int[Tensor, " B"],
+    global_size: int,
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """Times, and the density by which a loss is divided so that its mean over t ~ U(0, 1) stays.
+
+    Args:
+        sampler: how times are drawn.
+        schedule: the noise schedule, which warped samplers need.
+        u: independent uniforms in (0, 1).
+        row: place of each row in the global batch.
+        global_size: rows of the global batch.
+    """
+    place = sampler(u, row, global_size)
+    if isinstance(sampler, WarpedTimeSampler):
+        return sampler.warp(place, schedule)
+    return place, torch.ones_like(place)
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Stratified times with a density proportional to the weight of the bound.
+
+    The logarithm of the mask probability is uniform, so that the weighted loss has the same factor
+    at every time. Below `lowest` the density in the mask probability stays at the value that it has
+    there: the range reaches down to nothing masked and the loss keeps its expectation. Without this
+    tail the sampler is that of mdlm, whose bound lacks the part below `lowest`.
+
+    Attributes:
+        lowest: mask probability at which the logarithmic part begins; mdlm has 9.995e-4, which is
+            1 - exp(-0.001).
+        tail: whether times below `lowest` are drawn too.
+
+    Source: Sahoo et al. 2024 (arXiv:2406.07524), code of the paper, option importance_sampling.
+    """
+
+    lowest: float = 1e-3
+    tail: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0.0 < self.lowest < 1.0:
+            raise ConfigError(f"times.lowest must lie in (0, 1), got {self.lowest}")
+
+    def __call__(
+        self, u: Float[Tensor, " B"], row: Int[Tensor, " B"], global_size: int
+    ) -> Float[Tensor, " B"]:
+        """Stratified uniforms, which `warp` turns into times."""
+        return (row + u) / global_size
+
+    def warp(
+        self, place: Float[Tensor, " B"], schedule: Schedule
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Times, and their density with respect to t."""
+        first = 1 - schedule.alpha(torch.zeros_like(place))
+        highest = 1 - schedule.alpha(torch.ones_like(place))
+        start = first.clamp(min=self.lowest)
+        # the density in the mask probability is c / max(probability, start).
+        tail = (start - first) / start if self.tail else torch.zeros_like(start)
+        c = 1 / (tail + (highest / start).log())
+        low = first + place / c * start
+        high = start * torch.exp(place / c - tail)
+        hidden = torch.where(place < c * tail, low, high)
+        hidden_density = c / hidden.clamp(min=start)
+        t = schedule.time_of(1 - torch.minimum(hidden, highest))
+        return t, hidden_density * -schedule.alpha_rate(t)
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """Stratified times at which the mask probability is uniform in [lowest, highest].
+
+    Nearly clean and nearly empty sequences teach little and add variance. The loss is the mean of
+    the integrand of the bound over the range, not the bound; likelihoods do not use this sampler.
+
+    Attributes:
+        lowest: smallest mask probability, in [0, highest).
+        highest: largest mask probability, at most 1.
+
+    Source: Arriola et al. 2025 (arXiv:2503.09573), clipped schedules.
+    """
+
+    lowest: float = 0.3
+    highest: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not (0.0 <= self.lowest < self.highest <= 1.0 and math.isfinite(self.highest)):
+            raise ConfigError(
+                "times.lowest and times.highest must satisfy 0 <= lowest < highest <= 1, "
+                f"got {self.lowest} and {self.highest}"
+            )
+
+    def __call__(
+        self, u: Float[Tensor, " B"], row: Int[Tensor, " B"], global_size: int
+    ) -> Float[Tensor, " B"]:
+        """Stratified uniforms, which `warp` turns into times."""
+        return (row + u) / global_size
+
+    def warp(
+        self, place: Float[Tensor, " B"], schedule: Schedule
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Times, and the slope of the mask probability, which makes its law the flat one."""
+        hidden = self.lowest + (self.highest - self.lowest) * place
+        t = schedule.time_of(1 - hidden)
+        return t, -schedule.alpha_rate(t)

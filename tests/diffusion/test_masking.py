@@ -2,9 +2,10 @@
 
 import itertools
 
+import pytest
 import torch
 
-from dnamdlm.diffusion.masking import mask_exactly, mask_tokens
+from dnamdlm.diffusion.masking import corrupt, mask_exactly, mask_tokens
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 
 MASK = 9
@@ -62,3 +63,22 @@ def test_every_subset_of_the_asked_size_is_equally_likely():
     assert counts.sum() == rows
     # 5 degrees of freedom: 20.5 is the 0.999 quantile.
     assert ((counts - rows / 6) ** 2 / (rows / 6)).sum() < 20.5
+
+
+def test_corruption_chooses_masks_replaces_and_keeps_in_the_given_shares():
+    rows, length = 200, 1000
+    uniforms = torch.rand(rows, length, 3, generator=torch.Generator().manual_seed(0))
+    x0 = torch.full((rows, length), 8)
+    maskable = torch.ones_like(x0, dtype=torch.bool)
+    maskable[:, :100] = False
+    xt, chosen = corrupt(x0, maskable, uniforms, real_ids=(7, 8, 9, 10), mask_id=3)
+    assert not bool(chosen[:, :100].any())
+    assert torch.equal(xt[~chosen], x0[~chosen])
+    count = chosen.sum().item()
+    # four standard deviations of a binomial share.
+    assert count / (rows * 900) == pytest.approx(0.15, abs=4 * (0.15 * 0.85 / 180_000) ** 0.5)
+    share = {token: ((xt == token) & chosen).sum().item() / count for token in range(12)}
+    for token, expected in ((3, 0.8), (7, 0.025), (8, 0.125), (9, 0.025), (10, 0.025)):
+        spread = (expected * (1 - expected) / count) ** 0.5
+        assert share[token] == pytest.approx(expected, abs=4 * spread)
+    assert sum(share[token] for token in (3, 7, 8, 9, 10)) == pytest.approx(1.0)
