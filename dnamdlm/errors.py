@@ -1,7 +1,8 @@
 """Exception types of the package; nothing else.
 
-Every error that a user can cause is a `DnamdlmError`. Its message is one sentence that says what was
-found, what is allowed and what to do. The command line prints it without a traceback and exits 2.
+Every error that a user can cause is a `DnamdlmError`. Its message is one sentence that says what
+was found, what is allowed and what to do. The command line prints it without a traceback and
+exits 2.
 """
 
 
@@ -22,4 +23,4 @@ class CheckpointError(DnamdlmError):
 
 
 class KernelUnavailable(DnamdlmError):
-    """A fused kernel was demanded and cannot run here; the import error is attached as the cause."""
+    """A fused kernel was demanded and cannot run here; the import error is its cause."""

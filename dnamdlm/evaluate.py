@@ -9,7 +9,9 @@ def main(tree: Tree) -> None:
     """Evaluate, and say where the figures lie."""
     from dnamdlm.assembly.evaluation import evaluate
 
-    print(f"wrote {evaluate(tree)}")
+    path, headline = evaluate(tree)
+    print(headline)
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def entry_help(folder: Path, name: str) -> str:
     blocks = [
         f"usage: python -m dnamdlm.{name} key=value ...",
         "\n".join(summary),
-        "Options: --help this text, --cfg job prints the composed config, -m sweeps over "
-        "key=a,b.\nExit codes: 0 done, 1 failed, 2 mistake in the input, 128+n stopped by signal n.",
+        "Options: --help this text, --cfg job prints the composed config, -m sweeps over key=a,b.\n"
+        "Exit codes: 0 done, 1 failed, 2 mistake in the input, 128+n stopped by signal n.",
     ]
     if groups:
         lines = ["Groups (group=option):"]

@@ -54,14 +54,14 @@ _MAX_ORDER = 12
 _OF_ONE_GENOME = ("annotation", "bed", "train", "valid", "test")
 
 
-def evaluate(tree: Mapping[str, Any]) -> Path:
+def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     """Score a split and, where asked, generated sequences; write both as JSON.
 
     Args:
         tree: the resolved config of `evaluate`.
 
     Returns:
-        The JSON file.
+        The JSON file, and its headline for people.
     """
     _check(tree)
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
@@ -102,8 +102,7 @@ def evaluate(tree: Mapping[str, Any]) -> Path:
             heldout=tree["split"],
         )
     write_evaluation(out, tree["split"], sections)
-    print(sentence(report, tree["split"]))
-    return out
+    return out, sentence(report, tree["split"])
 
 
 def _check(tree: Mapping[str, Any]) -> None:
@@ -140,9 +139,9 @@ def evaluation_data(loaded: LoadedModel, changes: Mapping[str, Any]) -> GenomeDa
     """
     node = dict(loaded.tree["data"])
     if changes["fasta"] is not None and changes["fasta"] != node["fasta"]:
-        node |= {key: None for key in _OF_ONE_GENOME}
+        node |= dict.fromkeys(_OF_ONE_GENOME)
     if changes["bed"] is not None:
-        node |= {key: None for key in ("train", "valid", "test")}
+        node |= dict.fromkeys(("train", "valid", "test"))
     node |= {key: value for key, value in changes.items() if value is not None}
     check_node(node, "data")
     return build(node, "data")
@@ -191,6 +190,7 @@ def sentence(report: LikelihoodReport, split: str) -> str:
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done == total else ""
-        print(f"\r  {done}/{total} windows", end=end, file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r  {done}/{total} windows{end}")
+        sys.stderr.flush()
     elif done == total:
         logger.info("scored %d windows", total)

@@ -148,7 +148,7 @@ def load_model(model: str, *, weights: str = "average", device: str = "cpu") -> 
     lm = build_language_model(tree, seed=0)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
-            f"{folder} was trained with another vocabulary; use the version of dnamdlm that wrote it"
+            f"{folder} was trained with another vocabulary; use the version that wrote it"
         )
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
     stored = read_tensors(folder / WEIGHTS) | read_tensors(path)

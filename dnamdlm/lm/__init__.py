@@ -1,1 +1,1 @@
-"""Language models: a backbone and the diffusion mathematics, or a baseline, behind one interface."""
+"""Language models behind one interface: diffusion over a backbone, and baselines."""

@@ -94,8 +94,8 @@ class NucleotideTokenizer:
         if ids.size and ids.min() < 0:
             position = int(np.argmax(ids < 0))
             raise DataError(
-                f"the sequence holds {chr(raw[position])!r} at position {position + 1}, which is no "
-                "nucleotide code; use A, C, G, T, N, an IUPAC ambiguity code, or '.' for a mask"
+                f"the sequence holds {chr(raw[position])!r} at position {position + 1}, which is "
+                "no nucleotide code; use A, C, G, T, N, an IUPAC ambiguity code, or '.' for a mask"
             )
         return ids
 

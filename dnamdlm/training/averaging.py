@@ -29,11 +29,8 @@ class MovingAverage:
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         current = _averaged_tensors(module)
-        torch._foreach_lerp_(
-            list(self.shadow.values()),
-            [current[name].to(shadow.dtype) for name, shadow in self.shadow.items()],
-            1.0 - decay,
-        )
+        for name, shadow in self.shadow.items():
+            shadow.lerp_(current[name].to(shadow.dtype), 1.0 - decay)
 
     @contextmanager
     def applied_to(self, module: nn.Module) -> Iterator[None]:

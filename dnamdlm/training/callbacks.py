@@ -147,8 +147,8 @@ class RunCallback(pl.Callback):
         bits = module.window.take_bits_per_base()
         if not torch.isfinite(torch.tensor(bits)):
             raise TrainingDiverged(
-                f"the loss is {bits} at step {self.step}; lower optimizer.learning_rate, the newest "
-                "checkpoint is from before"
+                f"the loss is {bits} at step {self.step}; lower optimizer.learning_rate, the "
+                "newest checkpoint is from before"
             )
         elapsed = max(1e-9, time.monotonic() - self.row_time - self.paused)
         rate = (self.step - self.row_step) * self.bases_per_step / elapsed

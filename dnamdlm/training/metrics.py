@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "step",
     "bases",
     "seconds",
@@ -37,7 +36,7 @@ class MetricsFile:
         writer.writerows(rows)
         partial = path.with_name(f".{path.name}.partial")
         partial.write_text(content.getvalue(), encoding="ascii")
-        os.replace(partial, path)
+        partial.replace(path)
 
     def append(self, row: dict[str, float]) -> None:
         """Add one row; columns that were not measured stay empty."""

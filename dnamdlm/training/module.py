@@ -21,8 +21,8 @@ NATS_PER_BIT = math.log(2.0)
 class TrainingModule(pl.LightningModule):
     """Minimises the mean of a language model's loss per position.
 
-    The loss of a micro-batch is divided by its number of positions, a constant, so that gradients do
-    not depend on how a global batch is cut into micro-batches and ranks.
+    The loss of a micro-batch is divided by its number of positions, a constant, so that gradients
+    do not depend on how a global batch is cut into micro-batches and ranks.
 
     Args:
         lm: the language model, also an `nn.Module`.
@@ -56,7 +56,8 @@ class TrainingModule(pl.LightningModule):
         del batch_idx
         terms = self.lm.loss_terms(batch)
         self.window.add(terms.nats, terms.valid)
-        weighted = terms.nats if batch.weight is None else terms.nats * batch.weight
+        loss = terms.nats if terms.minimised is None else terms.minimised
+        weighted = loss if batch.weight is None else loss * batch.weight
         return weighted.sum() / batch.tokens.numel()
 
     def on_fit_start(self) -> None:

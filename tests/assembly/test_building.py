@@ -48,9 +48,7 @@ def test_a_missing_argument_is_named():
 
 def test_an_argument_that_code_supplies_may_not_be_set():
     with pytest.raises(ConfigError, match=r"optimizer\.beta1 is no setting"):
-        check_node(
-            {"_target_": ADAMW, "learning_rate": 0.1, "beta1": 0.5}, "optimizer", ("beta1",)
-        )
+        check_node({"_target_": ADAMW, "learning_rate": 0.1, "beta1": 0.5}, "optimizer", ("beta1",))
 
 
 @pytest.mark.parametrize("value", ["ten", "0.1", None, [0.1], True], ids=str)

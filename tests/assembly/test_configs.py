@@ -62,7 +62,10 @@ def test_every_option_of_every_group_composes_and_passes(option):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+trainer.max_stpes=3", r"trainer\.max_stpes is no setting \(did you mean trainer\.max_steps"),
+        (
+            "+trainer.max_stpes=3",
+            r"trainer\.max_stpes is no setting \(did you mean trainer\.max_steps",
+        ),
         ("+max_steps=3", "max_steps is no setting"),
         ("trainer.max_steps=ten", r"trainer\.max_steps=ten"),
         ("trainer.max_steps=1.5", r"trainer\.max_steps=1\.5"),
@@ -92,7 +95,9 @@ def _typo(word, rng):
 def test_appended_typos_are_always_refused_and_mostly_corrected():
     rng = random.Random(7)
     tree = compose("config=tiny")
-    places = [(group, key) for group in tree if isinstance(tree[group], dict) for key in tree[group]]
+    places = [
+        (group, key) for group in tree if isinstance(tree[group], dict) for key in tree[group]
+    ]
     places = [place for place in places if place[1] != "_target_"]
     corrected = 0
     for _ in range(200):

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -97,7 +96,12 @@ def test_a_killed_and_a_stopped_run_end_bitwise_as_the_unbroken_one(trained, tmp
 
 def test_the_recorded_config_alone_gives_the_same_weights(trained, tmp_path):
     run(
-        "train", "--config-dir", str(trained), "--config-name", "config", f"run_dir={tmp_path}/again"
+        "train",
+        "--config-dir",
+        str(trained),
+        "--config-name",
+        "config",
+        f"run_dir={tmp_path}/again",
     )
     assert digests(tmp_path / "again") == digests(trained)
 
@@ -243,7 +247,7 @@ def test_sampling_mistakes_get_one_sentence(trained, tmp_path, arguments, messag
     assert result.returncode == 2, result.stderr
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_without_a_run_says_how_to_make_one(tmp_path):

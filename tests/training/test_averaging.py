@@ -32,9 +32,16 @@ def test_the_module_gets_its_own_weights_back_even_after_an_error():
     module = _module(1.0)
     average = MovingAverage(module, decay=0.9)
     nn.init.constant_(module.weight, 5.0)
-    with pytest.raises(RuntimeError), average.applied_to(module):
-        assert module.weight.tolist() == [[1.0, 1.0]]
-        raise RuntimeError
+    seen = []
+
+    def fail_inside():
+        with average.applied_to(module):
+            seen.append(module.weight.tolist())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_inside()
+    assert seen == [[[1.0, 1.0]]]
     assert module.weight.tolist() == [[5.0, 5.0]]
 
 

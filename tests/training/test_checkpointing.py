@@ -62,7 +62,11 @@ def test_pruning_keeps_the_newest_and_never_trusts_a_damaged_one(tmp_path):
         io.save_checkpoint(_checkpoint(step), tmp_path / f"step_{step:09d}")
     (tmp_path / "mine").mkdir()
     prune(tmp_path, 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "step_000000002", "step_000000003"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "mine",
+        "step_000000002",
+        "step_000000003",
+    ]
     (tmp_path / "step_000000003" / "model.json").write_text("{}")
     with pytest.raises(CheckpointError):
         prune(tmp_path, 1)

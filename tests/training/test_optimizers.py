@@ -1,6 +1,7 @@
 """Parameter groups and learning-rate schedules against values computed by hand."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def test_the_cosine_rises_holds_and_falls():
     assert factors[4:11] == [1.0] * 7
     assert math.isclose(factors[15], 0.1 + 0.9 * 0.5)
     assert math.isclose(factors[20], 0.1)
-    assert all(later < earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(factors[10:]))
 
 
 def test_the_constant_rises_and_stays():

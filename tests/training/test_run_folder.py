@@ -12,8 +12,10 @@ DATA = {"fingerprint": "f1", "fasta": "x.fa"}
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with claimed(tmp_path / "run"), pytest.raises(ConfigError, match="in use"), claimed(
-        tmp_path / "run"
+    with (
+        claimed(tmp_path / "run"),
+        pytest.raises(ConfigError, match="in use"),
+        claimed(tmp_path / "run"),
     ):
         pass
 
