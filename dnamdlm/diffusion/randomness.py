@@ -36,6 +36,7 @@ class Stream(IntEnum):
     COUNTS = 2
     REVEALS = 3
     TOKENS = 4
+    CORRUPTION = 20
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:

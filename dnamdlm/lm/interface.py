@@ -23,11 +23,14 @@ class LossTerms:
     """One random draw of the training loss, token by token.
 
     `nats` has expectation -log p (or its upper bound) and is zero wherever `valid` is False; the
-    loss of a batch is the sum of `nats` divided by the count of `valid` of the global batch.
+    loss of a batch is the sum of `nats` divided by the count of `valid` of the global batch. An
+    objective that minimises something else puts it into `minimised`, and `nats` is then reported
+    only.
     """
 
     nats: Float[Tensor, "B L"]
     valid: Bool[Tensor, "B L"]
+    minimised: Float[Tensor, "B L"] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -18,19 +18,30 @@ from dnamdlm.backbones.interface import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
-from dnamdlm.diffusion.masking import mask_exactly, mask_tokens
-from dnamdlm.diffusion.objectives import masked_nll
+from dnamdlm.diffusion.ordered import ORDER_RULES, ordered_nats
 from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated, reverse_process
-from dnamdlm.diffusion.schedules import Schedule, nelbo_weight
+from dnamdlm.diffusion.schedules import Schedule
+from dnamdlm.diffusion.score import log_score
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LossTerms, TokenLikelihood
+from dnamdlm.lm.objectives import (
+    BoundedObjective,
+    ContinuousTime,
+    Objective,
+    nats_at_count,
+    nats_at_time,
+    padding,
+)
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-Estimator = Literal["auto", "time", "count"]
+Estimator = Literal[
+    "auto", "time", "count", "objective", "confidence", "margin", "entropy", "left_to_right"
+]
+ESTIMATORS: tuple[str, ...] = get_args(Estimator)
 
 # the conditioning value -log alpha is capped here, because alpha reaches 0 at t = 1.
 MIN_CONDITIONING_ALPHA = 1e-4
@@ -43,9 +54,11 @@ ROWS_PER_CALL = 32
 
 
 class MaskedDiffusionLM(nn.Module):
-    """Masked diffusion with the SUBS parameterization and the continuous-time bound.
+    """Masked diffusion: a network, a noise schedule and an objective.
 
-    The network is conditioned on time exactly if `backbone.time_conditioning` says so.
+    Generation and the estimators `time` and `count` read the network through the SUBS
+    parameterization, whatever it was trained on. The network is conditioned on time exactly if
+    `backbone.time_conditioning` says so.
 
     Source: Sahoo et al. 2024 (arXiv:2406.07524).
     """
@@ -58,6 +71,7 @@ class MaskedDiffusionLM(nn.Module):
         vocabulary: Vocabulary,
         schedule: Schedule,
         times: TimeSampler,
+        objective: Objective | None = None,
     ) -> None:
         """Join the parts.
 
@@ -66,9 +80,11 @@ class MaskedDiffusionLM(nn.Module):
             vocabulary: meaning of the ids.
             schedule: noise schedule.
             times: how t is drawn in training.
+            objective: what is minimised; None is the bound of continuous time.
 
         Raises:
-            ConfigError: if the backbone knows fewer ids than the vocabulary has.
+            ConfigError: if the backbone knows fewer ids than the vocabulary has, sees only the
+                past, or does not suit the objective.
         """
         super().__init__()
         if backbone.vocab_size < len(vocabulary):
@@ -83,6 +99,13 @@ class MaskedDiffusionLM(nn.Module):
         real_tokens = torch.zeros(backbone.vocab_size, dtype=torch.bool)
         real_tokens[list(vocabulary.real_ids)] = True
         self.register_buffer("real_tokens", real_tokens, persistent=False)
+        if getattr(backbone, "causal", False):
+            raise ConfigError(
+                "this backbone sees only the past, and masked diffusion needs both sides; use "
+                "backbone=dit, or lm=ar for an autoregressive model"
+            )
+        self.objective: Objective = ContinuousTime() if objective is None else objective
+        self.objective.check(self)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -93,6 +116,42 @@ class MaskedDiffusionLM(nn.Module):
     def mask_id(self) -> int:
         """Id of the mask."""
         return self._vocabulary.mask_id
+
+    @property
+    def sees_time(self) -> bool:
+        """Whether the network is conditioned on time."""
+        return self.backbone.time_conditioning
+
+    def logits(
+        self,
+        xt: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Output of the network; arguments as in `denoise`."""
+        return self.backbone(xt, self._conditioning(time), present)
+
+    def log_score(
+        self,
+        xt: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"],
+        present: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Log of the concrete score, as a network trained with score entropy gives it.
+
+        Args:
+            xt: ids with masks.
+            time: t in (0, 1) per row; alpha(t) must be neither 0 nor 1.
+            present: False at padding; None means no padding.
+        """
+        alpha = self.schedule.alpha(time.double())
+        return log_score(
+            self.logits(xt, time, present),
+            xt,
+            alpha,
+            real_tokens=self.real_tokens,
+            mask_id=self.mask_id,
+        )
 
     def denoise(
         self,
@@ -110,68 +169,101 @@ class MaskedDiffusionLM(nn.Module):
         Raises:
             ValueError: if the network is conditioned on time and `time` is missing.
         """
-        logits = self.backbone(xt, self._conditioning(time), present)
+        logits = self.logits(xt, time, present)
         return substitution(logits, xt, real_tokens=self.real_tokens, mask_id=self.mask_id)
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states of clean sequences, as the network sees them at time 0."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
-        return self.backbone.hidden(
-            batch.tokens, self._conditioning(time), _padding(batch.present)
-        )
+        return self.backbone.hidden(batch.tokens, self._conditioning(time), padding(batch.present))
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
         return self.loss_terms(batch)
 
     def loss_terms(self, batch: Batch) -> LossTerms:
-        """One draw of the bound in nats per token; randomness is a function of `batch.key`."""
-        noise = RowNoise(batch.key)
-        t = self.times(noise.uniform(Stream.TIMES, 0), batch.row, batch.global_size)
-        return LossTerms(self._nats_at_time(batch, t, noise, draw=0), batch.valid)
+        """One draw of the objective per token; randomness is a function of `batch.key`."""
+        return self.objective.loss_terms(self, batch)
 
     @torch.no_grad()
     def log_likelihood(
         self, batch: Batch, *, draws: int = 1, estimator: Estimator = "auto"
     ) -> TokenLikelihood:
-        """Estimate the upper bound of -log p, averaged over stratified draws of each row.
+        """-log p of each row: a stratified estimate of its upper bound, or exact for an order.
 
-        Both estimators have the same expectation for a network that does not see the time and a
-        schedule that runs from 1 to 0. `time` draws t and masks independently; `count` draws how
-        many tokens are masked and then which, which has the lower variance and does not depend on
-        the schedule.
+        `time` draws t and masks independently; `count` draws how many tokens are masked and then
+        which, which has the lower variance and does not depend on the schedule. Both have the same
+        expectation for a network that does not see the time and a schedule that runs from 1 to 0.
+        `objective` is the bound that belongs to the objective (T steps, score entropy). The rules
+        of `dnamdlm.diffusion.ordered` give the exact likelihood of revealing one token at a time
+        in the order that the rule chooses; they take as many calls as there are tokens.
 
         Args:
             batch: windows; only `valid` tokens are masked and scored.
-            draws: noise draws per row, taken from equal strata and run one after the other.
-            estimator: `auto` is `count` for a network that does not see the time, else `time`.
+            draws: noise draws per row, taken from equal strata and run one after the other; an
+                order has no use for it.
+            estimator: `auto` is `objective` where the objective has a bound of its own, else
+                `count` for a network that does not see the time, else `time`.
 
         Raises:
-            ConfigError: if `draws` is below 1, or `count` is asked of a network that sees time.
+            ConfigError: if `draws` is below 1, or the model has no such estimator.
 
-        Source: Ou et al. 2024 (arXiv:2406.03736) for exact counts.
+        Source: Ou et al. 2024 (arXiv:2406.03736) for exact counts; arXiv:2603.01367 for orders.
         """
         if draws < 1:
             raise ConfigError(f"draws must be at least 1, got {draws}")
-        if estimator not in {"auto", "time", "count"}:
-            raise ConfigError(f"estimator must be auto, time or count, got {estimator!r}")
-        sees_time = self.backbone.time_conditioning
-        if estimator == "count" and sees_time:
-            raise ConfigError(
-                "estimator=count has no time to show to a network with time_conditioning=true; "
-                "use estimator=time"
-            )
-        by_count = not sees_time if estimator == "auto" else estimator == "count"
+        estimator = self._estimator(estimator)
         noise = RowNoise(batch.key)
-        total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.tokens.device)
         with self._evaluating():
+            if estimator in ORDER_RULES:
+                nats = ordered_nats(
+                    lambda xt: self.denoise(xt, None, padding(batch.present)),
+                    batch.tokens,
+                    batch.valid,
+                    rule=estimator,  # pyright: ignore[reportArgumentType]
+                    mask_id=self.mask_id,
+                )
+                return TokenLikelihood(nats, batch.valid, "exact")
+            total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.key.device)
             for draw in range(draws):
-                if by_count:
-                    total += self._nats_at_count(batch, noise, draw, draws)
-                else:
-                    t = (noise.uniform(Stream.TIMES, draw) + draw) / draws
-                    total += self._nats_at_time(batch, t, noise, draw)
+                total += self._bound(batch, noise, estimator, draw, draws)
         return TokenLikelihood(total / draws, batch.valid, "upper bound")
+
+    def _estimator(self, estimator: Estimator) -> Estimator:
+        """What `auto` means, after refusing what this model cannot do."""
+        has_own = isinstance(self.objective, BoundedObjective)
+        if estimator == "auto":
+            if has_own:
+                return "objective"
+            return "time" if self.sees_time else "count"
+        if estimator not in ESTIMATORS:
+            raise ConfigError(
+                f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}"
+            )
+        if estimator == "objective" and not has_own:
+            raise ConfigError(
+                f"the objective {type(self.objective).__name__} has no bound of its own; use "
+                "estimator=auto"
+            )
+        if self.sees_time and estimator not in {"time", "objective"}:
+            raise ConfigError(
+                f"estimator={estimator} has no time to show to a network with "
+                "time_conditioning=true; use estimator=time"
+            )
+        return estimator
+
+    def _bound(
+        self, batch: Batch, noise: RowNoise, estimator: Estimator, draw: int, draws: int
+    ) -> Tensor:
+        """One draw of the bound from its stratum."""
+        if estimator == "objective":
+            assert isinstance(self.objective, BoundedObjective)
+            return self.objective.bound(self, batch, noise, draw, draws)
+        if estimator == "count":
+            place = (noise.uniform(Stream.COUNTS, draw) + draw) / draws
+            return nats_at_count(self, batch, place, noise, draw)
+        t = (noise.uniform(Stream.TIMES, draw) + draw) / draws
+        return nats_at_time(self, batch, t, noise, draw)
 
     @torch.no_grad()
     def generate(
@@ -234,30 +326,9 @@ class MaskedDiffusionLM(nn.Module):
         alpha = self.schedule.alpha(time.double())
         return -alpha.clamp(min=MIN_CONDITIONING_ALPHA).log().float()
 
-    def _nats_at_time(self, batch: Batch, t: Tensor, noise: RowNoise, draw: int) -> Tensor:
-        """Mask independently at time t and weigh the cross-entropy for the bound."""
-        uniforms = noise.uniform(Stream.MASKS, draw, batch.length)
-        xt = mask_tokens(
-            batch.tokens, 1 - self.schedule.alpha(t), batch.valid, uniforms, mask_id=self.mask_id
-        )
-        log_probs = self.denoise(xt, t, _padding(batch.present))
-        weight = nelbo_weight(self.schedule, t)
-        return masked_nll(log_probs, batch.tokens, xt, weight, mask_id=self.mask_id)
-
-    def _nats_at_count(self, batch: Batch, noise: RowNoise, draw: int, draws: int) -> Tensor:
-        """Mask exactly k of the n valid tokens, k from the stratum of this draw; weight n / k."""
-        num_valid = batch.valid.sum(dim=1)
-        place = (noise.uniform(Stream.COUNTS, draw) + draw) / draws
-        count = torch.minimum((num_valid * place).floor().long() + 1, num_valid)
-        uniforms = noise.uniform(Stream.MASKS, draw, batch.length)
-        xt = mask_exactly(batch.tokens, count, batch.valid, uniforms, mask_id=self.mask_id)
-        log_probs = self.denoise(xt, None, _padding(batch.present))
-        weight = num_valid / count.clamp(min=1)
-        return masked_nll(log_probs, batch.tokens, xt, weight, mask_id=self.mask_id)
-
     def _network_of(self, initial: Tensor) -> _FixedShapeDenoiser:
         """The network for the rows of one generation batch."""
-        present = _padding(initial != self._vocabulary.pad_id)
+        present = padding(initial != self._vocabulary.pad_id)
         rows = ROWS_PER_CALL_CPU if initial.device.type == "cpu" else ROWS_PER_CALL
         return _FixedShapeDenoiser(self, present, rows)
 
@@ -287,11 +358,6 @@ class MaskedDiffusionLM(nn.Module):
             yield
         finally:
             self.train(was_training)
-
-
-def _padding(present: Tensor) -> Tensor | None:
-    """None where nothing is padding: attention without a mask is faster than any wait for this."""
-    return None if bool(present.all()) else present
 
 
 class _FixedShapeDenoiser:
