@@ -6,32 +6,87 @@ win and samples come out sharper than the model (arXiv:2409.02908).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How one token is drawn from its law.
+
+    Attributes:
+        temperature: divides the log-probabilities; 1 is the model itself.
+        top_p: keeps only the nucleus of this total probability; 1 is the model itself.
+        top_k: keeps only this many most likely tokens; None keeps all.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not 0.0 < self.temperature < float("inf"):
+            raise ConfigError(f"temperature must be positive and finite, got {self.temperature}")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k must be at least 1, or null for all, got {self.top_k}")
+
+    def law(self, log_probs: Float[Tensor, "... V"]) -> Float64[Tensor, "... V"]:
+        """The probabilities that tokens are drawn with, see `sharpened`."""
+        return sharpened(
+            log_probs, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k
+        )
+
+    def draw(
+        self, log_probs: Float[Tensor, "*shape V"], uniforms: Float64[Tensor, "*shape"]
+    ) -> Int[Tensor, "*shape"]:
+        """One token per law and uniform number."""
+        return inverse_cdf(self.law(log_probs), uniforms)
+
+
+UNCHANGED = Choice()
+"""Draws from the model itself."""
+
 
 def sharpened(
-    log_probs: Float[Tensor, "... V"], *, temperature: float = 1.0, top_p: float = 1.0
+    log_probs: Float[Tensor, "... V"],
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int | None = None,
 ) -> Float64[Tensor, "... V"]:
-    """Probabilities proportional to exp(log_probs / temperature) within the nucleus of `top_p`.
+    """Probabilities proportional to exp(log_probs / temperature) within a set of likely tokens.
 
-    The nucleus is the smallest set of most likely tokens whose total reaches `top_p`, taken after
-    the temperature; ties are broken in favour of the smaller id.
+    The temperature comes first, then the `top_k` most likely tokens, then the nucleus: the smallest
+    set of most likely tokens whose share of what is left reaches `top_p`. Ties are broken in favour
+    of the smaller id.
 
     Args:
-        log_probs: log-probabilities, -inf where impossible.
+        log_probs: log-probabilities, -inf where impossible; they need not be normalised.
         temperature: positive; 1 changes nothing.
         top_p: in (0, 1]; 1 changes nothing.
+        top_k: at least 1; None changes nothing.
 
     Source: Holtzman et al. 2020 (arXiv:1904.09751) for the nucleus.
     """
     probs = (log_probs.to(torch.float64) / temperature).softmax(dim=-1)
-    if top_p >= 1.0:
+    if top_p >= 1.0 and top_k is None:
         return probs
     ranked, order = probs.sort(dim=-1, descending=True, stable=True)
-    before = ranked.cumsum(dim=-1) - ranked
-    kept = torch.zeros_like(probs).scatter(-1, order, ranked.masked_fill(before >= top_p, 0.0))
+    if top_k is not None:
+        ranked = ranked.masked_fill(torch.arange(probs.shape[-1], device=probs.device) >= top_k, 0)
+        ranked = ranked / ranked.sum(dim=-1, keepdim=True)
+    if top_p < 1.0:
+        before = ranked.cumsum(dim=-1) - ranked
+        ranked = ranked.masked_fill(before >= top_p, 0.0)
+    kept = torch.zeros_like(probs).scatter(-1, order, ranked)
     return kept / kept.sum(dim=-1, keepdim=True)
 
 

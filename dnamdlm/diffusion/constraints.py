@@ -39,10 +39,11 @@ class Constraints:
     ) -> Float[Tensor, "B L V"]:
         """Condition the law of each masked position on its allowed tokens.
 
-        Where the model gives every allowed token probability 0, they become equally likely.
+        The total of a position stays as it is, which is 1 for log-probabilities. Where the model
+        gives every allowed token probability 0, they become equally likely.
 
         Args:
-            log_probs: log p(x0 | xt), normalised over V.
+            log_probs: log p(x0 | xt), or the logarithm of a measure over V.
             masked: positions whose law is conditioned; the others pass unchanged.
         """
         if self.allowed is None:
@@ -51,4 +52,5 @@ class Constraints:
         impossible = scores.isneginf().all(dim=-1, keepdim=True)
         even = torch.where(self.allowed, 0.0, -torch.inf).to(log_probs.dtype)
         conditioned = torch.where(impossible, even, scores).log_softmax(dim=-1)
+        conditioned = conditioned + log_probs.logsumexp(dim=-1, keepdim=True)
         return torch.where(masked.unsqueeze(-1), conditioned, log_probs)

@@ -37,6 +37,9 @@ class Stream(IntEnum):
     REVEALS = 3
     TOKENS = 4
     CORRUPTION = 20
+    HITS = 5
+    POSITIONS = 6
+    CHILDREN = 7
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
@@ -50,6 +53,22 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
     """
     start = _mix(torch.tensor(_signed(seed), dtype=torch.int64))
     return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(_MIX_INCREMENT))
+
+
+def child_keys(keys: Int64[Tensor, " B"], number: int) -> Int64[Tensor, " B"]:
+    """Keys of part `number` of each row, for a row that is made in parts; far from all others.
+
+    Args:
+        keys: keys of the rows.
+        number: number of the part, not negative; part 0 of a row has another key than the row.
+    """
+    words = [torch.full_like(keys, word) for word in (number & _LOW_32, number >> 32)]
+    stream = torch.full_like(keys, int(Stream.CHILDREN))
+    low, high, _, _ = philox(
+        (words[0], words[1], torch.zeros_like(keys), stream),
+        (keys & _LOW_32, (keys >> 32) & _LOW_32),
+    )
+    return (high << 32) | low
 
 
 def philox(

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.constraints import Constraints
+from dnamdlm.diffusion.grids import check_times
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import Schedule
-from dnamdlm.diffusion.steps import StepRule
-from dnamdlm.errors import ConfigError
+from dnamdlm.diffusion.steps import Step, StepRule
 
 
 @runtime_checkable
@@ -60,12 +60,14 @@ def reverse_process(
     mask_id: int,
     noise: RowNoise,
     constraints: Constraints | None = None,
+    fill: Bool[Tensor, "B L"] | None = None,
 ) -> Generated:
     """Run the reverse process from `initial` until no mask is left.
 
     Tokens of `initial` that are not the mask come back unchanged, whatever the rule. Rows without
-    masks leave the batch, and rows that a step does not change are not sent to the network. Each
-    row sees only its own noise, so it does not matter which rows share a batch.
+    masks leave the batch (unless the rule may reopen tokens), and rows whose step needs no network
+    are not sent to it. Each row sees only its own noise, so it does not matter which rows share a
+    batch.
 
     Args:
         denoise: the network, see `Denoiser`.
@@ -73,59 +75,59 @@ def reverse_process(
         rule: the step rule.
         schedule: noise schedule; at time 0 its alpha is taken as 1, so that the last step reveals
             everything even if the schedule stops short of 1.
-        times: decreasing times that end at 0, see `dnamdlm.diffusion.grids`.
+        times: falling times that end at 0, see `dnamdlm.diffusion.grids`. A rule with a clock of
+            its own starts at the first and does not look at the others.
         mask_id: id of the mask.
         noise: one key per row of `initial`.
         constraints: tokens that hidden positions may become; None allows what the model allows.
+        fill: masks that are to be filled; the others stay masks. None fills all.
 
     Raises:
         ConfigError: if `times` does not fall from at most 1 to exactly 0.
     """
-    _check_times(times)
+    check_times(times, may_wait=rule.reopens)
     tokens = initial.clone()
-    clamped = initial != mask_id
-    time_of_step = times.to(initial.device)
-    alpha_of_step = torch.where(time_of_step > 0, schedule.alpha(time_of_step), 1.0)
+    free = initial == mask_id if fill is None else fill & (initial == mask_id)
+    confidence = torch.ones(initial.shape, dtype=torch.float64, device=initial.device)
+    grid = times.to(initial.device)
+    grid_alpha = torch.where(grid > 0, schedule.alpha(grid), 1.0)
+    clock = grid_alpha[0].repeat(len(initial))
     network_calls, row_calls = 0, 0
-    for step in range(len(times) - 1):
-        unfinished = (tokens == mask_id).any(dim=-1).nonzero().squeeze(-1)
-        if len(unfinished) == 0:
+    # a rule with a clock of its own reveals at least one token per call.
+    most_free = int(free.sum(dim=-1).max()) if len(initial) else 0
+    for draw in range(len(times) - 1 if rule.is_paced else most_free):
+        active = (free if rule.reopens else free & (tokens == mask_id)).any(dim=-1)
+        rows = active.nonzero().squeeze(-1)
+        if len(rows) == 0:
             break
-        alpha_t = alpha_of_step[step].expand(len(unfinished))
-        alpha_s = alpha_of_step[step + 1].expand(len(unfinished))
-        needy = rule.needs_network(
-            tokens[unfinished],
-            alpha_t,
-            alpha_s,
-            noise=noise.select(unfinished),
-            draw=step,
+        step = Step(
+            tokens=tokens[rows],
+            free=free[rows],
+            alpha_t=grid_alpha[draw].repeat(len(rows)) if rule.is_paced else clock[rows],
+            alpha_s=grid_alpha[draw + 1].repeat(len(rows)) if rule.is_paced else clock[rows],
+            confidence=confidence[rows],
+            noise=noise.select(rows),
+            draw=draw,
             mask_id=mask_id,
         )
-        rows = unfinished[needy]
+        needy = rule.needs_network(step)
+        if rule.reopens:
+            tokens[rows[~needy]] = rule.without_network(step.select(~needy))
+        rows, step = rows[needy], step.select(needy)
         if len(rows) == 0:
             continue
-        xt = tokens[rows]
-        log_probs = denoise(xt, time_of_step[step].expand(len(rows)), rows)
+        if rule.is_paced:
+            time = grid[draw].repeat(len(rows))
+        else:
+            clock[rows] = rule.next_alpha(step)
+            time = schedule.time_of(clock[rows]).clamp(0, 1)
+        log_probs = denoise(step.tokens, time, rows)
         network_calls, row_calls = network_calls + 1, row_calls + len(rows)
         if constraints is not None:
-            log_probs = constraints.select(rows).apply(log_probs, xt == mask_id)
-        xs = rule(
-            xt,
-            log_probs,
-            alpha_t[needy],
-            alpha_s[needy],
-            noise=noise.select(rows),
-            draw=step,
-            mask_id=mask_id,
-        )
-        tokens[rows] = torch.where(clamped[rows], xt, xs)
+            log_probs = constraints.select(rows).apply(log_probs, step.tokens == mask_id)
+        after = torch.where(step.free, rule(step, log_probs), step.tokens)
+        if rule.uses_confidence:
+            shown = log_probs.gather(-1, after.unsqueeze(-1)).squeeze(-1).double().exp()
+            confidence[rows] = torch.where(step.hidden, shown, step.confidence)
+        tokens[rows] = after
     return Generated(tokens, network_calls, row_calls)
-
-
-def _check_times(times: Tensor) -> None:
-    """One check per run, on the host."""
-    if len(times) < 2 or times[0] > 1 or times[-1] != 0 or bool((times.diff() >= 0).any()):
-        raise ConfigError(
-            "sampling times must fall strictly from at most 1 to exactly 0 in at least one step, "
-            f"got {[float(time) for time in times]}"
-        )

@@ -1,64 +1,121 @@
 """Step rules: how a partly masked sequence moves from time t to an earlier time s.
 
-A rule never calls the network. It first says, from the noise alone, which rows need one
-(`needs_network`); the loop in `reverse.py` calls the network for those and hands the result back.
-Rows that need none keep their tokens.
+A rule never calls the network. It first says, from the noise and the tokens alone, which rows need
+one (`needs_network`); the loop in `reverse.py` calls the network for those and hands the result
+back. What the loop may assume of a rule is declared by the rule: see the attributes of `StepRule`.
+
+Here: the interface, ancestral steps and first hitting. `remasking`, `confidence` and `analytic`
+have the other rules.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from dnamdlm.diffusion.categorical import inverse_cdf, sharpened
+from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import RowNoise, Stream
-from dnamdlm.errors import ConfigError
 
 
-@runtime_checkable
-class StepRule(Protocol):
-    """One reverse step for every row of a batch."""
+@dataclass(frozen=True)
+class Step:
+    """One step of some rows, as a rule sees it.
 
-    def needs_network(
-        self,
-        xt: Int[Tensor, "B L"],
-        alpha_t: Float64[Tensor, " B"],
-        alpha_s: Float64[Tensor, " B"],
-        *,
-        noise: RowNoise,
-        draw: int,
-        mask_id: int,
-    ) -> Bool[Tensor, " B"]:
-        """True for the rows that this step changes, which need log p(x0 | xt)."""
-        ...
+    Attributes:
+        tokens: tokens at time t.
+        free: positions that the rule may write, now and later; all others are given.
+        alpha_t: probability that a token is visible at time t, per row.
+        alpha_s: the same at time s < t; exactly 1 in the last step of a grid.
+        confidence: probability that each written token had when it was drawn, 1 at given tokens;
+            kept only for a rule with `uses_confidence`.
+        noise: numbers of these rows.
+        draw: number of the step.
+        mask_id: id of the mask.
+    """
 
-    def __call__(
-        self,
-        xt: Int[Tensor, "B L"],
-        log_probs: Float[Tensor, "B L V"],
-        alpha_t: Float64[Tensor, " B"],
-        alpha_s: Float64[Tensor, " B"],
-        *,
-        noise: RowNoise,
-        draw: int,
-        mask_id: int,
-    ) -> Int[Tensor, "B L"]:
-        """The tokens at time s.
+    tokens: Int[Tensor, "B L"]
+    free: Bool[Tensor, "B L"]
+    alpha_t: Float64[Tensor, " B"]
+    alpha_s: Float64[Tensor, " B"]
+    confidence: Float64[Tensor, "B L"]
+    noise: RowNoise
+    draw: int
+    mask_id: int
+
+    @property
+    def hidden(self) -> Bool[Tensor, "B L"]:
+        """Positions that are to be revealed."""
+        return self.free & (self.tokens == self.mask_id)
+
+    @property
+    def written(self) -> Bool[Tensor, "B L"]:
+        """Positions that were revealed before."""
+        return self.free & (self.tokens != self.mask_id)
+
+    def uniform(self, stream: Stream) -> Float64[Tensor, "B L"]:
+        """One number in (0, 1) per position for one purpose in this step."""
+        return self.noise.uniform(stream, self.draw, self.tokens.shape[1])
+
+    def select(self, rows: Int[Tensor, " b"] | Bool[Tensor, " B"]) -> Step:
+        """The same step for some of the rows."""
+        return Step(
+            tokens=self.tokens[rows],
+            free=self.free[rows],
+            alpha_t=self.alpha_t[rows],
+            alpha_s=self.alpha_s[rows],
+            confidence=self.confidence[rows],
+            noise=self.noise.select(rows),
+            draw=self.draw,
+            mask_id=self.mask_id,
+        )
+
+
+class StepRule(ABC):
+    """One reverse step for every row of a batch.
+
+    Attributes:
+        is_paced: the time grid moves the rows. A rule that is not paced says with `next_alpha` when
+            each row is looked at next, and reveals at least one token then.
+        reopens: the rule may turn a token it wrote into a mask again, so that rows without masks
+            stay in the batch to the end of the grid, and the grid may wait at a time.
+    """
+
+    is_paced: bool = True
+    reopens: bool = False
+
+    @property
+    def uses_confidence(self) -> bool:
+        """True if the rule reads `Step.confidence`."""
+        return False
+
+    @abstractmethod
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for the rows whose step needs log p(x0 | xt)."""
+
+    @abstractmethod
+    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+        """The tokens at time s, for rows that need the network.
 
         Args:
-            xt: tokens at time t.
+            step: the rows.
             log_probs: log p(x0 | xt), -inf where impossible.
-            alpha_t: probability that a token is visible at time t, per row.
-            alpha_s: the same at time s < t; exactly 1 in the last step.
-            noise: numbers of these rows.
-            draw: number of the step.
-            mask_id: id of the mask.
         """
-        ...
+
+    def without_network(self, step: Step) -> Int[Tensor, "B L"]:
+        """The tokens at time s, for rows that do not need the network."""
+        return step.tokens
+
+    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
+        """Where the clock of each row stands when the network is called, if not paced.
+
+        Args:
+            step: the rows; both alphas are where the clock stood at the last call.
+        """
+        return step.alpha_t
 
 
 def reveal_probability(
@@ -94,62 +151,66 @@ def ancestral_probabilities(
     return torch.where(masked, hidden_law, log_probs.exp())
 
 
+def draw_tokens(
+    step: Step, log_probs: Float[Tensor, "B L V"], chosen: Bool[Tensor, "B L"], choice: Choice
+) -> Int[Tensor, "B L"]:
+    """Draw the chosen positions independently, each from its own law; the others stay."""
+    uniforms = step.uniform(Stream.TOKENS)[chosen]
+    return step.tokens.masked_scatter(chosen, choice.draw(log_probs[chosen], uniforms))
+
+
 @dataclass(frozen=True)
-class Ancestral:
+class Ancestral(StepRule):
     """The exact reverse step of the masked process: reveal each hidden token independently.
 
     The reveal is a Bernoulli draw and the token a float64 categorical draw, so that the result is
     exact for any number of steps, and a row in which nothing is revealed costs no network call.
-
-    Attributes:
-        temperature: divides the log-probabilities of the tokens; 1 is the model itself.
-        top_p: keeps only the nucleus of this total probability; 1 is the model itself.
     """
 
-    temperature: float = 1.0
-    top_p: float = 1.0
+    choice: Choice = UNCHANGED
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        if not 0.0 < self.temperature < float("inf"):
-            raise ConfigError(f"temperature must be positive and finite, got {self.temperature}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}")
-
-    def needs_network(
-        self,
-        xt: Int[Tensor, "B L"],
-        alpha_t: Float64[Tensor, " B"],
-        alpha_s: Float64[Tensor, " B"],
-        *,
-        noise: RowNoise,
-        draw: int,
-        mask_id: int,
-    ) -> Bool[Tensor, " B"]:
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
         """True for the rows in which this step reveals a token."""
-        return _revealed(xt == mask_id, alpha_t, alpha_s, noise, draw).any(dim=-1)
+        return self._revealed(step).any(dim=-1)
 
-    def __call__(
-        self,
-        xt: Int[Tensor, "B L"],
-        log_probs: Float[Tensor, "B L V"],
-        alpha_t: Float64[Tensor, " B"],
-        alpha_s: Float64[Tensor, " B"],
-        *,
-        noise: RowNoise,
-        draw: int,
-        mask_id: int,
-    ) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal the tokens whose turn it is."""
-        revealed = _revealed(xt == mask_id, alpha_t, alpha_s, noise, draw)
-        uniforms = noise.uniform(Stream.TOKENS, draw, xt.shape[1])[revealed]
-        probs = sharpened(log_probs[revealed], temperature=self.temperature, top_p=self.top_p)
-        return xt.masked_scatter(revealed, inverse_cdf(probs, uniforms))
+        return draw_tokens(step, log_probs, self._revealed(step), self.choice)
+
+    def _revealed(self, step: Step) -> Bool[Tensor, "B L"]:
+        """Hidden positions that become visible in this step."""
+        reveal = reveal_probability(step.alpha_t, step.alpha_s)
+        return step.hidden & (step.uniform(Stream.REVEALS) < reveal[:, None])
 
 
-def _revealed(
-    masked: Tensor, alpha_t: Tensor, alpha_s: Tensor, noise: RowNoise, draw: int
-) -> Bool[Tensor, "B L"]:
-    """Hidden positions that become visible in this step."""
-    uniforms = noise.uniform(Stream.REVEALS, draw, masked.shape[1])
-    return masked & (uniforms < reveal_probability(alpha_t, alpha_s)[:, None])
+@dataclass(frozen=True)
+class FirstHitting(StepRule):
+    """The reverse process in continuous time: one token per call, at the time when it appears.
+
+    With n tokens hidden at mask probability m, the next one appears at mask probability
+    m u^(1/n), u uniform, and is equally likely any of the n. There is no error of discretisation,
+    and no more calls than tokens.
+
+    Source: Zheng et al. 2024 (arXiv:2409.02908), section 4.1, for any schedule.
+    """
+
+    choice: Choice = UNCHANGED
+
+    is_paced = False
+
+    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
+        """Where the next token of each row appears."""
+        uniforms = step.noise.uniform(Stream.HITS, step.draw)
+        return 1 - (1 - step.alpha_t) * uniforms ** (1 / step.hidden.sum(dim=-1))
+
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for every row that is not finished."""
+        return step.hidden.any(dim=-1)
+
+    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+        """Reveal one hidden position, chosen uniformly."""
+        hidden = step.hidden
+        uniforms = step.noise.uniform(Stream.POSITIONS, step.draw)
+        place = (uniforms * hidden.sum(dim=-1)).floor()
+        chosen = hidden & (hidden.cumsum(dim=-1) == place[:, None] + 1)
+        return draw_tokens(step, log_probs, chosen, self.choice)

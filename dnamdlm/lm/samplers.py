@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from jaxtyping import Float64
 from torch import Tensor
 
+from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.grids import cosine_grid, linear_grid
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.errors import ConfigError
@@ -55,7 +56,7 @@ class AncestralSampler:
 
     def rule(self, *, temperature: float, top_p: float) -> StepRule:
         """Reveal each hidden token independently."""
-        return Ancestral(temperature=temperature, top_p=top_p)
+        return Ancestral(Choice(temperature=temperature, top_p=top_p))
 
     def times(self) -> Float64[Tensor, " T1"]:
         """Decreasing times from 1 to 0."""

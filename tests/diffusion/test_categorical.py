@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from dnamdlm.diffusion.categorical import inverse_cdf, sharpened
+from dnamdlm.diffusion.categorical import Choice, inverse_cdf, sharpened
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.errors import ConfigError
 
 
 def test_a_token_is_drawn_where_the_cumulative_probability_passes_the_uniform():
@@ -63,3 +64,29 @@ def test_ties_in_the_nucleus_favour_the_smaller_id():
     torch.testing.assert_close(
         sharpened(even, top_p=0.3), torch.tensor([[0.5, 0.5, 0.0, 0.0]], dtype=torch.float64)
     )
+
+
+def test_top_k_keeps_the_most_likely_and_the_nucleus_is_taken_among_them():
+    log_probs = torch.tensor([0.4, 0.1, 0.3, 0.2]).double().log()
+    kept = sharpened(log_probs, top_k=2)
+    torch.testing.assert_close(kept, torch.tensor([4 / 7, 0, 3 / 7, 0]).double())
+    # of 0.4 and 0.3, the first has 57 % of what is left
+    assert sharpened(log_probs, top_k=2, top_p=0.55).tolist() == [1, 0, 0, 0]
+    torch.testing.assert_close(sharpened(log_probs, top_k=9), log_probs.exp())
+    # the temperature changes no order, and ties go to the smaller id
+    assert sharpened(torch.zeros(4).double(), top_k=1, temperature=3.0).tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": 0.0}, "temperature must be positive and finite, got 0.0"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"top_k": 0}, "top_k must be at least 1"),
+    ],
+)
+def test_impossible_choices_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Choice(**settings)

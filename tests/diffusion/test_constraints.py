@@ -31,6 +31,13 @@ def test_allowed_tokens_that_the_model_excludes_become_equally_likely():
     assert result.tolist() == [[[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]]
 
 
+def test_the_total_of_a_measure_stays():
+    measure = 3 * PROBS
+    result = Constraints(torch.tensor([False, True, True])).apply(measure.log(), MASKED).exp()
+    torch.testing.assert_close(result[0, 0], torch.tensor([0.0, 1.8, 1.2], dtype=torch.float64))
+    torch.testing.assert_close(result[0, 1], measure[0, 1])
+
+
 def test_rows_are_selected_only_where_the_sets_differ_by_row():
     shared = Constraints(torch.tensor([True, False]))
     assert shared.select(torch.tensor([1])) is shared

@@ -10,12 +10,13 @@ from itertools import pairwise
 import pytest
 import torch
 
+from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.grids import cosine_grid, linear_grid
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.steps import Ancestral, ancestral_probabilities
-from tests.diffusion.cases import SCHEDULES
+from tests.diffusion.cases import SCHEDULES, first_step
 from tests.helpers.oracle import TabulatedLaw
 
 LAW = TabulatedLaw()
@@ -119,7 +120,7 @@ def test_clamped_generation_follows_the_conditional_law():
 def test_temperature_sharpens_every_conditional():
     cold = (LAW.log_probs(STATES) / 0.5).log_softmax(dim=-1)
     chain = _of_sequences(_chain_law(LogLinear(), linear_grid(4), log_probs=cold))
-    _assert_drawn_from(_sample(20_000, 4, rule=Ancestral(temperature=0.5)).tokens, chain)
+    _assert_drawn_from(_sample(20_000, 4, rule=Ancestral(Choice(temperature=0.5))).tokens, chain)
 
 
 def test_float32_gumbel_loses_tokens_at_ten_thousand_steps_and_ours_does_not():
@@ -146,14 +147,7 @@ def test_float32_gumbel_loses_tokens_at_ten_thousand_steps_and_ours_does_not():
     alpha_t = torch.zeros(num_rows, dtype=torch.float64)
     log_probs = torch.full((num_tokens + 1,), -math.log(num_tokens))
     log_probs[num_tokens] = -torch.inf
-    xs = Ancestral()(
-        xt,
-        log_probs.expand(num_rows, length, -1),
-        alpha_t,
-        alpha_t + reveal,
-        noise=RowNoise(row_keys(0, torch.arange(num_rows))),
-        draw=0,
-        mask_id=num_tokens,
-    )
+    step = first_step(xt, alpha_t, alpha_t + reveal, mask_id=num_tokens)
+    xs = Ancestral()(step, log_probs.expand(num_rows, length, -1))
     by_rule = (xs != num_tokens).sum().item()
     assert abs(by_rule - expected) < tolerance

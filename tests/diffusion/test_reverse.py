@@ -8,9 +8,9 @@ from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import Linear, LogLinear
-from dnamdlm.diffusion.steps import Ancestral
+from dnamdlm.diffusion.steps import Ancestral, FirstHitting
 from dnamdlm.errors import ConfigError
-from tests.diffusion.cases import SCHEDULES
+from tests.diffusion.cases import RULES, SCHEDULES
 
 SYMBOLS, LENGTH = 4, 12
 MASK = SYMBOLS
@@ -49,15 +49,65 @@ def _all_masks(rows):
     return torch.full((rows, LENGTH), MASK)
 
 
-def test_the_same_row_gives_the_same_tokens_in_any_batch_and_order():
-    whole, _ = _run(_all_masks(16))
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_the_same_row_gives_the_same_tokens_in_any_batch_and_order(rule):
+    whole, _ = _run(_all_masks(16), rule=rule)
     order = torch.tensor([9, 2, 14])
-    part, _ = _run(_all_masks(3), index=order)
+    part, _ = _run(_all_masks(3), index=order, rule=rule)
     assert torch.equal(part.tokens, whole.tokens[order])
-    again, _ = _run(_all_masks(16))
+    again, _ = _run(_all_masks(16), rule=rule)
     assert torch.equal(again.tokens, whole.tokens)
-    other, _ = _run(_all_masks(16), seed=6)
+    other, _ = _run(_all_masks(16), seed=6, rule=rule)
     assert not torch.equal(other.tokens, whole.tokens)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_every_rule_fills_all_masks_and_keeps_what_is_given(rule):
+    initial = _all_masks(8)
+    initial[:, 3:7] = torch.arange(4)
+    initial[5] = 2
+    before = initial.clone()
+    generated, calls = _run(initial, rule=rule)
+    given = before != MASK
+    assert torch.equal(generated.tokens[given], before[given])
+    assert bool((generated.tokens < SYMBOLS).all())
+    assert torch.equal(initial, before)
+    assert all(5 not in rows for _, _, rows in calls)
+    assert generated.network_calls == len(calls)
+    assert generated.row_calls == sum(len(rows) for _, _, rows in calls)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_every_rule_obeys_the_allowed_tokens(rule):
+    allowed = torch.zeros(6, LENGTH, SYMBOLS + 1, dtype=torch.bool)
+    choice = torch.randint(SYMBOLS, (6, LENGTH), generator=torch.Generator().manual_seed(1))
+    allowed.scatter_(-1, choice.unsqueeze(-1), True)
+    allowed.scatter_(-1, (choice.unsqueeze(-1) + 1) % SYMBOLS, True)
+    generated, _ = _run(_all_masks(6), rule=rule, constraints=Constraints(allowed))
+    assert bool(allowed.gather(-1, generated.tokens.unsqueeze(-1)).all())
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.is_paced], ids=repr)
+def test_a_rule_with_its_own_clock_makes_no_more_calls_than_tokens(rule):
+    initial = _all_masks(4)
+    initial[0, 2:] = 1
+    generated, calls = _run(initial, rule=rule, times=linear_grid(1))
+    assert generated.row_calls <= 3 * LENGTH + 2
+    times = [[time[rows == row].item() for _, time, rows in calls if row in rows] for row in (0, 1)]
+    assert all(sorted(of_row, reverse=True) == of_row for of_row in times)
+    assert all(0 <= time <= 1 for of_row in times for time in of_row)
+
+
+def test_only_the_masks_to_fill_are_filled():
+    initial = _all_masks(5)
+    initial[:, 0] = 1
+    fill = torch.zeros(5, LENGTH, dtype=torch.bool)
+    fill[:, :4] = True
+    for rule in (Ancestral(), FirstHitting()):
+        tokens = _run(initial, rule=rule, fill=fill)[0].tokens
+        assert bool((tokens[:, 0] == 1).all())
+        assert bool((tokens[:, 1:4] != MASK).all())
+        assert bool((tokens[:, 4:] == MASK).all())
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
@@ -92,15 +142,6 @@ def test_finished_rows_leave_the_batch_and_visible_rows_never_enter():
     assert nothing.network_calls == nothing.row_calls == 0
 
 
-def test_visible_tokens_come_back_unchanged_and_the_start_is_not_altered():
-    initial = _all_masks(20)
-    initial[:, 3:7] = torch.arange(4)
-    before = initial.clone()
-    generated, _ = _run(initial)
-    assert torch.equal(generated.tokens[:, 3:7], before[:, 3:7])
-    assert torch.equal(initial, before)
-
-
 def test_the_network_sees_the_time_at_the_start_of_each_step():
     _, calls = _run(_all_masks(4), num_steps=4)
     assert [time.unique().item() for _, time, _ in calls] == [1.0, 0.75, 0.5, 0.25]
@@ -118,8 +159,8 @@ def test_constraints_hold_for_every_row():
 class Vandal(Ancestral):
     """A rule that rewrites every token."""
 
-    def __call__(self, xt, log_probs, alpha_t, alpha_s, **settings):
-        return torch.zeros_like(xt)
+    def __call__(self, step, log_probs):
+        return torch.zeros_like(step.tokens)
 
 
 def test_clamped_tokens_survive_a_rule_that_rewrites_everything():

@@ -5,10 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from dnamdlm.diffusion.parameterization import substitution
-from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.steps import Ancestral, ancestral_probabilities, reveal_probability
-from dnamdlm.errors import ConfigError
+from tests.diffusion.cases import first_step
 
 MASK = 2
 
@@ -39,10 +38,9 @@ def test_a_step_reveals_at_the_right_rate_and_only_masks_change():
     rows, length = 200, 500
     xt = torch.full((rows, length), MASK)
     xt[:, ::2] = 1
-    noise = RowNoise(row_keys(0, torch.arange(rows)))
     log_probs = torch.tensor([0.3, 0.7, 0.0]).log().expand(rows, length, 3)
     alpha_t, alpha_s = torch.full((rows,), 0.2).double(), torch.full((rows,), 0.4).double()
-    xs = Ancestral()(xt, log_probs, alpha_t, alpha_s, noise=noise, draw=0, mask_id=MASK)
+    xs = Ancestral()(first_step(xt, alpha_t, alpha_s, mask_id=MASK), log_probs)
     assert bool((xs[:, ::2] == 1).all())
     odd = xs[:, 1::2]
     share = (odd != MASK).double().mean().item()
@@ -56,35 +54,13 @@ def test_only_rows_that_reveal_something_need_the_network():
     rows, length = 400, 6
     xt = torch.full((rows, length), MASK)
     xt[0] = 1
-    noise = RowNoise(row_keys(0, torch.arange(rows)))
     alpha_t, alpha_s = torch.full((rows,), 0.0).double(), torch.full((rows,), 0.1).double()
-    need = Ancestral().needs_network(xt, alpha_t, alpha_s, noise=noise, draw=3, mask_id=MASK)
-    xs = Ancestral()(
-        xt,
-        torch.tensor([0.5, 0.5, 0.0]).log().expand(rows, length, 3),
-        alpha_t,
-        alpha_s,
-        noise=noise,
-        draw=3,
-        mask_id=MASK,
-    )
+    step = first_step(xt, alpha_t, alpha_s, mask_id=MASK, draw=3)
+    need = Ancestral().needs_network(step)
+    xs = Ancestral()(step, torch.tensor([0.5, 0.5, 0.0]).log().expand(rows, length, 3))
     assert torch.equal(need, (xs != xt).any(dim=1))
     assert not need[0]
     assert 0 < need.sum() < rows
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"temperature": 0.0}, "temperature must be positive and finite, got 0.0"),
-        ({"temperature": float("nan")}, "temperature"),
-        ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
-        ({"top_p": 1.5}, "top_p"),
-    ],
-)
-def test_impossible_settings_are_refused(settings, message):
-    with pytest.raises(ConfigError, match=message):
-        Ancestral(**settings)
 
 
 @pytest.mark.parity

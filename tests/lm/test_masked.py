@@ -5,6 +5,7 @@ import torch
 
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import cosine_grid
 from dnamdlm.diffusion.randomness import row_keys
@@ -263,7 +264,7 @@ def test_generation_keeps_what_is_given_and_fills_the_rest():
         initial=initial,
         constraints=Constraints(allowed),
         times=cosine_grid(6),
-        rule=Ancestral(temperature=0.7, top_p=0.9),
+        rule=Ancestral(Choice(temperature=0.7, top_p=0.9)),
         batch_size=2,
     ).tokens
     given = initial != 3

@@ -1,0 +1,174 @@
+"""Steps that reveal the surest tokens first.
+
+Which positions are revealed is a function of the visible tokens, without noise; the tokens are
+drawn from their laws. With one position per step the result is an exact draw from
+p(x_a) p(x_b | x_a) ... in the order a, b, ...; with more, the tokens of one step are independent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.steps import Step, StepRule, draw_tokens
+from dnamdlm.errors import ConfigError
+
+Order = Literal["probability", "margin", "entropy"]
+ORDERS = ("probability", "margin", "entropy")
+
+
+def entropies(log_probs: Float[Tensor, "B L V"]) -> Float64[Tensor, "B L"]:
+    """Entropy of each law in nats."""
+    logs = log_probs.double()
+    return -torch.where(logs.isneginf(), 0.0, logs.exp() * logs).sum(dim=-1)
+
+
+def certainty(log_probs: Float[Tensor, "B L V"], order: Order) -> Float64[Tensor, "B L"]:
+    """How sure each law is; larger is surer.
+
+    Args:
+        log_probs: normalised over V.
+        order: 'probability' of the most likely token, its 'margin' over the second (Kim et al.
+            2025, arXiv:2502.06768), or minus the 'entropy' in nats.
+    """
+    if order == "entropy":
+        return -entropies(log_probs)
+    best = log_probs.double().exp().topk(2, dim=-1).values
+    return best[..., 0] if order == "probability" else best[..., 0] - best[..., 1]
+
+
+def ranks(values: Float64[Tensor, "B L"], among: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
+    """Rank of each value among the marked positions of its row, the largest first, from 0.
+
+    Ties go to the smaller position; positions that are not marked come last.
+    """
+    order = values.masked_fill(~among, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    places = torch.arange(values.shape[1], device=values.device).expand_as(order)
+    return torch.empty_like(order).scatter_(-1, order, places)
+
+
+@dataclass(frozen=True)
+class SurestFirst(StepRule):
+    """A fixed number of tokens per step: as many as the grid says, the surest first.
+
+    At alpha_s, floor(n (1 - alpha_s)) of the n free positions are still hidden. A step that reveals
+    nothing costs no call, so that there are never more calls than tokens.
+
+    Source: Chang et al. 2022, MaskGIT (arXiv:2202.04200), without its noise on the order.
+    """
+
+    order: Order = "probability"
+    choice: Choice = UNCHANGED
+
+    def __post_init__(self) -> None:
+        """Check the order."""
+        check_order(self.order)
+
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for the rows in which this step reveals a token."""
+        return self._count(step) > 0
+
+    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+        """Reveal the surest."""
+        hidden = step.hidden
+        rank = ranks(certainty(log_probs, self.order), hidden)
+        chosen = hidden & (rank < self._count(step)[:, None])
+        return draw_tokens(step, log_probs, chosen, self.choice)
+
+    def _count(self, step: Step) -> Int[Tensor, " B"]:
+        # the small number keeps a product that should be whole from falling below it.
+        still_hidden = (step.free.sum(dim=-1) * (1 - step.alpha_s) + 1e-9).floor().long()
+        return (step.hidden.sum(dim=-1) - still_hidden).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Threshold(StepRule):
+    """All tokens whose law gives one token at least this probability, and always the surest one.
+
+    Source: Wu et al. 2025, Fast-dLLM (arXiv:2505.22618), confidence-aware parallel decoding.
+    """
+
+    threshold: float = 0.9
+    choice: Choice = UNCHANGED
+
+    is_paced = False
+
+    def __post_init__(self) -> None:
+        """Check the threshold."""
+        if not 0.0 < self.threshold <= 1.0:
+            raise ConfigError(f"sampler.threshold must lie in (0, 1], got {self.threshold}")
+
+    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
+        """The share of free positions that are written."""
+        return _written_share(step)
+
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for every row that is not finished."""
+        return step.hidden.any(dim=-1)
+
+    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+        """Reveal what is sure enough."""
+        sure = certainty(log_probs, "probability")
+        first = ranks(sure, step.hidden) == 0
+        chosen = step.hidden & (first | (sure >= self.threshold))
+        return draw_tokens(step, log_probs, chosen, self.choice)
+
+
+@dataclass(frozen=True)
+class EntropyBounded(StepRule):
+    """As many tokens as keep the joint error small: the largest k with sum H - max H <= bound.
+
+    H are the entropies of the k surest positions, in nats; the left side bounds what is lost by
+    drawing them independently. A bound of 0 reveals one token per call (or several certain ones).
+
+    Source: Ben-Hamu et al. 2025 (arXiv:2505.24857).
+    """
+
+    bound: float = 1.0
+    order: Order = "entropy"
+    choice: Choice = UNCHANGED
+
+    is_paced = False
+
+    def __post_init__(self) -> None:
+        """Check the bound and the order."""
+        if not self.bound >= 0.0:
+            raise ConfigError(f"sampler.bound must not be negative, got {self.bound}")
+        check_order(self.order)
+
+    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
+        """The share of free positions that are written."""
+        return _written_share(step)
+
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for every row that is not finished."""
+        return step.hidden.any(dim=-1)
+
+    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+        """Reveal the longest run of surest tokens within the bound."""
+        rank = ranks(certainty(log_probs, self.order), step.hidden)
+        entropy = entropies(log_probs).masked_fill(~step.hidden, 0.0)
+        in_order = torch.empty_like(entropy).scatter_(-1, rank, entropy)
+        lost = in_order.cumsum(dim=-1) - in_order.cummax(dim=-1).values
+        # rounding of the sum must not forbid the first token.
+        fits = lost.gather(-1, rank) <= self.bound + 1e-12
+        return draw_tokens(step, log_probs, step.hidden & (fits | (rank == 0)), self.choice)
+
+
+def check_order(order: str) -> None:
+    """Refuse an unknown order.
+
+    Raises:
+        ConfigError: with the orders there are.
+    """
+    if order not in ORDERS:
+        raise ConfigError(f"sampler.order={order} is unknown; choose {', '.join(ORDERS)}")
+
+
+def _written_share(step: Step) -> Float64[Tensor, " B"]:
+    return step.written.sum(dim=-1).double() / step.free.sum(dim=-1)

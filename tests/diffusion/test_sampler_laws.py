@@ -1,0 +1,307 @@
+"""The output law of every sampler with an exact denoiser, against an enumeration in plain Python.
+
+Sequences have three positions of two symbols. What a rule should do in a state is written here a
+second time, with loops; the loop of the package then draws 20,000 sequences.
+"""
+
+import itertools
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from dnamdlm.diffusion.analytic import Analytic
+from dnamdlm.diffusion.confidence import EntropyBounded, SurestFirst, Threshold
+from dnamdlm.diffusion.grids import holding_grid, linear_grid
+from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.diffusion.remasking import (
+    Capped,
+    Corrector,
+    LeastConfident,
+    Remasking,
+    Rescaled,
+    WhileWaiting,
+    largest_remask,
+    remasking_probabilities,
+)
+from dnamdlm.diffusion.reverse import reverse_process
+from dnamdlm.diffusion.schedules import Cosine, LogLinear
+from dnamdlm.diffusion.steps import Ancestral, FirstHitting
+from tests.diffusion.cases import first_step
+from tests.helpers.oracle import TabulatedLaw
+
+LAW = TabulatedLaw()
+MASK = LAW.mask_id
+START = (MASK,) * LAW.length
+CLAMPED = (MASK, 1, MASK)
+NUM_ROWS = 20_000
+
+
+def _draw(rule, times=None, start=START, schedule=None, law=LAW):
+    initial = torch.tensor([start]).repeat(NUM_ROWS, 1)
+    return reverse_process(
+        lambda xt, _time, _rows: law.log_probs(xt),
+        initial,
+        rule=rule,
+        schedule=schedule or LogLinear(),
+        times=linear_grid(1) if times is None else times,
+        mask_id=MASK,
+        noise=RowNoise(row_keys(0, torch.arange(NUM_ROWS))),
+    )
+
+
+def _assert_drawn_from(tokens, probs):
+    counts = torch.bincount(LAW.index_of(tokens), minlength=len(probs)).double()
+    possible = probs > 0
+    assert counts[~possible].sum() == 0
+    expected = probs[possible] * len(tokens)
+    chi_square = ((counts[possible] - expected) ** 2 / expected).sum().item()
+    # beyond the 0.9999 quantile for 7 degrees of freedom.
+    assert chi_square < 29.9
+
+
+def _conditional(start):
+    return LAW.posterior(torch.tensor([start])).squeeze(0)
+
+
+def _enumerate(select, start):
+    """Exact law when `select(marginals, hidden, round)` names the positions drawn in each state."""
+    law, finished = {start: 1.0}, {}
+    for number in itertools.count():
+        following = {}
+        for state, weight in law.items():
+            hidden = [i for i in range(LAW.length) if state[i] == MASK]
+            if not hidden:
+                finished[state] = finished.get(state, 0.0) + weight
+                continue
+            probs = LAW.log_probs(torch.tensor([state]))[0].exp()[:, : LAW.num_symbols].tolist()
+            chosen = select(probs, hidden, number)
+            for symbols in itertools.product(range(LAW.num_symbols), repeat=len(chosen)):
+                after = list(state)
+                share = weight
+                for position, symbol in zip(chosen, symbols, strict=True):
+                    after[position] = symbol
+                    share *= probs[position][symbol]
+                following[tuple(after)] = following.get(tuple(after), 0.0) + share
+        if not following:
+            break
+        law = following
+    return torch.tensor([finished.get(tuple(s), 0.0) for s in LAW.sequences.tolist()]).double()
+
+
+SURENESS = {
+    "probability": max,
+    "margin": lambda p: abs(p[0] - p[1]),
+    "entropy": lambda p: sum(q * math.log(q) for q in p),
+}
+
+
+def _surest(probs, hidden, order):
+    return sorted(hidden, key=lambda i: (-SURENESS[order](probs[i]), i))
+
+
+def _entropy(p):
+    return -SURENESS["entropy"](p)
+
+
+@pytest.mark.parametrize("start", [START, CLAMPED])
+@pytest.mark.parametrize("schedule", [LogLinear(), LogLinear(floor=0.2), Cosine()], ids=repr)
+def test_first_hitting_draws_from_the_law_itself(schedule, start):
+    generated = _draw(FirstHitting(), start=start, schedule=schedule)
+    _assert_drawn_from(generated.tokens, _conditional(start))
+    assert generated.row_calls == NUM_ROWS * start.count(MASK)
+    assert generated.network_calls == start.count(MASK)
+
+
+def test_first_hitting_times_are_those_of_the_continuous_process():
+    rows = 4_000
+    tokens = torch.full((rows, 5), MASK)
+    alpha = torch.full((rows,), 0.25).double()
+    hidden_share = 1 - FirstHitting().next_alpha(first_step(tokens, alpha, alpha, mask_id=MASK))
+    # the largest of five uniforms on (0, 0.75): mean 5/6 and standard deviation 0.141 of it.
+    assert abs(hidden_share.mean().item() - 0.75 * 5 / 6) < 4 * 0.75 * 0.141 / rows**0.5
+    assert bool((hidden_share < 0.75).all())
+
+
+@pytest.mark.parametrize("start", [START, CLAMPED])
+@pytest.mark.parametrize("order", SURENESS)
+def test_one_sure_token_per_step_draws_from_the_law_itself(order, start):
+    for rule in (SurestFirst(order), EntropyBounded(0.0, order)):
+        generated = _draw(rule, linear_grid(3), start)
+        _assert_drawn_from(generated.tokens, _conditional(start))
+        assert generated.network_calls == start.count(MASK)
+
+
+@pytest.mark.parametrize("order", SURENESS)
+def test_two_sure_tokens_are_drawn_independently(order):
+    # a grid of two steps leaves floor(3 / 2) = 1 position for the second.
+    law = _enumerate(
+        lambda probs, hidden, number: _surest(probs, hidden, order)[: 2 - number], START
+    )
+    assert (law - LAW.probs).abs().sum() > 1e-3
+    _assert_drawn_from(_draw(SurestFirst(order), linear_grid(2)).tokens, law)
+
+
+@pytest.mark.parametrize("threshold", [0.55, 0.62, 0.99])
+def test_a_threshold_draws_all_that_is_sure_and_at_least_one(threshold):
+    def select(probs, hidden, _number):
+        surest = _surest(probs, hidden, "probability")
+        return sorted({surest[0], *(i for i in hidden if max(probs[i]) >= threshold)})
+
+    law = _enumerate(select, START)
+    assert law.sum().item() == pytest.approx(1.0)
+    _assert_drawn_from(_draw(Threshold(threshold)).tokens, law)
+
+
+@pytest.mark.parametrize("order", SURENESS)
+@pytest.mark.parametrize("bound", [0.0, 0.65, 5.0])
+def test_an_entropy_bound_draws_the_longest_run_within_it(bound, order):
+    def select(probs, hidden, _number):
+        surest = _surest(probs, hidden, order)
+        fitting = 1
+        for count in range(2, len(surest) + 1):
+            heights = [_entropy(probs[i]) for i in surest[:count]]
+            if sum(heights) - max(heights) <= bound:
+                fitting = count
+        return surest[:fitting]
+
+    _assert_drawn_from(_draw(EntropyBounded(bound, order)).tokens, _enumerate(select, START))
+
+
+def _remasking_chain(strategy, times, start):
+    """Exact law over the 27 states, propagated by `remasking_probabilities`."""
+    states = LAW.partial_sequences()
+    free = torch.tensor(start) == MASK
+    law = (states == torch.tensor(start)).all(dim=1).double()
+    log_probs = LAW.log_probs(states)
+    for t, s in pairwise(times):
+        alpha_t = LogLinear().alpha(t).expand(len(states))
+        alpha_s = LogLinear().alpha(s).expand(len(states))
+        step = first_step(states, alpha_t, alpha_s, mask_id=MASK, free=free.expand(len(states), -1))
+        remask = strategy(step) * free
+        tokens = remasking_probabilities(
+            log_probs, remask, alpha_t, alpha_s, xt=states, mask_id=MASK
+        )
+        torch.testing.assert_close(tokens.sum(-1), torch.ones(len(states), 3).double())
+        assert bool((tokens >= -1e-12).all())
+        transition = torch.ones(len(states), len(states)).double()
+        for position in range(LAW.length):
+            transition *= tokens[:, position][:, states[:, position]]
+        law = law @ transition
+    finished = states.ne(MASK).all(dim=1)
+    assert law[~finished].sum() < 1e-12
+    return law[finished]
+
+
+REMASKING = [Capped(0.2), Rescaled(0.5), Corrector(), Corrector(0.4)]
+
+
+@pytest.mark.parametrize("start", [START, CLAMPED])
+@pytest.mark.parametrize("strategy", REMASKING, ids=repr)
+def test_remasking_draws_from_its_enumerated_chain(strategy, start):
+    times = linear_grid(5)
+    law = _remasking_chain(strategy, times, start)
+    generated = _draw(Remasking(strategy), times, start)
+    _assert_drawn_from(generated.tokens, law)
+    assert generated.row_calls < NUM_ROWS * 5
+
+
+def test_the_loop_draws_from_its_enumerated_chain():
+    times = holding_grid(10, begin=0.6, end=0.2, hold=0.4)
+    _assert_drawn_from(
+        _draw(Remasking(WhileWaiting(0.3)), times).tokens,
+        _remasking_chain(WhileWaiting(0.3), times, START),
+    )
+
+
+@pytest.mark.parametrize("strategy", REMASKING, ids=repr)
+def test_remasking_comes_near_the_law_with_many_steps(strategy):
+    few, many = (
+        0.5 * (_remasking_chain(strategy, linear_grid(n), START) - LAW.probs).abs().sum()
+        for n in (4, 64)
+    )
+    # remasking revises tokens that were drawn together, so that it converges too.
+    assert many < 0.3 * few
+
+
+def test_remasking_keeps_the_share_of_visible_tokens_of_the_schedule():
+    alpha_t, alpha_s = torch.tensor([0.3]).double(), torch.tensor([0.5]).double()
+    law = torch.tensor([[[0.2, 0.8, 0.0]]]).double().log()
+    for sigma in (0.0, 0.3, largest_remask(alpha_t, alpha_s).item()):
+        remask = torch.full((1, 1), sigma).double()
+        after = {
+            token: remasking_probabilities(
+                law if token == MASK else torch.eye(3)[token].double().log()[None, None],
+                remask, alpha_t, alpha_s, xt=torch.tensor([[token]]), mask_id=MASK,
+            )[0, 0]
+            for token in (0, 1, MASK)
+        }  # fmt: skip
+        # a token that is 0 or 1 with 0.2 and 0.8, visible with alpha_t, one step later.
+        result = 0.3 * (0.2 * after[0] + 0.8 * after[1]) + 0.7 * after[MASK]
+        torch.testing.assert_close(result, torch.tensor([0.1, 0.4, 0.5]).double())
+
+
+def test_strategies_by_hand():
+    tokens = torch.tensor([[0, 1, MASK, MASK]])
+    free = torch.tensor([[True, True, True, False]])
+    confidence = torch.tensor([[0.9, 0.2, 1.0, 1.0]]).double()
+    alpha_t, alpha_s = torch.tensor([0.8]).double(), torch.tensor([0.9]).double()
+    step = first_step(tokens, alpha_t, alpha_s, mask_id=MASK, free=free, confidence=confidence)
+    # the largest is (1 - 0.9) / 0.8 = 0.125
+    assert Capped(0.05)(step)[0, 0].item() == pytest.approx(0.05)
+    assert Capped(0.5)(step)[0, 0].item() == pytest.approx(0.125)
+    assert Rescaled(0.5)(step)[0, 0].item() == pytest.approx(0.0625)
+    assert Corrector()(step)[0, 0].item() == pytest.approx(0.125)
+    assert Corrector(0.5)(step)[0, 0].item() == pytest.approx(0.0625)
+    weights = [math.exp(-0.9), math.exp(-0.2)]
+    expected = [0.125 * weight / sum(weights) for weight in weights]
+    assert LeastConfident()(step)[0].tolist() == pytest.approx([*expected, 0.0, 0.0])
+    assert WhileWaiting(0.05)(step)[0, 0] == 0
+    waiting = first_step(tokens, alpha_s, alpha_s, mask_id=MASK, free=free)
+    assert WhileWaiting(0.05)(waiting)[0, 0].item() == pytest.approx(0.05)
+
+
+def test_the_confidence_is_the_probability_at_the_draw():
+    seen = {}
+
+    class Spy(LeastConfident):
+        def __call__(self, step):
+            for tokens, confidence in zip(step.tokens, step.confidence, strict=True):
+                seen[tuple(tokens.tolist()), step.draw] = confidence.tolist()
+            return super().__call__(step)
+
+    _draw(Remasking(Spy()), linear_grid(2), start=(MASK, 0, 1))
+    probs = LAW.log_probs(torch.tensor([[MASK, 0, 1]])).exp()[0, 0]
+    for token in (0, 1):
+        assert seen[(token, 0, 1), 1] == pytest.approx([probs[token].item(), 1.0, 1.0])
+
+
+def test_without_remasking_the_family_is_the_ancestral_rule():
+    plain = _draw(Ancestral(), linear_grid(6))
+    for strategy in (Capped(0.0), Rescaled(0.0), Corrector(0.0), LeastConfident(0.0)):
+        same = _draw(Remasking(strategy), linear_grid(6))
+        assert torch.equal(same.tokens, plain.tokens)
+        assert same.row_calls == plain.row_calls
+
+
+def test_the_analytic_rule_with_normalised_laws_is_the_ancestral_rule():
+    assert torch.equal(
+        _draw(Analytic(), linear_grid(6)).tokens, _draw(Ancestral(), linear_grid(6)).tokens
+    )
+
+
+def test_the_analytic_rule_reveals_with_the_total_of_its_measure():
+    tokens = torch.full((NUM_ROWS, 1), MASK)
+    alpha_t, alpha_s = torch.full((NUM_ROWS,), 0.2).double(), torch.full((NUM_ROWS,), 0.4).double()
+    step = first_step(tokens, alpha_t, alpha_s, mask_id=MASK)
+    measure = torch.tensor([0.9, 0.6, 0.0]).double().log().expand(NUM_ROWS, 1, 3)
+    after = Analytic()(step, measure)
+    shares = torch.bincount(after.flatten(), minlength=3).double() / NUM_ROWS
+    # 1.5 times the reveal probability 0.25, split 3 : 2
+    expected = torch.tensor([0.225, 0.15, 0.625]).double()
+    error = (expected * (1 - expected) / NUM_ROWS).sqrt()
+    assert bool(((shares - expected).abs() < 4 * error).all())
+    assert bool(
+        (Analytic()(first_step(tokens, alpha_t, alpha_s * 0 + 1, mask_id=MASK), measure) < 2).all()
+    )
