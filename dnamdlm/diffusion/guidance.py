@@ -1,0 +1,109 @@
+"""Guidance: the law of a token, steered towards a class without training the model again.
+
+All functions map log p(x0 | xt) to another normalised log-law of the same shape, to be used by any
+step rule. y is the class, gamma the strength; gamma = 1 is Bayes' rule.
+
+Source: Schiff et al. 2024 (arXiv:2412.10193), sections 4.1 and 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Classifier = Callable[[Int[Tensor, "N L"]], Float[Tensor, " N"]]
+"""Token ids with masks -> log p(y | tokens) of the wanted class."""
+
+SoftClassifier = Callable[[Float[Tensor, "N L V"]], Float[Tensor, " N"]]
+"""The same on one-hot tokens, differentiable."""
+
+
+def classifier_free(
+    conditional: Float[Tensor, "B L V"], unconditional: Float[Tensor, "B L V"], gamma: float
+) -> Float[Tensor, "B L V"]:
+    """Mix two laws: log p ~ gamma log p(x0 | xt, y) + (1 - gamma) log p(x0 | xt), normalised.
+
+    Args:
+        conditional: log-law of the model that sees the class.
+        unconditional: log-law of the model that does not.
+        gamma: 0 is without the class, 1 is with it, above 1 sharpens what sets it apart.
+
+    A token that either law excludes stays excluded.
+    """
+    # -inf times 0, and -inf minus -inf, are not numbers.
+    excluded = unconditional.isneginf() | conditional.isneginf()
+    mixed = gamma * conditional.masked_fill(excluded, 0) + (1 - gamma) * unconditional.masked_fill(
+        excluded, 0
+    )
+    return mixed.masked_fill(excluded, -torch.inf).log_softmax(dim=-1)
+
+
+def classifier_based(
+    log_probs: Float[Tensor, "B L V"], log_ratios: Float[Tensor, "B L V"], gamma: float
+) -> Float[Tensor, "B L V"]:
+    """Weigh a law by a classifier.
+
+    log p ~ log p(x0 | xt) + gamma log [p(y | xt with the token) / p(y | xt)], normalised.
+
+    With the exact classifier, p(y | xt) = sum of p(x0 | xt) p(y | x0), and gamma = 1 this is
+    p(x0 at the position | xt, y), at every position.
+
+    Args:
+        log_probs: log-law of the model.
+        log_ratios: from `exact_ratios` or `first_order_ratios`.
+        gamma: strength; 0 changes nothing.
+    """
+    if gamma == 0:
+        return log_probs
+    excluded = log_probs.isneginf() | log_ratios.isneginf()
+    guided = log_probs.masked_fill(excluded, 0) + gamma * log_ratios.masked_fill(excluded, 0)
+    return guided.masked_fill(excluded, -torch.inf).log_softmax(dim=-1)
+
+
+def exact_ratios(
+    classifier: Classifier,
+    xt: Int[Tensor, "B L"],
+    *,
+    real_tokens: Bool[Tensor, " V"],
+    mask_id: int,
+) -> Float[Tensor, "B L V"]:
+    """Evaluate log [p(y | xt with one hidden token set to v) / p(y | xt)] for each position and v.
+
+    Zero at visible positions and for tokens that are not real. Costs (hidden positions) x (real
+    tokens) sequences of the classifier, in one call.
+    """
+    rows, positions = (xt == mask_id).nonzero(as_tuple=True)
+    symbols = real_tokens.nonzero().squeeze(-1)
+    edited = xt[rows].unsqueeze(1).repeat(1, len(symbols), 1)
+    edited.scatter_(
+        -1,
+        positions[:, None, None].expand(-1, len(symbols), 1),
+        symbols[None, :, None].expand(len(rows), -1, 1),
+    )
+    before = classifier(xt)
+    after = classifier(edited.flatten(0, 1)).reshape(len(rows), len(symbols))
+    ratios = before.new_zeros((*xt.shape, len(real_tokens)))
+    ratios[rows[:, None], positions[:, None], symbols[None]] = after - before[rows, None]
+    return ratios
+
+
+def first_order_ratios(
+    classifier: SoftClassifier, xt: Int[Tensor, "B L"], *, num_tokens: int, dtype: torch.dtype
+) -> Float[Tensor, "B L V"]:
+    """The same ratios by one gradient g of log p(y | one-hot xt): g(v) - g(token now).
+
+    Exact for a classifier whose log-probability is linear in the one-hot tokens.
+
+    Args:
+        classifier: differentiable in its one-hot input.
+        xt: token ids with masks.
+        num_tokens: V.
+        dtype: of the one-hot tokens.
+    """
+    with torch.enable_grad():
+        one_hot = torch.nn.functional.one_hot(xt, num_tokens).to(dtype).requires_grad_()
+        (slope,) = torch.autograd.grad(classifier(one_hot).sum(), one_hot)
+    return slope - slope.gather(-1, xt.unsqueeze(-1))
