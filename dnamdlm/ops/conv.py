@@ -1,6 +1,6 @@
-"""Short depthwise convolution along the sequence, centred, channels last.
+"""Short depthwise convolutions along the sequence, centred or causal, channels last.
 
-Shapes: B sequences, L positions, D channels, K taps (odd). Outside the sequence is zero.
+Shapes: B sequences, L positions, D channels, K taps. Outside the sequence is zero.
 """
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from dnamdlm.ops.kernels.mamba import CAUSAL_CONV, CONV_WIDTHS, fused_causal_conv
 from dnamdlm.ops.selection import Mode, choose
 
 
@@ -42,6 +43,52 @@ def depthwise_conv(
     return _portable(x, weight, bias)
 
 
+def causal_conv(
+    x: Float[Tensor, "B L D"],
+    weight: Float[Tensor, "D K"],
+    bias: Float[Tensor, " D"] | None = None,
+    *,
+    reverse: bool = False,
+    valid: Bool[Tensor, "B L"] | None = None,
+    mode: Mode | None = None,
+) -> Float[Tensor, "B L D"]:
+    """Compute SiLU(bias + sum_j weight[:, j] * x[i + j - K + 1]), one filter per channel.
+
+    Args:
+        x: input.
+        weight: one filter per channel; the last tap is that of the position itself.
+        bias: added to each position, or None.
+        reverse: look at later positions instead, x[i - j + K - 1].
+        valid: False marks padding, whose values count as zero; None means no padding.
+        mode: overrides the process-wide choice of implementation.
+
+    Raises:
+        KernelUnavailable: if the mode is `fused` and causal-conv1d cannot run here.
+    """
+    if valid is not None:
+        x = torch.where(valid.unsqueeze(-1), x, 0.0)
+    width = weight.shape[-1]
+    obstacle = None
+    if width not in CONV_WIDTHS:
+        obstacle = f"it has {CONV_WIDTHS[0]} to {CONV_WIDTHS[-1]} taps, not {width}"
+    chosen = choose(
+        CAUSAL_CONV.primitive, x.device, x.dtype, fused=CAUSAL_CONV, obstacle=obstacle, mode=mode
+    )
+    if chosen == "fused":
+        return fused_causal_conv(x, weight, bias, reverse=reverse)
+    if reverse:
+        weight = weight.flip(-1)
+    before, after = (0, width - 1) if reverse else (width - 1, 0)
+    if chosen == "reference":
+        padded = functional.pad(x, (0, 0, before, after))
+        taps = [padded[:, j : j + x.shape[1]] * weight[:, j] for j in range(width)]
+        total = torch.stack(taps).sum(0)
+        return functional.silu(total if bias is None else total + bias)
+    # padded on both sides, which the operator does without a copy; one side is dropped.
+    out = _picture_conv(x, weight, bias, padding=width - 1)
+    return functional.silu(out[:, after : after + x.shape[1]])
+
+
 def _reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """One shifted product per tap."""
     length, width = x.shape[1], weight.shape[-1]
@@ -52,6 +99,11 @@ def _reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _portable(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """As many positions as the input has."""
+    return _picture_conv(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def _picture_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int) -> Tensor:
     """The sequence as a picture one pixel high.
 
     (B, L, D) in memory is exactly a channels-last picture, so that nothing is copied; conv1d
@@ -59,6 +111,5 @@ def _portable(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     picture = x.transpose(1, 2).unsqueeze(2)
     filters = weight[:, None, None, :]
-    padding = (0, weight.shape[-1] // 2)
-    out = functional.conv2d(picture, filters, bias, padding=padding, groups=weight.shape[0])
+    out = functional.conv2d(picture, filters, bias, padding=(0, padding), groups=weight.shape[0])
     return out.squeeze(2).transpose(1, 2)

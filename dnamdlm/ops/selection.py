@@ -30,12 +30,15 @@ class FusedKernel:
         package: name of the extension, as shown in messages.
         load: imports the extension and returns its entry; raises ImportError or OSError.
         refusal: why the kernel cannot serve this device and element type, or None if it can.
+        build: compiles the kernel where it is not yet compiled; raises ImportError where that
+            fails. Called only where `fused` is demanded. None: nothing is to be compiled.
     """
 
     primitive: str
     package: str
     load: Callable[[], Callable[..., Any]]
     refusal: Callable[[torch.device, torch.dtype], str | None]
+    build: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class _Setting:
 
 _setting = _Setting()
 _logged: set[tuple[str, str]] = set()
+_distrusted: dict[str, str] = {}
 
 
 def get_mode() -> Mode:
@@ -71,7 +75,7 @@ def set_mode(mode: str) -> None:
     """
     known: dict[str, Mode] = {name: name for name in get_args(Mode)}
     if mode not in known:
-        raise ConfigError(f"kernels={mode!r} is unknown; use one of {', '.join(known)}")
+        raise ConfigError(f"ops={mode!r} is unknown; use one of {', '.join(known)}")
     _setting.mode = known[mode]
 
 
@@ -111,11 +115,10 @@ def choose(
     wanted = _setting.mode if mode is None else mode
     if wanted not in ("auto", "fused"):
         return wanted
-    choice = _resolve(device, dtype, fused, obstacle)
+    choice = _resolve(device, dtype, fused, obstacle, may_build=wanted == "fused")
     if choice.implementation != "fused" and wanted == "fused":
         raise KernelUnavailable(
-            f"kernels=fused, but {primitive} has no fused kernel here: {choice.reason}; "
-            "use kernels=auto"
+            f"ops=fused, but {primitive} has no fused kernel here: {choice.reason}; use ops=auto"
         ) from choice.cause
     if not torch.compiler.is_compiling():
         _log_once(primitive, choice)
@@ -142,16 +145,28 @@ def describe(
     return rows
 
 
+def distrust(kernel: FusedKernel, reason: str) -> None:
+    """Use a kernel no more in this process, because it was seen to be wrong."""
+    _distrusted[kernel.package] = reason
+
+
 def _resolve(
-    device: torch.device, dtype: torch.dtype, fused: FusedKernel | None, obstacle: str | None
+    device: torch.device,
+    dtype: torch.dtype,
+    fused: FusedKernel | None,
+    obstacle: str | None,
+    *,
+    may_build: bool = False,
 ) -> Choice:
     """Fused if nothing speaks against it, else portable with the reason."""
     if fused is None:
         return Choice("portable", "none is written")
-    reason = obstacle or fused.refusal(device, dtype)
+    reason = obstacle or fused.refusal(device, dtype) or _distrusted.get(fused.package)
     if reason is not None:
         return Choice("portable", reason)
     try:
+        if may_build and fused.build is not None:
+            fused.build()
         fused.load()
     except (ImportError, OSError) as error:
         return Choice("portable", f"{fused.package} does not import ({error})", error)

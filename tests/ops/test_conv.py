@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from dnamdlm.ops.conv import depthwise_conv
+from dnamdlm.errors import KernelUnavailable
+from dnamdlm.ops.conv import causal_conv, depthwise_conv
+from dnamdlm.ops.kernels import mamba
 
 
 def _inputs(length, width, dtype=torch.float64):
@@ -50,3 +52,90 @@ def test_an_even_width_is_refused():
     x, weight, bias = _inputs(8, 4)
     with pytest.raises(ValueError, match="odd width, got 4"):
         depthwise_conv(x, weight, bias)
+
+
+def _causal_by_loop(x, weight, bias, *, reverse=False):
+    """One position and tap at a time, then x / (1 + exp(-x))."""
+    out = bias.expand(x.shape).clone()
+    length, width = x.shape[1], weight.shape[1]
+    for i in range(length):
+        for back in range(width):
+            source = i + back if reverse else i - back
+            if 0 <= source < length:
+                out[:, i] += weight[:, width - 1 - back] * x[:, source]
+    return out / (1 + torch.exp(-out))
+
+
+@pytest.mark.parametrize("mode", ["reference", "portable"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize(("length", "width"), [(7, 4), (2, 4), (1, 4), (7, 1), (7, 3)])
+def test_the_causal_convolution_equals_a_loop_over_taps(mode, reverse, length, width):
+    inputs = _inputs(length, width)
+    found = causal_conv(*inputs, reverse=reverse, mode=mode)
+    torch.testing.assert_close(found, _causal_by_loop(*inputs, reverse=reverse))
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("length", [1, 2, 63, 64])
+def test_the_portable_causal_convolution_equals_the_reference_with_gradients(length, reverse):
+    results = []
+    for mode, dtype in (("reference", torch.float64), ("portable", torch.float32)):
+        inputs = [x.requires_grad_() for x in _inputs(length, 4, dtype)]
+        out = causal_conv(*inputs, reverse=reverse, mode=mode)
+        gradients = torch.autograd.grad(out.square().sum(), inputs)
+        results.append([x.double() for x in (out, *gradients)])
+    # float32 against float64: gradients of the taps sum over 128 positions.
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_padding_counts_as_zero_in_the_causal_convolution(reverse):
+    x, weight, bias = _inputs(8, 4)
+    valid = torch.ones(2, 8, dtype=torch.bool)
+    valid[0, 5:] = False
+    poisoned = torch.where(valid[..., None], x, torch.inf)
+    out = causal_conv(poisoned, weight, bias, valid=valid, reverse=reverse)
+    expected = causal_conv(x[:1, :5], weight, bias, reverse=reverse)
+    torch.testing.assert_close(out[:1, :5], expected)
+
+
+def _stub_of_causal_conv1d(
+    x, weight, bias=None, seq_idx=None, initial_states=None, return_final_states=False,
+    final_states_out=None, activation=None,
+):  # fmt: skip
+    """The signature of causal-conv1d 1.7, channels first."""
+    assert x.is_contiguous()
+    assert (seq_idx, initial_states, return_final_states, final_states_out) == (None,) * 2 + (
+        False,
+        None,
+    )
+    assert activation == "silu"
+    return _causal_by_loop(x.transpose(1, 2), weight, bias).transpose(1, 2)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_causal_conv1d_is_called_with_its_signature(monkeypatch, reverse):
+    monkeypatch.setattr(mamba, "load_conv", lambda: _stub_of_causal_conv1d)
+    inputs = _inputs(9, 4)
+    found = mamba.fused_causal_conv(*inputs, reverse=reverse)
+    torch.testing.assert_close(found, _causal_by_loop(*inputs, reverse=reverse))
+
+
+def test_the_fused_causal_convolution_says_why_it_cannot_run():
+    with pytest.raises(KernelUnavailable, match="CUDA devices, not on cpu"):
+        causal_conv(*_inputs(8, 4), mode="fused")
+    with pytest.raises(KernelUnavailable, match="2 to 4 taps, not 5"):
+        causal_conv(*_inputs(8, 5), mode="fused")
+
+
+@pytest.mark.gpu
+@pytest.mark.kernels
+@pytest.mark.parametrize("length", [1, 63, 1000])
+def test_causal_conv1d_equals_the_reference(length):
+    pytest.importorskip("causal_conv1d")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    inputs = [x.float() for x in _inputs(length, 4)]
+    expected = causal_conv(*inputs, mode="reference")
+    found = causal_conv(*(x.cuda() for x in inputs), mode="fused").cpu()
+    torch.testing.assert_close(found, expected)

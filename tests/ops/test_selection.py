@@ -76,3 +76,20 @@ def test_describe_says_what_runs_and_why():
     rows = describe(kernels, CPU, torch.float32)
     assert [row["runs"] for row in rows] == ["fused", "portable"]
     assert [row["fused"] for row in rows] == ["available", "needs CUDA"]
+
+
+def test_a_kernel_is_built_where_fused_is_demanded_and_only_there():
+    built = []
+    kernel = FusedKernel("product", "fancy", lambda: print, lambda *_: None, lambda: built.append(1))
+    choose("product", CPU, torch.float32, fused=kernel)
+    assert built == []
+    choose("product", CPU, torch.float32, fused=kernel, mode="fused")
+    assert built == [1]
+
+
+def test_a_distrusted_kernel_runs_no_more(monkeypatch):
+    monkeypatch.setattr(selection, "_distrusted", {})
+    selection.distrust(_kernel(), "it differs from the reference by 0.3")
+    assert choose("product", CPU, torch.float32, fused=_kernel()) == "portable"
+    with pytest.raises(KernelUnavailable, match="differs from the reference"):
+        choose("product", CPU, torch.float32, fused=_kernel(), mode="fused")

@@ -1,0 +1,275 @@
+"""The selective scan of Mamba-1, in either direction along the sequence.
+
+With dt = softplus(delta + delta_bias), one state vector of N numbers per channel:
+
+    h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t        y_t = C_t . h_t + D u_t        out = y SiLU(z)
+
+`reverse` runs from the last position to the first, which is the scan of the flipped sequence,
+flipped back; nothing is copied for it. Padding leaves the state as it was.
+
+Shapes: B sequences, L positions, D channels (channels last), N state size.
+Source: Gu and Dao 2023 (arXiv:2312.00752), algorithm 2.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from dnamdlm.ops.kernels.compiled_scan import COMPILED_SCAN, MAX_STATE_SIZE, compiled_scan
+from dnamdlm.ops.kernels.mamba import MAMBA_SCAN, mamba_scan
+from dnamdlm.ops.scan_inputs import ScanInputs
+from dnamdlm.ops.selection import FusedKernel, Mode, choose
+
+# positions whose states are held at once; 16 to 64 are equally fast, and more states at the
+# borders of shorter chunks would have to be kept.
+CHUNK = 64
+# softplus(NO_TIME + bias) is exactly zero in every float type, and finite in float16.
+NO_TIME = -1e4
+
+
+def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
+    u: Float[Tensor, "B L D"],
+    delta: Float[Tensor, "B L D"],
+    A: Float[Tensor, "D N"],  # noqa: N803  the paper's letters
+    B: Float[Tensor, "B L N"],  # noqa: N803
+    C: Float[Tensor, "B L N"],  # noqa: N803
+    D: Float[Tensor, " D"] | None = None,  # noqa: N803
+    z: Float[Tensor, "B L D"] | None = None,
+    delta_bias: Float[Tensor, " D"] | None = None,
+    *,
+    softplus: bool = True,
+    reverse: bool = False,
+    valid: Bool[Tensor, "B L"] | None = None,
+    mode: Mode | None = None,
+) -> Float[Tensor, "B L D"]:
+    """Run the scan; the states and sums are float32 or wider, the result has the type of `u`.
+
+    Args:
+        u: input.
+        delta: step sizes before the bias and the softplus.
+        A: decay rates, negative.
+        B: input weights.
+        C: output weights.
+        D: weight of the direct path, or None for none.
+        z: gate, or None for none.
+        delta_bias: added to `delta`, or None.
+        softplus: apply softplus to delta + delta_bias.
+        reverse: run from the last position to the first.
+        valid: False marks padding, which changes no state, whatever finite or infinite `u`,
+            `delta` and `B` it holds, and whose output is zero; None means no padding.
+        mode: overrides the process-wide choice of implementation.
+
+    Raises:
+        KernelUnavailable: if the mode is `fused` and no kernel can run here.
+    """
+    if valid is not None:
+        present = valid.unsqueeze(-1)
+        # where, not multiply: padding may hold anything, inf included.
+        u = torch.where(present, u, 0.0)
+        B = torch.where(present, B, 0.0)  # noqa: N806 # pyright: ignore[reportConstantRedefinition]
+        delta = torch.where(present, delta, NO_TIME if softplus else 0.0)
+        if not softplus and delta_bias is not None:
+            delta = torch.where(present, delta, -delta_bias.to(delta.dtype))
+    kernel = scan_kernel(u.device)
+    obstacle = None
+    if kernel is COMPILED_SCAN and A.shape[1] > MAX_STATE_SIZE:
+        obstacle = f"it holds at most {MAX_STATE_SIZE} numbers of state per channel"
+    chosen = choose("selective scan", u.device, u.dtype, fused=kernel, obstacle=obstacle, mode=mode)
+    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias)
+    # the states are sums over the whole sequence, for which half precision is too coarse.
+    with torch.autocast(u.device.type, enabled=False):
+        if chosen == "fused" and kernel is MAMBA_SCAN:
+            out = mamba_scan(inputs, softplus=softplus, reverse=reverse)
+        else:
+            run = {"fused": compiled_scan, "reference": _reference, "portable": _portable}[chosen]
+            out = run(_widened(inputs), softplus=softplus, reverse=reverse)
+    out = out.to(u.dtype)
+    return out if valid is None else torch.where(valid.unsqueeze(-1), out, 0.0)
+
+
+def scan_kernel(device: torch.device) -> FusedKernel:
+    """The fused kernel that is written for a device: mamba-ssm on GPUs, our own elsewhere."""
+    return MAMBA_SCAN if device.type == "cuda" else COMPILED_SCAN
+
+
+def _widened(inputs: ScanInputs) -> ScanInputs:
+    """All inputs in one type, the widest of them and at least float32."""
+    wide = torch.float32
+    for x in inputs:
+        wide = wide if x is None else torch.promote_types(wide, x.dtype)
+    return ScanInputs._make(None if x is None else x.to(wide) for x in inputs)
+
+
+def _step_sizes(inputs: ScanInputs, *, softplus: bool) -> Tensor:
+    """The step sizes with bias and softplus."""
+    delta = inputs.delta
+    if inputs.delta_bias is not None:
+        delta = delta + inputs.delta_bias
+    return functional.softplus(delta) if softplus else delta
+
+
+def _finished(y: Tensor, inputs: ScanInputs) -> Tensor:
+    """The direct path and the gate after the recurrence."""
+    if inputs.D is not None:
+        y = torch.addcmul(y, inputs.D, inputs.u)
+    return y if inputs.z is None else y * functional.silu(inputs.z)
+
+
+def _reference(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Tensor:
+    """The definition, one position at a time, with the gradients of autograd."""
+    dt = _step_sizes(inputs, softplus=softplus)
+    state = inputs.u.new_zeros(inputs.u.shape[0], *inputs.A.shape)
+    # unbind, not indexing: the gradient of an index is a tensor as long as the sequence.
+    moving = (inputs.u, dt, inputs.B, inputs.C)
+    steps = list(zip(*(x.unbind(1) for x in moving), strict=True))
+    rows: list[Tensor] = []
+    for u_t, dt_t, b_t, c_t in reversed(steps) if reverse else steps:
+        decay = (dt_t[..., None] * inputs.A).exp()
+        state = decay * state + (dt_t * u_t)[..., None] * b_t[:, None]
+        rows.append((state * c_t[:, None]).sum(-1))
+    return _finished(torch.stack(rows[::-1] if reverse else rows, dim=1), inputs)
+
+
+def _portable(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Tensor:
+    """In chunks, with a backward pass of its own around the recurrence."""
+    dt = _step_sizes(inputs, softplus=softplus)
+    # time first, so that a chunk and a position are contiguous blocks of memory.
+    moving = (dt, dt * inputs.u, inputs.B, inputs.C)
+    first = [x.transpose(0, 1).contiguous() for x in moving]
+    run: Any = ChunkedRecurrence.apply  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    y: Tensor = run(*first, inputs.A, reverse)
+    return _finished(y.transpose(0, 1), inputs)
+
+
+class _Chunks:
+    """Buffers for the states of one chunk, seen in the order of the scan.
+
+    Slot i + 1 holds the state after step i, slot 0 the state before the first; running in reverse
+    counts slots from the other end, so that slots and positions stay aligned.
+    """
+
+    def __init__(self, like: Tensor, length: int, state_size: int, *, reverse: bool) -> None:
+        size = min(CHUNK, length)
+        shape = (*like.shape[1:], state_size)
+        self.reverse = reverse
+        self.length = length
+        self.decay = like.new_empty(size, *shape)
+        self.states = like.new_empty(size + 1, *shape)
+        self.starts = range(0, length, CHUNK)
+
+    def order(self) -> list[slice]:
+        """Positions of each chunk, in the order of the scan."""
+        chunks = [slice(start, min(start + CHUNK, self.length)) for start in self.starts]
+        return chunks[::-1] if self.reverse else chunks
+
+    def fill(self, dt: Tensor, x: Tensor, B: Tensor, A: Tensor, before: Tensor) -> int:  # noqa: N803
+        """Compute the decays and states of one chunk from the state before it.
+
+        Returns the number of positions.
+        """
+        size = len(dt)
+        torch.mul(dt[..., None], A, out=self.decay[:size]).exp_()
+        torch.mul(x[..., None], B[:, :, None], out=self.after(size))
+        decay, states = self.decay.unbind(0), self.states.unbind(0)
+        states[size if self.reverse else 0].copy_(before)
+        if self.reverse:
+            for i in range(size - 1, -1, -1):
+                states[i].addcmul_(decay[i], states[i + 1])
+        else:
+            for i in range(size):
+                states[i + 1].addcmul_(decay[i], states[i])
+        return size
+
+    def after(self, size: int) -> Tensor:
+        """States after each position of the chunk."""
+        return self.states[:size] if self.reverse else self.states[1 : size + 1]
+
+    def before(self, size: int) -> Tensor:
+        """States before each position of the chunk."""
+        return self.states[1 : size + 1] if self.reverse else self.states[:size]
+
+    def last(self, size: int) -> Tensor:
+        """The state that the chunk hands on."""
+        return self.states[0 if self.reverse else size]
+
+
+class ChunkedRecurrence(torch.autograd.Function):
+    """y_t = C_t . h_t with h_t = exp(dt_t A) h_{t-1} + x_t B_t; time is the first axis.
+
+    Only the state at the start of each chunk is kept; the backward pass computes the others again.
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0917  autograd passes arguments by position
+        ctx: Any,
+        dt: Float[Tensor, "L B D"],
+        x: Float[Tensor, "L B D"],
+        B: Float[Tensor, "L B N"],  # noqa: N803
+        C: Float[Tensor, "L B N"],  # noqa: N803
+        A: Float[Tensor, "D N"],  # noqa: N803
+        reverse: bool,
+    ) -> Float[Tensor, "L B D"]:
+        """Run the recurrence."""
+        chunks = _Chunks(x, len(x), A.shape[1], reverse=reverse)
+        keeps = any(ctx.needs_input_grad)
+        state = x.new_zeros(*x.shape[1:], A.shape[1])
+        borders: list[Tensor] = []
+        y = torch.empty_like(x)
+        for at in chunks.order():
+            if keeps:
+                borders.append(state)
+            size = chunks.fill(dt[at], x[at], B[at], A, state)
+            state = chunks.last(size).clone()
+            y[at] = torch.matmul(chunks.after(size), C[at, ..., None]).squeeze(-1)
+        ctx.reverse = reverse
+        if keeps:
+            ctx.save_for_backward(dt, x, B, C, A, *borders)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of dt, x, B, C and A, chunk by chunk against the order of the scan."""
+        dt, x, B, C, A, *borders = ctx.saved_tensors  # noqa: N806
+        (grad_y,) = gradients
+        reverse: bool = ctx.reverse
+        grad_y = grad_y.contiguous()
+        chunks = _Chunks(x, len(x), A.shape[1], reverse=reverse)
+        adjoint = torch.empty_like(chunks.decay)
+        grad_dt, grad_x = torch.empty_like(dt), torch.empty_like(x)
+        grad_b, grad_c, grad_a = torch.empty_like(B), torch.empty_like(C), torch.zeros_like(A)
+        carry = torch.zeros_like(borders[0])
+        for at, border in zip(reversed(chunks.order()), reversed(borders), strict=True):
+            size = chunks.fill(dt[at], x[at], B[at], A, border)
+            decay, g = chunks.decay[:size], adjoint[:size]
+            torch.mul(grad_y[at, ..., None], C[at][:, :, None], out=g)
+            _run_adjoint(g, decay, carry, reverse=reverse)
+            first = size - 1 if reverse else 0
+            carry = decay[first] * g[first]
+            grad_c[at] = torch.matmul(grad_y[at].unsqueeze(2), chunks.after(size)).squeeze(2)
+            grad_b[at] = torch.matmul(x[at].unsqueeze(2), g).squeeze(2)
+            grad_x[at] = torch.matmul(g, B[at].unsqueeze(-1)).squeeze(-1)
+            # the derivative by the exponent dt A: adjoint, decay and the state before.
+            exponent = decay.mul_(g).mul_(chunks.before(size))
+            grad_dt[at] = (exponent * A).sum(-1)
+            grad_a += (exponent * dt[at, ..., None]).sum((0, 1))
+        return grad_dt, grad_x, grad_b, grad_c, grad_a, None
+
+
+def _run_adjoint(g: Tensor, decay: Tensor, carry: Tensor, *, reverse: bool) -> None:
+    """g_t += decay_{t+1} g_{t+1} in place, t + 1 being the next position of the scan."""
+    rows, decays = g.unbind(0), decay.unbind(0)
+    size = len(rows)
+    rows[0 if reverse else size - 1].add_(carry)
+    if reverse:
+        for i in range(1, size):
+            rows[i].addcmul_(decays[i - 1], rows[i - 1])
+    else:
+        for i in range(size - 2, -1, -1):
+            rows[i].addcmul_(decays[i + 1], rows[i + 1])
