@@ -193,8 +193,22 @@ class SimpleCrossEntropy:
 class ExactCount:
     """The bound with exactly k tokens masked, k uniform over 1 .. n: lower variance, no schedule.
 
+    With `power` p the share of masked tokens is u^p for uniform u, and the loss is weighed by
+    p u^(p-1), so that its expectation is the same: every k has total weight 1/n. Above 1 the
+    nearly clean sequences, whose few masked tokens make the loss noisy, are drawn more often.
+
+    Attributes:
+        power: exponent of the share of masked tokens, at least 1.
+
     Source: Ou et al. 2024 (arXiv:2406.03736), lambda- and k-denoising cross-entropy.
     """
+
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the exponent."""
+        if not 1.0 <= self.power < float("inf"):
+            raise ConfigError(f"lm.objective.power={self.power} must be at least 1")
 
     def check(self, model: Denoising) -> None:
         """Refuse a network that wants to know the time."""
@@ -205,7 +219,9 @@ class ExactCount:
         """One draw of the bound at a random count."""
         noise = RowNoise(batch.key)
         place = training_place(model, batch, noise, Stream.COUNTS)
-        return LossTerms(nats_at_count(model, batch, place, noise, draw=0), batch.valid)
+        nats = nats_at_count(model, batch, place**self.power, noise, draw=0)
+        weight = (self.power * place ** (self.power - 1)).to(nats.dtype)
+        return LossTerms(nats * weight[:, None], batch.valid)
 
 
 @dataclass(frozen=True)
