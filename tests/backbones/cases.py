@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from dnamdlm.backbones.bidirectional import Mamba
+from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT
+from dnamdlm.backbones.equivariance import StrandAverage
 
 VOCAB_SIZE = 12
+COMPLEMENT = (0, 1, 2, 3, 4, 5, 6, 10, 9, 8, 7, 11)
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,14 @@ class Case:
         build: makes the network.
         parameters: golden number of parameters; it changes only with the architecture.
         reach: how far the output at a position can depend on the input, or None for anywhere.
+        causal: no output depends on a later input.
     """
 
     name: str
     build: Callable[[], nn.Module] = field(repr=False)
     parameters: int
     reach: int | None = None
+    causal: bool = False
 
     def network(self, dtype=torch.float32):
         """The network with every parameter random, none of them zero, in evaluation mode."""
@@ -44,6 +50,14 @@ def _dit(**options):
     return DiT(VOCAB_SIZE, 16, 2, 2, **options)
 
 
+def _mamba(**options):
+    return Mamba(VOCAB_SIZE, 16, 2, state_size=4, **options)
+
+
+def _caduceus(**options):
+    return CaduceusPS(VOCAB_SIZE, COMPLEMENT, 16, 2, state_size=4, **options)
+
+
 CASES = [
     Case("dit", _dit, 6780),
     Case("dit-time", lambda: _dit(time_conditioning=True, cond_size=8), 10924),
@@ -55,4 +69,15 @@ CASES = [
     Case("dit-checkpointing", lambda: _dit(gradient_checkpointing=True), 6780),
     Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),
     Case("dit-bias", lambda: _dit(qkv_bias=True, mlp_ratio=2), 4764),
+    Case("mamba", _mamba, 6192),
+    Case("mamba-causal", lambda: _mamba(directions="forward"), 4848, causal=True),
+    Case("mamba-multiply", lambda: _mamba(directions="multiply"), 6192),
+    Case("mamba-checkpointing", lambda: _mamba(gradient_checkpointing=True), 6192),
+    Case("dimamba", lambda: _mamba(time_conditioning=True, cond_size=8), 9472),
+    Case("dimamba-lost-residual", lambda: _mamba(residual=False), 6192),
+    Case("caduceus-ph", lambda: _mamba(tie_embeddings=True), 6000),
+    Case("caduceus-ph-average", lambda: StrandAverage(_mamba(), COMPLEMENT), 6192),
+    Case("caduceus-ps", _caduceus, 6000),
+    Case("caduceus-ps-exchange", lambda: _caduceus(exchange_strands=True), 6000),
+    Case("caduceus-ps-time", lambda: _caduceus(time_conditioning=True, cond_size=8), 9280),
 ]

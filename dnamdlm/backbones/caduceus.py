@@ -1,0 +1,140 @@
+"""Caduceus-PS: one network for both strands of DNA, exactly equivariant by construction.
+
+A stack of Mamba blocks with shared weights runs on a sequence and on its reverse complement; the
+logits are the sum of both, the second turned back. So the logits of the reverse complement are the
+reverse complement of the logits, whatever the weights. Caduceus-PH is a plain bidirectional stack,
+`dnamdlm.backbones.bidirectional.Mamba` with tied embeddings, trained with random strands.
+
+Shapes: B sequences, L positions, V vocabulary, D channels of one strand.
+Source: Schiff et al. 2024 (arXiv:2403.03234), section 3.3 and appendices A and B.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dnamdlm.backbones.bidirectional import Mamba
+from dnamdlm.backbones.equivariance import (
+    both_strands,
+    complement_table,
+    reverse_complement_logits,
+)
+
+
+class CaduceusPS(nn.Module):
+    """Token ids to logits, the same for both strands.
+
+    The original keeps the two strands as halves of one hidden vector, the second half reversed in
+    length and channels. Here they are rows of one batch, each in its own direction; `hidden` gives
+    the original's halves.
+    """
+
+    complement: Tensor
+
+    def __init__(
+        self,
+        vocab_size: int,
+        complement: Sequence[int],
+        hidden_size: int,
+        num_blocks: int,
+        *,
+        exchange_strands: bool = False,
+        directions: str = "add",
+        state_size: int = 16,
+        conv_width: int = 4,
+        expand: int = 2,
+        dropout: float | int = 0.0,
+        time_conditioning: bool = False,
+        cond_size: int = 128,
+        tie_embeddings: bool = True,
+        vocab_multiple: int = 1,
+        wide_residual: bool = True,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            vocab_size: number of token ids, special ones included.
+            complement: id of the complementary token for each id.
+            hidden_size: number of channels of one strand.
+            num_blocks: number of blocks.
+            exchange_strands: let the strands change places in every block, reversed in length and
+                channels. Published weights need it: they were trained by a fused code path that
+                does so. It is another network, just as equivariant, and a little slower.
+            directions: 'add' or 'multiply' join a forward and a reverse scan; 'forward' is one
+                scan per strand.
+            state_size: numbers of state per inner channel.
+            conv_width: taps of the convolution before each scan.
+            expand: inner channels per channel.
+            dropout: probability of dropping a channel of a branch.
+            time_conditioning: adaptive norm and gates driven by the time.
+            cond_size: width of the conditioning vector.
+            tie_embeddings: the output weights are the token embedding.
+            vocab_multiple: round `vocab_size` up to a multiple of this.
+            wide_residual: keep the residual stream in float32 under autocast.
+            gradient_checkpointing: recompute blocks in the backward pass to save memory.
+
+        Raises:
+            ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
+        """
+        super().__init__()
+        self.strand = Mamba(
+            vocab_size,
+            hidden_size,
+            num_blocks,
+            directions=directions,
+            state_size=state_size,
+            conv_width=conv_width,
+            expand=expand,
+            dropout=dropout,
+            time_conditioning=time_conditioning,
+            cond_size=cond_size,
+            tie_embeddings=tie_embeddings,
+            vocab_multiple=vocab_multiple,
+            wide_residual=wide_residual,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self.vocab_size = self.strand.vocab_size
+        self.time_conditioning = time_conditioning
+        self.exchange_strands = exchange_strands
+        table = complement_table(complement, self.vocab_size)
+        self.register_buffer("complement", table, persistent=False)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Logits in float32 or wider; arguments as in `Backbone`."""
+        ahead, back = self.strand.head(self._states(tokens, time, valid)).chunk(2)
+        return ahead + reverse_complement_logits(back, self.complement)
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L D2"]:
+        """The last states of both strands at each base, (B, L, 2 D).
+
+        The second half belongs to the opposite strand and has its channels reversed: reversing
+        length and channels of the whole gives the states of the reverse complement.
+        """
+        ahead, back = self._states(tokens, time, valid).chunk(2)
+        return torch.cat((ahead, back.flip(1, 2)), dim=-1)
+
+    def _states(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
+        """States of the sequences, then of their reverse complements, each as it is read."""
+        strands = both_strands(tokens, time, valid, self.complement)
+        if not self.exchange_strands:
+            return self.strand.hidden(*strands)
+        return self.strand.hidden(*strands, before_block=_exchanged)
+
+
+def _exchanged(x: Float[Tensor, "B2 L D"]) -> Float[Tensor, "B2 L D"]:
+    """Both halves of the batch in each other's place, reversed in length and channels."""
+    ahead, back = x.flip(1, 2).chunk(2)
+    return torch.cat((back, ahead))

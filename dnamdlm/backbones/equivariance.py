@@ -1,0 +1,106 @@
+"""The two strands of DNA: reverse complements of ids and of logits, and averages over strands.
+
+The reverse complement of a sequence is its complement read backwards. A network f treats both
+strands as one molecule if f(rc(x)) = rc(f(x)): the logits of the reverse complement are those of
+the sequence, positions reversed and letters exchanged. The mask is its own complement.
+
+Shapes: B sequences, L positions, V vocabulary, D channels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dnamdlm.backbones.interface import Backbone
+from dnamdlm.errors import ConfigError
+
+
+def complement_table(complement: Sequence[int], vocab_size: int) -> Int[Tensor, " V"]:
+    """Ids of the complements as a tensor; ids beyond the vocabulary are their own complements.
+
+    Raises:
+        ConfigError: if complementing twice does not give back every id.
+    """
+    table = torch.tensor([*complement, *range(len(complement), vocab_size)])
+    identity = torch.arange(vocab_size)
+    in_range = len(table) == vocab_size and bool(((table >= 0) & (table < vocab_size)).all())
+    if not in_range or not torch.equal(table[table], identity):
+        raise ConfigError(
+            f"backbone.complement must exchange ids below {vocab_size} in pairs, got "
+            f"{tuple(complement)}"
+        )
+    return table
+
+
+def reverse_complement(
+    tokens: Int[Tensor, "B L"], complement: Int[Tensor, " V"]
+) -> Int[Tensor, "B L"]:
+    """Ids of the opposite strand, read in its own direction."""
+    return complement[tokens.flip(1)]
+
+
+def reverse_complement_logits(
+    logits: Float[Tensor, "B L V"], complement: Int[Tensor, " V"]
+) -> Float[Tensor, "B L V"]:
+    """Logits of one strand as logits of the other."""
+    return logits.flip(1)[..., complement]
+
+
+class StrandAverage(nn.Module):
+    """Mean of the logits of both strands under any network: equivariant whatever the network.
+
+    This is how a network trained with random strands, such as Caduceus-PH, is evaluated. It takes
+    twice the time of the network.
+    """
+
+    complement: Tensor
+
+    def __init__(self, backbone: Backbone, complement: Sequence[int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.vocab_size = backbone.vocab_size
+        self.time_conditioning = backbone.time_conditioning
+        table = complement_table(complement, backbone.vocab_size)
+        self.register_buffer("complement", table, persistent=False)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Logits; arguments as in `Backbone`."""
+        ahead, back = self.backbone(*self._strands(tokens, time, valid)).chunk(2)
+        return (ahead + reverse_complement_logits(back, self.complement)) / 2
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """States of the sequence beside those of its reverse complement at the same bases."""
+        ahead, back = self.backbone.hidden(*self._strands(tokens, time, valid)).chunk(2)
+        return torch.cat((ahead, back.flip(1)), dim=-1)
+
+    def _strands(
+        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Both strands in one batch."""
+        return both_strands(tokens, time, valid, self.complement)
+
+
+def both_strands(
+    tokens: Int[Tensor, "B L"],
+    time: Float[Tensor, " B"] | None,
+    valid: Bool[Tensor, "B L"] | None,
+    complement: Int[Tensor, " V"],
+) -> tuple[Int[Tensor, "B2 L"], Float[Tensor, " B2"] | None, Bool[Tensor, "B2 L"] | None]:
+    """The sequences, then their reverse complements, with their times and padding."""
+    return (
+        torch.cat((tokens, reverse_complement(tokens, complement))),
+        None if time is None else torch.cat((time, time)),
+        None if valid is None else torch.cat((valid, valid.flip(1))),
+    )
