@@ -1,4 +1,4 @@
-"""Original MDLM weights of the bidirectional transformer, read strictly into our names.
+"""Original MDLM weights of the transformers, read strictly into our names.
 
 Every tensor of the source must be used and every parameter of the network must be filled. The sizes
 follow from the shapes. The original keeps its adaptive norm where time conditioning is off and
@@ -8,21 +8,27 @@ Source of the key names: kuleshov-group/mdlm, commit c112c52.
 """
 
 import copy
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT, TransformerBlock
 from dnamdlm.errors import CheckpointError
 
 PREFIX = "backbone."
 ROTARY_BUFFER = "rotary_emb.inv_freq"
+HUB_CONFIG = "config.json"
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+Network = TypeVar("Network", bound=torch.nn.Module)
+_TIME_NAMES = ("time_embedding", "final_modulation", "modulation")
 
 _TRUNK = {
     "embedding.weight": "vocab_embed.embedding",
@@ -63,17 +69,23 @@ class _Inert:
 def read_mdlm_checkpoint(
     path: Path, *, weights: Literal["ema", "trained"] = "ema"
 ) -> dict[str, Tensor]:
-    """Original tensors by name, from safetensors or a Lightning checkpoint.
+    """Original tensors by name, from safetensors, a Lightning checkpoint or a Hugging Face folder.
 
     Args:
-        path: a `.safetensors` file, or a checkpoint written by torch. No code that a checkpoint
-            may carry is run: objects other than tensors and plain containers are dropped.
+        path: a `.safetensors` file, a checkpoint written by torch, or a folder with `config.json`
+            and `model.safetensors` or `pytorch_model.bin`. No code that a checkpoint may carry is
+            run: objects other than tensors and plain containers are dropped.
         weights: which of the two sets of a Lightning checkpoint; a file without averaged weights
             holds one set, which is returned.
 
     Raises:
-        CheckpointError: if the file is missing, damaged or holds no tensors.
+        CheckpointError: if the file is missing, damaged or holds no tensors, or if the sizes in
+            `config.json` are not those of the tensors.
     """
+    if path.is_dir():
+        state = read_mdlm_checkpoint(_hub_weights(path), weights=weights)
+        _check_hub_config(path / HUB_CONFIG, state)
+        return state
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a .safetensors or .ckpt file")
     if path.suffix == ".safetensors":
@@ -103,42 +115,82 @@ def import_dit(
     Raises:
         CheckpointError: if a tensor is missing, left over or of a shape that does not fit.
     """
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
-    rotary = tensors.pop(ROTARY_BUFFER, None)
-    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
-    names = _original_names(len(blocks))
-    missing = sorted(set(names.values()) - set(tensors))
-    left_over = sorted(set(tensors) - set(names.values()))
-    if missing or left_over:
-        raise CheckpointError(
-            f"{source}: not the tensors of an MDLM transformer with {len(blocks)} blocks; "
-            f"missing: {', '.join(missing) or 'none'}; left over: {', '.join(left_over) or 'none'}"
-        )
-    embedding = tensors["vocab_embed.embedding"]
-    vocab_size, hidden_size = embedding.shape
-    if num_heads is None:
-        if rotary is None:
-            raise CheckpointError(f"{source}: has no {ROTARY_BUFFER}; give num_heads")
-        num_heads = hidden_size // (2 * rotary.numel())
-    inner_size = tensors["blocks.0.mlp.0.bias"].numel() if blocks else 4 * hidden_size
+    tensors = _Originals(state, source, num_heads=num_heads, sees_time=True)
     network = DiT(
-        vocab_size,
-        hidden_size,
-        len(blocks),
-        num_heads,
-        mlp_ratio=inner_size / hidden_size,
+        *tensors.sizes,
+        mlp_ratio=tensors.mlp_ratio,
         time_conditioning=True,
         cond_size=tensors["sigma_map.mlp.2.bias"].numel(),
-    ).to(embedding.dtype)
-    renamed = {ours: tensors[original] for ours, original in names.items()}
-    for name, parameter in network.state_dict().items():
-        if parameter.shape != renamed[name].shape:
+    )
+    return tensors.fill(network)
+
+
+def import_autoregressive(
+    state: Mapping[str, Tensor], *, num_heads: int | None = None, source: str = "checkpoint"
+) -> CausalTransformer:
+    """Build the autoregressive network that these tensors belong to, in evaluation mode.
+
+    Args:
+        state: original names to tensors, with or without the prefix `backbone.`.
+        num_heads: needed only where the rotary buffer, which tells it, is absent.
+        source: name of the source in messages.
+
+    Raises:
+        CheckpointError: if a tensor is missing, left over or of a shape that does not fit.
+    """
+    tensors = _Originals(state, source, num_heads=num_heads, sees_time=False)
+    return tensors.fill(CausalTransformer(*tensors.sizes, mlp_ratio=tensors.mlp_ratio))
+
+
+class _Originals:
+    """The tensors of one checkpoint under their original names, complete and with none left over.
+
+    Attributes:
+        sizes: vocab_size, hidden_size, num_blocks, num_heads.
+        mlp_ratio: inner width of the perceptrons over the hidden size.
+    """
+
+    def __init__(
+        self, state: Mapping[str, Tensor], source: str, *, num_heads: int | None, sees_time: bool
+    ) -> None:
+        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
+        rotary = tensors.pop(ROTARY_BUFFER, None)
+        blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
+        names = _original_names(len(blocks), sees_time=sees_time)
+        missing = sorted(set(names.values()) - set(tensors))
+        left_over = sorted(set(tensors) - set(names.values()))
+        if missing or left_over:
+            kind = "MDLM transformer" if sees_time else "autoregressive transformer of MDLM"
             raise CheckpointError(
-                f"{source}: {names[name]} has shape {tuple(renamed[name].shape)}, "
-                f"expected {tuple(parameter.shape)}"
+                f"{source}: not the tensors of an {kind} with {len(blocks)} blocks; "
+                f"missing: {', '.join(missing) or 'none'}; left over: "
+                f"{', '.join(left_over) or 'none'}"
             )
-    network.load_state_dict(renamed)
-    return network.eval()
+        vocab_size, hidden_size = tensors["vocab_embed.embedding"].shape
+        if num_heads is None:
+            if rotary is None:
+                raise CheckpointError(f"{source}: has no {ROTARY_BUFFER}; give num_heads")
+            num_heads = hidden_size // (2 * rotary.numel())
+        inner_size = tensors["blocks.0.mlp.0.bias"].numel() if blocks else 4 * hidden_size
+        self.sizes = (vocab_size, hidden_size, len(blocks), num_heads)
+        self.mlp_ratio = inner_size / hidden_size
+        self._tensors, self._names, self._source = tensors, names, source
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def fill(self, network: Network) -> Network:
+        """Give the network these weights, in their type."""
+        network = network.to(self["vocab_embed.embedding"].dtype)
+        renamed = {ours: self[original] for ours, original in self._names.items()}
+        for name, parameter in network.state_dict().items():
+            if parameter.shape != renamed[name].shape:
+                raise CheckpointError(
+                    f"{self._source}: {self._names[name]} has shape {tuple(renamed[name].shape)}, "
+                    f"expected {tuple(parameter.shape)}"
+                )
+        network.load_state_dict(renamed)
+        return network.eval()
 
 
 @torch.no_grad()
@@ -192,12 +244,53 @@ def _fold_block(block: TransformerBlock, cond: Tensor) -> None:
     block.modulation = None
 
 
-def _original_names(num_blocks: int) -> dict[str, str]:
+def _original_names(num_blocks: int, *, sees_time: bool) -> dict[str, str]:
     """Our parameter names to the original ones."""
-    names = dict(_TRUNK)
+    trunk, block = (
+        {
+            ours: theirs
+            for ours, theirs in table.items()
+            if sees_time or not ours.startswith(_TIME_NAMES)
+        }
+        for table in (_TRUNK, _BLOCK)
+    )
+    names = dict(trunk)
     for i in range(num_blocks):
-        names |= {f"blocks.{i}.{ours}": f"blocks.{i}.{theirs}" for ours, theirs in _BLOCK.items()}
+        names |= {f"blocks.{i}.{ours}": f"blocks.{i}.{theirs}" for ours, theirs in block.items()}
     return names
+
+
+def _hub_weights(folder: Path) -> Path:
+    """The file with the weights in a Hugging Face folder."""
+    for name in HUB_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(f"{folder}: holds neither {' nor '.join(HUB_WEIGHTS)}")
+
+
+def _check_hub_config(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Compare the sizes that the folder declares with those of its tensors."""
+    try:
+        declared = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: missing or not readable as JSON") from error
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
+    embedding = tensors.get("vocab_embed.embedding")
+    if embedding is None or not isinstance(declared, dict):
+        raise CheckpointError(f"{path.parent}: not the weights of an MDLM transformer")
+    found = {
+        "vocab_size": embedding.shape[0],
+        "hidden_dim": embedding.shape[1],
+        "n_blocks": len({name.split(".")[1] for name in tensors if name.startswith("blocks.")}),
+    }
+    if ROTARY_BUFFER in tensors:
+        found["n_heads"] = embedding.shape[1] // (2 * tensors[ROTARY_BUFFER].numel())
+    for key, value in found.items():
+        if key in declared and declared[key] != value:
+            raise CheckpointError(
+                f"{path}: says {key}={declared[key]}, but the tensors have {value}; the files do "
+                "not belong together"
+            )
 
 
 def _load_without_code(path: Path) -> dict[str, Any]:

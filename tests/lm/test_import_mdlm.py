@@ -7,7 +7,12 @@ from safetensors.torch import load_file, save_file
 
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.errors import CheckpointError
-from dnamdlm.lm.import_mdlm import fold_time, import_dit, read_mdlm_checkpoint
+from dnamdlm.lm.import_mdlm import (
+    fold_time,
+    import_autoregressive,
+    import_dit,
+    read_mdlm_checkpoint,
+)
 
 TIMES = ("sigma_zero", "sigma")
 
@@ -298,3 +303,66 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, name):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match=name):
         read_mdlm_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parity
+def test_the_autoregressive_network_gives_the_logits_of_the_original(shared):
+    weights, io = (
+        load_file(shared / "parity" / f"ar.{name}.safetensors") for name in ("weights", "io")
+    )
+    network = import_autoregressive(weights)
+    logits = network(io["input_ids"])
+    torch.testing.assert_close(logits, io["logits"], rtol=0, atol=2e-5)
+    real = torch.arange(13) != 12
+    log_probs = logits.masked_fill(~real, -torch.inf).log_softmax(-1)
+    # the original sets the mask to -1000 and normalises in float32.
+    torch.testing.assert_close(log_probs[..., :12], io["log_probs"][..., :12], rtol=1e-5, atol=2e-5)
+    wide = network.double()(io["input_ids"]).masked_fill(~real, -torch.inf).log_softmax(-1)
+    # the original keeps its rotary frequencies rounded to float32.
+    torch.testing.assert_close(wide[..., :12], io["log_probs_f64"][..., :12], rtol=0, atol=1e-6)
+    target = io["input_ids"][:, 1:, None]
+    nats = -log_probs[:, :-1].gather(-1, target).squeeze(-1)
+    attended = io["token_mask"]
+    scored = attended.bool()
+    torch.testing.assert_close(nats[scored], io["nlls"][scored], rtol=1e-5, atol=1e-4)
+    mean = (nats * attended).sum() / attended.sum()
+    torch.testing.assert_close(mean, io["token_nll"].squeeze(), rtol=1e-5, atol=0)
+
+
+def _without_time(state):
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if "adaLN" not in name and "sigma_map" not in name
+    }
+
+
+def test_an_autoregressive_network_and_a_diffusion_network_are_not_confused():
+    state = _random_state(prefix="backbone.")
+    network = import_autoregressive(_without_time(state))
+    assert (network.vocab_size, network.hidden_size, len(network.blocks)) == (13, 16, 2)
+    with pytest.raises(CheckpointError, match=r"left over: blocks\.0\.adaLN_modulation\.bias"):
+        import_autoregressive(state)
+    with pytest.raises(CheckpointError, match=r"missing: blocks\.0\.adaLN_modulation\.bias"):
+        import_dit(_without_time(state))
+
+
+def test_a_hugging_face_folder_is_read_and_its_sizes_are_compared(tmp_path):
+    state = _random_state(prefix="backbone.")
+    config = {"model_type": "mdlm", "vocab_size": 13, "hidden_dim": 16, "n_blocks": 2, "n_heads": 4}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="holds neither"):
+        read_mdlm_checkpoint(tmp_path)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    read = read_mdlm_checkpoint(tmp_path)
+    assert all(torch.equal(read[name], tensor) for name, tensor in state.items())
+    import_dit(read)
+    save_file({name: 2 * tensor for name, tensor in state.items()}, tmp_path / "model.safetensors")
+    first = next(iter(state))
+    assert torch.equal(read_mdlm_checkpoint(tmp_path)[first], 2 * state[first])
+    (tmp_path / "config.json").write_text(json.dumps(config | {"n_blocks": 3}))
+    with pytest.raises(CheckpointError, match="says n_blocks=3, but the tensors have 2"):
+        read_mdlm_checkpoint(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="missing or not readable"):
+        read_mdlm_checkpoint(tmp_path)
