@@ -19,6 +19,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.files import write_evaluation
 from dnamdlm.evaluation.generated import evaluate_generated
 from dnamdlm.evaluation.likelihood import LikelihoodReport, evaluate_likelihood
+from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
 from dnamdlm.training.run_folder import versions
@@ -31,6 +32,7 @@ _KEYS = {
     "out": str | None,
     "samples": str | None,
     "draws": int,
+    "estimator": str,
     "limit": int | None,
     "batch_size": int,
     "max_order": int,
@@ -65,6 +67,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     """
     _check(tree)
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
+    lm = with_estimator(loaded.lm, tree["estimator"])
     out = _target(tree, loaded)
     data = evaluation_data(loaded, tree["data"])
     genome: OpenGenome = data.open()
@@ -76,7 +79,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     )  # fmt: skip
     markov = fit_baselines(genome, tree["max_order"])
     report = evaluate_likelihood(
-        loaded.lm,
+        lm,
         windows,
         draws=tree["draws"],
         batch_size=tree["batch_size"],
@@ -164,6 +167,7 @@ def provenance(loaded: LoadedModel, genome: OpenGenome, tree: Mapping[str, Any])
         "step": loaded.step,
         "num_parameters": loaded.num_parameters,
         "weights": tree["weights"],
+        "estimator": tree["estimator"],
         "seed": tree["seed"],
         "data": genome.describe(),
         "versions": versions(),

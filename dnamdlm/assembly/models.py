@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import torch
 
-from dnamdlm.assembly.building import build, check_node
+from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
 from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
     file_hash,
     list_checkpoints,
@@ -34,6 +36,9 @@ _PROVIDED = {
 }
 _FROM_RUN = ("average", "raw")
 
+TrainedLM = MaskedDiffusionLM | CausalLM
+"""The language models that can be trained and stored."""
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -48,7 +53,7 @@ class LoadedModel:
         run_dir: the run folder, or None where the checkpoint stands alone.
     """
 
-    lm: MaskedDiffusionLM
+    lm: TrainedLM
     tree: dict[str, Any]
     step: int
     digest: str
@@ -67,21 +72,47 @@ def check_model(tree: Mapping[str, Any]) -> None:
         check_node(tree.get(name), name, _PROVIDED[name])
 
 
-def build_language_model(tree: Mapping[str, Any], seed: int) -> MaskedDiffusionLM:
+def build_language_model(tree: Mapping[str, Any], seed: int) -> TrainedLM:
     """A language model with random weights that are a function of `seed`."""
     check_model(tree)
     vocabulary = vocabulary_of(tree)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build(tree["backbone"], "backbone", vocab_size=len(vocabulary))
+    parts = {
+        "backbone": backbone,
+        "vocabulary": vocabulary,
+        "schedule": build(tree["noise"], "noise"),
+        "times": build(tree["times"], "times"),
+    }
+    # an autoregressive model has no use for noise and times.
+    wanted = inspect.signature(resolve_target(tree["lm"][TARGET], "lm")).parameters
     return build(
-        tree["lm"],
-        "lm",
-        backbone=backbone,
-        vocabulary=vocabulary,
-        schedule=build(tree["noise"], "noise"),
-        times=build(tree["times"], "times"),
+        tree["lm"], "lm", **{name: part for name, part in parts.items() if name in wanted}
     )
+
+
+def initialise_from(lm: TrainedLM, model: str) -> Path:
+    """Start from the averaged weights of a trained model, whatever its objective was.
+
+    Args:
+        lm: filled in place; every tensor must be there and of the same shape.
+        model: run folder or checkpoint folder.
+
+    Returns:
+        The checkpoint folder that was read.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, of other shapes or of another vocabulary.
+    """
+    folder, _ = find_checkpoint(model, setting="init_from")
+    if read_json(folder / MODEL)["vocabulary"] != lm.vocabulary.fingerprint():
+        raise CheckpointError(
+            f"init_from={model} was trained with another vocabulary; train it again with this one"
+        )
+    path = folder / AVERAGE
+    load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
+    return folder
 
 
 def vocabulary_of(tree: Mapping[str, Any]) -> Vocabulary:
@@ -98,8 +129,12 @@ def describe_model(tree: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_checkpoint(model: str) -> tuple[Path, Path | None]:
+def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path | None]:
     """The checkpoint folder that `model=` means, and the run folder it belongs to.
+
+    Args:
+        model: run folder or checkpoint folder.
+        setting: name of the setting, for messages.
 
     Raises:
         CheckpointError: if there is none, or none that verifies.
@@ -111,18 +146,18 @@ def find_checkpoint(model: str) -> tuple[Path, Path | None]:
         return path, path.parent.parent if is_in_run else None
     if not path.is_dir():
         raise CheckpointError(
-            f"model={model} does not exist; give a run folder or a checkpoint folder"
+            f"{setting}={model} does not exist; give a run folder or a checkpoint folder"
         )
     checkpoints = path / "checkpoints"
     if not list_checkpoints(checkpoints):
         raise CheckpointError(
-            f"model={model} holds no checkpoint yet; train first with "
+            f"{setting}={model} holds no checkpoint yet; train first with "
             f"python -m dnamdlm.train config=NAME run_dir={model}"
         )
     newest = newest_valid(checkpoints)
     if newest is None:
         raise CheckpointError(
-            f"model={model} holds no checkpoint that verifies, all are damaged; train again in "
+            f"{setting}={model} holds no checkpoint that verifies, all are damaged; train again in "
             "another run_dir"
         )
     return newest, path

@@ -15,17 +15,26 @@ from dnamdlm.assembly.models import (
     build_language_model,
     check_model,
     describe_model,
+    initialise_from,
 )
 from dnamdlm.data.source import GenomeData, OpenGenome
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
-from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.checkpoint import list_checkpoints
+from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.run_folder import claimed, open_run
 from dnamdlm.training.trainer import TrainerSettings, check_devices, fit, step_of
 
 logger = logging.getLogger(__name__)
 
-_PLAIN_KEYS = {"name": str, "run_dir": str, "seed": int, "dry_run": bool, "debug": bool}
+_PLAIN_KEYS = {
+    "name": str,
+    "run_dir": str,
+    "init_from": str | None,
+    "seed": int,
+    "dry_run": bool,
+    "debug": bool,
+}
 _NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger")
 _MAX_SEED = 2**63 - 1
 _POSITIONS_PER_CALL = 8192
@@ -73,6 +82,9 @@ def train(tree: Mapping[str, Any]) -> Path:
     learning_rate = build(tree["learning_rate"], "learning_rate")
     check_devices(settings)
     lm = build_language_model(tree, tree["seed"])
+    # a run that goes on has its own weights, and its source may be gone by then.
+    if tree["init_from"] is not None and not list_checkpoints(Path(tree["run_dir"], "checkpoints")):
+        logger.info("starting from the weights of %s", initialise_from(lm, tree["init_from"]))
     genome = data.open()
     stream = genome.training_stream(tree["seed"], settings.global_batch_size)
     validate = validation(genome, settings, tree["seed"])
@@ -118,7 +130,7 @@ def validation(
     windows = genome.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
 
     def validate(lm: nn.Module) -> float:
-        if not isinstance(lm, MaskedDiffusionLM):
+        if not isinstance(lm, LanguageModel):
             raise TypeError(f"a {type(lm).__name__} cannot be validated")
         scores = score_windows(
             lm,

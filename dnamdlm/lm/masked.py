@@ -212,7 +212,7 @@ class MaskedDiffusionLM(nn.Module):
         """
         if draws < 1:
             raise ConfigError(f"draws must be at least 1, got {draws}")
-        estimator = self._estimator(estimator)
+        estimator = self.check_estimator(estimator)
         noise = RowNoise(batch.key)
         with self._evaluating():
             if estimator in ORDER_RULES:
@@ -229,8 +229,8 @@ class MaskedDiffusionLM(nn.Module):
                 total += self._bound(batch, noise, estimator, draw, draws)
         return TokenLikelihood(total / draws, batch.valid, "upper bound")
 
-    def _estimator(self, estimator: Estimator) -> Estimator:
-        """What `auto` means, after refusing what this model cannot do."""
+    def check_estimator(self, estimator: Estimator) -> Estimator:
+        """What `auto` means for this model; refuses what it cannot do with a `ConfigError`."""
         has_own = isinstance(self.objective, BoundedObjective)
         if estimator == "auto":
             if has_own:
