@@ -42,6 +42,7 @@ class GenomeData:
     Attributes:
         fasta: path of a FASTA file (plain, gzip, bgzip), or `embedded:yeast`.
         annotation: path of a GFF3 file, `embedded:yeast`, or None.
+        bring: command that brings the FASTA file, named where the file is missing; or None.
         cache_dir: folder of prepared genomes; None takes the default.
         length: bases per training window.
         train: record names; None takes all the rest.
@@ -64,6 +65,7 @@ class GenomeData:
 
     fasta: str
     annotation: str | None = None
+    bring: str | None = None
     cache_dir: str | None = None
     length: int = 128
     train: Sequence[str] | None = None
@@ -126,6 +128,8 @@ class GenomeData:
             DataError: if a file or the split cannot be used.
         """
         path, expected = _resolve(self.fasta)
+        if self.bring is not None and not path.exists():
+            raise DataError(f"data.fasta={self.fasta} does not exist; bring it with: {self.bring}")
         store = prepare_genome(
             path,
             cache_dir=self.cache_dir,

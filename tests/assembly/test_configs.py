@@ -135,8 +135,9 @@ def _run(entry, *arguments, cwd=None):
         (["config=genome"], "data.fasta"),
         (["config=tiny", "data.fasta=no/such.fa"], "no/such.fa"),
         (["config=tiny", "x=["], "cannot be read"),
+        (["config=hg38"], "python -m data_prep.hg38 out=data/hg38"),
     ],
-    ids=["typo", "recipe", "nothing", "backbone", "missing value", "missing file", "syntax"],
+    ids=["typo", "recipe", "nothing", "backbone", "no value", "no file", "syntax", "no genome"],
 )
 def test_the_command_line_says_one_sentence_and_exits_2(tmp_path, arguments, message):
     result = _run("train", *arguments, cwd=tmp_path)

@@ -100,6 +100,12 @@ def test_the_fingerprint_follows_the_data_and_not_its_place(data, tmp_path):
     assert first not in prints
 
 
+def test_a_missing_file_names_the_command_that_brings_it(data, tmp_path):
+    missing = replace(data, fasta=str(tmp_path / "no.fa"), bring="make it")
+    with pytest.raises(DataError, match=r"no\.fa does not exist; bring it with: make it"):
+        missing.open()
+
+
 def test_the_description_counts_bases_and_windows(data):
     genome = data.open()
     facts = genome.describe()

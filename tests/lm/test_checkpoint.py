@@ -49,7 +49,9 @@ def checkpoint(tmp_path_factory):
 def test_every_flipped_bit_is_found(checkpoint, tmp_path_factory, data):
     copy = tmp_path_factory.mktemp("flip") / "step_000000001"
     shutil.copytree(checkpoint, copy)
-    path = data.draw(st.sampled_from(sorted(p for p in copy.iterdir() if p.name != "manifest.json")))
+    path = data.draw(
+        st.sampled_from(sorted(p for p in copy.iterdir() if p.name != "manifest.json"))
+    )
     content = bytearray(path.read_bytes())
     position = data.draw(st.integers(0, 8 * len(content) - 1))
     content[position // 8] ^= 1 << (position % 8)
