@@ -12,6 +12,7 @@ import numpy as np
 
 from dnamdlm.assembly.building import build, check_keys, check_node, check_value
 from dnamdlm.assembly.models import LoadedModel, choose_device, load_model
+from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.source import GenomeData, OpenGenome
@@ -38,6 +39,7 @@ _KEYS = {
     "max_order": int,
     "weights": str,
     "device": str,
+    "ops": str,
     "seed": int,
     "debug": bool,
 }
@@ -66,6 +68,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
         The JSON file, and its headline for people.
     """
     _check(tree)
+    start_ops(tree["ops"], tree["device"])
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
     lm = with_estimator(loaded.lm, tree["estimator"])
     out = _target(tree, loaded)

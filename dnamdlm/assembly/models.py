@@ -29,7 +29,7 @@ from dnamdlm.training.checkpointing import AVERAGE, MODEL, WEIGHTS
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
 _PROVIDED = {
-    "backbone": ("vocab_size",),
+    "backbone": ("vocab_size", "complement"),
     "noise": (),
     "times": (),
     "lm": ("backbone", "vocabulary", "schedule", "times"),
@@ -78,7 +78,7 @@ def build_language_model(tree: Mapping[str, Any], seed: int) -> TrainedLM:
     vocabulary = vocabulary_of(tree)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = build(tree["backbone"], "backbone", vocab_size=len(vocabulary))
+        backbone = build(tree["backbone"], "backbone", **_for_backbone(tree, vocabulary))
     parts = {
         "backbone": backbone,
         "vocabulary": vocabulary,
@@ -113,6 +113,23 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
     path = folder / AVERAGE
     load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
     return folder
+
+
+def _for_backbone(tree: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    """What a backbone gets from the vocabulary: of what is offered, the arguments that it has.
+
+    Raises:
+        ConfigError: if it needs complements and the vocabulary has none.
+    """
+    offered = {"vocab_size": len(vocabulary), "complement": vocabulary.complement}
+    target = resolve_target(tree["backbone"].get(TARGET), "backbone")
+    names = inspect.signature(target).parameters
+    if "complement" in names and vocabulary.complement is None:
+        raise ConfigError(
+            f"backbone.{TARGET}={tree['backbone'][TARGET]} needs complementary letters, which this "
+            "vocabulary has not; choose another backbone"
+        )
+    return {name: value for name, value in offered.items() if name in names}
 
 
 def vocabulary_of(tree: Mapping[str, Any]) -> Vocabulary:

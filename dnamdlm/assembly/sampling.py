@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.building import build, check_keys, check_node
 from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sequences import read_templates
 from dnamdlm.data.fasta_writer import check_writable, write_fasta
 from dnamdlm.diffusion.constraints import Constraints
@@ -37,6 +38,7 @@ _KEYS = {
     "width": int,
     "weights": str,
     "device": str,
+    "ops": str,
     "seed": int,
     "debug": bool,
 }
@@ -76,6 +78,7 @@ def sample(tree: Mapping[str, Any]) -> SamplingSummary:
     sampler: Sampler = build(tree["sampler"], "sampler")
     sampler.rule(temperature=tree["temperature"], top_p=tree["top_p"])
     templates = read_templates(tree["template"]) if tree["template"] else None
+    start_ops(tree["ops"], tree["device"])
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
     length = tree["length"] or int(loaded.tree["data"]["length"])
     if templates is None:

@@ -17,13 +17,14 @@ from dnamdlm.assembly.models import (
     describe_model,
     initialise_from,
 )
+from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.source import GenomeData, OpenGenome
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
 from dnamdlm.lm.checkpoint import list_checkpoints
 from dnamdlm.lm.interface import LanguageModel
-from dnamdlm.training.run_folder import claimed, open_run
-from dnamdlm.training.trainer import TrainerSettings, check_devices, fit, step_of
+from dnamdlm.training.run_folder import claimed, open_run, step_of
+from dnamdlm.training.settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ _PLAIN_KEYS = {
     "run_dir": str,
     "init_from": str | None,
     "seed": int,
+    "ops": str,
     "dry_run": bool,
     "debug": bool,
 }
@@ -80,7 +82,11 @@ def train(tree: Mapping[str, Any]) -> Path:
     settings: TrainerSettings = build(tree["trainer"], "trainer")
     optimizer = build(tree["optimizer"], "optimizer")
     learning_rate = build(tree["learning_rate"], "learning_rate")
+    # Lightning takes seconds to import, and no mistake in the settings should wait for it.
+    from dnamdlm.training.trainer import check_devices, fit
+
     check_devices(settings)
+    start_ops(tree["ops"], "cpu" if settings.accelerator == "cpu" else "auto")
     lm = build_language_model(tree, tree["seed"])
     # a run that goes on has its own weights, and its source may be gone by then.
     if tree["init_from"] is not None and not list_checkpoints(Path(tree["run_dir"], "checkpoints")):

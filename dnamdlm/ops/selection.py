@@ -120,7 +120,8 @@ def choose(
         raise KernelUnavailable(
             f"ops=fused, but {primitive} has no fused kernel here: {choice.reason}; use ops=auto"
         ) from choice.cause
-    if not torch.compiler.is_compiling():
+    # a call that names its mode is a comparison, not what the process runs with.
+    if mode is None and not torch.compiler.is_compiling():
         _log_once(primitive, choice)
     return choice.implementation
 

@@ -80,7 +80,11 @@ def test_describe_says_what_runs_and_why():
 
 def test_a_kernel_is_built_where_fused_is_demanded_and_only_there():
     built = []
-    kernel = FusedKernel("product", "fancy", lambda: print, lambda *_: None, lambda: built.append(1))
+
+    def build():
+        built.append(1)
+
+    kernel = FusedKernel("product", "fancy", lambda: print, lambda *_: None, build)
     choose("product", CPU, torch.float32, fused=kernel)
     assert built == []
     choose("product", CPU, torch.float32, fused=kernel, mode="fused")
