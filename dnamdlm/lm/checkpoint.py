@@ -25,6 +25,9 @@ from torch import Tensor
 from dnamdlm.errors import CheckpointError
 
 FORMAT_VERSION = 1
+WEIGHTS = "weights.safetensors"
+AVERAGE = "average.safetensors"
+MODEL = "model.json"
 MANIFEST = "manifest.json"
 _PARTIAL_PREFIX = ".partial-"
 

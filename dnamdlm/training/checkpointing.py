@@ -17,6 +17,9 @@ from torch import Tensor
 
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import (
+    AVERAGE,
+    MODEL,
+    WEIGHTS,
     json_writer,
     list_checkpoints,
     read_json,
@@ -26,9 +29,6 @@ from dnamdlm.lm.checkpoint import (
     write_folder,
 )
 
-WEIGHTS = "weights.safetensors"
-AVERAGE = "average.safetensors"
-MODEL = "model.json"
 _TRAINER_TENSORS = "trainer.safetensors"
 _TRAINER_TREE = "trainer.json"
 MODULE_PREFIX = "lm."

@@ -179,3 +179,8 @@ def versions() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         **found,
     }
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """Optimizer steps that a checkpoint folder holds, from its name."""
+    return int(checkpoint.name.removeprefix("step_")) if checkpoint else 0
