@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import DataError
+from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.samplers import AncestralSampler, Sampler
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
@@ -53,11 +55,20 @@ class DnaModel:
         top_p: float = 1.0,
         batch_size: int = 64,
     ) -> list[str]:
-        """Generate sequences; the same seed gives the same sequences, whatever the batch size."""
+        """Generate sequences; the same seed gives the same sequences, whatever the batch size.
+
+        An autoregressive model draws from left to right and has no use for a sampler.
+        """
+        lm, length = self.loaded.lm, length or self.window_length
+        keys = row_keys(seed, torch.arange(num_sequences)).to(self._device)
+        if isinstance(lm, CausalLM):
+            choice = Choice(temperature=temperature, top_p=top_p)
+            drawn = lm.generate(keys, length, choice=choice, batch_size=batch_size)
+            return [self._tokenizer.decode(row) for row in drawn.tokens.cpu().numpy()]
         sampler = sampler or AncestralSampler()
-        generated = self.loaded.lm.generate(
-            row_keys(seed, torch.arange(num_sequences)).to(self._device),
-            length or self.window_length,
+        generated = lm.generate(
+            keys,
+            length,
             rule=sampler.rule(temperature=temperature, top_p=top_p),
             times=sampler.times(),
             batch_size=batch_size,

@@ -111,6 +111,7 @@ class Mamba(nn.Module):
         self.vocab_size = -(-vocab_size // vocab_multiple) * vocab_multiple
         self.hidden_size = hidden_size
         self.directions = _directions(directions)
+        self.causal = directions == "forward"
         self.time_conditioning = time_conditioning
         self.gradient_checkpointing = gradient_checkpointing
 

@@ -6,7 +6,8 @@ context at most: they are neither predicted nor scored.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -115,7 +116,7 @@ class CausalLM(nn.Module):
         batch_size: int = 64,
         choice: Choice = UNCHANGED,
     ) -> Generated:
-        """Draw from left to right with cached keys and values, one sequence per key.
+        """Draw from left to right, one sequence per key; transformers keep keys and values.
 
         A sequence is a function of its key and the settings; the batch it is made in and the other
         keys do not change it.
@@ -150,23 +151,35 @@ class CausalLM(nn.Module):
 
     def _continue(self, noise: RowNoise, initial: Tensor, num_rows: int, choice: Choice) -> Tensor:
         """Fill the masks of a few rows; the network always sees `num_rows` of them."""
-        backbone = cast(CausalTransformer, self.backbone)
         tokens = initial.clone()
         masked = initial == self._vocabulary.mask_id
         if not bool(masked.any()):
             return tokens
         last = int(masked.any(dim=0).nonzero().max()) + 1
-        cache = backbone.new_cache(num_rows, last)
         # rows that only fill the call up repeat the last one.
         repeated = torch.arange(num_rows, device=tokens.device).clamp(max=len(tokens) - 1)
+        step = self._stepper(num_rows, last)
         seen = initial.new_full((num_rows,), self._vocabulary.mask_id)
         for place in range(last):
-            logits = backbone.step(seen, cache)[: len(initial), None]
+            logits = step(seen)[: len(initial), None]
             log_probs = restricted(logits, self.real_tokens)[:, 0]
             drawn = choice.draw(log_probs, noise.uniform(Stream.TOKENS, place))
             tokens[:, place] = torch.where(masked[:, place], drawn, tokens[:, place])
             seen = tokens[repeated, place]
         return tokens
+
+    def _stepper(self, num_rows: int, length: int) -> Callable[[Tensor], Tensor]:
+        """A function from the newest tokens (rows,) to the logits (rows, V) of what follows."""
+        if isinstance(self.backbone, CausalTransformer):
+            return partial(self.backbone.step, cache=self.backbone.new_cache(num_rows, length))
+        past: list[Tensor] = []
+
+        def step(tokens: Tensor) -> Tensor:
+            # without a cache the whole past is read again.
+            past.append(tokens)
+            return self.backbone(torch.stack(past, dim=1), None, None)[:, -1]
+
+        return step
 
     def _nats(self, batch: Batch) -> Tensor:
         log_probs = self.log_probs(batch.tokens, padding(batch.present))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from jaxtyping import Int
 from torch import Tensor
@@ -63,5 +64,6 @@ def with_estimator(lm: LanguageModel, estimator: str) -> LanguageModel:
             f"estimator={estimator} is for masked diffusion models, and the likelihood of a "
             f"{type(lm).__name__} is exact without one; use estimator=auto"
         )
-    lm.check_estimator(estimator)
-    return EstimatedLM(lm, estimator)
+    named = cast(Estimator, estimator)
+    lm.check_estimator(named)
+    return EstimatedLM(lm, named)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from dnamdlm.assembly.api import DnaModel
 from dnamdlm.assembly.evaluation import evaluate
 from dnamdlm.assembly.models import build_language_model, initialise_from, load_model
 from dnamdlm.assembly.training import train
@@ -55,6 +56,10 @@ def test_a_language_model_is_trained_stored_and_evaluated(tmp_path, model):
     likelihood = json.loads(path.read_text())["likelihood"]
     kind = likelihood["rows"][-1]["kind"]
     assert kind == ("exact" if model == "ar" else "upper bound")
+    strings = DnaModel(loaded).sample(2, 9, seed=5)
+    assert strings == DnaModel(loaded).sample(2, 9, seed=5, batch_size=1)
+    assert {len(string) for string in strings} == {9}
+    assert set("".join(strings)) <= set("ACGT")
 
 
 def test_the_estimator_is_chosen_on_the_command_line_and_recorded(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.interface import Backbone
 from dnamdlm.data.batch import Batch
@@ -98,6 +99,22 @@ def test_generation_follows_the_law_of_the_model():
     # mean and variance of the chi-squared law; four standard deviations.
     degrees = len(groups) - 1
     assert statistic < degrees + 4 * math.sqrt(2 * degrees)
+
+
+def test_a_causal_network_without_a_cache_is_served_too():
+    torch.manual_seed(0)
+    model = CausalLM(Mamba(12, 8, 1, directions="forward"), NUCLEOTIDE_VOCABULARY).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    total = (-model.log_likelihood(_batch(ALL_TRIPLES)).nats.sum(dim=1)).exp().sum()
+    assert total.item() == pytest.approx(1.0, abs=1e-10)
+    keys = row_keys(3, torch.arange(3))
+    greedy = model.generate(keys, 6, choice=Choice(top_k=1)).tokens
+    for place in range(6):
+        best = model.log_probs(greedy)[:, place].argmax(dim=-1)
+        assert torch.equal(greedy[:, place], best)
+    with pytest.raises(ConfigError, match="use backbone=ar"):
+        CausalLM(Mamba(12, 8, 1), NUCLEOTIDE_VOCABULARY)
 
 
 def test_generated_bytes_do_not_depend_on_batch_size_or_order():
