@@ -2,7 +2,7 @@
 
 If the next position is a function of the visible tokens, every sequence has one path from all
 masked to complete, and its probability is the product of the probabilities along that path. The
-same rule in generation draws from exactly this law.
+rule `SurestFirst` of `confidence`, with as many tokens per step, draws from exactly this law.
 
 Shapes: B sequences, L positions, V vocabulary.
 """
@@ -16,31 +16,26 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.diffusion.confidence import certainty, ranks
 from dnamdlm.errors import ConfigError
 
-OrderRule = Literal["confidence", "margin", "entropy", "left_to_right"]
+OrderRule = Literal["probability", "margin", "entropy", "left_to_right"]
 ORDER_RULES: tuple[str, ...] = get_args(OrderRule)
 
 ConditionalLaw = Callable[[Tensor], Tensor]
 
 
-def priority(log_probs: Float[Tensor, "B L V"], rule: OrderRule) -> Float[Tensor, "B L"]:
+def priority(log_probs: Float[Tensor, "B L V"], rule: OrderRule) -> Float64[Tensor, "B L"]:
     """How early a hidden position is revealed; the largest value comes first.
 
     Args:
         log_probs: log p(x0 | xt), -inf where impossible.
-        rule: `confidence`, the largest probability; `margin`, the largest minus the second largest;
-            `entropy`, the negative entropy; `left_to_right`, the negative position.
+        rule: an order of `dnamdlm.diffusion.confidence`, or `left_to_right`.
     """
-    if rule == "confidence":
-        return log_probs.amax(dim=-1)
-    if rule == "margin":
-        best = log_probs.exp().topk(2, dim=-1).values
-        return best[..., 0] - best[..., 1]
-    if rule == "entropy":
-        return torch.where(log_probs > -torch.inf, log_probs.exp() * log_probs, 0.0).sum(dim=-1)
-    position = torch.arange(log_probs.shape[1], device=log_probs.device)
-    return -position.to(log_probs.dtype).expand(log_probs.shape[:2])
+    if rule == "left_to_right":
+        position = torch.arange(log_probs.shape[1], device=log_probs.device)
+        return -position.double().expand(log_probs.shape[:2])
+    return certainty(log_probs, rule)
 
 
 def ordered_nats(
@@ -78,9 +73,7 @@ def ordered_nats(
     hidden = valid
     for _ in range(-(-int(valid.sum(dim=1).max()) // per_step) if len(x0) else 0):
         log_probs = denoise(xt)
-        ranked = priority(log_probs, rule).masked_fill(~hidden, -torch.inf)
-        order = ranked.argsort(dim=-1, descending=True, stable=True)[:, :per_step]
-        chosen = torch.zeros_like(hidden).scatter(1, order, value=True) & hidden
+        chosen = hidden & (ranks(priority(log_probs, rule), hidden) < per_step)
         surprise = -log_probs.gather(-1, x0.unsqueeze(-1)).squeeze(-1).double()
         nats = torch.where(chosen, surprise, nats)
         xt = torch.where(chosen, x0, xt)

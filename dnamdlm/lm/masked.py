@@ -39,7 +39,7 @@ from dnamdlm.lm.objectives import (
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 Estimator = Literal[
-    "auto", "time", "count", "objective", "confidence", "margin", "entropy", "left_to_right"
+    "auto", "time", "count", "objective", "probability", "margin", "entropy", "left_to_right"
 ]
 ESTIMATORS: tuple[str, ...] = get_args(Estimator)
 

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
+from dnamdlm.diffusion.confidence import ORDERS, SurestFirst
+from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.ordered import ORDER_RULES, ordered_nats, priority
 from dnamdlm.diffusion.parameterization import substitution
+from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.diffusion.reverse import reverse_process
+from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.errors import ConfigError
 from tests.helpers.oracle import TabulatedLaw
 
@@ -45,10 +50,34 @@ def test_the_rules_order_positions_as_they_are_named():
         rule: priority(probs.log(), rule).argsort(dim=-1, descending=True)[0].tolist()
         for rule in ORDER_RULES
     }
-    assert order["confidence"] == [1, 2, 0]
+    assert order["probability"] == [1, 2, 0]
     assert order["margin"] == [1, 2, 0]
     assert order["entropy"] == [0, 2, 1]
     assert order["left_to_right"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_sampler_with_the_same_order_draws_from_this_law(order):
+    count = 20_000
+    generated = reverse_process(
+        lambda xt, time, rows: _random_law(xt),
+        torch.full((count, LAW.length), MASK),
+        rule=SurestFirst(order),
+        schedule=LogLinear(),
+        times=linear_grid(LAW.length),
+        mask_id=MASK,
+        noise=RowNoise(row_keys(0, torch.arange(count))),
+    )
+    nats = ordered_nats(_random_law, LAW.sequences, EVERYWHERE, rule=order, mask_id=MASK)
+    expected = count * (-nats.sum(dim=1)).exp()
+    observed = torch.bincount(LAW.index_of(generated.tokens), minlength=len(expected)).double()
+    common = expected >= 5
+    groups = torch.cat([expected[common], expected[~common].sum()[None]])
+    counts = torch.cat([observed[common], observed[~common].sum()[None]])
+    statistic = ((counts - groups) ** 2 / groups).sum().item()
+    # mean and variance of the chi-squared law; four standard deviations.
+    degrees = len(groups) - 1
+    assert statistic < degrees + 4 * (2 * degrees) ** 0.5
 
 
 def test_positions_that_are_not_valid_are_seen_and_not_scored():
