@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.assembly.building import build, check_keys, check_node, check_value
-from dnamdlm.assembly.models import LoadedModel, choose_device, load_model
+from dnamdlm.assembly.models import LoadedModel, load_model, windows_at_once
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.source import GenomeData, OpenGenome
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.files import write_evaluation
+from dnamdlm.evaluation.files import read_evaluation, write_evaluation
 from dnamdlm.evaluation.generated import evaluate_generated
 from dnamdlm.evaluation.likelihood import LikelihoodReport, evaluate_likelihood
 from dnamdlm.lm.estimation import with_estimator
@@ -35,7 +35,7 @@ _KEYS = {
     "draws": int,
     "estimator": str,
     "limit": int | None,
-    "batch_size": int,
+    "batch_size": int | None,
     "max_order": int,
     "weights": str,
     "device": str,
@@ -70,6 +70,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     _check(tree)
     start_ops(tree["ops"], tree["device"])
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
+    device = next(loaded.lm.parameters()).device
     lm = with_estimator(loaded.lm, tree["estimator"])
     out = _target(tree, loaded)
     data = evaluation_data(loaded, tree["data"])
@@ -85,8 +86,8 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
         lm,
         windows,
         draws=tree["draws"],
-        batch_size=tree["batch_size"],
-        device=choose_device(tree["device"]),
+        batch_size=tree["batch_size"] or windows_at_once(data.length, device),
+        device=device,
         region_classes=genome.region_classes,
         markov=markov,
         progress=_progress,
@@ -107,6 +108,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
             rng=np.random.default_rng(tree["seed"]),
             heldout=tree["split"],
         )
+    forget_other_model(out, loaded)
     write_evaluation(out, tree["split"], sections)
     return out, sentence(report, tree["split"])
 
@@ -118,11 +120,9 @@ def _check(tree: Mapping[str, Any]) -> None:
         check_value(value, _DATA_KEYS[key], f"data.{key}")
     if tree["split"] not in _SPLITS:
         raise ConfigError(f"split={tree['split']} is unknown; choose {', '.join(_SPLITS)}")
-    for key in ("draws", "batch_size"):
-        if tree[key] < 1:
+    for key in ("draws", "batch_size", "limit"):
+        if tree[key] is not None and tree[key] < 1:
             raise ConfigError(f"{key}={tree[key]} must be at least 1")
-    if tree["limit"] is not None and tree["limit"] < 1:
-        raise ConfigError(f"limit={tree['limit']} must be at least 1")
     if not 0 <= tree["max_order"] <= _MAX_ORDER:
         raise ConfigError(f"max_order={tree['max_order']} must lie in 0..{_MAX_ORDER}")
 
@@ -151,6 +151,14 @@ def evaluation_data(loaded: LoadedModel, changes: Mapping[str, Any]) -> GenomeDa
     node |= {key: value for key, value in changes.items() if value is not None}
     check_node(node, "data")
     return build(node, "data")
+
+
+def forget_other_model(path: Path, loaded: LoadedModel) -> None:
+    """Remove an evaluation file of other weights, whose sections would be taken for ours."""
+    if path.is_file():
+        before = read_evaluation(path).get("provenance", {}).get("model_sha256")
+        if before != loaded.digest:
+            path.unlink()
 
 
 def fit_baselines(genome: OpenGenome, max_order: int) -> dict[Smoothing, MarkovFit] | None:

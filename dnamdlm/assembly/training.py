@@ -16,6 +16,7 @@ from dnamdlm.assembly.models import (
     check_model,
     describe_model,
     initialise_from,
+    windows_at_once,
 )
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.source import GenomeData, OpenGenome
@@ -39,7 +40,6 @@ _PLAIN_KEYS = {
 }
 _NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger")
 _MAX_SEED = 2**63 - 1
-_POSITIONS_PER_CALL = 8192
 
 
 def check_tree(tree: Mapping[str, Any]) -> None:
@@ -138,12 +138,13 @@ def validation(
     def validate(lm: nn.Module) -> float:
         if not isinstance(lm, LanguageModel):
             raise TypeError(f"a {type(lm).__name__} cannot be validated")
+        device = next(lm.parameters()).device
         scores = score_windows(
             lm,
             windows,
             draws=settings.valid_draws,
-            batch_size=max(1, _POSITIONS_PER_CALL // windows.length),
-            device=next(lm.parameters()).device,
+            batch_size=windows_at_once(windows.length, device),
+            device=device,
         )
         return scores.bits().value
 
