@@ -14,6 +14,9 @@ from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
+    AVERAGE,
+    MODEL,
+    WEIGHTS,
     file_hash,
     list_checkpoints,
     load_weights,
@@ -25,7 +28,6 @@ from dnamdlm.lm.checkpoint import (
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
-from dnamdlm.training.checkpointing import AVERAGE, MODEL, WEIGHTS
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
 _PROVIDED = {
@@ -87,9 +89,7 @@ def build_language_model(tree: Mapping[str, Any], seed: int) -> TrainedLM:
     }
     # an autoregressive model has no use for noise and times.
     wanted = inspect.signature(resolve_target(tree["lm"][TARGET], "lm")).parameters
-    return build(
-        tree["lm"], "lm", **{name: part for name, part in parts.items() if name in wanted}
-    )
+    return build(tree["lm"], "lm", **{name: part for name, part in parts.items() if name in wanted})
 
 
 def initialise_from(lm: TrainedLM, model: str) -> Path:
@@ -207,6 +207,12 @@ def load_model(model: str, *, weights: str = "average", device: str = "cpu") -> 
     load_weights(lm, stored, path)
     lm.to(choose_device(device)).eval()
     return LoadedModel(lm, tree, int(description["step"]), file_hash(path), folder, run_dir)
+
+
+def windows_at_once(length: int, device: torch.device) -> int:
+    """Windows per call without gradients: what fits the cache of a CPU, or fills a GPU."""
+    positions = 4096 if device.type == "cpu" else 1 << 17
+    return max(1, positions // length)
 
 
 def choose_device(name: str) -> torch.device:
