@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from dnamdlm.errors import DataError
 
 
-def write_fasta(path: Path, records: Iterable[tuple[str, str]], *, width: int = 60) -> int:
+def write_fasta(
+    path: Path, records: Iterable[tuple[str, str | Iterable[str]]], *, width: int = 60
+) -> int:
     """Write records under a temporary name in the target folder and rename at the end.
 
     Args:
         path: target; a name that ends in .gz is compressed, without a time stamp.
-        records: header without '>' and sequence; may be a generator, is written as it comes.
+        records: header without '>' and sequence, whole or in pieces; both may be generators, and
+            are written as they come.
         width: letters per line.
 
     Returns:
@@ -31,8 +34,9 @@ def write_fasta(path: Path, records: Iterable[tuple[str, str]], *, width: int = 
         with partial.open("xb") as raw:
             stream = _compressed(raw) if path.suffix == ".gz" else raw
             for header, sequence in records:
-                lines = [sequence[i : i + width] for i in range(0, len(sequence), width)]
-                stream.write("\n".join([f">{header}", *lines, ""]).encode("ascii"))
+                stream.write(f">{header}\n".encode("ascii"))
+                for line in _lines([sequence] if isinstance(sequence, str) else sequence, width):
+                    stream.write(f"{line}\n".encode("ascii"))
                 count += 1
             if stream is not raw:
                 stream.close()
@@ -61,6 +65,18 @@ def check_writable(path: Path, setting: str = "out") -> None:
         raise DataError(f"{setting}={path} lies in a folder that does not exist; make it first")
     if not os.access(folder, os.W_OK):
         raise DataError(f"{setting}={path} lies in a folder where you may not write")
+
+
+def _lines(pieces: Iterable[str], width: int) -> Iterator[str]:
+    """The pieces joined and cut anew into lines of `width` letters; only the last is shorter."""
+    rest = ""
+    for piece in pieces:
+        text = rest + piece
+        end = len(text) - len(text) % width
+        yield from (text[i : i + width] for i in range(0, end, width))
+        rest = text[end:]
+    if rest:
+        yield rest
 
 
 def _compressed(raw: IO[bytes]) -> IO[bytes]:

@@ -277,6 +277,16 @@ def embedded_names() -> tuple[str, ...]:
     return tuple(sorted(_embedded_table()))
 
 
+def open_store(fasta: str, *, cache_dir: str | None = None) -> GenomeStore:
+    """The prepared genome of a `data.fasta` setting, without splits.
+
+    Raises:
+        DataError: if the file cannot be used.
+    """
+    path, expected = _resolve(fasta)
+    return prepare_genome(path, cache_dir=cache_dir, expected_sha256=expected)
+
+
 def _embedded_table() -> dict[str, dict[str, str]]:
     text = (_EMBEDDED_FOLDER / "checksums.json").read_text(encoding="utf-8")
     table: dict[str, dict[str, str]] = json.loads(text)

@@ -78,6 +78,8 @@ class Analytic(StepRule):
 
     choice: Choice = UNCHANGED
 
+    takes_measure = True
+
     def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
         """True for every row that is not finished: the totals are not known before."""
         return step.hidden.any(dim=-1)

@@ -82,10 +82,12 @@ class StepRule(ABC):
             each row is looked at next, and reveals at least one token then.
         reopens: the rule may turn a token it wrote into a mask again, so that rows without masks
             stay in the batch to the end of the grid, and the grid may wait at a time.
+        takes_measure: the rule can use laws that do not sum to 1, as a model of scores has them.
     """
 
     is_paced: bool = True
     reopens: bool = False
+    takes_measure: bool = False
 
     @property
     def uses_confidence(self) -> bool:

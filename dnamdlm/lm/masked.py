@@ -6,7 +6,7 @@ depend on the batch it travels in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -23,7 +23,7 @@ from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated, reverse_process
 from dnamdlm.diffusion.schedules import Schedule
-from dnamdlm.diffusion.score import log_score
+from dnamdlm.diffusion.score import log_score, relative_log_score
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
@@ -32,6 +32,7 @@ from dnamdlm.lm.objectives import (
     BoundedObjective,
     ContinuousTime,
     Objective,
+    ScoreEntropy,
     nats_at_count,
     nats_at_time,
     padding,
@@ -172,6 +173,21 @@ class MaskedDiffusionLM(nn.Module):
         logits = self.logits(xt, time, present)
         return substitution(logits, xt, real_tokens=self.real_tokens, mask_id=self.mask_id)
 
+    def log_measure(
+        self,
+        xt: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """What a rule with `takes_measure` gets: laws with the totals that the model gives them.
+
+        A network trained with score entropy has totals other than 1; for all others this is
+        `denoise`, with the same arguments. Only hidden positions have a meaning.
+        """
+        if not isinstance(self.objective, ScoreEntropy):
+            return self.denoise(xt, time, present)
+        return relative_log_score(self.logits(xt, time, present), real_tokens=self.real_tokens)
+
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states of clean sequences, as the network sees them at time 0."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
@@ -277,6 +293,7 @@ class MaskedDiffusionLM(nn.Module):
         num_steps: int = 128,
         times: Float64[Tensor, " T1"] | None = None,
         constraints: Constraints | None = None,
+        fill: Bool[Tensor, "B L"] | None = None,
     ) -> Generated:
         """Run the reverse process from masks, one sequence per key.
 
@@ -293,6 +310,7 @@ class MaskedDiffusionLM(nn.Module):
             num_steps: steps of a linear time grid; not used if `times` is given.
             times: time grid, see `dnamdlm.diffusion.grids`.
             constraints: tokens that masks may become; None allows every real token.
+            fill: masks that are filled, the others stay; None fills all.
 
         Raises:
             ConfigError: if a number is below 1 or `initial` does not fit.
@@ -300,17 +318,19 @@ class MaskedDiffusionLM(nn.Module):
         initial = self._initial(len(keys), length, initial, batch_size).to(keys.device)
         times = linear_grid(num_steps) if times is None else times
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
+        rule = Ancestral() if rule is None else rule
         with self._evaluating():
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
                 part = reverse_process(
-                    self._network_of(initial[rows]),
+                    self._network_of(initial[rows], takes_measure=rule.takes_measure),
                     initial[rows],
-                    rule=Ancestral() if rule is None else rule,
+                    rule=rule,
                     schedule=self.schedule,
                     times=times,
                     mask_id=self.mask_id,
                     noise=RowNoise(keys).select(rows),
                     constraints=None if constraints is None else constraints.select(rows),
+                    fill=None if fill is None else fill[rows],
                 )
                 tokens.append(part.tokens)
                 network_calls += part.network_calls
@@ -326,11 +346,13 @@ class MaskedDiffusionLM(nn.Module):
         alpha = self.schedule.alpha(time.double())
         return -alpha.clamp(min=MIN_CONDITIONING_ALPHA).log().float()
 
-    def _network_of(self, initial: Tensor) -> _FixedShapeDenoiser:
+    def _network_of(self, initial: Tensor, *, takes_measure: bool) -> _FixedShapeDenoiser:
         """The network for the rows of one generation batch."""
         present = padding(initial != self._vocabulary.pad_id)
         rows = ROWS_PER_CALL_CPU if initial.device.type == "cpu" else ROWS_PER_CALL
-        return _FixedShapeDenoiser(self, present, rows)
+        return _FixedShapeDenoiser(
+            self.log_measure if takes_measure else self.denoise, present, rows
+        )
 
     def _initial(self, rows: int, length: int, initial: Tensor | None, batch_size: int) -> Tensor:
         """The checked start of generation."""
@@ -363,8 +385,10 @@ class MaskedDiffusionLM(nn.Module):
 class _FixedShapeDenoiser:
     """Calls a model with the same number of rows always; see `ROWS_PER_CALL`."""
 
-    def __init__(self, model: MaskedDiffusionLM, present: Tensor | None, num_rows: int) -> None:
-        self.model = model
+    def __init__(
+        self, network: Callable[..., Tensor], present: Tensor | None, num_rows: int
+    ) -> None:
+        self.network = network
         self.present = present
         self.num_rows = num_rows
 
@@ -376,7 +400,7 @@ class _FixedShapeDenoiser:
         missing = -len(xt) % self.num_rows
         padded = torch.cat([places, places[-1:].expand(missing)])
         groups = [
-            self.model.denoise(
+            self.network(
                 xt[group], time[group], None if self.present is None else self.present[rows[group]]
             )
             for group in padded.split(self.num_rows)

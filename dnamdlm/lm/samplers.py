@@ -1,38 +1,75 @@
-"""The `sampler` group of a config: a step rule with its time grid, as the user names it."""
+"""The `sampler` group of a config: a step rule with its time grid, as the user names it.
+
+`generation.py` runs them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from jaxtyping import Float64
 from torch import Tensor
 
+from dnamdlm.diffusion.analytic import Analytic
 from dnamdlm.diffusion.categorical import Choice
-from dnamdlm.diffusion.grids import cosine_grid, linear_grid
-from dnamdlm.diffusion.steps import Ancestral, StepRule
+from dnamdlm.diffusion.confidence import (
+    EntropyBounded,
+    Order,
+    SurestFirst,
+    Threshold,
+)
+from dnamdlm.diffusion.grids import cosine_grid, custom_grid, holding_grid, linear_grid
+from dnamdlm.diffusion.remasking import (
+    Capped,
+    Corrector,
+    LeastConfident,
+    Remasking,
+    RemaskStrategy,
+    Rescaled,
+    WhileWaiting,
+)
+from dnamdlm.diffusion.steps import Ancestral, FirstHitting, StepRule
 from dnamdlm.errors import ConfigError
 
 GRIDS = {"linear": linear_grid, "cosine": cosine_grid}
+Grid = Literal["linear", "cosine"]
+Strategy = Literal["cap", "rescale", "confidence", "loop", "forward_backward", "corrector"]
+STRATEGIES = get_args(Strategy)
 
 
+@runtime_checkable
 class Sampler(Protocol):
-    """What a sampler setting gives to `MaskedDiffusionLM.generate`."""
+    """What a sampler setting gives to `generation.generate_pieces`."""
 
     name: str
 
     @property
-    def num_steps(self) -> int:
-        """Steps of the reverse process."""
+    def steps(self) -> int | None:
+        """Steps of the reverse process; None where they depend on the sequence."""
         ...
 
-    def rule(self, *, temperature: float, top_p: float) -> StepRule:
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
         """The step rule, sharpened as asked."""
         ...
 
     def times(self) -> Float64[Tensor, " T1"]:
         """Decreasing times from 1 to 0."""
         ...
+
+
+def _grid_times(
+    num_steps: int, grid: Grid, time_points: Sequence[float] | None
+) -> Float64[Tensor, " T1"]:
+    """The times of a sampler that is moved by a grid."""
+    if num_steps < 1:
+        raise ConfigError(f"sampler.num_steps={num_steps} must be at least 1")
+    if grid not in GRIDS:
+        raise ConfigError(f"sampler.grid={grid} is unknown; choose {', '.join(GRIDS)}")
+    return GRIDS[grid](num_steps) if time_points is None else custom_grid(time_points)
 
 
 @dataclass(frozen=True)
@@ -42,22 +79,360 @@ class AncestralSampler:
     Attributes:
         num_steps: steps from all masked to none.
         grid: spacing of the steps in time, 'linear' or 'cosine'.
+        time_points: falling times from at most 1, in place of num_steps and grid.
     """
 
     num_steps: int = 256
-    grid: Literal["linear", "cosine"] = "linear"
+    grid: Grid = "linear"
+    time_points: Sequence[float] | None = None
     name = "ancestral"
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ConfigError(f"sampler.num_steps={self.num_steps} must be at least 1")
-        if self.grid not in GRIDS:
-            raise ConfigError(f"sampler.grid={self.grid} is unknown; choose {', '.join(GRIDS)}")
+        self.times()
 
-    def rule(self, *, temperature: float, top_p: float) -> StepRule:
+    @property
+    def steps(self) -> int:
+        """Steps of the grid."""
+        return len(self.times()) - 1
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
         """Reveal each hidden token independently."""
-        return Ancestral(Choice(temperature=temperature, top_p=top_p))
+        return Ancestral(Choice(temperature, top_p, top_k))
 
     def times(self) -> Float64[Tensor, " T1"]:
         """Decreasing times from 1 to 0."""
-        return GRIDS[self.grid](self.num_steps)
+        return _grid_times(self.num_steps, self.grid, self.time_points)
+
+
+@dataclass(frozen=True)
+class AnalyticSampler:
+    """Tweedie steps from scores (Lou et al. 2024, arXiv:2310.16834); for models of scores.
+
+    A model of probabilities gives the same sequences as with `AncestralSampler`, with more calls.
+
+    Attributes:
+        num_steps: steps from all masked to none.
+        grid: spacing of the steps in time, 'linear' or 'cosine'.
+        time_points: falling times from at most 1, in place of num_steps and grid.
+    """
+
+    num_steps: int = 256
+    grid: Grid = "linear"
+    time_points: Sequence[float] | None = None
+    name = "analytic"
+
+    def __post_init__(self) -> None:
+        self.times()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the grid."""
+        return len(self.times()) - 1
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """Reveal with the total that the model gives."""
+        return Analytic(Choice(temperature, top_p, top_k))
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """Decreasing times from 1 to 0."""
+        return _grid_times(self.num_steps, self.grid, self.time_points)
+
+
+@dataclass(frozen=True)
+class FirstHittingSampler:
+    """The reverse process without steps: one call per token (arXiv:2409.02908)."""
+
+    name = "first_hitting"
+
+    @property
+    def steps(self) -> None:
+        """As many as there are tokens to fill."""
+        return
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """Reveal one token at the time when it appears."""
+        return FirstHitting(Choice(temperature, top_p, top_k))
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """From 1 to 0: the rule has its own clock."""
+        return linear_grid(1)
+
+
+@dataclass(frozen=True)
+class LeftToRightSampler:
+    """One token after the other, for autoregressive models; the rule only says how to draw."""
+
+    name = "left_to_right"
+
+    @property
+    def steps(self) -> None:
+        """As many as there are tokens."""
+        return
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """How a token is drawn."""
+        return Ancestral(Choice(temperature, top_p, top_k))
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """From 1 to 0: there are no times."""
+        return linear_grid(1)
+
+
+@dataclass(frozen=True)
+class RemaskSampler:
+    """Ancestral steps that may reopen tokens (Wang et al. 2025, arXiv:2503.00307).
+
+    Attributes:
+        num_steps: steps from all masked to none.
+        grid: spacing of the steps in time, 'linear' or 'cosine'; not used by 'loop'.
+        strategy: which tokens are reopened: 'cap', 'rescale', 'confidence', 'loop',
+            'forward_backward' or 'corrector'.
+        eta: how much is reopened: the largest probability per step ('cap', 'loop') or the share of
+            the largest that is lawful ('rescale', 'confidence').
+        strength: steps back per step forth, of 'corrector'.
+        begin: share of the steps that is left when the loop begins.
+        end: share of the steps that is left when it ends.
+        hold: time at which it stays.
+    """
+
+    num_steps: int = 256
+    grid: Grid = "linear"
+    strategy: Strategy = "cap"
+    eta: float = 0.02
+    strength: float = 1.0
+    begin: float = 0.55
+    end: float = 0.05
+    hold: float = 0.1
+    name = "remask"
+
+    def __post_init__(self) -> None:
+        self.times()
+        self.rule()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the grid."""
+        return self.num_steps
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """Reveal and reopen."""
+        strategies: dict[str, RemaskStrategy] = {
+            "cap": Capped(self.eta),
+            "rescale": Rescaled(self.eta),
+            "confidence": LeastConfident(self.eta),
+            "loop": WhileWaiting(self.eta),
+            "forward_backward": Corrector(),
+            "corrector": Corrector(self.strength),
+        }
+        if self.strategy not in strategies:
+            raise ConfigError(
+                f"sampler.strategy={self.strategy} is unknown; choose {', '.join(STRATEGIES)}"
+            )
+        return Remasking(strategies[self.strategy], Choice(temperature, top_p, top_k))
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """Falling times from 1 to 0; those of 'loop' wait in between."""
+        if self.strategy == "loop":
+            return holding_grid(self.num_steps, begin=self.begin, end=self.end, hold=self.hold)
+        return _grid_times(self.num_steps, self.grid, None)
+
+
+@dataclass(frozen=True)
+class ConfidenceSampler:
+    """A number of tokens per step, the surest first.
+
+    Attributes:
+        num_steps: steps from all masked to none.
+        grid: how many tokens each step reveals, 'linear' (as many) or 'cosine' (few at first).
+        order: what sure means: 'probability', 'margin' or 'entropy'.
+        threshold: None, or reveal all that are at least so probable, however many steps it takes.
+    """
+
+    num_steps: int = 64
+    grid: Grid = "linear"
+    order: Order = "probability"
+    threshold: float | None = None
+    name = "confidence"
+
+    def __post_init__(self) -> None:
+        self.times()
+        self.rule()
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the grid; None with a threshold."""
+        return self.num_steps if self.threshold is None else None
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """Reveal the surest tokens."""
+        choice = Choice(temperature, top_p, top_k)
+        if self.threshold is not None:
+            return Threshold(self.threshold, choice)
+        return SurestFirst(self.order, choice)
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """Decreasing times from 1 to 0."""
+        return _grid_times(self.num_steps, self.grid, None)
+
+
+@dataclass(frozen=True)
+class EntropyBoundedSampler:
+    """As many tokens per call as an entropy bound allows (arXiv:2505.24857).
+
+    Attributes:
+        bound: nats by which drawing tokens independently may be wrong, per call.
+        order: what sure means: 'probability', 'margin' or 'entropy'.
+    """
+
+    bound: float = 5.0
+    order: Order = "entropy"
+    name = "entropy_bounded"
+
+    def __post_init__(self) -> None:
+        self.rule()
+
+    @property
+    def steps(self) -> None:
+        """Depends on the sequence."""
+        return
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """Reveal the longest run of surest tokens within the bound."""
+        return EntropyBounded(self.bound, self.order, Choice(temperature, top_p, top_k))
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """From 1 to 0: the rule does not look at the time."""
+        return linear_grid(1)
+
+
+Inner = Literal["ancestral", "analytic", "first_hitting", "remask", "confidence", "entropy_bounded"]
+
+
+def inner_sampler(name: str, num_steps: int) -> Sampler:
+    """A sampler by name, with its default settings but for the number of steps.
+
+    Raises:
+        ConfigError: for an unknown name or fewer steps than 1.
+    """
+    with_steps = {
+        "ancestral": AncestralSampler,
+        "analytic": AnalyticSampler,
+        "remask": RemaskSampler,
+        "confidence": ConfidenceSampler,
+    }
+    without = {"first_hitting": FirstHittingSampler, "entropy_bounded": EntropyBoundedSampler}
+    if num_steps < 1:
+        raise ConfigError(f"sampler.num_steps={num_steps} must be at least 1")
+    if name in with_steps:
+        return with_steps[name](num_steps=num_steps)
+    if name in without:
+        return without[name]()
+    raise ConfigError(f"sampler.inner={name} is unknown; choose {', '.join(get_args(Inner))}")
+
+
+@dataclass(frozen=True)
+class SemiAutoregressiveSampler:
+    """Windows from left to right, each conditioned on the last bases of the one before.
+
+    Makes sequences of any length with a network that sees `window` bases at once.
+
+    Attributes:
+        inner: sampler within a window, with its default settings.
+        num_steps: steps per window, where the inner sampler counts them.
+        window: bases the network sees at once; None is the length of the training windows.
+        overlap: bases taken over from the window before; None is half a window.
+    """
+
+    inner: Inner = "ancestral"
+    num_steps: int = 256
+    window: int | None = None
+    overlap: int | None = None
+    name = "semi_ar"
+
+    def __post_init__(self) -> None:
+        inner_sampler(self.inner, self.num_steps)
+        if self.window is not None and self.window < 2:
+            raise ConfigError(f"sampler.window={self.window} must be at least 2")
+        if self.overlap is not None and self.overlap < 0:
+            raise ConfigError(f"sampler.overlap={self.overlap} must not be negative")
+
+    @property
+    def steps(self) -> int | None:
+        """Steps per window."""
+        return inner_sampler(self.inner, self.num_steps).steps
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """The rule of the inner sampler."""
+        inner = inner_sampler(self.inner, self.num_steps)
+        return inner.rule(temperature=temperature, top_p=top_p, top_k=top_k)
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """The times of the inner sampler."""
+        return inner_sampler(self.inner, self.num_steps).times()
+
+    def window_and_overlap(self, trained_length: int) -> tuple[int, int]:
+        """The two sizes for a model trained on windows of this length.
+
+        Raises:
+            ConfigError: if a window would add nothing to the one before.
+        """
+        window = self.window or trained_length
+        overlap = window // 2 if self.overlap is None else self.overlap
+        if overlap >= window:
+            raise ConfigError(
+                f"sampler.overlap={overlap} must be below the window of {window} bases"
+            )
+        return window, overlap
+
+
+@dataclass(frozen=True)
+class BlockSampler:
+    """Blocks from left to right within one sequence that the network sees as a whole.
+
+    Attributes:
+        inner: sampler within a block, with its default settings.
+        num_steps: steps per block, where the inner sampler counts them.
+        block: bases per block.
+    """
+
+    inner: Inner = "ancestral"
+    num_steps: int = 32
+    block: int = 32
+    name = "block"
+
+    def __post_init__(self) -> None:
+        inner_sampler(self.inner, self.num_steps)
+        if self.block < 1:
+            raise ConfigError(f"sampler.block={self.block} must be at least 1")
+
+    @property
+    def steps(self) -> int | None:
+        """Steps per block."""
+        return inner_sampler(self.inner, self.num_steps).steps
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """The rule of the inner sampler."""
+        inner = inner_sampler(self.inner, self.num_steps)
+        return inner.rule(temperature=temperature, top_p=top_p, top_k=top_k)
+
+    def times(self) -> Float64[Tensor, " T1"]:
+        """The times of the inner sampler."""
+        return inner_sampler(self.inner, self.num_steps).times()

@@ -53,3 +53,12 @@ def test_impossible_targets_are_refused_beforehand(tmp_path):
         check_writable(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         check_writable(tmp_path / "no" / "x.fa")
+
+
+@settings(max_examples=50, deadline=None)
+@given(pieces=st.lists(st.text("ACGT", max_size=30), max_size=12), width=st.integers(1, 20))
+def test_a_sequence_in_pieces_gives_the_bytes_of_the_whole(tmp_path_factory, pieces, width):
+    folder = tmp_path_factory.mktemp("fasta")
+    write_fasta(folder / "whole.fa", [("s", "".join(pieces)), ("t", "ACGT")], width=width)
+    write_fasta(folder / "parts.fa", [("s", iter(pieces)), ("t", ["AC", "GT"])], width=width)
+    assert (folder / "parts.fa").read_bytes() == (folder / "whole.fa").read_bytes()

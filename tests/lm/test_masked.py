@@ -1,10 +1,13 @@
 """The masked diffusion language model: bound, likelihood and generation."""
 
+import math
+
 import pytest
 import torch
 
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.analytic import Analytic
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import cosine_grid
@@ -15,6 +18,7 @@ from dnamdlm.diffusion.times import Stratified, Uniform
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.objectives import ScoreEntropy
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw
 
@@ -321,3 +325,25 @@ def test_a_network_with_too_few_ids_is_refused_and_a_padded_one_accepted():
 def test_no_state_beside_the_network_is_saved():
     model = _network()
     assert all(name.startswith("backbone.") for name in model.state_dict())
+
+
+def test_only_the_asked_masks_are_filled():
+    fill = torch.zeros(3, 10, dtype=torch.bool)
+    fill[:, 2:5] = True
+    tokens = _network().generate(row_keys(0, torch.arange(3)), 10, fill=fill, batch_size=2).tokens
+    assert torch.equal(tokens != 3, fill)
+
+
+def test_a_model_of_scores_reveals_with_the_totals_it_gives():
+    backbone = OracleBackbone(LAW)
+    model = MaskedDiffusionLM(
+        backbone, LAW.vocabulary, LogLinear(), Uniform(), objective=ScoreEntropy()
+    )
+    xt = torch.full((1, LAW.length), LAW.mask_id)
+    # the logits of the oracle are log p + 3, of which log 2 is taken off for the two symbols.
+    totals = model.log_measure(xt, torch.ones(1)).logsumexp(-1)
+    torch.testing.assert_close(totals, torch.full_like(totals, 3 - math.log(2)))
+    torch.testing.assert_close(model.denoise(xt).logsumexp(-1), torch.zeros_like(totals))
+    # so large a total reveals everything in the first of two steps, and the law is that of one.
+    tokens = model.generate(row_keys(0, torch.arange(50)), LAW.length, rule=Analytic(), num_steps=2)
+    assert tokens.row_calls == 50

@@ -1,0 +1,212 @@
+"""The `sample` entry without a shell: every sampler, conditioning, streaming and mistakes."""
+
+import re
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from dnamdlm.assembly import sampling
+from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.backbones.dit import DiT
+from dnamdlm.command_line import config_folder
+from dnamdlm.data.fasta import read_fasta
+from dnamdlm.diffusion.schedules import LogLinear
+from dnamdlm.diffusion.times import Uniform
+from dnamdlm.errors import ConfigError, DataError, DnamdlmError
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.tokens.iupac import set_table
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+
+SAMPLERS = sorted(
+    path.stem
+    for path in (config_folder() / "sampler").glob("*.yaml")
+    if path.stem != "left_to_right"
+)
+WINDOW = 16
+TEMPLATE = "..TATAAARRNNNYYWS..BACGTNN"
+GENOME = "ACGTTGCANNCATGCATGCAACGTACGTTTGACCATGACGATCAGATTTACAGACCAGTA"
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch):
+    torch.manual_seed(0)
+    backbone = DiT(12, 16, 1, 2)
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    lm = MaskedDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform())
+    loaded = LoadedModel(lm, {"data": {"length": WINDOW}}, 1, "0123456789abcdef", Path("x"), None)
+    monkeypatch.setattr(sampling, "load_model", lambda *_args, **_settings: loaded)
+    monkeypatch.setattr(sampling, "start_ops", lambda *_args: None)
+    return loaded
+
+
+def _sample(out, *overrides):
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        config = hydra.compose(
+            config_name="sample", overrides=["model=x", f"out={out}", *overrides]
+        )
+    return sampling.sample(OmegaConf.to_container(config, resolve=True))
+
+
+def _letters(path):
+    return {
+        name: "".join("ACGTN"[code & 7] for code in codes)
+        for name, codes in read_fasta(path).items()
+    }
+
+
+def _headers(path):
+    return [line[1:] for line in path.read_text().splitlines() if line[0] == ">"]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_fills_a_template_with_the_same_bytes_for_any_batch(name, tmp_path):
+    template = tmp_path / "t.fa"
+    template.write_text(f">a\n{TEMPLATE}\n>b\nNNNNNNNNNNNNNNNNNNNNNNNNNNACGT\n")
+    chosen = [f"template={template}", "num_sequences=3", f"sampler={name}", "seed=5"]
+    summary = _sample(tmp_path / "x.fa", *chosen)
+    _sample(tmp_path / "y.fa", *chosen, "batch_size=2")
+    assert (tmp_path / "x.fa").read_bytes() == (tmp_path / "y.fa").read_bytes()
+    made = list(_letters(tmp_path / "x.fa").values())
+    assert summary.num_sequences == len(made) == 6
+    assert summary.num_bases == sum(len(letters) for letters in made)
+    table = set_table()
+    for letters in made[:3]:
+        assert len(letters) == len(TEMPLATE)
+        assert all(table[ord(t)] & table[ord(x)] for t, x in zip(TEMPLATE, letters, strict=True))
+        assert set(letters) <= set("ACGT")
+    assert all(letters.endswith("ACGT") for letters in made[3:])
+    assert all(f"sampler={name} " in header for header in _headers(tmp_path / "x.fa"))
+
+
+def test_motifs_stand_where_they_were_put(tmp_path):
+    _sample(
+        tmp_path / "x.fa", "length=30", "motif=[TATAAA@20,CCRNG@2]", "num_sequences=4",
+        "sampler=confidence",
+    )  # fmt: skip
+    for letters in _letters(tmp_path / "x.fa").values():
+        assert letters[20:26] == "TATAAA"
+        assert re.fullmatch("CC[AG][ACGT]G", letters[2:7])
+
+
+def _genome(folder):
+    genome = folder / "g.fa"
+    genome.write_text(f">chr1\n{GENOME}\n>chr2\nACGTACGTAC\n")
+    return [f"data.fasta={genome}", f"data.cache_dir={folder}/cache"]
+
+
+def _bed(folder, text):
+    path = folder / "i.bed"
+    path.write_text(text)
+    return f"infill={path}"
+
+
+def test_intervals_are_filled_in_their_context(tmp_path, monkeypatch):
+    seen = []
+    plain = sampling.generate_pieces
+
+    def spy(lm, keys, template, **settings):
+        seen.append(template.ids)
+        return plain(lm, keys, template, **settings)
+
+    monkeypatch.setattr(sampling, "generate_pieces", spy)
+    bed = _bed(tmp_path, "chr1\t10\t14\nchr1\t0\t3\nchr2\t8\t10\nchr1\t20\t50\n")
+    _sample(tmp_path / "x.fa", *_genome(tmp_path), bed, "num_sequences=1", "flank=2")
+    symbols = np.array(list("?" * 3 + "." + "?" * 3 + "ACGTN"))
+    contexts = ["".join(symbols[ids]) for ids in seen]
+    # 16 bases around each interval where the record has them, else a quarter window on each side.
+    assert contexts[0] == GENOME[4:10] + "...." + GENOME[14:20]
+    assert contexts[1] == "..." + GENOME[3:16]
+    assert contexts[2] == "ACGTACGT.."
+    assert contexts[3] == GENOME[16:20] + "." * 30 + GENOME[50:54]
+    made = list(_letters(tmp_path / "x.fa").values())
+    assert [len(letters) for letters in made] == [8, 5, 4, 34]
+    assert made[0][:2] == GENOME[8:10]
+    assert made[0][-2:] == GENOME[14:16]
+    headers = _headers(tmp_path / "x.fa")
+    assert headers[0].endswith("interval=chr1:10-14 written=chr1:8-16")
+    assert headers[1].endswith("interval=chr1:0-3 written=chr1:0-5")
+
+
+def test_a_long_sequence_streams_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "_TOKENS_HELD", 100)
+    chosen = ["length=250", "sampler=semi_ar", "sampler.num_steps=2", "num_sequences=2"]
+    largest = []
+    plain = sampling.write_fasta
+
+    def spy(path, records, **settings):
+        def watched():
+            for header, pieces in records:
+                yield header, (largest.append(len(piece)) or piece for piece in pieces)
+
+        return plain(path, watched(), **settings)
+
+    monkeypatch.setattr(sampling, "write_fasta", spy)
+    _sample(tmp_path / "x.fa", *chosen)
+    assert max(largest) == WINDOW
+    monkeypatch.setattr(sampling, "_TOKENS_HELD", 10_000)
+    _sample(tmp_path / "y.fa", *chosen)
+    assert (tmp_path / "x.fa").read_bytes() == (tmp_path / "y.fa").read_bytes()
+    assert [len(letters) for letters in _letters(tmp_path / "x.fa").values()] == [250, 250]
+
+
+def test_a_length_beyond_training_names_the_sampler_that_fits(tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        _sample(tmp_path / "x.fa", "length=20", "sampler.num_steps=2", "num_sequences=1")
+    assert "sampler=semi_ar makes long sequences" in caplog.text
+    caplog.clear()
+    _sample(tmp_path / "x.fa", "length=20", "sampler=semi_ar", "num_sequences=1")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["sampler.num_steps=0"], ConfigError, r"sampler\.num_steps=0 must be at least 1"),
+        (["sampler.grid=square"], ConfigError, r"sampler\.grid=square is not allowed"),
+        (["sampler=remask", "sampler.strategy=x"], ConfigError, "strategy=x is not allowed"),
+        (["sampler=block", "sampler.inner=x"], ConfigError, "inner=x is not allowed"),
+        (["sampler=left_to_right"], ConfigError, "needs an autoregressive model"),
+        (["sampler=semi_ar", "sampler.overlap=16"], ConfigError, "below the window of 16 bases"),
+        (["top_k=0"], ConfigError, "top_k must be at least 1"),
+        (["flank=-1"], ConfigError, "flank=-1 must not be negative"),
+        (["length=8", "motif=[ACGTACGTAC@0]"], ConfigError, "ends at 10, but the sequence has 8"),
+        (["motif=[ACG@0,TTT@2]"], ConfigError, "contradicts another motif at position 2"),
+        (["motif=[ACG]"], ConfigError, "write letters@place"),
+        (["motif=[AEG@1]"], DataError, "'E', which is no nucleotide code"),
+        (["infill=x.bed"], ConfigError, "belong together"),
+        (["template=t.fa", "length=8"], ConfigError, "template and length are both given"),
+        (["infill=x.bed", "data.fasta=g.fa", "motif=[A@0]"], ConfigError, "infill and motif"),
+        (["+data.fsta=x"], ConfigError, "fsta is no setting"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence_and_nothing_is_written(overrides, error, message, tmp_path):
+    with pytest.raises(error, match=message) as caught:
+        _sample(tmp_path / "x.fa", *overrides)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("chr1\t50\t70", "chr1:50-70 ends at 70"),
+        ("chr9\t0\t5", "'chr9' is not in the genome"),
+        ("chr1\t5\t5", "empty or reversed"),
+    ],
+)
+def test_an_interval_that_does_not_exist_is_refused(row, message, tmp_path):
+    with pytest.raises(DnamdlmError, match=message):
+        _sample(tmp_path / "x.fa", *_genome(tmp_path), _bed(tmp_path, row + "\n"))
+    assert not (tmp_path / "x.fa").exists()
+
+
+def test_a_protein_template_is_refused(tmp_path):
+    template = tmp_path / "t.fa"
+    template.write_text(">p\nMKVLAAGIVGLLLAQWERTYIPASDFGHKLMNQ\n")
+    with pytest.raises(DataError, match="protein"):
+        _sample(tmp_path / "x.fa", f"template={template}")

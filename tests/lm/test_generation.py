@@ -1,0 +1,161 @@
+"""Templates filled with every sampler: what is given stays, windows chain, blocks are exact."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.dit import DiT
+from dnamdlm.diffusion.categorical import UNCHANGED
+from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.diffusion.schedules import LogLinear
+from dnamdlm.diffusion.times import Uniform
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm import masked
+from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.generation import Template, generate_pieces
+from dnamdlm.lm.markov import MarkovLM
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.samplers import BlockSampler, LeftToRightSampler, SemiAutoregressiveSampler
+from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, set_table
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from tests.helpers.oracle import OracleBackbone, TabulatedLaw
+from tests.lm.test_samplers import SAMPLERS
+
+
+def _network():
+    torch.manual_seed(0)
+    backbone = DiT(12, 16, 1, 2)
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return MaskedDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform())
+
+
+def _left_to_right():
+    torch.manual_seed(0)
+    return CausalLM(CausalTransformer(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY)
+
+
+def _template(text):
+    sets = set_table()[np.frombuffer(text.encode(), dtype=np.uint8)]
+    return Template.of_sets(sets, NUCLEOTIDE_VOCABULARY)
+
+
+def _tokens(lm, rows, template, sampler, trained_length=12, seed=3):
+    keys = row_keys(seed, torch.as_tensor(rows))
+    pieces = list(
+        generate_pieces(
+            lm, keys, template, sampler=sampler, choice=UNCHANGED, trained_length=trained_length
+        )
+    )
+    return torch.cat([piece.tokens for piece in pieces], dim=1), pieces
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_every_sampler_keeps_letters_obeys_codes_and_does_not_depend_on_the_batch(sampler):
+    lm = _network()
+    template = _template("NNTATA..RYSWNNACNNNBD")
+    tokens, _ = _tokens(lm, range(3), template, sampler)
+    assert tokens.shape == (3, len(template))
+    given = torch.from_numpy(template.ids.astype(np.int64)) != NUCLEOTIDE_VOCABULARY.mask_id
+    assert bool((tokens == torch.from_numpy(template.ids.astype(np.int64)))[:, given].all())
+    allowed = torch.from_numpy(allowed_tokens(template.sets, 12)).expand(3, -1, -1)
+    assert bool(allowed.gather(-1, tokens.unsqueeze(-1)).all())
+    alone, _ = _tokens(lm, [2, 1], template, sampler)
+    assert torch.equal(alone, tokens[[2, 1]])
+    assert not torch.equal(tokens[0], tokens[1])
+
+
+def test_an_unknown_base_of_the_context_stays_unknown():
+    template = _template("ACGTNNNN")
+    ids = template.ids.copy()
+    ids[1] = 11
+    tokens, _ = _tokens(_network(), range(2), Template(ids, template.sets), SAMPLERS[0])
+    assert tokens[:, :4].tolist() == [[7, 11, 9, 10]] * 2
+
+
+def _of_two(law, sequence):
+    """Law of windows of two with one token in common, by the chain rule."""
+    joint = law.probs.reshape(law.num_symbols, law.num_symbols)
+    following = joint / joint.sum(dim=1, keepdim=True)
+    prob = joint[sequence[0], sequence[1]]
+    for a, b in itertools.pairwise(sequence[1:]):
+        prob = prob * following[a, b]
+    return prob.item()
+
+
+def test_windows_draw_from_the_chain_of_their_conditionals(monkeypatch):
+    monkeypatch.setattr(masked, "ROWS_PER_CALL_CPU", 4_000)
+    law = TabulatedLaw(length=2, num_symbols=2, seed=1)
+    lm = MaskedDiffusionLM(OracleBackbone(law), law.vocabulary, LogLinear(), Uniform())
+    length, rows = 4, 4_000
+    template = Template(np.full(length, law.mask_id, np.uint8), np.full(length, ANY_BASE, np.uint8))
+    sampler = SemiAutoregressiveSampler(inner="first_hitting", window=2, overlap=1)
+    tokens, pieces = _tokens(lm, range(rows), template, sampler)
+    assert [piece.tokens.shape[1] for piece in pieces] == [2, 1, 1]
+    sequences = list(itertools.product(range(2), repeat=length))
+    counts = torch.bincount((tokens * torch.tensor([8, 4, 2, 1])).sum(dim=1), minlength=16)
+    expected = torch.tensor([_of_two(law, s) for s in sequences]).double() * rows
+    # 15 degrees of freedom: 44.3 is the 0.9999 quantile.
+    assert ((counts - expected) ** 2 / expected).sum() < 44.3
+
+
+def test_blocks_draw_from_the_law_itself(monkeypatch):
+    monkeypatch.setattr(masked, "ROWS_PER_CALL_CPU", 4_000)
+    law = TabulatedLaw()
+    lm = MaskedDiffusionLM(OracleBackbone(law), law.vocabulary, LogLinear(), Uniform())
+    template = Template(np.full(3, law.mask_id, np.uint8), np.full(3, ANY_BASE, np.uint8))
+    sampler = BlockSampler(inner="first_hitting", block=2)
+    tokens, pieces = _tokens(lm, range(4_000), template, sampler)
+    assert pieces[0].row_calls == 3 * 4_000
+    counts = torch.bincount(law.index_of(tokens), minlength=8).double()
+    expected = law.probs * 4_000
+    # 7 degrees of freedom: 29.9 is the 0.9999 quantile.
+    assert ((counts - expected) ** 2 / expected).sum() < 29.9
+
+
+def test_every_window_but_the_last_adds_a_stride_and_starts_with_the_last_bases():
+    lm, seen = _network(), []
+    plain = lm.generate
+
+    def spy(keys, length, **settings):
+        seen.append(settings["initial"].clone())
+        return plain(keys, length, **settings)
+
+    lm.generate = spy
+    sampler = SemiAutoregressiveSampler(num_steps=4, window=10, overlap=3)
+    tokens, pieces = _tokens(lm, range(2), Template.of_masks(27, NUCLEOTIDE_VOCABULARY), sampler)
+    assert [piece.tokens.shape[1] for piece in pieces] == [10, 7, 7, 3]
+    assert [initial.shape[1] for initial in seen] == [10] * 4
+    for initial, end, known in zip(seen, [10, 17, 24, 27], [0, 3, 3, 7], strict=True):
+        assert torch.equal(initial[:, :known], tokens[:, end - 10 : end - 10 + known])
+        assert bool((initial[:, known:] == 3).all())
+
+
+def test_a_window_longer_than_the_sequence_is_the_inner_sampler():
+    lm, template = _network(), Template.of_masks(9, NUCLEOTIDE_VOCABULARY)
+    whole, _ = _tokens(lm, range(3), template, SAMPLERS[3])
+    sampler = SemiAutoregressiveSampler(inner="first_hitting", window=12)
+    assert torch.equal(_tokens(lm, range(3), template, sampler)[0], whole)
+
+
+def test_a_sampler_that_the_model_cannot_serve_is_refused():
+    template = Template.of_masks(4, NUCLEOTIDE_VOCABULARY)
+    with pytest.raises(ConfigError, match="sampler=ancestral needs a trained network"):
+        _tokens(MarkovLM.__new__(MarkovLM), [0], template, SAMPLERS[0])
+    with pytest.raises(ConfigError, match="use sampler=left_to_right"):
+        _tokens(_left_to_right(), [0], template, SAMPLERS[0])
+    with pytest.raises(ConfigError, match="needs an autoregressive model"):
+        _tokens(_network(), [0], template, LeftToRightSampler())
+
+
+def test_an_autoregressive_model_continues_a_prefix_and_refuses_codes():
+    lm = _left_to_right()
+    tokens, pieces = _tokens(lm, range(2), _template("TATANNNN"), LeftToRightSampler())
+    assert tokens[:, :4].tolist() == [[10, 7, 10, 7]] * 2
+    assert bool(((tokens >= 7) & (tokens <= 10)).all())
+    assert pieces[0].row_calls == 16
+    with pytest.raises(ConfigError, match="IUPAC codes"):
+        _tokens(lm, range(2), _template("TATARRRR"), LeftToRightSampler())

@@ -1,0 +1,83 @@
+"""The sampler settings: which rule and times they mean, and what they refuse."""
+
+import pytest
+
+from dnamdlm.diffusion.confidence import SurestFirst, Threshold
+from dnamdlm.diffusion.remasking import Capped, Corrector, Remasking, WhileWaiting
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.samplers import (
+    AnalyticSampler,
+    AncestralSampler,
+    BlockSampler,
+    ConfidenceSampler,
+    EntropyBoundedSampler,
+    FirstHittingSampler,
+    RemaskSampler,
+    SemiAutoregressiveSampler,
+)
+
+SAMPLERS = [
+    AncestralSampler(num_steps=8),
+    AncestralSampler(time_points=[1.0, 0.4, 0.1]),
+    AnalyticSampler(num_steps=8),
+    FirstHittingSampler(),
+    RemaskSampler(num_steps=8),
+    RemaskSampler(num_steps=20, strategy="loop"),
+    RemaskSampler(num_steps=8, strategy="confidence", eta=1.0),
+    ConfidenceSampler(num_steps=8),
+    ConfidenceSampler(threshold=0.5),
+    EntropyBoundedSampler(),
+    SemiAutoregressiveSampler(num_steps=8, window=12, overlap=4),
+    SemiAutoregressiveSampler(inner="first_hitting", window=12),
+    BlockSampler(num_steps=4, block=7),
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_every_sampler_sharpens_and_ends_at_time_zero(sampler):
+    rule = sampler.rule(temperature=0.5, top_p=0.9, top_k=3)
+    assert (rule.choice.temperature, rule.choice.top_p, rule.choice.top_k) == (0.5, 0.9, 3)
+    times = sampler.times()
+    assert times[-1] == 0
+    assert sampler.steps in (None, len(times) - 1)
+
+
+def test_names_mean_their_rules():
+    assert RemaskSampler(eta=0.3).rule().strategy == Capped(0.3)
+    assert RemaskSampler(strategy="loop", eta=0.3).rule().strategy == WhileWaiting(0.3)
+    assert RemaskSampler(strategy="forward_backward").rule() == Remasking(Corrector(1.0))
+    assert RemaskSampler(strategy="corrector", strength=2.0).rule().strategy == Corrector(2.0)
+    assert ConfidenceSampler(order="margin").rule() == SurestFirst("margin")
+    assert ConfidenceSampler(threshold=0.7).rule() == Threshold(0.7)
+    assert AncestralSampler(time_points=[0.5]).times().tolist() == [0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AncestralSampler(num_steps=0), r"sampler\.num_steps=0 must be at least 1"),
+        (lambda: AncestralSampler(time_points=[0.2, 0.3]), "fall strictly"),
+        (lambda: AnalyticSampler(num_steps=-1), r"num_steps=-1"),
+        (lambda: RemaskSampler(eta=2.0), r"sampler\.eta must lie in \[0, 1\], got 2.0"),
+        (lambda: RemaskSampler(strategy="corrector", strength=-1.0), "strength"),
+        (lambda: RemaskSampler(strategy="loop", hold=1.0), "hold=1.0"),
+        (lambda: ConfidenceSampler(threshold=0.0), r"sampler\.threshold must lie in \(0, 1\]"),
+        (lambda: EntropyBoundedSampler(bound=-1.0), r"sampler\.bound must not be negative"),
+        (lambda: SemiAutoregressiveSampler(num_steps=0), r"sampler\.num_steps=0"),
+        (lambda: SemiAutoregressiveSampler(window=1), r"sampler\.window=1"),
+        (lambda: SemiAutoregressiveSampler(overlap=-1), r"sampler\.overlap=-1"),
+        (
+            lambda: SemiAutoregressiveSampler(overlap=9).window_and_overlap(9),
+            r"sampler\.overlap=9 must be below the window of 9 bases",
+        ),
+        (lambda: BlockSampler(block=0), r"sampler\.block=0"),
+    ],
+)
+def test_impossible_settings_are_refused_with_the_name_of_the_setting(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_windows_follow_the_training_length_unless_given():
+    assert SemiAutoregressiveSampler().window_and_overlap(128) == (128, 64)
+    assert SemiAutoregressiveSampler(window=20, overlap=0).window_and_overlap(128) == (20, 0)
