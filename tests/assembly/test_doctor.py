@@ -1,3 +1,5 @@
+"""What the doctor says about this machine."""
+
 import pytest
 import torch
 

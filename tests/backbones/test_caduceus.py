@@ -1,3 +1,5 @@
+"""Caduceus treats both strands of DNA alike."""
+
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Mamba mixers and stacks against the formulas of the paper."""
+
 import pytest
 import torch
 from torch.nn import functional

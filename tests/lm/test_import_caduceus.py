@@ -1,3 +1,5 @@
+"""Original Caduceus and DiMamba weights give the original logits."""
+
 import json
 
 import pytest

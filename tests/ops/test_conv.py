@@ -1,3 +1,5 @@
+"""Short convolutions, centred and causal, against loops over taps."""
+
 import pytest
 import torch
 

@@ -1,3 +1,5 @@
+"""The selective scan: every implementation against the definition, and with the original."""
+
 import shutil
 
 import pytest

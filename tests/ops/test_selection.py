@@ -1,3 +1,5 @@
+"""Which implementation of a primitive runs, and what is said about it."""
+
 import logging
 
 import pytest

@@ -1,3 +1,5 @@
+"""Fused kernels are compared with the reference before they are trusted."""
+
 import logging
 
 import pytest
