@@ -1,0 +1,137 @@
+"""Recovery of hidden spans of held-out windows, beside Markov models and the commonest base.
+
+    python -m benchmarks.quality.infilling --model RUN [--windows 400] [--length 512]
+        [--hidden 0.3] [--split valid] [--smoke]
+
+One span of the given share is hidden at a random place of each window (the same for all rows), then
+refilled. Recovery is the share of hidden bases that come back as they were. Drawing from the true
+law of a base recovers sum p^2, picking its most likely base recovers max p: the two ways of filling
+are different tasks and stand in rows of their own. The Markov model sees the left side only.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+
+from benchmarks.results_table import Cell, ResultTable, store
+from dnamdlm.assembly.evaluation import evaluation_data, fit_baselines
+from dnamdlm.assembly.models import load_model
+from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.evaluation.statistics import clustered_rate
+from dnamdlm.lm.generation import Template, generate_pieces
+from dnamdlm.lm.markov import MarkovLM, MarkovModel
+from dnamdlm.lm.samplers import (
+    AncestralSampler,
+    ConfidenceSampler,
+    EntropyBoundedSampler,
+    FirstHittingSampler,
+    Sampler,
+)
+from dnamdlm.tokens.iupac import ANY_BASE
+
+FIRST_BASE_ID = 7
+MASK_ID = 3
+MOST_LIKELY = Choice(top_k=1)
+FILLERS: dict[str, tuple[Sampler, Choice]] = {
+    "first hitting, drawn": (FirstHittingSampler(), UNCHANGED),
+    "ancestral, 64 steps, drawn": (AncestralSampler(num_steps=64), UNCHANGED),
+    "entropy bound 5, drawn": (EntropyBoundedSampler(bound=5.0), UNCHANGED),
+    "first hitting, most likely": (FirstHittingSampler(), MOST_LIKELY),
+    "confidence, one per step, most likely": (ConfidenceSampler(num_steps=1024), MOST_LIKELY),
+    "all at once, most likely": (AncestralSampler(num_steps=1), MOST_LIKELY),
+}
+
+
+def hide_spans(tokens: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The tokens with one span of each row hidden."""
+    size = max(1, round(share * tokens.shape[1]))
+    starts = rng.integers(0, tokens.shape[1] - size + 1, size=len(tokens))
+    places = np.arange(tokens.shape[1])
+    inside = (places >= starts[:, None]) & (places < starts[:, None] + size)
+    return np.where(inside, MASK_ID, tokens)
+
+
+def sharpest(model: MarkovModel) -> MarkovModel:
+    """The same Markov model with all probability on the most likely base of each context."""
+    tables = tuple(
+        np.where(np.arange(4) == table.argmax(axis=1)[:, None], 0.0, -np.inf)
+        for table in model.log_probs
+    )
+    return MarkovModel(model.smoothing, tables, model.pseudo_counts)
+
+
+def main() -> None:
+    """Measure, print and store."""
+    parser = argparse.ArgumentParser(description="Recovery of hidden spans.")
+    parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
+    parser.add_argument("--windows", type=int, default=400)
+    parser.add_argument("--length", type=int, default=None, help="bases; default as in training")
+    parser.add_argument("--hidden", type=float, default=0.3, help="share of each window")
+    parser.add_argument("--split", default="valid")
+    parser.add_argument("--max-order", type=int, default=12)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--smoke", action="store_true", help="print a short table, store nothing")
+    arguments = parser.parse_args()
+    loaded = load_model(arguments.model, device=arguments.device)
+    device = next(loaded.lm.parameters()).device
+    genome = evaluation_data(loaded, {"fasta": None, "bed": None}).open()
+    windows = genome.evaluation_windows(arguments.split, arguments.length, arguments.windows)
+    tokens = np.concatenate(
+        [batch.tokens[batch.valid.all(dim=1)].numpy() for batch in windows.batches(64)]
+    )
+    hidden = hide_spans(tokens, arguments.hidden, np.random.default_rng(0))
+    asked = hidden == MASK_ID
+    counts = asked.sum(axis=1).astype(np.float64)
+    keys = row_keys(1, torch.arange(len(tokens)))
+    filled: dict[str, tuple[np.ndarray, float | None]] = {}
+    for label, (sampler, choice) in FILLERS.items():
+        made, row_calls = [], 0
+        for row in range(len(tokens)):
+            template = Template(
+                hidden[row].astype(np.uint8), np.full(tokens.shape[1], ANY_BASE, np.uint8)
+            )
+            for piece in generate_pieces(
+                loaded.lm,
+                keys[row : row + 1].to(device),
+                template,
+                sampler=sampler,
+                choice=choice,
+                trained_length=int(loaded.tree["data"]["length"]),
+            ):
+                made.append(piece.tokens.cpu().numpy())
+                row_calls += piece.row_calls
+        filled[label] = np.concatenate(made), row_calls / len(tokens)
+    for fit in (fit_baselines(genome, arguments.max_order) or {}).values():
+        for way, model in (("drawn", fit.best), ("most likely", sharpest(fit.best))):
+            generated = MarkovLM(model).generate(
+                keys, tokens.shape[1], initial=torch.from_numpy(hidden)
+            )
+            filled[f"{fit.best.label}, {way}"] = generated.tokens.numpy(), None
+    visible = np.bincount(hidden[~asked], minlength=12)[FIRST_BASE_ID : FIRST_BASE_ID + 4]
+    commonest = FIRST_BASE_ID + int(visible.argmax())
+    filled["commonest base"] = np.where(asked, commonest, tokens), None
+    rows: list[tuple[Cell, ...]] = []
+    for label, (made, calls) in filled.items():
+        rate = clustered_rate(((made == tokens) & asked).sum(axis=1).astype(np.float64), counts)
+        rows.append((label, 100 * rate.value, 100 * rate.standard_error, calls))
+    table = ResultTable(
+        theme="quality-infilling",
+        title=f"Recovery of spans of {arguments.hidden:.0%} of {len(tokens)} windows",
+        columns=("filled by", "recovered, %", "standard error", "calls per window"),
+        rows=rows,
+        notes=(
+            f"model {loaded.digest[:12]}, {loaded.num_parameters:,} parameters; windows of "
+            f"{tokens.shape[1]} bases of the {arguments.split} split",
+            "standard errors with windows as clusters; one seed for the draws",
+        ),
+    )
+    if arguments.smoke:
+        print(table.markdown({}))
+    else:
+        store(table, threads=torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()
