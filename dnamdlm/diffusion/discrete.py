@@ -44,7 +44,9 @@ def step_divergence(
     wide_t, wide_s = alpha_t.double()[:, None], alpha_s.double()[:, None]
     log_clean = log_probs.gather(-1, x0.unsqueeze(-1)).squeeze(-1).double()
     mask_prob = log_probs[..., mask_id].double().exp()
-    hidden_t, hidden_s = 1 - wide_t, 1 - wide_s
+    # where nothing can be hidden no position counts, and nan must not reach the gradient.
+    hidden_t = torch.where(wide_t < 1, 1 - wide_t, 1.0)
+    hidden_s = 1 - wide_s
     reveal = (wide_s - wide_t) / hidden_t
     stretch = torch.log1p(mask_prob * wide_t / hidden_t)
     revealed = reveal * (stretch - log_clean)

@@ -142,13 +142,13 @@ def test_the_bound_of_the_oracle_lies_above_the_law_of_its_sampler_and_falls_to_
     )
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 999, 1000, 4096, 10**6])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 999, 1000, 4096, 10**6, 10**12])
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_loss_and_gradient_are_finite_at_every_step_of_every_schedule(schedule, num_steps):
     logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     x0 = torch.tensor([[0, 1, 0], [1, 1, 0]])
     xt = torch.tensor([[MASK, 1, MASK], [MASK] * 3])
-    for step in {1, 2, num_steps} & set(range(1, num_steps + 1)):
+    for step in sorted({1, min(2, num_steps), num_steps}):
         alpha_t, alpha_s = (
             schedule.alpha(torch.full((2,), i / num_steps, dtype=torch.float64))
             for i in (step, step - 1)
