@@ -188,7 +188,7 @@ def main() -> None:
             "shared out over the blocks",
             "the original also calls finished sequences and makes one more call at the end; both "
             "are left out here in its favour",
-            "real windows: as many as there are generated sequences, taken from the reference itself",
+            "real windows: as many as generated sequences, taken from the reference itself",
         ),
     )  # fmt: skip
     if arguments.smoke:
