@@ -1,3 +1,5 @@
+"""Original MDLM weights: names, sizes, equality with the golden numbers, refusals."""
+
 import json
 
 import pytest
