@@ -1,3 +1,5 @@
+"""The transformer: options, padding, precision and refusals."""
+
 import pytest
 import torch
 

@@ -1,3 +1,5 @@
+"""Attention: reference, portable and local forms agree; padding has no say."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Norms against their formulas."""
+
 import pytest
 import torch
 

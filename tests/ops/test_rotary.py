@@ -1,3 +1,5 @@
+"""Rotary positions: relative, norm-preserving, exact in float64."""
+
 import cmath
 
 import pytest
