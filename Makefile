@@ -10,6 +10,7 @@ VENV ?= .venv
 RUN_DIR ?= runs/demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCHES ?= training loader scan length
 # twice quiet: errors only; `make test PIP_ARGS=` shows what pip does
 PIP_ARGS ?= --quiet --quiet
 
@@ -48,7 +49,7 @@ $(DEV): pyproject.toml constraints.txt | $(PY)
 
 demo: $(CORE) ## train on the yeast genome, sample, evaluate and write a report (about 6 minutes)
 	$(PY) -m dnamdlm.train config=demo run_dir=$(RUN_DIR)
-	$(PY) -m dnamdlm.sample model=$(RUN_DIR) num_sequences=64 length=512 seed=7 out=$(RUN_DIR)/samples.fa
+	$(PY) -m dnamdlm.sample model=$(RUN_DIR) num_sequences=64 length=512 seed=7 sampler.num_steps=64 out=$(RUN_DIR)/samples.fa
 	$(PY) -m dnamdlm.evaluate model=$(RUN_DIR) split=test samples=$(RUN_DIR)/samples.fa
 	$(PY) -m dnamdlm.report run_dir=$(RUN_DIR)
 
@@ -72,7 +73,7 @@ format: $(DEV) ## format the sources and mend what can be mended
 	$(BIN)/ruff format .
 
 bench: $(CORE) ## measure training and loading speed on this machine
-	@for script in benchmarks/speed/[a-z]*.py; do echo "== $$script"; $(PY) "$$script"; done
+	@for name in $(BENCHES); do echo "== $$name"; $(PY) -m "benchmarks.speed.$$name"; done
 
 wheel: $(DEV) ## build the wheel into dist/
 	$(PY) -m build --wheel --no-isolation

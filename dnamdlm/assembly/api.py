@@ -14,7 +14,8 @@ from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import DataError
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.samplers import AncestralSampler, Sampler
+from dnamdlm.lm.generation import Template, generate_pieces
+from dnamdlm.lm.samplers import AncestralSampler, LeftToRightSampler, Sampler
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 
@@ -57,23 +58,31 @@ class DnaModel:
     ) -> list[str]:
         """Generate sequences; the same seed gives the same sequences, whatever the batch size.
 
-        An autoregressive model draws from left to right and has no use for a sampler.
+        Args:
+            num_sequences: how many.
+            length: bases per sequence; None is the length of the training windows.
+            seed: of all noise.
+            sampler: see `dnamdlm.lm.samplers`; None is the one that the model is made for.
+            temperature: below 1 sharpens every draw.
+            top_p: draw from the nucleus of this total probability.
+            batch_size: sequences at once.
         """
-        lm, length = self.loaded.lm, length or self.window_length
-        keys = row_keys(seed, torch.arange(num_sequences)).to(self._device)
-        if isinstance(lm, CausalLM):
-            choice = Choice(temperature=temperature, top_p=top_p)
-            drawn = lm.generate(keys, length, choice=choice, batch_size=batch_size)
-            return [self._tokenizer.decode(row) for row in drawn.tokens.cpu().numpy()]
-        sampler = sampler or AncestralSampler()
-        generated = lm.generate(
-            keys,
-            length,
-            rule=sampler.rule(temperature=temperature, top_p=top_p),
-            times=sampler.times(),
-            batch_size=batch_size,
-        )
-        return [self._tokenizer.decode(row) for row in generated.tokens.cpu().numpy()]
+        is_causal = isinstance(self.loaded.lm, CausalLM)
+        sampler = sampler or (LeftToRightSampler() if is_causal else AncestralSampler())
+        template = Template.of_masks(length or self.window_length, self.loaded.lm.vocabulary)
+        sequences: list[str] = []
+        for rows in torch.arange(num_sequences).split(batch_size):
+            pieces = generate_pieces(
+                self.loaded.lm,
+                row_keys(seed, rows).to(self._device),
+                template,
+                sampler=sampler,
+                choice=Choice(temperature=temperature, top_p=top_p),
+                trained_length=self.window_length,
+            )
+            tokens = torch.cat([piece.tokens for piece in pieces], dim=1).cpu().numpy()
+            sequences += [self._tokenizer.decode(row) for row in tokens]
+        return sequences
 
     def log_likelihood(
         self, sequences: Sequence[str], *, draws: int = 16, seed: int = 0, batch_size: int = 64

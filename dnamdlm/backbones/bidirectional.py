@@ -26,6 +26,8 @@ EMBEDDING_SPREAD = 0.02
 class Embedding(nn.Module):
     """One vector per token id, normally distributed at first."""
 
+    undecayed = ("weight",)
+
     def __init__(self, vocab_size: int, size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(vocab_size, size) * EMBEDDING_SPREAD)

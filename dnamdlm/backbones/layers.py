@@ -84,6 +84,8 @@ def modulate(
 class TokenEmbedding(nn.Module):
     """One vector per token id, uniform in +- 1 / sqrt(D) at first."""
 
+    undecayed = ("weight",)
+
     def __init__(self, vocab_size: int, size: int) -> None:
         super().__init__()
         bound = size**-0.5
@@ -128,6 +130,8 @@ class LocalStem(nn.Module):
     hidden layer. It sees how neighbouring letters go together, which a sum of embeddings cannot,
     at the price of one matrix product. Positions beyond the ends and padding have the code zero.
     """
+
+    undecayed = ("codes",)
 
     def __init__(
         self, vocab_size: int, size: int, *, radius: int, inner_size: int, code_size: int = 5

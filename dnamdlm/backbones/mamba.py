@@ -39,6 +39,8 @@ class RmsNorm(nn.Module):
 class SelectiveState(nn.Module):
     """Short convolution and selective scan along one direction, between the projections."""
 
+    undecayed = ("log_rates",)
+
     def __init__(self, inner_size: int, state_size: int, conv_width: int, rank: int) -> None:
         super().__init__()
         self.splits = (rank, state_size, state_size)

@@ -82,7 +82,7 @@ class AncestralSampler:
         time_points: falling times from at most 1, in place of num_steps and grid.
     """
 
-    num_steps: int = 256
+    num_steps: int = 128
     grid: Grid = "linear"
     time_points: Sequence[float] | None = None
     name = "ancestral"
@@ -118,7 +118,7 @@ class AnalyticSampler:
         time_points: falling times from at most 1, in place of num_steps and grid.
     """
 
-    num_steps: int = 256
+    num_steps: int = 128
     grid: Grid = "linear"
     time_points: Sequence[float] | None = None
     name = "analytic"
@@ -203,7 +203,7 @@ class RemaskSampler:
         hold: time at which it stays.
     """
 
-    num_steps: int = 256
+    num_steps: int = 128
     grid: Grid = "linear"
     strategy: Strategy = "cap"
     eta: float = 0.02
@@ -358,7 +358,7 @@ class SemiAutoregressiveSampler:
     """
 
     inner: Inner = "ancestral"
-    num_steps: int = 256
+    num_steps: int = 128
     window: int | None = None
     overlap: int | None = None
     name = "semi_ar"

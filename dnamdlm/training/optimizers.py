@@ -21,7 +21,7 @@ class AdamWSettings:
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         eps: added to the root of the second moment.
-        weight_decay: on matrices only; gains, biases and embeddings are not decayed.
+        weight_decay: on matrices only, see `parameter_groups`.
     """
 
     learning_rate: float
@@ -53,19 +53,21 @@ class AdamWSettings:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Trainable parameters in two groups: matrices, decayed; the rest and embeddings, not."""
-    embeddings = {
-        id(parameter)
+    """Trainable parameters in two groups: matrices, which are decayed, and the rest.
+
+    A module names matrices that are not to be decayed, such as embeddings, in `undecayed`.
+    """
+    exempt = {
+        id(getattr(part, name))
         for part in module.modules()
-        if isinstance(part, nn.Embedding)
-        for parameter in part.parameters(recurse=False)
+        for name in getattr(part, "undecayed", ())
     }
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for parameter in module.parameters():
         if parameter.requires_grad:
-            is_matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
-            (decayed if is_matrix else plain).append(parameter)
+            is_decayed = parameter.ndim >= 2 and id(parameter) not in exempt
+            (decayed if is_decayed else plain).append(parameter)
     groups = [(decayed, weight_decay), (plain, 0.0)]
     return [{"params": group, "weight_decay": decay} for group, decay in groups if group]
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,30 +12,7 @@ import pytest
 from Bio import SeqIO
 from pyfaidx import Fasta
 
-SHORT = [
-    "config=tiny", "trainer.valid_windows=8", "trainer.micro_batch_size=4",
-    "trainer.checkpoint_every=7", "backbone.dropout=0.1",
-]  # fmt: skip
-
-
-def command(entry, *arguments):
-    return [sys.executable, "-m", f"dnamdlm.{entry}", *arguments]
-
-
-def run(entry, *arguments, check=True):
-    result = subprocess.run(
-        command(entry, *arguments), capture_output=True, text=True, check=False, timeout=300
-    )
-    if check:
-        assert result.returncode == 0, result.stderr
-    return result
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    run("train", *SHORT, f"run_dir={folder}")
-    return folder
+from tests.entries.commands import SHORT, command, run
 
 
 def digests(folder, step=20):

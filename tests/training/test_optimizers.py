@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from dnamdlm.backbones.bidirectional import Mamba
+from dnamdlm.backbones.dit import DiT
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.optimizers import (
     AdamWSettings,
@@ -16,13 +18,38 @@ from dnamdlm.training.optimizers import (
 )
 
 
-def test_only_matrices_outside_embeddings_are_decayed():
-    module = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3), nn.LayerNorm(3))
+class _Table(nn.Embedding):
+    undecayed = ("weight",)
+
+
+def test_only_matrices_that_are_not_exempt_are_decayed():
+    module = nn.Sequential(_Table(5, 4), nn.Linear(4, 3), nn.LayerNorm(3))
     module[2].bias.requires_grad_(False)
     decayed, plain = parameter_groups(module, 0.1)
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
     assert [tuple(p.shape) for p in decayed["params"]] == [(3, 4)]
     assert sorted(tuple(p.shape) for p in plain["params"]) == [(3,), (3,), (5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("build", "exempt"),
+    [
+        (
+            lambda: DiT(12, 8, 1, 2, local_radius=1, local_size=4),
+            {"embedding.weight", "local.codes"},
+        ),
+        (lambda: Mamba(12, 8, 1), {"embedding.weight", "log_rates"}),
+    ],
+    ids=["dit", "mamba"],
+)
+def test_embeddings_and_rates_of_our_networks_are_not_decayed(build, exempt):
+    network = build()
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    _, plain = parameter_groups(network, 0.1)
+    matrices = {names[id(p)] for p in plain["params"] if p.ndim >= 2}
+    assert matrices
+    assert all(any(name.endswith(end) for end in exempt) for name in matrices)
+    assert all(any(name.endswith(end) for name in matrices) for end in exempt)
 
 
 def test_one_step_of_adamw_is_the_step_of_the_formula():
