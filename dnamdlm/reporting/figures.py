@@ -147,6 +147,8 @@ def gc_histogram(edges: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> s
             axes.set_xlim(edges[max(used[0] - 1, 0)], edges[min(used[-1] + 2, len(edges) - 1)])
         axes.set_xlabel("share of G and C in a sequence")
         axes.set_ylabel("share of sequences")
+        # room above the bars, so that the legend covers none of them.
+        axes.set_ylim(top=1.5 * axes.get_ylim()[1])
         axes.legend(loc="upper right")
         return _svg(figure)
 
