@@ -86,9 +86,12 @@ def check_node(node: object, path: str, provided: Collection[str] = ()) -> None:
 
 
 def annotation_of(target: Any, key: str) -> Any:
-    """The type of one argument of a class."""
+    """The type of one argument of a class; Any where its types name a package that is missing."""
     source = target if key in getattr(target, "__annotations__", {}) else target.__init__
-    return typing.get_type_hints(source).get(key, Any)
+    try:
+        return typing.get_type_hints(source).get(key, Any)
+    except NameError:
+        return Any
 
 
 def check_value(value: object, annotation: Any, path: str) -> None:

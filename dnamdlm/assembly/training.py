@@ -96,6 +96,7 @@ def train(tree: Mapping[str, Any]) -> Path:
     validate = validation(genome, settings, tree["seed"])
     num_parameters = sum(parameter.numel() for parameter in lm.parameters())
     logger.info("%s", summary(tree, genome, settings, num_parameters))
+    loggers = build_loggers(tree)
     run_dir = Path(tree["run_dir"])
     if tree["dry_run"]:
         stream.batch(0)
@@ -108,7 +109,6 @@ def train(tree: Mapping[str, Any]) -> Path:
             return run_dir
         if checkpoint is not None:
             logger.info("going on from step %d of %s", first_step, checkpoint)
-        loggers = [build(tree["logger"], "logger")] if has_target(tree["logger"]) else []
         fit(
             lm,
             stream,
@@ -124,6 +124,24 @@ def train(tree: Mapping[str, Any]) -> Path:
             loggers=loggers,
         )
     return run_dir
+
+
+def build_loggers(tree: Mapping[str, Any]) -> list[Any]:
+    """The Lightning logger that the config names, if any; it writes nothing yet.
+
+    Raises:
+        ConfigError: if its package is not installed.
+    """
+    if not has_target(tree["logger"]):
+        return []
+    try:
+        return [build(tree["logger"], "logger")]
+    except ImportError as error:
+        name = str(tree["logger"][TARGET]).rpartition(".")[2]
+        raise ConfigError(
+            f"logger: {name} cannot be used because a package is missing; install it with "
+            "pip install 'dnamdlm[loggers]', or take logger=none"
+        ) from error
 
 
 def validation(

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import importlib.util
 import json
 import signal
 import subprocess
@@ -230,3 +231,17 @@ def test_a_report_without_a_run_says_how_to_make_one(tmp_path):
     result = run("report", f"run_dir={tmp_path}", check=False)
     assert result.returncode == 2
     assert "dnamdlm.train" in result.stderr
+
+
+def test_tensorboard_gets_the_metrics(tmp_path):
+    pytest.importorskip("tensorboard")
+    run("train", *SHORT, f"run_dir={tmp_path}/run", "logger=tensorboard")
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.*"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_logger_without_its_package_is_refused(tmp_path):
+    result = run("train", *SHORT, f"run_dir={tmp_path}/run", "logger=wandb", check=False)
+    assert result.returncode == 2
+    assert "dnamdlm[loggers]" in result.stderr
+    assert not (tmp_path / "run").exists()
