@@ -161,7 +161,7 @@ def _resolve(
 ) -> Choice:
     """Fused if nothing speaks against it, else portable with the reason."""
     if fused is None:
-        return Choice("portable", "none is written")
+        return Choice("portable", "there is none for this operation")
     reason = obstacle or fused.refusal(device, dtype) or _distrusted.get(fused.package)
     if reason is not None:
         return Choice("portable", reason)
