@@ -73,8 +73,8 @@ def _grid_times(
 
 
 @dataclass(frozen=True)
-class AncestralSampler:
-    """The reverse process itself (Sahoo et al. 2024, arXiv:2406.07524, eq. 6).
+class _GridSampler:
+    """What samplers have in common that are moved by a grid of times.
 
     Attributes:
         num_steps: steps from all masked to none.
@@ -85,7 +85,6 @@ class AncestralSampler:
     num_steps: int = 128
     grid: Grid = "linear"
     time_points: Sequence[float] | None = None
-    name = "ancestral"
 
     def __post_init__(self) -> None:
         self.times()
@@ -94,12 +93,6 @@ class AncestralSampler:
     def steps(self) -> int:
         """Steps of the grid."""
         return len(self.times()) - 1
-
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
-        """Reveal each hidden token independently."""
-        return Ancestral(Choice(temperature, top_p, top_k))
 
     def times(self) -> Float64[Tensor, " T1"]:
         """Decreasing times from 1 to 0."""
@@ -107,39 +100,32 @@ class AncestralSampler:
 
 
 @dataclass(frozen=True)
-class AnalyticSampler:
+class AncestralSampler(_GridSampler):
+    """The reverse process itself (Sahoo et al. 2024, arXiv:2406.07524, eq. 6)."""
+
+    name = "ancestral"
+
+    def rule(
+        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
+    ) -> StepRule:
+        """Reveal each hidden token independently."""
+        return Ancestral(Choice(temperature, top_p, top_k))
+
+
+@dataclass(frozen=True)
+class AnalyticSampler(_GridSampler):
     """Tweedie steps from scores (Lou et al. 2024, arXiv:2310.16834); for models of scores.
 
     A model of probabilities gives the same sequences as with `AncestralSampler`, with more calls.
-
-    Attributes:
-        num_steps: steps from all masked to none.
-        grid: spacing of the steps in time, 'linear' or 'cosine'.
-        time_points: falling times from at most 1, in place of num_steps and grid.
     """
 
-    num_steps: int = 128
-    grid: Grid = "linear"
-    time_points: Sequence[float] | None = None
     name = "analytic"
-
-    def __post_init__(self) -> None:
-        self.times()
-
-    @property
-    def steps(self) -> int:
-        """Steps of the grid."""
-        return len(self.times()) - 1
 
     def rule(
         self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
     ) -> StepRule:
         """Reveal with the total that the model gives."""
         return Analytic(Choice(temperature, top_p, top_k))
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """Decreasing times from 1 to 0."""
-        return _grid_times(self.num_steps, self.grid, self.time_points)
 
 
 @dataclass(frozen=True)
