@@ -26,6 +26,9 @@ class Batch:
             stratified times.
         global_size: number of rows over all ranks and micro steps.
         start: absolute offset of each window in the genome store, or None without a genome.
+        label: class of each row, counted from 0, or None where the data has no classes.
+        full: True if no position is padding. It is found when the batch is made, so that nobody
+            has to ask the device later; leave it out.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -36,9 +39,20 @@ class Batch:
     row: Int[Tensor, " B"]
     global_size: int
     start: Int[Tensor, " B"] | None = None
+    label: Int[Tensor, " B"] | None = None
+    full: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.full is None:
+            object.__setattr__(self, "full", bool(self.present.all()))
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
+
+    @property
+    def attended(self) -> Bool[Tensor, "B L"] | None:
+        """`present` where something is padding, else None."""
+        return None if self.full else self.present
 
     @property
     def length(self) -> int:
@@ -60,6 +74,8 @@ class Batch:
             row=move(self.row),
             global_size=self.global_size,
             start=None if self.start is None else move(self.start),
+            label=None if self.label is None else move(self.label),
+            full=self.full,
         )
 
     def rows(self, index: Int[Tensor, " N"] | slice) -> Batch:
@@ -73,4 +89,6 @@ class Batch:
             row=self.row[index],
             global_size=self.global_size,
             start=None if self.start is None else self.start[index],
+            label=None if self.label is None else self.label[index],
+            full=self.full or None,
         )

@@ -22,7 +22,6 @@ from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LossTerms, TokenLikelihood
-from dnamdlm.lm.objectives import padding
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 # the height of matrix products is fixed, so that no rounding depends on the batch; see `masked`.
@@ -84,7 +83,7 @@ class CausalLM(nn.Module):
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states; each has seen its own token and those before."""
-        return self.backbone.hidden(batch.tokens, None, padding(batch.present))
+        return self.backbone.hidden(batch.tokens, None, batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
@@ -182,7 +181,7 @@ class CausalLM(nn.Module):
         return step
 
     def _nats(self, batch: Batch) -> Tensor:
-        log_probs = self.log_probs(batch.tokens, padding(batch.present))
+        log_probs = self.log_probs(batch.tokens, batch.attended)
         surprise = -log_probs.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
         # where, not multiply: an unknown base has no probability at all.
         return torch.where(batch.valid, surprise, 0.0)

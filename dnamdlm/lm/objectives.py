@@ -103,11 +103,6 @@ class BoundedObjective(Objective, Protocol):
         ...
 
 
-def padding(present: Tensor) -> Tensor | None:
-    """None where nothing is padding: attention without a mask is faster than any wait for this."""
-    return None if bool(present.all()) else present
-
-
 def mask_at_time(
     model: Denoising, batch: Batch, t: Tensor, noise: RowNoise, draw: int
 ) -> Int[Tensor, "B L"]:
@@ -122,7 +117,7 @@ def nats_at_time(
 ) -> Float[Tensor, "B L"]:
     """Mask independently at time t and weigh the cross-entropy for the bound."""
     xt = mask_at_time(model, batch, t, noise, draw)
-    log_probs = model.denoise(xt, t, padding(batch.present))
+    log_probs = model.denoise(xt, t, batch.attended)
     weight = nelbo_weight(model.schedule, t)
     return masked_nll(log_probs, batch.tokens, xt, weight, mask_id=model.mask_id)
 
@@ -135,7 +130,7 @@ def nats_at_count(
     count = torch.minimum((num_valid * place).floor().long() + 1, num_valid)
     uniforms = noise.uniform(Stream.MASKS, draw, batch.length)
     xt = mask_exactly(batch.tokens, count, batch.valid, uniforms, mask_id=model.mask_id)
-    log_probs = model.denoise(xt, None, padding(batch.present))
+    log_probs = model.denoise(xt, None, batch.attended)
     weight = num_valid / count.clamp(min=1)
     return masked_nll(log_probs, batch.tokens, xt, weight, mask_id=model.mask_id)
 
@@ -183,7 +178,7 @@ class SimpleCrossEntropy:
         noise = RowNoise(batch.key)
         t = training_place(model, batch, noise, Stream.TIMES)
         xt = mask_at_time(model, batch, t, noise, draw=0)
-        log_probs = model.denoise(xt, t, padding(batch.present))
+        log_probs = model.denoise(xt, t, batch.attended)
         plain = masked_nll(log_probs, batch.tokens, xt, torch.ones_like(t), mask_id=model.mask_id)
         weight = nelbo_weight(model.schedule, t).to(plain.dtype)
         return LossTerms(plain.detach() * weight[:, None], batch.valid, minimised=plain)
@@ -290,7 +285,7 @@ class DiscreteTime:
         """The law of each token; what it says at visible positions only reconstruction reads."""
         allowed = model.real_tokens.clone()
         allowed[model.mask_id] = not self.zero_mask
-        return restricted(model.logits(xt, t, padding(batch.present)), allowed)
+        return restricted(model.logits(xt, t, batch.attended), allowed)
 
 
 @dataclass(frozen=True)
@@ -324,7 +319,7 @@ class ScoreEntropy:
         self, model: Denoising, batch: Batch, t: Tensor, noise: RowNoise, draw: int
     ) -> Tensor:
         xt = mask_at_time(model, batch, t, noise, draw)
-        logits = model.logits(xt, t, padding(batch.present))
+        logits = model.logits(xt, t, batch.attended)
         relative = relative_log_score(logits, real_tokens=model.real_tokens)
         weight = nelbo_weight(model.schedule, t)
         return score_entropy(relative, batch.tokens, xt, weight, mask_id=model.mask_id)
@@ -377,7 +372,7 @@ class MaskedPrediction:
             mask_share=self.mask_share,
             random_share=self.random_share,
         )
-        log_probs = restricted(model.logits(xt, None, padding(batch.present)), model.real_tokens)
+        log_probs = restricted(model.logits(xt, None, batch.attended), model.real_tokens)
         surprise = -log_probs.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
         return LossTerms(torch.where(chosen, surprise / self.rate, 0.0), batch.valid)
 

@@ -1,5 +1,7 @@
 """The batch that passes from data to models."""
 
+from dataclasses import replace
+
 import torch
 
 from dnamdlm.data.batch import Batch
@@ -34,3 +36,17 @@ def test_chosen_rows_keep_their_identity():
     assert chosen.row.tolist() == [5, 3]
     assert chosen.start.tolist() == [20, 0]
     assert chosen.global_size == 12
+
+
+def test_a_batch_knows_whether_it_holds_padding() -> None:
+    full = torch.ones(2, 3, dtype=torch.bool)
+    ragged = full.clone()
+    ragged[1, 2] = False
+    batch = Batch(
+        torch.zeros(2, 3).long(), ragged, ragged, None, torch.arange(2), torch.arange(2), 2
+    )
+    whole = replace(batch, present=full, full=None)
+    assert whole.attended is None
+    assert batch.attended is ragged
+    assert batch.rows(slice(0, 1)).attended is None
+    assert whole.rows(slice(0, 1)).attended is None
