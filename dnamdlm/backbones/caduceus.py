@@ -126,6 +126,11 @@ class CaduceusPS(nn.Module):
         ahead, back = self._states(tokens, time, valid).chunk(2)
         return torch.cat((ahead, back.flip(1, 2)), dim=-1)
 
+    def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
+        """Logits from states of `hidden`, position by position."""
+        ahead, back = states.chunk(2, dim=-1)
+        return self.strand.head(ahead) + self.strand.head(back.flip(-1))[..., self.complement]
+
     def _states(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
         """States of the sequences, then of their reverse complements, each as it is read."""
         strands = both_strands(tokens, time, valid, self.complement)

@@ -85,6 +85,11 @@ class StrandAverage(nn.Module):
         ahead, back = self.backbone.hidden(*self._strands(tokens, time, valid)).chunk(2)
         return torch.cat((ahead, back.flip(1)), dim=-1)
 
+    def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
+        """Logits from states of `hidden`, position by position."""
+        ahead, back = states.chunk(2, dim=-1)
+        return (self.backbone.head(ahead) + self.backbone.head(back)[..., self.complement]) / 2
+
     def _strands(
         self, tokens: Tensor, time: Tensor | None, valid: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:

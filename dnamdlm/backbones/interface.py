@@ -47,5 +47,9 @@ class Backbone(Protocol):
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm, from which the logits are a linear map."""
+        """The last states after the final norm."""
+        ...
+
+    def head(self, states: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
+        """Logits of any of the positions of `hidden`, each from its own state."""
         ...

@@ -36,6 +36,7 @@ from dnamdlm.lm.objectives import (
     nats_at_count,
     nats_at_time,
 )
+from dnamdlm.lm.places import EVERYWHERE, Places
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 Estimator = Literal[
@@ -127,9 +128,10 @@ class MaskedDiffusionLM(nn.Module):
         xt: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-    ) -> Float[Tensor, "B L V"]:
+        places: Places = EVERYWHERE,
+    ) -> Float[Tensor, "P Q V"]:
         """Output of the network; arguments as in `denoise`."""
-        return self.backbone(xt, self._conditioning(time), present)
+        return places.logits(self.backbone, xt, self._conditioning(time), present)
 
     def log_score(
         self,
@@ -158,34 +160,42 @@ class MaskedDiffusionLM(nn.Module):
         xt: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-    ) -> Float[Tensor, "B L V"]:
+        places: Places = EVERYWHERE,
+    ) -> Float[Tensor, "P Q V"]:
         """Give log p(x0 | xt) in float32 or wider, one-hot at visible positions.
 
         Args:
             xt: ids with masks.
             time: t in [0, 1] per row; needed only by a network with time conditioning.
             present: False at padding; None means no padding.
+            places: positions whose law is wanted; (P, Q) is (B, L) for all.
 
         Raises:
             ValueError: if the network is conditioned on time and `time` is missing.
         """
-        logits = self.logits(xt, time, present)
-        return substitution(logits, xt, real_tokens=self.real_tokens, mask_id=self.mask_id)
+        return substitution(
+            self.logits(xt, time, present, places),
+            places.of_positions(xt),
+            real_tokens=self.real_tokens,
+            mask_id=self.mask_id,
+        )
 
     def log_measure(
         self,
         xt: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-    ) -> Float[Tensor, "B L V"]:
+        places: Places = EVERYWHERE,
+    ) -> Float[Tensor, "P Q V"]:
         """What a rule with `takes_measure` gets: laws with the totals that the model gives them.
 
         A network trained with score entropy has totals other than 1; for all others this is
         `denoise`, with the same arguments. Only hidden positions have a meaning.
         """
         if not isinstance(self.objective, ScoreEntropy):
-            return self.denoise(xt, time, present)
-        return relative_log_score(self.logits(xt, time, present), real_tokens=self.real_tokens)
+            return self.denoise(xt, time, present, places)
+        logits = self.logits(xt, time, present, places)
+        return relative_log_score(logits, real_tokens=self.real_tokens)
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states of clean sequences, as the network sees them at time 0."""

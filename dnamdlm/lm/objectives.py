@@ -28,6 +28,7 @@ from dnamdlm.diffusion.score import relative_log_score, score_entropy
 from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler, draw_times
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LossTerms
+from dnamdlm.lm.places import EVERYWHERE, Places, places_of
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -65,7 +66,8 @@ class Denoising(Protocol):
         xt: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Tensor | None = None,
-    ) -> Float[Tensor, "B L V"]:
+        places: Places = EVERYWHERE,
+    ) -> Float[Tensor, "P Q V"]:
         """Output of the network at time t; `present` is False at padding."""
         ...
 
@@ -74,7 +76,8 @@ class Denoising(Protocol):
         xt: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Tensor | None = None,
-    ) -> Float[Tensor, "B L V"]:
+        places: Places = EVERYWHERE,
+    ) -> Float[Tensor, "P Q V"]:
         """Give log p(x0 | xt) under the SUBS parameterization."""
         ...
 
@@ -117,9 +120,27 @@ def nats_at_time(
 ) -> Float[Tensor, "B L"]:
     """Mask independently at time t and weigh the cross-entropy for the bound."""
     xt = mask_at_time(model, batch, t, noise, draw)
-    log_probs = model.denoise(xt, t, batch.attended)
-    weight = nelbo_weight(model.schedule, t)
-    return masked_nll(log_probs, batch.tokens, xt, weight, mask_id=model.mask_id)
+    return _surprise(model, batch, xt, t, nelbo_weight(model.schedule, t))
+
+
+def _hidden(model: Denoising, xt: Tensor) -> Places:
+    """The positions of which an objective with carry-over needs a law."""
+    return places_of(xt == model.mask_id, len(model.real_tokens))
+
+
+def _surprise(
+    model: Denoising, batch: Batch, xt: Tensor, t: Tensor | None, weight: Tensor
+) -> Float[Tensor, "B L"]:
+    """Weighted cross-entropy of the hidden tokens."""
+    places = _hidden(model, xt)
+    nats = masked_nll(
+        model.denoise(xt, t, batch.attended, places),
+        places.of_positions(batch.tokens),
+        places.of_positions(xt),
+        places.of_rows(weight),
+        mask_id=model.mask_id,
+    )
+    return places.spread(nats)
 
 
 def nats_at_count(
@@ -130,9 +151,7 @@ def nats_at_count(
     count = torch.minimum((num_valid * place).floor().long() + 1, num_valid)
     uniforms = noise.uniform(Stream.MASKS, draw, batch.length)
     xt = mask_exactly(batch.tokens, count, batch.valid, uniforms, mask_id=model.mask_id)
-    log_probs = model.denoise(xt, None, batch.attended)
-    weight = num_valid / count.clamp(min=1)
-    return masked_nll(log_probs, batch.tokens, xt, weight, mask_id=model.mask_id)
+    return _surprise(model, batch, xt, None, num_valid / count.clamp(min=1))
 
 
 def training_place(model: Denoising, batch: Batch, noise: RowNoise, stream: Stream) -> Tensor:
@@ -178,8 +197,7 @@ class SimpleCrossEntropy:
         noise = RowNoise(batch.key)
         t = training_place(model, batch, noise, Stream.TIMES)
         xt = mask_at_time(model, batch, t, noise, draw=0)
-        log_probs = model.denoise(xt, t, batch.attended)
-        plain = masked_nll(log_probs, batch.tokens, xt, torch.ones_like(t), mask_id=model.mask_id)
+        plain = _surprise(model, batch, xt, t, torch.ones_like(t))
         weight = nelbo_weight(model.schedule, t).to(plain.dtype)
         return LossTerms(plain.detach() * weight[:, None], batch.valid, minimised=plain)
 
@@ -267,25 +285,29 @@ class DiscreteTime:
         step = ((place * self.num_steps).floor() + 1).clamp(max=self.num_steps)
         t, s = step / self.num_steps, (step - 1) / self.num_steps
         xt = mask_at_time(model, batch, t, noise, draw)
-        nats = self.num_steps * step_divergence(
-            self._log_probs(model, batch, xt, t),
-            batch.tokens,
-            xt,
-            model.schedule.alpha(t),
-            torch.where(s > 0, model.schedule.alpha(s), 1.0),
+        places = _hidden(model, xt)
+        divergence = step_divergence(
+            self._log_probs(model, batch, xt, t, places),
+            places.of_positions(batch.tokens),
+            places.of_positions(xt),
+            places.of_rows(model.schedule.alpha(t)),
+            places.of_rows(torch.where(s > 0, model.schedule.alpha(s), 1.0)),
             mask_id=model.mask_id,
         )
+        nats = self.num_steps * places.spread(divergence)
         if self.carry_over:
             return nats
-        clean = self._log_probs(model, batch, batch.tokens, torch.zeros_like(t))
+        clean = self._log_probs(model, batch, batch.tokens, torch.zeros_like(t), EVERYWHERE)
         # an unknown base is no token that the network could reproduce.
         return nats + torch.where(batch.valid, reconstruction(clean, batch.tokens), 0.0)
 
-    def _log_probs(self, model: Denoising, batch: Batch, xt: Tensor, t: Tensor) -> Tensor:
+    def _log_probs(
+        self, model: Denoising, batch: Batch, xt: Tensor, t: Tensor, places: Places
+    ) -> Tensor:
         """The law of each token; what it says at visible positions only reconstruction reads."""
         allowed = model.real_tokens.clone()
         allowed[model.mask_id] = not self.zero_mask
-        return restricted(model.logits(xt, t, batch.attended), allowed)
+        return restricted(model.logits(xt, t, batch.attended, places), allowed)
 
 
 @dataclass(frozen=True)
@@ -319,10 +341,16 @@ class ScoreEntropy:
         self, model: Denoising, batch: Batch, t: Tensor, noise: RowNoise, draw: int
     ) -> Tensor:
         xt = mask_at_time(model, batch, t, noise, draw)
-        logits = model.logits(xt, t, batch.attended)
-        relative = relative_log_score(logits, real_tokens=model.real_tokens)
-        weight = nelbo_weight(model.schedule, t)
-        return score_entropy(relative, batch.tokens, xt, weight, mask_id=model.mask_id)
+        places = _hidden(model, xt)
+        logits = model.logits(xt, t, batch.attended, places)
+        nats = score_entropy(
+            relative_log_score(logits, real_tokens=model.real_tokens),
+            places.of_positions(batch.tokens),
+            places.of_positions(xt),
+            places.of_rows(nelbo_weight(model.schedule, t)),
+            mask_id=model.mask_id,
+        )
+        return places.spread(nats)
 
 
 @dataclass(frozen=True)
@@ -372,9 +400,12 @@ class MaskedPrediction:
             mask_share=self.mask_share,
             random_share=self.random_share,
         )
-        log_probs = restricted(model.logits(xt, None, batch.attended), model.real_tokens)
-        surprise = -log_probs.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
-        return LossTerms(torch.where(chosen, surprise / self.rate, 0.0), batch.valid)
+        places = places_of(chosen, len(model.real_tokens))
+        logits = model.logits(xt, None, batch.attended, places)
+        tokens = places.of_positions(batch.tokens).unsqueeze(-1)
+        surprise = -restricted(logits, model.real_tokens).gather(-1, tokens).squeeze(-1)
+        surprise = torch.where(places.of_positions(chosen), surprise / self.rate, 0.0)
+        return LossTerms(places.spread(surprise), batch.valid)
 
 
 def _refuse_time(model: Denoising, name: str) -> None:

@@ -88,3 +88,6 @@ class OracleBackbone(nn.Module):
 
     def hidden(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
         return self(tokens, time, valid)
+
+    def head(self, states: Tensor) -> Tensor:
+        return states
