@@ -7,6 +7,7 @@ nothing is guessed. Blank lines, ragged lines, `;` comments, LF, CRLF and CR lin
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,19 +17,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.order import SampleOrder
 from dnamdlm.data.textfile import open_blocks
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.iupac import set_table
+from dnamdlm.tokens.iupac import BASES_OF_CODE, set_table
 from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES, MASK_SYMBOL, code_table
 
 SOFT_MASK = 0x80
 CODE_MASK = 0x07
 N_CODE = BASE_CODES.index(b"N")
-IupacPolicy = Literal["n", "error", "sets"]
+IupacPolicy = Literal["n", "random", "error", "sets"]
 
 _MAX_HEADER_BYTES = 1 << 20
 _PLAIN = b"ACGTNacgtn\n"
 _AMBIGUOUS = AMBIGUITY_CODES + AMBIGUITY_CODES.lower()
+_TWOBIT_MAGICS = (b"\x1aA'C", b"C'A\x1a")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class FastaCounts:
     Attributes:
         lengths: bases of each record, in file order; empty records are not listed.
         empty_records: names of records without a base.
-        iupac: number of each ambiguity code (upper case) that was read as N.
+        iupac: number of each ambiguity code (upper case) that was replaced.
     """
 
     lengths: dict[str, int] = field(default_factory=dict)
@@ -64,7 +67,8 @@ class FastaReader:
 
     Args:
         path: a plain, gzip or bgzip FASTA file.
-        iupac: "n" reads ambiguity codes (R, Y, ...) as N and counts them, "error" refuses them,
+        iupac: "n" reads ambiguity codes (R, Y, ...) as N and counts them, "random" reads each as
+            a base of its set, which depends on record and position only, "error" refuses them,
             "sets" is for templates: '.' means N, and every letter becomes its set of bases (see
             `dnamdlm.tokens.iupac`) in place of a store code.
         rna: read U as T; otherwise U is refused.
@@ -97,6 +101,7 @@ class FastaReader:
         self._name_lines: dict[str, int] = {}
         self._record_bases = 0
         self._record_ambiguous = 0
+        self._record_seed = 0
         self._header = bytearray()
         self._state: Literal["line start", "header", "comment", "sequence"] = "line start"
 
@@ -187,6 +192,7 @@ class FastaReader:
             )
         self._name_lines[name] = self._line
         self._name, self._record_bases, self._record_ambiguous = name, 0, 0
+        self._record_seed = int.from_bytes(hashlib.sha256(words[0]).digest()[:8], "little")
 
     def _end_record(self) -> None:
         if not self._name:
@@ -212,13 +218,28 @@ class FastaReader:
             self.counts.iupac.update(unusual.upper().decode("ascii"))
             self._record_ambiguous += len(unusual)
         codes = np.frombuffer(segment.translate(self._table, b"\n"), dtype=np.uint8)
+        if unusual and self._iupac == "random":
+            codes = self._draw_bases(segment, codes)
         self._record_bases += codes.size
         return codes
+
+    def _draw_bases(self, segment: bytes, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The codes with each ambiguity code replaced by a base of its set, case kept."""
+        letters = np.frombuffer(segment.translate(None, b"\n"), dtype=np.uint8)
+        places = np.flatnonzero(_CHOICES[letters, 0] != N_CODE)
+        draws = SampleOrder(1, self._record_seed).integers(
+            places + self._record_bases, 0, _CHOICES.shape[1]
+        )
+        drawn = codes.copy()
+        drawn[places] = _CHOICES[letters[places], draws] | (codes[places] & SOFT_MASK)
+        return drawn
 
     def _without_header(self, segment: bytes) -> DataError:
         where = f"{self.path}, line {self._line}"
         if segment.startswith(b"@"):
             return DataError(f"{where}: this is FASTQ; convert it to FASTA, which starts with '>'")
+        if segment.startswith(_TWOBIT_MAGICS):
+            return DataError(f"{self.path}: this is a compressed .2bit file; decompress it first")
         if b"\0" in segment[:4096]:
             return DataError(f"{where}: this is a binary file; a FASTA text file is needed")
         if segment.startswith((b"LOCUS ", b"ID  ")):
@@ -243,7 +264,8 @@ def read_fasta(
 
     Args:
         path: a plain, gzip or bgzip FASTA file.
-        iupac: "n" reads ambiguity codes as N, "error" refuses them, "sets" gives sets of bases.
+        iupac: "n" reads ambiguity codes as N, "random" as a base of their set, "error" refuses
+            them, "sets" gives sets of bases.
         rna: read U as T.
 
     Raises:
@@ -253,6 +275,18 @@ def read_fasta(
     for chunk in FastaReader(path, iupac=iupac, rna=rna):
         parts.setdefault(chunk.name, []).append(chunk.codes)
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
+
+
+def _choices() -> NDArray[np.uint8]:
+    """Twelve equally likely codes of every ambiguity code, either case; N elsewhere; (256, 12)."""
+    table = np.full((256, 12), N_CODE, dtype=np.uint8)
+    for letter in AMBIGUITY_CODES:
+        bases = [BASE_CODES.index(base.encode()) for base in BASES_OF_CODE[chr(letter)]]
+        table[[letter, letter | 0x20]] = np.resize(bases, 12)
+    return table
+
+
+_CHOICES = _choices()
 
 
 def _translation(*, rna: bool) -> bytes:
@@ -308,7 +342,7 @@ def _fault_of_letter(segment: bytes, letter: int) -> str:
         (text in "Uu", "U means RNA; set data.rna=true to read U as T"),
         (
             letter in _AMBIGUOUS,
-            f"ambiguity code {text!r}; set data.iupac=n to read such codes as N",
+            f"ambiguity code {text!r}; set data.iupac=n to read such codes as N, or random",
         ),
     )
     otherwise = f"{text!a} is no nucleotide code; A, C, G, T, N and ambiguity codes are read"

@@ -1,7 +1,7 @@
 """The prepared genome: one byte per base in a memory-mapped file, built once and keyed by content.
 
 A byte holds the code in its low three bits (A 0, C 1, G 2, T 3, N 4) and the soft mask in 0x80. The
-records of the FASTA file lie one after the other; an offset counts bases from the first record. A
+records of the file lie one after the other; an offset counts bases from the first record. A
 store is built in a temporary folder beside its place, flushed, and renamed under a lock, so that a
 half-written store is never seen.
 """
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.data.fasta import CODE_MASK, N_CODE, SOFT_MASK, FastaReader, IupacPolicy
 from dnamdlm.data.intervals import Interval, check_inside
+from dnamdlm.data.twobit import TwoBitReader, is_twobit
 from dnamdlm.errors import DataError
 
 FORMAT_VERSION = 1
@@ -193,14 +194,15 @@ def prepare_genome(
     rna: bool = False,
     expected_sha256: str | None = None,
 ) -> GenomeStore:
-    """Open the store of a FASTA file, building it on first use.
+    """Open the store of a FASTA or .2bit file, building it on first use.
 
     The file is hashed at every call, so that a changed file gets a store of its own.
 
     Args:
-        fasta: a plain, gzip or bgzip FASTA file.
+        fasta: a plain, gzip or bgzip FASTA file, or a .2bit file; told apart by content.
         cache_dir: folder of the stores; None takes `default_cache_dir()`.
-        iupac: "n" reads ambiguity codes as N, "error" refuses them.
+        iupac: "n" reads ambiguity codes as N, "random" as a base of their set, "error" refuses
+            them.
         rna: read U as T.
         expected_sha256: hash that the file must have, in hexadecimal.
 
@@ -262,9 +264,13 @@ def _open_or_build(
 
 
 def _build(fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]) -> None:
-    """One pass over the FASTA file: codes, runs of N, counts and hashes."""
+    """One pass over the file: codes, runs of N, counts and hashes."""
     source_hash, content_hash = hashlib.sha256(), hashlib.sha256()
-    reader = FastaReader(fasta, on_raw=source_hash.update, **policy)
+    reader = (
+        TwoBitReader(fasta, on_raw=source_hash.update)
+        if is_twobit(fasta)
+        else FastaReader(fasta, on_raw=source_hash.update, **policy)
+    )
     runs = _RunCollector()
     soft_masked = position = 0
     with (folder / _CODES).open("wb") as out:

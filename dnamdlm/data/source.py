@@ -40,7 +40,7 @@ class GenomeData:
     """Settings of the `data` group: which genome, how it is split and cut into windows.
 
     Attributes:
-        fasta: path of a FASTA file (plain, gzip, bgzip), or `embedded:yeast`.
+        fasta: path of a FASTA file (plain, gzip, bgzip) or .2bit file, or `embedded:yeast`.
         annotation: path of a GFF3 file, `embedded:yeast`, or None.
         bring: command that brings the FASTA file, named where the file is missing; or None.
         cache_dir: folder of prepared genomes; None takes the default.
@@ -56,7 +56,8 @@ class GenomeData:
         jitter: move training windows at random by up to half a length.
         reverse_complement: turn training windows over with probability 1/2.
         soft_mask_weight: training weight of soft-masked (lower-case) bases.
-        iupac: "n" reads ambiguity codes as N, "error" refuses them.
+        iupac: "n" reads ambiguity codes as N, "random" as a base of their set, "error" refuses
+            them.
         rna: read U as T.
 
     Raises:
@@ -109,8 +110,8 @@ class GenomeData:
             raise ConfigError(
                 f"data.soft_mask_weight must lie in [0, 1], got {self.soft_mask_weight}"
             )
-        if self.iupac not in ("n", "error"):
-            raise ConfigError(f"data.iupac must be n or error, got {self.iupac!r}")
+        if self.iupac not in ("n", "random", "error"):
+            raise ConfigError(f"data.iupac must be n, random or error, got {self.iupac!r}")
         if self.bed is not None and self.names_records:
             raise ConfigError(
                 "data.bed and lists of record names are both given; use one rule to split"

@@ -146,6 +146,36 @@ def test_ambiguity_codes_can_be_refused(fasta):
         read_fasta(fasta(">a\nACRT\n"), iupac="error")
 
 
+@pytest.mark.parametrize("block_bytes", [1, 3, 4096])
+def test_ambiguity_codes_are_drawn_from_their_set_by_record_and_position(fasta, block_bytes):
+    sets = {"R": "AG", "y": "CT", "K": "GT", "N": "N", "b": "CGT"}
+    text = "ACGTNACGT" + "".join(sets) + "ACGTacgt"
+    found = {}
+    for name, content in {
+        "wide": f">x\nTTTTT\n>a\n{text}\n>b\n{text}\n",
+        "narrow": ">b\n" + "\n".join(text) + f"\n>a\n{text}\n",
+    }.items():
+        reader = FastaReader(fasta(content), iupac="random", block_bytes=block_bytes)
+        found[name] = {}
+        for chunk in reader:
+            found[name].setdefault(chunk.name, []).extend(chunk.codes.tolist())
+        assert reader.counts.iupac == {"R": 2, "Y": 2, "K": 2, "B": 2}
+    assert found["wide"]["a"] == found["narrow"]["a"]
+    assert found["wide"]["b"] == found["narrow"]["b"]
+    for code, letter in zip(found["wide"]["a"], text, strict=True):
+        assert "ACGTN"[code & 7] in sets.get(letter, letter.upper())
+        assert (code >= 0x80) == letter.islower()
+
+
+def test_every_base_of_a_set_is_drawn_equally_often(fasta):
+    path = fasta(">a\n" + "ACGTACGTBCGT" * 3000 + "\n")
+    drawn = read_fasta(path, iupac="random")["a"][8::12]
+    counts = np.bincount(drawn, minlength=5)
+    assert counts[0] == counts[4] == 0
+    # 3000 draws of one in three: mean 1000, standard deviation 26.
+    assert all(abs(count - 1000) < 130 for count in counts[1:4])
+
+
 def test_rna_is_read_on_request(fasta):
     assert read_fasta(fasta(">a\nACGUu\n"), rna=True)["a"].tolist() == [0, 1, 2, 3, 0x83]
 

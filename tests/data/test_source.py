@@ -31,7 +31,7 @@ WRONG = {
     "sum": ({"valid_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
     "max_n_fraction": ({"max_n_fraction": 1.0}, "data.max_n_fraction must lie in"),
     "soft_mask_weight": ({"soft_mask_weight": -0.1}, "data.soft_mask_weight must lie in"),
-    "iupac": ({"iupac": "random"}, "data.iupac must be n or error, got 'random'"),
+    "iupac": ({"iupac": "sets"}, "data.iupac must be n, random or error, got 'sets'"),
     "two rules": ({"bed": "x.bed", "test": ["c1"]}, "use one rule to split"),
 }
 
