@@ -7,12 +7,17 @@ state and no table, so that any position is found in constant time and memory, o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.errors import DataError
+
+_PLANNED_AT_ONCE, _BLOCKS_REMEMBERED = 4096, 8
+_Arrays = TypeVar("_Arrays", bound=tuple[NDArray[Any], ...])
 
 _INCREMENT = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
@@ -68,6 +73,37 @@ class SampleOrder:
     ) -> NDArray[np.int64]:
         """One whole number in [0, high) per position."""
         return np.floor(self.uniforms(positions, stream) * high).astype(np.int64)
+
+
+def in_blocks(
+    plan: Callable[[NDArray[np.int64]], _Arrays],
+    positions: NDArray[np.int64],
+    remembered: dict[int, _Arrays],
+) -> _Arrays:
+    """What `plan` says about consecutive positions, computed for whole blocks of positions.
+
+    That costs far less per position than asking batch by batch, and the block in use is kept.
+
+    Args:
+        plan: arrays with one entry per position, a function of each position alone.
+        positions: consecutive positions.
+        remembered: blocks by number, owned by the caller.
+    """
+    first, last = int(positions[0]), int(positions[-1])
+    numbers = range(first // _PLANNED_AT_ONCE, last // _PLANNED_AT_ONCE + 1)
+    blocks: list[_Arrays] = []
+    for number in numbers:
+        block = remembered.get(number)
+        if block is None:
+            block = plan(np.arange(_PLANNED_AT_ONCE) + number * _PLANNED_AT_ONCE)
+            if len(remembered) >= _BLOCKS_REMEMBERED:
+                remembered.clear()
+            remembered[number] = block
+        blocks.append(block)
+    begin = first - numbers[0] * _PLANNED_AT_ONCE
+    chosen = slice(begin, begin + len(positions))
+    joined = tuple(np.concatenate(parts)[chosen] for parts in zip(*blocks, strict=True))
+    return cast("_Arrays", joined)
 
 
 def _feistel(

@@ -19,18 +19,18 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.data.fasta import CODE_MASK, N_CODE, SOFT_MASK
 from dnamdlm.data.genome import GenomeStore
 from dnamdlm.data.intervals import Interval
-from dnamdlm.data.order import SampleOrder
+from dnamdlm.data.labels import RecordLabels
+from dnamdlm.data.order import SampleOrder, in_blocks
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import COMPLEMENT_OF_CODES, IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 
 _JITTER_STREAM, _STRAND_STREAM = 0, 1
 _TILES_AT_ONCE = 1 << 20
-_PLANNED_AT_ONCE, _BLOCKS_REMEMBERED = 4096, 8
 _PADDING_CODE = 5
 
 # offsets, whether the strand is turned, and noise keys.
-_Plan = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
+Plan = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
 KeepRule = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 
 
@@ -172,6 +172,7 @@ class TrainingStream:
         jitter: move windows by up to half a length within their interval.
         reverse_complement: turn each row over with probability 1/2.
         soft_mask_weight: training weight of soft-masked bases; 1.0 gives `weight` None.
+        labels: class of each record, or None without classes.
     """
 
     windows: WindowSet
@@ -180,7 +181,8 @@ class TrainingStream:
     jitter: bool = True
     reverse_complement: bool = True
     soft_mask_weight: float = 1.0
-    _blocks: dict[int, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
+    labels: RecordLabels | None = None
+    _blocks: dict[int, Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.global_batch_size < 1:
@@ -202,53 +204,25 @@ class TrainingStream:
         Raises:
             ConfigError: if ranks and micro steps do not divide the global batch.
         """
-        num_parts = world_size * num_micro_steps
-        if self.global_batch_size % num_parts:
-            raise ConfigError(
-                f"a global batch of {self.global_batch_size} cannot be shared by {world_size} "
-                f"ranks and {num_micro_steps} micro steps; use a multiple of {num_parts}"
-            )
-        size = self.global_batch_size // num_parts
-        rows = np.arange(size) + (rank * num_micro_steps + micro_step) * size
+        rows = rows_of_share(
+            self.global_batch_size,
+            rank=rank,
+            world_size=world_size,
+            micro_step=micro_step,
+            num_micro_steps=num_micro_steps,
+        )
         positions = rows + step * self.global_batch_size
-        starts, is_turned, keys = self._plan(positions)
-        codes = gather(self.windows.store.codes, starts, self.windows.length)
-        if self.reverse_complement:
-            turned = np.flatnonzero(is_turned)
-            codes[turned] = _translate(codes[turned, ::-1], _COMPLEMENT)
+        starts, is_turned, keys = in_blocks(self.plan, positions, self._blocks)
+        codes = self.cut(starts, is_turned)
         weight = None
         if self.soft_mask_weight != 1.0:
-            is_soft = torch.from_numpy(codes >= SOFT_MASK)
-            weight = torch.where(is_soft, self.soft_mask_weight, 1.0)
-        return _make_batch(codes, starts, keys, rows, size=self.global_batch_size, weight=weight)
+            weight = weight_of(codes, self.soft_mask_weight)
+        label = None if self.labels is None else self.labels.at(starts)
+        size = self.global_batch_size
+        return make_batch(codes, starts, keys, rows, size=size, weight=weight, label=label)
 
-    def _plan(self, positions: NDArray[np.int64]) -> _Plan:
-        """Offset, strand and noise key at consecutive positions.
-
-        They are computed for whole blocks of positions, which costs far less per window than doing
-        so batch by batch; the block in use is remembered.
-        """
-        first, last = int(positions[0]), int(positions[-1])
-        numbers = range(first // _PLANNED_AT_ONCE, last // _PLANNED_AT_ONCE + 1)
-        blocks = [self._remembered(number) for number in numbers]
-        begin = first - numbers[0] * _PLANNED_AT_ONCE
-        chosen = slice(begin, begin + len(positions))
-        starts, is_turned, keys = (
-            np.concatenate(parts)[chosen] for parts in zip(*blocks, strict=True)
-        )
-        return starts, is_turned, keys
-
-    def _remembered(self, number: int) -> _Plan:
-        block = self._blocks.get(number)
-        if block is None:
-            block = self._plan_block(number)
-            if len(self._blocks) >= _BLOCKS_REMEMBERED:
-                self._blocks.clear()
-            self._blocks[number] = block
-        return block
-
-    def _plan_block(self, number: int) -> _Plan:
-        positions = np.arange(_PLANNED_AT_ONCE) + number * _PLANNED_AT_ONCE
+    def plan(self, positions: NDArray[np.int64]) -> Plan:
+        """Offset, strand and noise key at sample positions."""
         order = SampleOrder(len(self.windows), self.seed)
         shifts = None
         if self.jitter:
@@ -257,6 +231,37 @@ class TrainingStream:
         starts = self.windows.starts(order.indices(positions), shifts)
         is_turned = order.uniforms(positions, _STRAND_STREAM) < 0.5
         return starts, is_turned, row_keys(self.seed, torch.from_numpy(positions)).numpy()
+
+    def cut(self, starts: NDArray[np.int64], is_turned: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Windows copied out of the genome and turned over where that is wanted, (B, length)."""
+        codes = gather(self.windows.store.codes, starts, self.windows.length)
+        if self.reverse_complement:
+            turned = np.flatnonzero(is_turned)
+            codes[turned] = _translate(codes[turned, ::-1], _COMPLEMENT)
+        return codes
+
+
+def rows_of_share(
+    global_batch_size: int, *, rank: int, world_size: int, micro_step: int, num_micro_steps: int
+) -> NDArray[np.int64]:
+    """Rows of the global batch that one rank sees in one micro step.
+
+    Raises:
+        ConfigError: if ranks and micro steps do not divide the global batch.
+    """
+    num_parts = world_size * num_micro_steps
+    if global_batch_size % num_parts:
+        raise ConfigError(
+            f"a global batch of {global_batch_size} cannot be shared by {world_size} "
+            f"ranks and {num_micro_steps} micro steps; use a multiple of {num_parts}"
+        )
+    size = global_batch_size // num_parts
+    return np.arange(size) + (rank * num_micro_steps + micro_step) * size
+
+
+def weight_of(codes: NDArray[np.uint8], soft_mask_weight: float) -> torch.Tensor:
+    """Training weight of each position: less than 1 where the genome is soft-masked."""
+    return torch.where(torch.from_numpy(codes >= SOFT_MASK), soft_mask_weight, 1.0)
 
 
 class EvaluationWindows:
@@ -271,6 +276,7 @@ class EvaluationWindows:
         length: positions per window.
         seed: of the noise keys and row numbers.
         limit: use at most this many windows, spread evenly over the split.
+        labels: class of each record, or None without classes.
 
     Raises:
         DataError: if the split holds no base to score.
@@ -284,10 +290,12 @@ class EvaluationWindows:
         *,
         seed: int = 0,
         limit: int | None = None,
+        labels: RecordLabels | None = None,
     ) -> None:
         self.store = store
         self.length = length
         self.seed = seed
+        self._labels = labels
         spans = _spans(store, intervals)
         num_tiles = -(-(spans[:, 1] - spans[:, 0]) // length)
         self._tiles = _Tiles(
@@ -328,7 +336,8 @@ class EvaluationWindows:
             )
             rows = order.indices(ordinals)
             keys = row_keys(self.seed, torch.from_numpy(items)).numpy()
-            yield _make_batch(codes, starts, keys, rows, size=len(self))
+            label = None if self._labels is None else self._labels.at(starts)
+            yield make_batch(codes, starts, keys, rows, size=len(self), label=label)
 
 
 def gather(
@@ -352,7 +361,7 @@ def _spans(store: GenomeStore, intervals: Sequence[Interval]) -> NDArray[np.int6
     return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
-def _make_batch(
+def make_batch(
     codes: NDArray[np.uint8],
     starts: NDArray[np.int64],
     keys: NDArray[np.int64],
@@ -360,7 +369,19 @@ def _make_batch(
     *,
     size: int,
     weight: torch.Tensor | None = None,
+    label: NDArray[np.int64] | None = None,
 ) -> Batch:
+    """Rows of store bytes as a batch.
+
+    Args:
+        codes: bytes of the store, 5 at padding; shape (B, L).
+        starts: store offset of each row.
+        keys: noise key of each row.
+        rows: place of each row in the global batch.
+        size: rows of the global batch.
+        weight: training weights, or None.
+        label: class of each row, or None.
+    """
     plain = codes & np.uint8(CODE_MASK)
     return Batch(
         tokens=torch.from_numpy(_translate(plain, _IDS)).long(),
@@ -371,6 +392,7 @@ def _make_batch(
         row=torch.from_numpy(rows),
         global_size=size,
         start=torch.from_numpy(starts),
+        label=None if label is None else torch.from_numpy(label),
     )
 
 

@@ -1,0 +1,118 @@
+"""What training and evaluation ask of data, whatever they are made of.
+
+A source is a group of settings (`data` in a config); opening it reads files and gives the data. One
+genome and a mixture of genomes are two sources; a corpus of text would be another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """Settings of data, checked when made; no file is touched before `open`."""
+
+    @property
+    def length(self) -> int:
+        """Positions per training window."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the token ids of its batches mean."""
+        ...
+
+    def open(self) -> OpenData:
+        """Read what is needed to make batches.
+
+        Raises:
+            DataError: if a file or a split cannot be used.
+        """
+        ...
+
+
+class OpenData(Protocol):
+    """Data that serve batches."""
+
+    @property
+    def length(self) -> int:
+        """Positions per training window."""
+        ...
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Name of each class that `Batch.label` counts; empty where the data have no classes."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, OpenData]:
+        """The parts of a mixture by name, each with labels of the whole; else empty."""
+        ...
+
+    def has_split(self, split: str) -> bool:
+        """Whether train, valid or test holds anything."""
+        ...
+
+    def training_stream(self, seed: int, global_batch_size: int) -> BatchStream:
+        """Endless training batches, a function of (seed, step)."""
+        ...
+
+    def evaluation_windows(
+        self, split: str, length: int | None = None, limit: int | None = None, seed: int = 0
+    ) -> WindowSequence:
+        """Every position of a split once, or `limit` windows spread over it.
+
+        Args:
+            split: train, valid or test.
+            length: positions per window; None is the training length.
+            limit: at most this many windows.
+            seed: of the noise keys and row numbers.
+
+        Raises:
+            DataError: if the split holds nothing to score.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of all that decides which batches come out, but not of where files lie."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for a report: at least fasta, fingerprint, sizes, splits and the rule of them."""
+        ...
+
+
+class BatchStream(Protocol):
+    """A training stream: the batch of a step is a function of the step alone."""
+
+    def batch(
+        self,
+        step: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_step: int = 0,
+        num_micro_steps: int = 1,
+    ) -> Batch:
+        """The part of the global batch of `step` that one rank sees in one micro step."""
+        ...
+
+
+class WindowSequence(Protocol):
+    """Windows to be scored, in a fixed order."""
+
+    @property
+    def length(self) -> int:
+        """Positions per window."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All windows, `batch_size` at once or fewer."""
+        ...
