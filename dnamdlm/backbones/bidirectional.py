@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from dnamdlm.backbones.layers import Modulation, TimeEmbedding, modulate
+from dnamdlm.backbones.layers import (
+    ClassEmbedding,
+    Modulation,
+    TimeEmbedding,
+    look_up,
+    modulate,
+)
 from dnamdlm.backbones.mamba import Directions, MambaBlock, MambaMixer, RmsNorm
 from dnamdlm.errors import ConfigError
 
@@ -32,9 +38,11 @@ class Embedding(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(vocab_size, size) * EMBEDDING_SPREAD)
 
-    def forward(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
-        """Look the vectors up."""
-        return functional.embedding(tokens, self.weight)
+    def forward(
+        self, tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"]
+    ) -> Float[Tensor, "B L D"]:
+        """Look the vectors up; see `look_up`."""
+        return look_up(tokens, self.weight)
 
 
 class Head(nn.Module):
@@ -66,6 +74,7 @@ class Mamba(nn.Module):
         expand: int = 2,
         dropout: float | int = 0.0,
         time_conditioning: bool = False,
+        num_classes: int = 0,
         cond_size: int = 128,
         tie_embeddings: bool = False,
         vocab_multiple: int = 1,
@@ -86,6 +95,7 @@ class Mamba(nn.Module):
             expand: inner channels per channel.
             dropout: probability of dropping a channel of a branch.
             time_conditioning: adaptive norm and gates driven by the time.
+            num_classes: classes of sequences that the network can be told; 0 has no parameters.
             cond_size: width of the conditioning vector.
             tie_embeddings: the output weights are the token embedding.
             vocab_multiple: round `vocab_size` up to a multiple of this, as published weights do.
@@ -115,9 +125,11 @@ class Mamba(nn.Module):
         self.directions = _directions(directions)
         self.causal = directions == "forward"
         self.time_conditioning = time_conditioning
+        self.num_classes = num_classes
         self.gradient_checkpointing = gradient_checkpointing
 
         self.embedding = Embedding(self.vocab_size, hidden_size)
+        self.class_embedding = ClassEmbedding(num_classes, hidden_size) if num_classes else None
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
         self.blocks = nn.ModuleList(
             MambaBlock(
@@ -155,6 +167,7 @@ class Mamba(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -162,26 +175,30 @@ class Mamba(nn.Module):
             tokens: ids, masked ones included.
             time: -log alpha(t); demanded with time conditioning, ignored without.
             valid: False marks padding; None means no padding.
+            label: class of each row, see `ClassEmbedding`; ignored without classes.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, valid))
+        return self.head(self.hidden(tokens, time, valid, label))
 
     def hidden(
         self,
-        tokens: Int[Tensor, "B L"],
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
         *,
         before_block: Callable[[Tensor], Tensor] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`.
+        """The last states after the final norm; arguments as in `forward`, or laws of tokens.
 
         With `before_block`, the residual stream goes through that function before each block.
         """
         cond = self._condition(time)
         x = self.embedding(tokens)
+        if self.class_embedding is not None:
+            x = x + self.class_embedding(label)
         for block in self.blocks:
             x = self._run(block, x if before_block is None else before_block(x), cond, valid)
         x = self.final_norm(x)

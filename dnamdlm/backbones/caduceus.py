@@ -47,6 +47,7 @@ class CaduceusPS(nn.Module):
         expand: int = 2,
         dropout: float | int = 0.0,
         time_conditioning: bool = False,
+        num_classes: int = 0,
         cond_size: int = 128,
         tie_embeddings: bool = True,
         vocab_multiple: int = 1,
@@ -70,6 +71,8 @@ class CaduceusPS(nn.Module):
             expand: inner channels per channel.
             dropout: probability of dropping a channel of a branch.
             time_conditioning: adaptive norm and gates driven by the time.
+            num_classes: classes of sequences that the network can be told, the same for both
+                strands; 0 has no parameters.
             cond_size: width of the conditioning vector.
             tie_embeddings: the output weights are the token embedding.
             vocab_multiple: round `vocab_size` up to a multiple of this.
@@ -90,6 +93,7 @@ class CaduceusPS(nn.Module):
             expand=expand,
             dropout=dropout,
             time_conditioning=time_conditioning,
+            num_classes=num_classes,
             cond_size=cond_size,
             tie_embeddings=tie_embeddings,
             vocab_multiple=vocab_multiple,
@@ -98,6 +102,7 @@ class CaduceusPS(nn.Module):
         )
         self.vocab_size = self.strand.vocab_size
         self.time_conditioning = time_conditioning
+        self.num_classes = num_classes
         self.exchange_strands = exchange_strands
         table = complement_table(complement, self.vocab_size)
         self.register_buffer("complement", table, persistent=False)
@@ -107,23 +112,25 @@ class CaduceusPS(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider; arguments as in `Backbone`."""
-        ahead, back = self.strand.head(self._states(tokens, time, valid)).chunk(2)
+        ahead, back = self.strand.head(self._states(tokens, time, valid, label)).chunk(2)
         return ahead + reverse_complement_logits(back, self.complement)
 
     def hidden(
         self,
-        tokens: Int[Tensor, "B L"],
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D2"]:
         """The last states of both strands at each base, (B, L, 2 D).
 
         The second half belongs to the opposite strand and has its channels reversed: reversing
         length and channels of the whole gives the states of the reverse complement.
         """
-        ahead, back = self._states(tokens, time, valid).chunk(2)
+        ahead, back = self._states(tokens, time, valid, label).chunk(2)
         return torch.cat((ahead, back.flip(1, 2)), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
@@ -131,9 +138,11 @@ class CaduceusPS(nn.Module):
         ahead, back = states.chunk(2, dim=-1)
         return self.strand.head(ahead) + self.strand.head(back.flip(-1))[..., self.complement]
 
-    def _states(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
+    def _states(
+        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None, label: Tensor | None
+    ) -> Tensor:
         """States of the sequences, then of their reverse complements, each as it is read."""
-        strands = both_strands(tokens, time, valid, self.complement)
+        strands = both_strands(tokens, time, valid, label, complement=self.complement)
         if not self.exchange_strands:
             return self.strand.hidden(*strands)
         return self.strand.hidden(*strands, before_block=_exchanged)

@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from dnamdlm.backbones.layers import (
+    ClassEmbedding,
     LayerNorm,
     LocalStem,
     Modulation,
@@ -173,6 +174,7 @@ class DiT(nn.Module):
         mlp_ratio: float | int = 4,
         dropout: float | int = 0.0,
         time_conditioning: bool = False,
+        num_classes: int = 0,
         cond_size: int = 128,
         conv_width: int = 0,
         stem_width: int = 0,
@@ -195,6 +197,7 @@ class DiT(nn.Module):
             dropout: probability of dropping a channel of a residual branch.
             time_conditioning: adaptive norm and gates driven by the time; without it there are
                 no parameters for them.
+            num_classes: classes of sequences that the network can be told; 0 has no parameters.
             cond_size: width of the conditioning vector.
             conv_width: taps of a depthwise convolution before each attention; 0 is off.
             stem_width: taps of a depthwise convolution after the embedding; 0 is off.
@@ -239,10 +242,12 @@ class DiT(nn.Module):
         self.hidden_size = hidden_size
         self.head_size = hidden_size // num_heads
         self.time_conditioning = time_conditioning
+        self.num_classes = num_classes
         self.attention_window = attention_window
         self.gradient_checkpointing = gradient_checkpointing
 
         self.embedding = TokenEmbedding(vocab_size, hidden_size)
+        self.class_embedding = ClassEmbedding(num_classes, hidden_size) if num_classes else None
         self.stem = ResidualConv(hidden_size, stem_width) if stem_width else None
         self.local = (
             LocalStem(vocab_size, hidden_size, radius=local_radius, inner_size=local_size)
@@ -274,6 +279,7 @@ class DiT(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -281,21 +287,25 @@ class DiT(nn.Module):
             tokens: ids, masked ones included.
             time: -log alpha(t); demanded with time conditioning, ignored without.
             valid: False marks padding; None means no padding.
+            label: class of each row, see `ClassEmbedding`; ignored without classes.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, valid))
+        return self.head(self.hidden(tokens, time, valid, label))
 
     def hidden(
         self,
-        tokens: Int[Tensor, "B L"],
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`."""
+        """The last states after the final norm; arguments as in `forward`, or laws of tokens."""
         valid = _without_idle_mask(valid)
         x = self._embed(tokens, valid)
+        if self.class_embedding is not None:
+            x = x + self.class_embedding(label)
         cond = self._condition(time)
         layout = self._layout(x, valid)
         for block in self.blocks:

@@ -8,6 +8,7 @@ Shapes: B sequences, L positions, V vocabulary, D channels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,9 +36,11 @@ def complement_table(complement: Sequence[int], vocab_size: int) -> Int[Tensor, 
 
 
 def reverse_complement(
-    tokens: Int[Tensor, "B L"], complement: Int[Tensor, " V"]
-) -> Int[Tensor, "B L"]:
-    """Ids of the opposite strand, read in its own direction."""
+    tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"], complement: Int[Tensor, " V"]
+) -> Int[Tensor, "B L"] | Float[Tensor, "B L V"]:
+    """Ids, or laws over ids, of the opposite strand, read in its own direction."""
+    if tokens.is_floating_point():
+        return reverse_complement_logits(tokens, complement)
     return complement[tokens.flip(1)]
 
 
@@ -62,6 +65,7 @@ class StrandAverage(nn.Module):
         self.backbone = backbone
         self.vocab_size = backbone.vocab_size
         self.time_conditioning = backbone.time_conditioning
+        self.num_classes: int = getattr(backbone, "num_classes", 0)
         table = complement_table(complement, backbone.vocab_size)
         self.register_buffer("complement", table, persistent=False)
 
@@ -70,19 +74,21 @@ class StrandAverage(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits; arguments as in `Backbone`."""
-        ahead, back = self.backbone(*self._strands(tokens, time, valid)).chunk(2)
+        ahead, back = self.backbone(*self._strands(tokens, time, valid, label)).chunk(2)
         return (ahead + reverse_complement_logits(back, self.complement)) / 2
 
     def hidden(
         self,
-        tokens: Int[Tensor, "B L"],
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """States of the sequence beside those of its reverse complement at the same bases."""
-        ahead, back = self.backbone.hidden(*self._strands(tokens, time, valid)).chunk(2)
+        ahead, back = self.backbone.hidden(*self._strands(tokens, time, valid, label)).chunk(2)
         return torch.cat((ahead, back.flip(1)), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
@@ -91,21 +97,30 @@ class StrandAverage(nn.Module):
         return (self.backbone.head(ahead) + self.backbone.head(back)[..., self.complement]) / 2
 
     def _strands(
-        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Both strands in one batch."""
-        return both_strands(tokens, time, valid, self.complement)
+        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None, label: Tensor | None
+    ) -> tuple[Any, ...]:
+        """Both strands in one batch, as arguments of the network."""
+        strands = both_strands(tokens, time, valid, label, complement=self.complement)
+        return strands if self.num_classes else strands[:3]
 
 
 def both_strands(
-    tokens: Int[Tensor, "B L"],
+    tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
     time: Float[Tensor, " B"] | None,
     valid: Bool[Tensor, "B L"] | None,
+    label: Int[Tensor, " B"] | None,
+    *,
     complement: Int[Tensor, " V"],
-) -> tuple[Int[Tensor, "B2 L"], Float[Tensor, " B2"] | None, Bool[Tensor, "B2 L"] | None]:
-    """The sequences, then their reverse complements, with their times and padding."""
+) -> tuple[
+    Int[Tensor, "B2 L"] | Float[Tensor, "B2 L V"],
+    Float[Tensor, " B2"] | None,
+    Bool[Tensor, "B2 L"] | None,
+    Int[Tensor, " B2"] | None,
+]:
+    """The sequences, then their reverse complements, with their times, padding and classes."""
     return (
         torch.cat((tokens, reverse_complement(tokens, complement))),
         None if time is None else torch.cat((time, time)),
         None if valid is None else torch.cat((valid, valid.flip(1))),
+        None if label is None else torch.cat((label, label)),
     )

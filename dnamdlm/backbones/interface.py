@@ -53,3 +53,45 @@ class Backbone(Protocol):
     def head(self, states: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
         """Logits of any of the positions of `hidden`, each from its own state."""
         ...
+
+
+@runtime_checkable
+class ClassBackbone(Backbone, Protocol):
+    """A network that can be told which class each sequence is of.
+
+    Attributes:
+        num_classes: number of classes; with 0 the network ignores `label`.
+    """
+
+    num_classes: int
+
+    def __call__(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Logits in float32 or wider.
+
+        Args:
+            tokens: ids, masked ones included.
+            time: conditioning value, as in `Backbone`.
+            valid: False marks padding; None means no padding.
+            label: class of each sequence from 0; `num_classes`, or None for all, is no class.
+        """
+        ...
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
+        time: Float[Tensor, " B"] | None = None,
+        valid: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """The last states after the final norm.
+
+        Tokens may be given as a law over ids at each position, in which the states are
+        differentiable; a one-hot law gives the states of the id.
+        """
+        ...

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dnamdlm.errors import ConfigError
 from dnamdlm.ops.conv import depthwise_conv
 from dnamdlm.ops.norm import layer_norm
 
@@ -81,6 +82,47 @@ def modulate(
     return torch.addcmul(shift, x, 1.0 + scale)
 
 
+def look_up(
+    tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"], weight: Float[Tensor, "V D"]
+) -> Float[Tensor, "B L D"]:
+    """Vectors of token ids, or means of vectors under a law over tokens at each position.
+
+    A law makes a network differentiable in its tokens; a one-hot law gives what the id gives.
+    """
+    if tokens.is_floating_point():
+        return tokens @ weight
+    return functional.embedding(tokens, weight)
+
+
+class ClassEmbedding(nn.Module):
+    """One vector per class of sequences and one for no class, zero at first."""
+
+    undecayed = ("weight",)
+
+    def __init__(self, num_classes: int, size: int) -> None:
+        """Build the table; it draws no random numbers.
+
+        Raises:
+            ConfigError: if there is no class.
+        """
+        super().__init__()
+        if num_classes < 1:
+            raise ConfigError(
+                f"backbone.num_classes={num_classes} must be 0 (no classes) or positive"
+            )
+        self.weight = nn.Parameter(torch.zeros(num_classes + 1, size))
+
+    def forward(self, label: Int[Tensor, " B"] | None) -> Float[Tensor, "B1 1 D"]:
+        """What is added at every position.
+
+        Args:
+            label: class of each row from 0; the number of classes, or None for all rows, means no
+                class.
+        """
+        rows = self.weight[-1:] if label is None else functional.embedding(label, self.weight)
+        return rows.unsqueeze(1)
+
+
 class TokenEmbedding(nn.Module):
     """One vector per token id, uniform in +- 1 / sqrt(D) at first."""
 
@@ -91,9 +133,11 @@ class TokenEmbedding(nn.Module):
         bound = size**-0.5
         self.weight = nn.Parameter(torch.empty(vocab_size, size).uniform_(-bound, bound))
 
-    def forward(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
-        """Look the vectors up."""
-        return functional.embedding(tokens, self.weight)
+    def forward(
+        self, tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"]
+    ) -> Float[Tensor, "B L D"]:
+        """Look the vectors up; see `look_up`."""
+        return look_up(tokens, self.weight)
 
 
 class ResidualConv(nn.Module):
@@ -143,10 +187,12 @@ class LocalStem(nn.Module):
         self.outer = nn.Linear(inner_size, size)
 
     def forward(
-        self, tokens: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"] | None = None
+        self,
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
+        valid: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """States from tokens; positions where `valid` is False count as beyond the end."""
-        codes = functional.embedding(tokens, self.codes)
+        codes = look_up(tokens, self.codes)
         if valid is not None:
             codes = torch.where(valid[..., None], codes, 0.0)
         padded = functional.pad(codes, (0, 0, self.radius, self.radius))

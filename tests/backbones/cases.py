@@ -69,15 +69,25 @@ CASES = [
     Case("dit-checkpointing", lambda: _dit(gradient_checkpointing=True), 6780),
     Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),
     Case("dit-bias", lambda: _dit(qkv_bias=True, mlp_ratio=2), 4764),
+    Case("dit-classes", lambda: _dit(num_classes=3), 6844),
     Case("mamba", _mamba, 6192),
     Case("mamba-causal", lambda: _mamba(directions="forward"), 4848, causal=True),
     Case("mamba-multiply", lambda: _mamba(directions="multiply"), 6192),
     Case("mamba-checkpointing", lambda: _mamba(gradient_checkpointing=True), 6192),
     Case("dimamba", lambda: _mamba(time_conditioning=True, cond_size=8), 9472),
     Case("dimamba-lost-residual", lambda: _mamba(residual=False), 6192),
+    Case(
+        "dimamba-classes", lambda: _mamba(time_conditioning=True, cond_size=8, num_classes=2), 9520
+    ),
     Case("caduceus-ph", lambda: _mamba(tie_embeddings=True), 6000),
     Case("caduceus-ph-average", lambda: StrandAverage(_mamba(), COMPLEMENT), 6192),
+    Case(
+        "caduceus-ph-average-classes",
+        lambda: StrandAverage(_mamba(num_classes=2), COMPLEMENT),
+        6240,
+    ),
     Case("caduceus-ps", _caduceus, 6000),
     Case("caduceus-ps-exchange", lambda: _caduceus(exchange_strands=True), 6000),
+    Case("caduceus-ps-classes", lambda: _caduceus(num_classes=3, exchange_strands=True), 6064),
     Case("caduceus-ps-time", lambda: _caduceus(time_conditioning=True, cond_size=8), 9280),
 ]

@@ -56,7 +56,9 @@ def test_padding_keeps_both_strands_equal(case):
     torch.testing.assert_close(back[valid.flip(1)], _turned(ahead)[valid.flip(1)])
 
 
-@pytest.mark.parametrize("case", EQUIVARIANT[1:], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [c for c in EQUIVARIANT if "average" not in c.name], ids=lambda case: case.name
+)
 def test_embeddings_of_both_strands_are_the_same_turned(case):
     tokens = torch.randint(7, 12, (2, 20), generator=torch.Generator().manual_seed(0))
     network, time = case.network(), torch.linspace(0.1, 1.0, 2)
