@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,26 @@ from typing import Any
 from dnamdlm.data.annotation import RegionClasses, read_gff, region_classes
 from dnamdlm.data.fasta import IupacPolicy
 from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.intervals import read_bed
+from dnamdlm.data.interface import OpenData
+from dnamdlm.data.intervals import Interval, read_bed
+from dnamdlm.data.labels import RecordLabels, read_labels
 from dnamdlm.data.splits import (
+    EXPANDED_BASES,
     SPLIT_NAMES,
     Splits,
+    expand_rows,
+    merge,
+    shared_bases,
     split_by_bed,
     split_by_fractions,
     split_by_records,
 )
 from dnamdlm.data.windows import EvaluationWindows, TrainingStream, WindowSet
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from dnamdlm.tokens.vocabulary import Vocabulary
 
+_log = logging.getLogger(__name__)
 _EMBEDDED_PREFIX = "embedded:"
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _WINDOW_SETTINGS = (
@@ -52,6 +62,8 @@ class GenomeData:
         test_fraction: likewise.
         margin: bases left out after a cut inside a record.
         bed: BED file with train, valid or test in the fourth column, or None.
+        expand: cut windows from rows of the BED file that are made 2^20 bases long, as the original
+            hg38 loader does; the rows may then reach into other splits.
         max_n_fraction: training windows with a larger share of N are left out.
         jitter: move training windows at random by up to half a length.
         reverse_complement: turn training windows over with probability 1/2.
@@ -59,6 +71,7 @@ class GenomeData:
         iupac: "n" reads ambiguity codes as N, "random" as a base of their set, "error" refuses
             them.
         rna: read U as T.
+        labels: table record -> class for class-conditional training, or None.
 
     Raises:
         ConfigError: if a setting is out of range or contradicts another.
@@ -76,12 +89,14 @@ class GenomeData:
     test_fraction: float = 0.1
     margin: int = 0
     bed: str | None = None
+    expand: bool = False
     max_n_fraction: float = 0.5
     jitter: bool = True
     reverse_complement: bool = True
     soft_mask_weight: float = 1.0
     iupac: IupacPolicy = "n"
     rna: bool = False
+    labels: str | None = None
 
     def __post_init__(self) -> None:
         for name in SPLIT_NAMES:
@@ -112,15 +127,30 @@ class GenomeData:
             )
         if self.iupac not in ("n", "random", "error"):
             raise ConfigError(f"data.iupac must be n, random or error, got {self.iupac!r}")
+        self._check_rule()
+
+    def _check_rule(self) -> None:
         if self.bed is not None and self.names_records:
             raise ConfigError(
                 "data.bed and lists of record names are both given; use one rule to split"
+            )
+        if self.expand and self.bed is None:
+            raise ConfigError("data.expand=true lengthens the rows of data.bed; give a BED file")
+        if self.expand and EXPANDED_BASES % self.length:
+            raise ConfigError(
+                f"data.expand=true needs a data.length that divides {EXPANDED_BASES}, "
+                f"got {self.length}"
             )
 
     @property
     def names_records(self) -> bool:
         """True if any split is given as a list of record names."""
         return any(getattr(self, name) is not None for name in SPLIT_NAMES)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Nucleotides."""
+        return NUCLEOTIDE_VOCABULARY
 
     def open(self) -> OpenGenome:
         """Prepare the genome if that was not done before, and split it.
@@ -129,8 +159,9 @@ class GenomeData:
             DataError: if a file or the split cannot be used.
         """
         path, expected = _resolve(self.fasta)
-        if self.bring is not None and not path.exists():
-            raise DataError(f"data.fasta={self.fasta} does not exist; bring it with: {self.bring}")
+        for key, file in (("fasta", path), ("bed", self.bed and Path(self.bed))):
+            if self.bring is not None and file and not file.exists():
+                raise DataError(f"data.{key}={file} does not exist; bring it with: {self.bring}")
         store = prepare_genome(
             path,
             cache_dir=self.cache_dir,
@@ -138,7 +169,30 @@ class GenomeData:
             rna=self.rna,
             expected_sha256=expected,
         )
-        return OpenGenome(self, store, self._splits(store))
+        splits = self._splits(store)
+        labels = self._labels(store, splits)
+        return OpenGenome(self, store, splits, labels, self._expanded(store, splits))
+
+    def _expanded(
+        self, store: GenomeStore, splits: Splits
+    ) -> Mapping[str, tuple[Interval, ...]] | None:
+        if self.bed is None or not self.expand:
+            return None
+        expanded = expand_rows(read_bed(self.bed, store.lengths), store.lengths)
+        reach = _reach(splits, expanded)
+        _log.warning(
+            "data.expand: training windows reach %d bases outside the train split, %d of them in "
+            "valid and %d in test, so that held-out figures are not clean",
+            reach["outside"], reach["valid"], reach["test"],
+        )  # fmt: skip
+        return expanded
+
+    def _labels(self, store: GenomeStore, splits: Splits) -> RecordLabels | None:
+        if self.labels is None:
+            return None
+        used = {interval.chrom for name in SPLIT_NAMES for interval in splits[name]}
+        table = read_labels(self.labels, store.lengths)
+        return RecordLabels.of_records(table, store.offsets, used)
 
     def _splits(self, store: GenomeStore) -> Splits:
         lengths = store.lengths
@@ -156,17 +210,50 @@ class GenomeData:
 
 @dataclass(frozen=True)
 class OpenGenome:
-    """A prepared genome with its splits: makes training streams and evaluation windows."""
+    """A prepared genome with its splits: makes training streams and evaluation windows.
+
+    Attributes:
+        settings: what the user asked for.
+        store: the bases.
+        splits: disjoint intervals of train, valid and test.
+        labels: class of each record, or None.
+        expanded: rows that windows are cut from in place of the splits (`expand`), or None.
+    """
 
     settings: GenomeData
     store: GenomeStore
     splits: Splits
+    labels: RecordLabels | None = None
+    expanded: Mapping[str, tuple[Interval, ...]] | None = None
     _windows: dict[str, WindowSet] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def source_path(self) -> Path:
         """The FASTA file that the genome was prepared from."""
         return _resolve(self.settings.fasta)[0]
+
+    @property
+    def length(self) -> int:
+        """Bases per training window."""
+        return self.settings.length
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes of records, sorted; empty without labels."""
+        return () if self.labels is None else self.labels.names
+
+    @property
+    def parts(self) -> Mapping[str, OpenData]:
+        """A genome has no parts."""
+        return {}
+
+    def has_split(self, split: str) -> bool:
+        """Whether a split holds any base."""
+        return bool(self.splits[split])
+
+    def window_intervals(self, split: str) -> tuple[Interval, ...]:
+        """Where the windows of a split are cut: its own intervals, or its expanded rows."""
+        return self.splits[split] if self.expanded is None else self.expanded[split]
 
     def training_windows(self) -> WindowSet:
         """Windows of the train split.
@@ -177,7 +264,7 @@ class OpenGenome:
         if "train" not in self._windows:
             self._windows["train"] = WindowSet(
                 self.store,
-                self.splits.train,
+                self.window_intervals("train"),
                 self.settings.length,
                 max_n_fraction=self.settings.max_n_fraction,
             )
@@ -196,6 +283,7 @@ class OpenGenome:
             jitter=self.settings.jitter,
             reverse_complement=self.settings.reverse_complement,
             soft_mask_weight=self.settings.soft_mask_weight,
+            labels=self.labels,
         )
 
     def evaluation_windows(
@@ -211,13 +299,17 @@ class OpenGenome:
             DataError: if the split is unknown, empty or holds nothing but N.
         """
         intervals = self.splits[split]
+        if intervals and self.expanded is not None:
+            intervals = merge(self.expanded[split])
         if not intervals:
             raise DataError(
                 f"the {split} split is empty; name its records in data.{split} "
                 f"or set data.{split}_fraction"
             )
         length = self.settings.length if length is None else length
-        return EvaluationWindows(self.store, intervals, length, seed=seed, limit=limit)
+        return EvaluationWindows(
+            self.store, intervals, length, seed=seed, limit=limit, labels=self.labels
+        )
 
     @functools.cached_property
     def region_classes(self) -> RegionClasses | None:
@@ -236,12 +328,16 @@ class OpenGenome:
 
     def fingerprint(self) -> str:
         """Hash of everything that decides which batches come out, but not of where files lie."""
-        content = {
+        content: dict[str, Any] = {
             "genome": self.store.sha256,
             "records": list(self.store.lengths.items()),
             "splits": {name: [str(item) for item in self.splits[name]] for name in SPLIT_NAMES},
             "settings": {name: getattr(self.settings, name) for name in _WINDOW_SETTINGS},
         }
+        if self.labels is not None:
+            content["labels"] = [self.labels.names, self.labels.values.tolist()]
+        if self.expanded is not None:
+            content["expanded"] = [str(item) for item in self.expanded["train"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
@@ -266,11 +362,24 @@ class OpenGenome:
                 }
                 for name in SPLIT_NAMES
             },
+            "expanded": None if self.expanded is None else _reach(self.splits, self.expanded),
             "window_length": windows.length,
             "num_training_windows": len(windows),
             "num_intervals_too_short": windows.num_too_short,
             "num_windows_rich_in_n": windows.num_rich_in_n,
+            "label_names": list(self.label_names),
         }
+
+
+def _reach(splits: Splits, expanded: Mapping[str, tuple[Interval, ...]]) -> dict[str, int]:
+    """How many bases of the expanded training rows lie outside train, in valid and in test."""
+    rows = merge(expanded["train"])
+    inside = shared_bases(rows, splits.train)
+    return {
+        "outside": sum(map(len, rows)) - inside,
+        "valid": shared_bases(rows, splits.valid),
+        "test": shared_bases(rows, splits.test),
+    }
 
 
 def embedded_names() -> tuple[str, ...]:

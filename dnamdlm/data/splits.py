@@ -14,6 +14,7 @@ from dnamdlm.data.intervals import BedTable, Interval, check_inside, unknown_rec
 from dnamdlm.errors import DataError
 
 SPLIT_NAMES = ("train", "valid", "test")
+EXPANDED_BASES = 1 << 20
 _NEAR = 2.0  # a held-out part may be off its wanted size by this factor before records are cut
 
 
@@ -207,6 +208,39 @@ def split_by_bed(table: BedTable, lengths: Mapping[str, int]) -> Splits:
         check_inside(interval, lengths)
         parts[name].append(interval)
     return Splits(tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]), rule="bed")
+
+
+def expand_rows(
+    table: BedTable, lengths: Mapping[str, int], num_bases: int = EXPANDED_BASES
+) -> dict[str, tuple[Interval, ...]]:
+    """Rows of a split file that all begin as written and end `num_bases` later, per split.
+
+    Source: `HG38Dataset` of kuleshov-group/caduceus, which ends every row 2^20 bases after its
+    start, whatever split the bases there belong to. Rows end with their record at the latest; the
+    original takes windows past the end of a record from its last bases, over and over. Rows may
+    overlap each other, so that bases are seen as often as in the original.
+    """
+    rows: dict[str, list[Interval]] = {name: [] for name in SPLIT_NAMES}
+    for interval, name in zip(table.intervals, table.names, strict=True):
+        if name in rows:
+            end = min(interval.start + num_bases, lengths[interval.chrom])
+            rows[name].append(Interval(interval.chrom, interval.start, end))
+    return {name: tuple(part) for name, part in rows.items()}
+
+
+def shared_bases(first: Sequence[Interval], second: Sequence[Interval]) -> int:
+    """Number of bases that two lists have in common; each list is merged first."""
+    left, right = merge(first), merge(second)
+    a = b = total = 0
+    while a < len(left) and b < len(right):
+        one, other = left[a], right[b]
+        if one.chrom == other.chrom:
+            total += max(0, min(one.end, other.end) - max(one.start, other.start))
+        if (one.chrom, one.end) <= (other.chrom, other.end):
+            a += 1
+        else:
+            b += 1
+    return total
 
 
 def _fill(names: Sequence[str], lengths: Mapping[str, int], wanted: float) -> list[str]:

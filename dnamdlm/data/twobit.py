@@ -172,8 +172,8 @@ class _Source:
             raw = self._bytes(position + 1, size, where)
             if not raw or not all(0x20 < byte < 0x7F for byte in raw):
                 raise DataError(
-                    f"{self.path}: {where} at offset {position} has the name {raw!r}, but printable "
-                    f"ASCII without blanks is needed; {_REMEDY}"
+                    f"{self.path}: {where} at offset {position} has the name {raw!r}, but "
+                    f"printable ASCII without blanks is needed; {_REMEDY}"
                 )
             name = raw.decode("ascii")
             if name in index:

@@ -32,6 +32,8 @@ WRONG = {
     "max_n_fraction": ({"max_n_fraction": 1.0}, "data.max_n_fraction must lie in"),
     "soft_mask_weight": ({"soft_mask_weight": -0.1}, "data.soft_mask_weight must lie in"),
     "iupac": ({"iupac": "sets"}, "data.iupac must be n, random or error, got 'sets'"),
+    "expansion of nothing": ({"expand": True}, "lengthens the rows of data.bed; give a BED file"),
+    "expansion and length": ({"expand": True, "bed": "x", "length": 33}, "that divides 1048576"),
     "two rules": ({"bed": "x.bed", "test": ["c1"]}, "use one rule to split"),
 }
 
@@ -57,6 +59,43 @@ def test_named_records_and_bed_files_split_too(data, tmp_path):
     assert replace(data, bed=str(bed)).open().splits.num_bases("test") == 100
     with pytest.raises(DataError, match=r"data\.test: record 'chrc2' is not in the genome"):
         replace(data, test=["chrc2"]).open()
+
+
+def starts_of_rows(stream, num_batches):
+    return sorted(s for step in range(num_batches) for s in stream.batch(step).start.tolist())
+
+
+def test_expanded_rows_give_the_windows_of_the_original_and_a_warning(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    size = (1 << 20) + 2000
+    fasta = tmp_path / "long.fa"
+    fasta.write_bytes(b">c\n" + rng.choice(np.frombuffer(b"ACGT", np.uint8), size).tobytes())
+    bed = tmp_path / "sequences.bed"
+    rows = [(0, 65536, "train"), (4096, 65536, "train"), (65536, 131072, "test")]
+    bed.write_text("".join(f"c\t{start}\t{end}\t{name}\n" for start, end, name in rows))
+    data = GenomeData(
+        fasta=str(fasta), bed=str(bed), cache_dir=str(tmp_path / "cache"), length=65536,
+        jitter=False, reverse_complement=False,
+    )  # fmt: skip
+    clean = data.open()
+    assert starts_of_rows(clean.training_stream(1, 1), 1) == [0]
+    assert "expand" not in caplog.text
+    assert clean.describe()["expanded"] is None
+    expanded = replace(data, expand=True).open()
+    # arithmetic of the original: start + shift * length, moved back to end with the record.
+    expected = sorted(
+        min(start + shift * 65536, size - 65536)
+        for start, _, name in rows if name == "train" for shift in range(16)
+    )  # fmt: skip
+    assert starts_of_rows(expanded.training_stream(1, 32), 1) == expected
+    reach = {"outside": size - 65536, "valid": 0, "test": 65536}
+    assert expanded.describe()["expanded"] == reach
+    assert "reach 985040 bases outside the train split, 0 of them in valid and 65536 in test" in (
+        caplog.text
+    )
+    assert expanded.fingerprint() != clean.fingerprint()
+    assert len(clean.evaluation_windows("test")) == 1
+    assert len(expanded.evaluation_windows("test")) == 16
 
 
 def test_training_and_evaluation_serve_their_own_split(data):
@@ -103,6 +142,9 @@ def test_the_fingerprint_follows_the_data_and_not_its_place(data, tmp_path):
 def test_a_missing_file_names_the_command_that_brings_it(data, tmp_path):
     missing = replace(data, fasta=str(tmp_path / "no.fa"), bring="make it")
     with pytest.raises(DataError, match=r"no\.fa does not exist; bring it with: make it"):
+        missing.open()
+    missing = replace(data, bed=str(tmp_path / "no.bed"), bring="make it")
+    with pytest.raises(DataError, match=r"data\.bed=.*no\.bed does not exist; bring it with: make"):
         missing.open()
 
 

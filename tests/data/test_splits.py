@@ -8,6 +8,8 @@ from dnamdlm.data.intervals import BedTable, Interval
 from dnamdlm.data.splits import (
     SPLIT_NAMES,
     Splits,
+    expand_rows,
+    shared_bases,
     split_by_bed,
     split_by_fractions,
     split_by_records,
@@ -150,3 +152,28 @@ def test_a_bed_file_whose_splits_overlap_is_refused():
         split_by_bed(
             bed((Interval("chr1", 0, 50), "train"), (Interval("chr1", 49, 60), "test")), LENGTHS
         )
+
+
+INTERVAL_LISTS = st.lists(
+    st.tuples(st.sampled_from(["c", "d"]), st.integers(0, 40), st.integers(1, 12)).map(
+        lambda row: Interval(row[0], row[1], row[1] + row[2])
+    ),
+    max_size=6,
+)
+
+
+@given(first=INTERVAL_LISTS, second=INTERVAL_LISTS)
+def test_shared_bases_equal_counting_positions(first, second):
+    assert shared_bases(first, second) == len(positions(first) & positions(second))
+
+
+def test_expanded_rows_keep_their_start_and_end_with_the_record_at_the_latest():
+    table = bed(
+        (Interval("chr1", 0, 10), "train"),
+        (Interval("chr1", 10, 20), "valid"),
+        (Interval("chr1", 90, 95), "train"),
+    )
+    rows = expand_rows(table, LENGTHS, 32)
+    assert rows["train"] == (Interval("chr1", 0, 32), Interval("chr1", 90, 100))
+    assert rows["valid"] == (Interval("chr1", 10, 42),)
+    assert rows["test"] == ()

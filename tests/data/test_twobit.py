@@ -178,7 +178,7 @@ def test_a_faulty_file_is_refused_with_record_offset_and_remedy(twobit, content,
 def test_an_offset_past_two_to_the_63_is_outside(twobit):
     data = bytearray(write_twobit(RECORDS, version=1))
     struct.pack_into("<Q", data, 18, 2**64 - 1)
-    with pytest.raises(DataError, match="record 'a': its offset .* lies outside the file"):
+    with pytest.raises(DataError, match=r"record 'a': its offset .* lies outside the file"):
         read(twobit(bytes(data)))
 
 
@@ -198,7 +198,7 @@ def test_random_damage_ends_in_a_documented_error_or_in_valid_codes(twobit):
 
 def test_a_compressed_2bit_file_says_what_to_do(twobit):
     path = twobit(gzip.compress(write_twobit(RECORDS)), "genome.2bit.gz")
-    with pytest.raises(DataError, match="a compressed .2bit file; decompress it first"):
+    with pytest.raises(DataError, match=r"a compressed \.2bit file; decompress it first"):
         read_fasta(path)
 
 
