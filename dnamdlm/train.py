@@ -8,12 +8,15 @@ from dnamdlm.command_line import Stopped, Tree, run_entry
 def main(tree: Tree) -> None:
     """Train, and say where everything lies."""
     from dnamdlm.assembly.training import train
+    from dnamdlm.training.failures import TrainingFailed
     from dnamdlm.training.signals import Interrupted
 
     try:
         run_dir = train(tree)
     except Interrupted as stop:
         raise Stopped(f"{stop}; the same command goes on from there", 128 + stop.number) from stop
+    except TrainingFailed as failure:
+        raise Stopped(str(failure), 1) from failure
     if tree["dry_run"]:
         print(f"all settings and data are usable; nothing was written to {run_dir}")
     else:

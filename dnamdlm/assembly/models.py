@@ -115,6 +115,19 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
     return folder
 
 
+def check_vocabulary(lm: TrainedLM, folder: Path) -> None:
+    """Refuse to fill `lm` from a checkpoint whose ids mean other letters.
+
+    Raises:
+        CheckpointError: naming the checkpoint.
+    """
+    if read_json(folder / MODEL)["vocabulary"] != lm.vocabulary.fingerprint():
+        raise CheckpointError(
+            f"{folder} was trained with another vocabulary; choose another run_dir, or use the "
+            "version that wrote it"
+        )
+
+
 def _for_backbone(tree: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
     """What a backbone gets from the vocabulary: of what is offered, the arguments that it has.
 

@@ -14,6 +14,7 @@ from dnamdlm.assembly.models import (
     MODEL_NODES,
     build_language_model,
     check_model,
+    check_vocabulary,
     describe_model,
     initialise_from,
     windows_at_once,
@@ -24,8 +25,8 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
 from dnamdlm.lm.checkpoint import list_checkpoints
 from dnamdlm.lm.interface import LanguageModel
-from dnamdlm.training.run_folder import claimed, open_run, step_of
-from dnamdlm.training.settings import TrainerSettings
+from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of
+from dnamdlm.training.settings import ResumeSettings, TrainerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _PLAIN_KEYS = {
     "dry_run": bool,
     "debug": bool,
 }
-_NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger")
+_NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger", "resume")
 _MAX_SEED = 2**63 - 1
 
 
@@ -52,7 +53,7 @@ def check_tree(tree: Mapping[str, Any]) -> None:
     if not 0 <= tree["seed"] <= _MAX_SEED:
         raise ConfigError(f"seed={tree['seed']} must lie in [0, 2^63)")
     check_model(tree)
-    for name in ("data", "optimizer", "learning_rate", "trainer"):
+    for name in ("data", "optimizer", "learning_rate", "trainer", "resume"):
         check_node(tree[name], name)
     if has_target(tree["logger"]):
         check_node(tree["logger"], "logger")
@@ -82,6 +83,7 @@ def train(tree: Mapping[str, Any]) -> Path:
     settings: TrainerSettings = build(tree["trainer"], "trainer")
     optimizer = build(tree["optimizer"], "optimizer")
     learning_rate = build(tree["learning_rate"], "learning_rate")
+    resume: ResumeSettings = build(tree["resume"], "resume")
     # Lightning takes seconds to import, and no mistake in the settings should wait for it.
     from dnamdlm.training.trainer import check_devices, fit
 
@@ -98,16 +100,18 @@ def train(tree: Mapping[str, Any]) -> Path:
     logger.info("%s", summary(tree, genome, settings, num_parameters))
     loggers = build_loggers(tree)
     run_dir = Path(tree["run_dir"])
+    check_space(run_dir, lm, settings.keep_checkpoints)
     if tree["dry_run"]:
         stream.batch(0)
         return run_dir
     with claimed(run_dir):
-        checkpoint = open_run(run_dir, tree, genome.describe())
+        checkpoint = open_run(run_dir, tree, genome.describe(), allow=resume.allow)
         first_step = step_of(checkpoint)
         if first_step >= settings.max_steps:
             logger.info("all %d steps are done already", settings.max_steps)
             return run_dir
         if checkpoint is not None:
+            check_vocabulary(lm, checkpoint)
             logger.info("going on from step %d of %s", first_step, checkpoint)
         fit(
             lm,

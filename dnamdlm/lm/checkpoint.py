@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ AVERAGE = "average.safetensors"
 MODEL = "model.json"
 MANIFEST = "manifest.json"
 _PARTIAL_PREFIX = ".partial-"
+_DAMAGED_PREFIX = "damaged_"
+_NAME = re.compile(r"step_(\d{9,})")
 
 logger = logging.getLogger(__name__)
 
@@ -67,23 +70,37 @@ def write_folder(target: Path, writers: Mapping[str, Writer]) -> Path:
             shutil.rmtree(target)
         partial.rename(target)
         _sync(target.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
-            f"{target} cannot be written ({error.strerror or error}); free or choose another place "
+            f"{target} cannot be written ({_reason(error)}); free or choose another place "
             "with run_dir=DIR, earlier checkpoints are untouched"
         ) from error
     return target
+
+
+def _reason(error: OSError | SafetensorError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # safetensors wraps the message of the system: "...: No space left on device (os error 28)".
+    return re.sub(r" \(os error \d+\)$", "", str(error)).rpartition(": ")[2]
 
 
 def verify_folder(folder: Path) -> None:
     """Check every file of a checkpoint against its manifest before anything is used.
 
     Raises:
-        CheckpointError: naming the file that is missing, of another size or of another content.
+        CheckpointError: naming the file that is missing, of another size, of another content or
+            not one of the checkpoint's own.
     """
-    manifest = _read_manifest(folder)
-    for name, expected in manifest["files"].items():
+    files = _read_manifest(folder)
+    foreign = _foreign_files(folder, files)
+    if foreign:
+        raise CheckpointError(
+            f"{folder / foreign[0]} is not named in {MANIFEST}; move it elsewhere or take another "
+            "checkpoint"
+        )
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise CheckpointError(f"{path} is missing; take another checkpoint")
@@ -100,15 +117,26 @@ def verify_folder(folder: Path) -> None:
             )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _foreign_files(folder: Path, files: Mapping[str, Any]) -> list[str]:
+    """What lies in a checkpoint folder and is not its own; hidden files are nobody's business."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in files and path.name != MANIFEST and not path.name.startswith(".")
+    )
+
+
+def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """File name -> size and SHA-256."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="ascii"))
-        files = manifest["files"]
-        version = manifest["format_version"]
-        if any("/" in name or name.startswith(".") for name in files):
-            raise CheckpointError(f"{path} names files outside its folder; do not use it")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        version, files = manifest["format_version"], manifest["files"]
+        is_whole = all(
+            isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str)
+            for entry in files.values()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} is no dnamdlm checkpoint: {MANIFEST} is missing or unreadable"
         ) from error
@@ -117,30 +145,89 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} has checkpoint format {version}, this version reads {FORMAT_VERSION}; "
             "use the version of dnamdlm that wrote it"
         )
-    return manifest
+    if not is_whole or any("/" in name or name.startswith(".") for name in files):
+        raise CheckpointError(f"{path} names no files or files elsewhere; take another checkpoint")
+    return files
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoint folders in `folder` by name, oldest first, finished ones only."""
+    """Checkpoint folders in `folder`, oldest first, finished ones only."""
     if not folder.is_dir():
         return []
-    return sorted(
+    found = [
         path
         for path in folder.iterdir()
-        if path.is_dir() and not path.is_symlink() and path.name.startswith("step_")
-    )
+        if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+    return sorted(found, key=step_of_folder)
+
+
+def step_of_folder(folder: Path) -> int:
+    """Optimizer steps behind a checkpoint folder of a run, from its name."""
+    name = _NAME.fullmatch(folder.name)
+    if name is None:
+        raise CheckpointError(f"{folder} is not named like a checkpoint, step_ and nine digits")
+    return int(name.group(1))
+
+
+def verify_checkpoint(folder: Path) -> None:
+    """Verify a checkpoint of a run, and that it is the one that its name says.
+
+    Raises:
+        CheckpointError: naming the file that is at fault.
+    """
+    verify_folder(folder)
+    description = read_json(folder / MODEL) if (folder / MODEL).is_file() else {}
+    step = description.get("step", step_of_folder(folder))
+    if step != step_of_folder(folder):
+        raise CheckpointError(
+            f"{folder} holds step {step}, which is not what its name says; take another checkpoint"
+        )
 
 
 def newest_valid(folder: Path) -> Path | None:
     """The newest checkpoint that verifies; damaged ones are passed over with a warning."""
     for path in reversed(list_checkpoints(folder)):
         try:
-            verify_folder(path)
+            verify_checkpoint(path)
         except CheckpointError as error:
             logger.warning("checkpoint passed over: %s", error)
             continue
         return path
     return None
+
+
+def set_aside_newer(folder: Path, good: Path) -> None:
+    """Rename the checkpoints after `good`, which are damaged, so that a run can write them anew."""
+    for path in list_checkpoints(folder):
+        if step_of_folder(path) > step_of_folder(good):
+            aside = path.with_name(_DAMAGED_PREFIX + path.name)
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = path.with_name(f"{_DAMAGED_PREFIX}{path.name}_{number}")
+            path.rename(aside)
+            logger.warning("%s is kept as %s and may be deleted", path, aside.name)
+
+
+def remove_checkpoint_folder(folder: Path) -> bool:
+    """Delete a checkpoint folder, unless something lies in it that its manifest does not name.
+
+    Returns:
+        Whether it was deleted.
+
+    Raises:
+        CheckpointError: if it has no readable manifest.
+        OSError: if the disk refuses.
+    """
+    if _foreign_files(folder, _read_manifest(folder)):
+        return False
+    # under this name it is no checkpoint any more, wherever a crash may stop the deletion.
+    doomed = folder.with_name(_PARTIAL_PREFIX + folder.name)
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
+    return True
 
 
 def remove_partial(folder: Path) -> None:

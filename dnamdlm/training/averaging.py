@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dnamdlm.training.sharding import cut_like, local, whole
+
 
 class MovingAverage:
     """A float32 shadow of every floating-point tensor in a module's state.
@@ -30,7 +32,7 @@ class MovingAverage:
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         current = _averaged_tensors(module)
         for name, shadow in self.shadow.items():
-            shadow.lerp_(current[name].to(shadow.dtype), 1.0 - decay)
+            local(shadow).lerp_(local(current[name]).to(shadow.dtype), 1.0 - decay)
 
     @contextmanager
     def applied_to(self, module: nn.Module) -> Iterator[None]:
@@ -51,6 +53,17 @@ class MovingAverage:
         self._copy_into(self.shadow, weights)
         self.num_updates = num_updates
 
+    def follow(self, module: nn.Module) -> None:
+        """Cut the shadow as the weights of `module` are cut by now."""
+        current = _averaged_tensors(module)
+        self.shadow = {
+            name: cut_like(tensor, current[name]) for name, tensor in self.shadow.items()
+        }
+
+    def gathered(self) -> dict[str, Tensor]:
+        """The average as whole tensors; every rank must call it if they are cut."""
+        return {name: whole(tensor) for name, tensor in self.shadow.items()}
+
     def to(self, device: torch.device) -> None:
         """Move the shadow to the device where the weights live."""
         self.shadow = {name: tensor.to(device) for name, tensor in self.shadow.items()}
@@ -59,7 +72,7 @@ class MovingAverage:
     @torch.no_grad()
     def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
         for name, target in targets.items():
-            target.copy_(sources[name])
+            local(target).copy_(local(cut_like(sources[name], target)))
 
 
 def _averaged_tensors(module: nn.Module) -> dict[str, Tensor]:

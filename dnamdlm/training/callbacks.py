@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +16,25 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dnamdlm.training.checkpointing import all_finite, checkpoint_folder, prune
+from dnamdlm.data.batch import Batch
+from dnamdlm.errors import CheckpointError
+from dnamdlm.training.checkpointing import (
+    FolderCheckpointIO,
+    all_finite,
+    checkpoint_folder,
+    is_saved,
+    prune,
+)
+from dnamdlm.training.failures import TrainingDiverged, TrainingFailed
+from dnamdlm.training.guard import UpdateGuard, dump_batches
 from dnamdlm.training.metrics import MetricsFile
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.progress import TrainingProgress
+from dnamdlm.training.ranks import StopAgreement
 from dnamdlm.training.signals import Interrupted, StopRequest
 
 
-class TrainingDiverged(RuntimeError):
-    """A loss or a weight became nan or infinite; the last good checkpoint stays the newest."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class RunCallback(pl.Callback):
         run_dir: the run folder.
         seed: seed of the run; dropout is seeded from (seed, step, micro step, rank).
         schedule: when to log, validate and save.
+        storage: writes the checkpoints.
+        guard: judges each update.
         bases_per_step: positions in one global batch.
         validate: gives bits per base of the averaged model on the validation split.
         resumed_step: optimizer steps already done.
@@ -63,6 +77,8 @@ class RunCallback(pl.Callback):
         run_dir: Path,
         seed: int,
         schedule: Schedule,
+        storage: FolderCheckpointIO,
+        guard: UpdateGuard,
         bases_per_step: int,
         validate: Callable[[nn.Module], float] | None,
         resumed_step: int,
@@ -70,11 +86,16 @@ class RunCallback(pl.Callback):
         self.run_dir = run_dir
         self.seed = seed
         self.schedule = schedule
+        self.storage = storage
+        self.guard = guard
         self.bases_per_step = bases_per_step
         self.validate = validate
         self.stop = StopRequest()
+        self.agreement = StopAgreement(self.stop)
         self.step = resumed_step
         self.save_due = False
+        self.batches: list[Batch] = []
+        self.fault: str | None = None
         self.gradient_norm = float("nan")
         self.metrics: MetricsFile | None = None
         self.progress: TrainingProgress | None = None
@@ -82,10 +103,19 @@ class RunCallback(pl.Callback):
         self.row_step = resumed_step
         self.paused = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the rule for updates has to remember."""
+        return {"guard": self.guard.state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.guard.load(state_dict["guard"])
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the metrics file and take over the signals."""
         del pl_module
         self.stop.install()
+        self.agreement = StopAgreement(self.stop)
         if trainer.is_global_zero:
             self.metrics = MetricsFile(self.run_dir / "metrics.csv", self.step)
             self.progress = TrainingProgress(int(trainer.max_steps), self.step)
@@ -96,23 +126,62 @@ class RunCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Save what is due, stop if asked, and seed what the coming batch draws."""
-        at_step_boundary = batch_idx % trainer.accumulate_grad_batches == 0
-        if at_step_boundary and (self.save_due or self.stop.number is not None):
-            self.save(trainer, pl_module)
-        if at_step_boundary and self.stop.number is not None:
-            raise Interrupted(self.stop.number, self.step)
-        del batch
         micro_step = batch_idx % trainer.accumulate_grad_batches
+        if micro_step == 0:
+            signal_number = self.agreement.number()
+            if self.save_due or signal_number is not None:
+                self.save(trainer, pl_module, must=signal_number is not None)
+            if signal_number is not None:
+                self.agreement.finish()
+                raise Interrupted(signal_number, self.step)
+            self.batches = []
+            if isinstance(pl_module, TrainingModule):
+                pl_module.begin_step()
+        self.batches.append(batch)
         torch.manual_seed(_mixed(self.seed, self.step, micro_step, trainer.global_rank))
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Measure the gradient norm, before clipping, where a row will show it."""
-        del trainer, optimizer
-        if (self.step + 1) % self.schedule.log_every == 0:
-            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-            self.gradient_norm = float(torch.nn.utils.get_total_norm(gradients))
+        """Let a sound update through; take the gradients away from any other, so that none is made.
+
+        The norm is that before clipping.
+        """
+        del optimizer
+        if not isinstance(pl_module, TrainingModule):
+            return
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        loss = trainer.strategy.reduce(pl_module.step_loss(), reduce_op="mean")
+        # one wait for the device instead of two.
+        both = torch.stack([_whole(loss).double(), _whole(norm).double()]).tolist()
+        self.gradient_norm = both[1]
+        self.fault = self.guard.judge(*both)
+        if self.fault is None:
+            return
+        for parameter in pl_module.parameters():
+            parameter.grad = None
+        pl_module.forget_step()
+        path = dump_batches(
+            self.run_dir, self.batches, step=self.step, rank=trainer.global_rank,
+            reason=self.fault,
+            facts={"seed": self.seed, "loss": both[0], "gradient_norm": both[1]},
+        )  # fmt: skip
+        if trainer.is_global_zero:
+            logger.warning(
+                "step %d made no update: %s; its windows are in %s", self.step + 1, self.fault, path
+            )
+        if not self._is_finite(trainer, pl_module):
+            raise TrainingDiverged(
+                f"a weight is nan or infinite at step {self.step}; nothing was saved since, the "
+                f"newest checkpoint is from before, and the batch is in {path}"
+            )
+        if self.guard.has_given_up():
+            raise TrainingDiverged(
+                f"{self.guard.in_a_row} steps in a row made no update, the last because "
+                f"{self.fault}; lower optimizer.learning_rate or look at the windows in "
+                f"{path.parent}, the newest checkpoint is from before"
+            )
 
     def on_train_batch_end(
         self,
@@ -127,7 +196,8 @@ class RunCallback(pl.Callback):
         if trainer.global_step == self.step or not isinstance(pl_module, TrainingModule):
             return
         self.step = trainer.global_step
-        pl_module.average.update(pl_module.lm)  # pyright: ignore[reportArgumentType]
+        if self.fault is None:
+            pl_module.average.update(pl_module.lm)  # pyright: ignore[reportArgumentType]
         is_last = self.step == trainer.max_steps
         row: dict[str, float] = {}
         if self.step % self.schedule.log_every == 0 or is_last:
@@ -145,20 +215,18 @@ class RunCallback(pl.Callback):
 
     def _training_row(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, float]:
         bits = module.window.take_bits_per_base()
-        if not torch.isfinite(torch.tensor(bits)):
-            raise TrainingDiverged(
-                f"the loss is {bits} at step {self.step}; lower optimizer.learning_rate, the "
-                "newest checkpoint is from before"
-            )
         elapsed = max(1e-9, time.monotonic() - self.row_time - self.paused)
         rate = (self.step - self.row_step) * self.bases_per_step / elapsed
         self.row_time, self.row_step, self.paused = time.monotonic(), self.step, 0.0
-        return {
+        row = {
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "train_bits_per_base": bits,
             "bases_per_second": rate,
             "gradient_norm": self.gradient_norm,
+            "skipped_updates": self.guard.skipped,
         }
+        # where no step was sound there is no loss, and an empty field says so.
+        return {name: value for name, value in row.items() if math.isfinite(value)}
 
     def _validate(self, module: TrainingModule) -> float:
         if self.validate is None:
@@ -190,7 +258,8 @@ class RunCallback(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last step."""
-        self.save(trainer, pl_module)
+        self.agreement.finish()
+        self.save(trainer, pl_module, must=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the terminal back, however the run ended."""
@@ -199,21 +268,72 @@ class RunCallback(pl.Callback):
             self.progress.__exit__(None, None, None)
             self.progress = None
 
-    def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write the checkpoint of the present step, unless it is there; never nan weights."""
+    def save(self, trainer: pl.Trainer, module: pl.LightningModule, *, must: bool) -> None:
+        """Write the checkpoint of the present step, unless it is there; never nan weights.
+
+        Args:
+            trainer: of the run.
+            module: of the run.
+            must: whether a failure ends the run. Otherwise it is logged, and training goes on
+                until the next checkpoint is due.
+
+        Raises:
+            TrainingDiverged: if a weight is not finite.
+            TrainingFailed: if it cannot be written and `must`.
+        """
         self.save_due = False
         begin = time.monotonic()
         target = checkpoint_folder(self.run_dir, self.step)
-        if not target.is_dir():
-            if not all_finite(module.state_dict()):
+        if not trainer.strategy.broadcast(trainer.is_global_zero and is_saved(target)):
+            if not self._is_finite(trainer, module):
                 raise TrainingDiverged(
                     f"a weight is nan or infinite at step {self.step}; nothing was saved, the "
                     "newest checkpoint is from before"
                 )
             trainer.save_checkpoint(target)
+        failure: str | None = None
         if trainer.is_global_zero:
-            prune(target.parent, self.schedule.keep_checkpoints)
+            try:
+                if self.storage.failure is not None:
+                    raise self.storage.failure
+                prune(target.parent, self.schedule.keep_checkpoints)
+            except CheckpointError as error:
+                failure = str(error)
+        failure = trainer.strategy.broadcast(failure)
         self.paused += time.monotonic() - begin
+        if failure is not None and must:
+            raise TrainingFailed(f"step {self.step} is not saved: {failure}")
+        if failure is not None and trainer.is_global_zero:
+            logger.error(
+                "step %d is not saved: %s; training goes on until the next checkpoint is due",
+                self.step,
+                failure,
+            )
+
+    def _is_finite(self, trainer: pl.Trainer, module: pl.LightningModule) -> bool:
+        """Whether weights, average and moments are finite, on every rank."""
+        moments = {
+            f"{number}.{name}": value
+            for number, state in enumerate(trainer.optimizers[0].state.values())
+            for name, value in state.items()
+            if isinstance(value, torch.Tensor)
+        }
+        average = module.average.shadow if isinstance(module, TrainingModule) else {}
+        parts = (module.state_dict(), average, moments)
+        finite = all(all_finite({k: _local(v) for k, v in part.items()}) for part in parts)
+        return trainer.strategy.reduce_boolean_decision(finite)
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a sharded tensor that lies here."""
+    local: Callable[[], torch.Tensor] | None = getattr(tensor, "to_local", None)
+    return tensor if local is None else local()
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A sharded number as an ordinary one."""
+    whole: Callable[[], torch.Tensor] | None = getattr(tensor, "full_tensor", None)
+    return tensor if whole is None else whole()
 
 
 def _mixed(*numbers: int) -> int:

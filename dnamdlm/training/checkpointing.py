@@ -7,7 +7,7 @@ average, what evaluation and sampling use), `trainer.safetensors` (optimizer mom
 
 from __future__ import annotations
 
-import shutil
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ from dnamdlm.lm.checkpoint import (
     list_checkpoints,
     read_json,
     read_tensors,
+    remove_checkpoint_folder,
     tensors_writer,
+    verify_checkpoint,
     verify_folder,
     write_folder,
 )
+
+logger = logging.getLogger(__name__)
 
 _TRAINER_TENSORS = "trainer.safetensors"
 _TRAINER_TREE = "trainer.json"
@@ -37,18 +41,30 @@ MODULE_PREFIX = "lm."
 class FolderCheckpointIO(CheckpointIO):
     """Reads and writes Lightning checkpoints as folders that verify themselves.
 
+    A save that fails is remembered in `failure` and not raised: only one of several processes
+    writes, and the others wait for it behind a barrier.
+
     Args:
         description: content of `model.json`; JSON values only.
     """
 
     def __init__(self, description: dict[str, Any]) -> None:
         self.description = description
+        self.failure: CheckpointError | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write `checkpoint` at `path`, whole or not at all."""
+        """Write `checkpoint` at `path`, whole or not at all, and read it back to verify it."""
         del storage_options
+        self.failure = None
+        try:
+            self._write(checkpoint, Path(path))
+            verify_folder(Path(path))
+        except CheckpointError as error:
+            self.failure = error
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         rest = dict(checkpoint)
         weights = {
             name.removeprefix(MODULE_PREFIX): tensor
@@ -61,7 +77,7 @@ class FolderCheckpointIO(CheckpointIO):
         tree = encode_tree(rest, tensors)
         description = self.description | {"step": checkpoint["global_step"]}
         write_folder(
-            Path(path),
+            path,
             {
                 WEIGHTS: tensors_writer(weights),
                 AVERAGE: tensors_writer(averaged),
@@ -88,7 +104,7 @@ class FolderCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove one checkpoint folder."""
-        shutil.rmtree(path)
+        remove_checkpoint_folder(Path(path))
 
 
 def encode_tree(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
@@ -133,13 +149,35 @@ def checkpoint_folder(run_dir: Path, step: int) -> Path:
     return run_dir / "checkpoints" / f"step_{step:09d}"
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a checkpoint folder is there and verifies."""
+    try:
+        verify_checkpoint(folder)
+    except (CheckpointError, OSError):
+        return False
+    return True
+
+
 def prune(folder: Path, keep: int) -> None:
-    """Keep the newest `keep` checkpoints; the newest must verify before an older one goes."""
+    """Delete all but the newest `keep` checkpoints, once the newest one verifies.
+
+    A folder that holds files of somebody else stays, and so does everything that is not named like
+    a checkpoint.
+
+    Raises:
+        CheckpointError: if the newest one does not verify, or the disk refuses; nothing older is
+            lost then.
+    """
     found = list_checkpoints(folder)
-    if len(found) > keep:
-        verify_folder(found[-1])
-        for path in found[:-keep]:
-            shutil.rmtree(path)
+    if len(found) <= keep:
+        return
+    verify_checkpoint(found[-1])
+    for path in found[:-keep]:
+        try:
+            if not remove_checkpoint_folder(path):
+                logger.warning("%s is kept, since it holds files that are no checkpoint's", path)
+        except (CheckpointError, OSError) as error:
+            logger.warning("%s cannot be deleted (%s)", path, error)
 
 
 def all_finite(tensors: dict[str, Tensor]) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dnamdlm.data.batch import Batch
+from dnamdlm.training.signals import ignore_stopping_signals
 
 
 class BatchStream(Protocol):
@@ -96,7 +97,12 @@ class StreamDataModule(pl.LightningDataModule):
             num_micro_steps=self.num_micro_steps,
         )
         dataset = StepIndexedBatches(self.stream, share, self.first_step())
-        return DataLoader(dataset, batch_size=None, num_workers=self.num_workers)
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=self.num_workers,
+            worker_init_fn=ignore_stopping_signals,
+        )
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

@@ -15,6 +15,7 @@ COLUMNS: tuple[str, ...] = (
     "valid_bits_per_base",
     "bases_per_second",
     "gradient_norm",
+    "skipped_updates",
 )
 
 

@@ -14,15 +14,19 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
+from dnamdlm.training.ranks import num_ranks, rank, sum_over_ranks
+from dnamdlm.training.sharding import local, shard
 
 NATS_PER_BIT = math.log(2.0)
 
 
 class TrainingModule(pl.LightningModule):
-    """Minimises the mean of a language model's loss per position.
+    """Minimises the mean of a language model's loss per valid position of the global batch.
 
-    The loss of a micro-batch is divided by its number of positions, a constant, so that gradients
-    do not depend on how a global batch is cut into micro-batches and ranks.
+    The count of valid positions is known only when the whole global batch was seen. So the loss of
+    a micro-batch is divided by its number of positions, a constant, and the gradient of the global
+    batch is corrected once, before it is clipped. Thus it does not matter how a global batch is cut
+    into micro-batches and ranks.
 
     Args:
         lm: the language model, also an `nn.Module`.
@@ -50,6 +54,16 @@ class TrainingModule(pl.LightningModule):
         self.max_steps = max_steps
         self.average = MovingAverage(lm, averaging_decay)
         self.window = LossWindow()
+        self._micro_losses: list[Tensor] = []
+        self._window_before: tuple[Tensor | None, Tensor | None] = (None, None)
+        self._num_valid: Tensor | None = None
+        self._num_positions = 0
+
+    def configure_model(self) -> None:
+        """Cut the weights and their average over the ranks, if the strategy shards."""
+        if self.device_mesh is not None:
+            shard(self.lm, self.device_mesh["data_parallel"])  # pyright: ignore[reportArgumentType]
+            self.average.follow(self.lm)  # pyright: ignore[reportArgumentType]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss in nats per position, weighted where the batch gives weights."""
@@ -58,7 +72,36 @@ class TrainingModule(pl.LightningModule):
         self.window.add(terms.nats, terms.valid)
         loss = terms.nats if terms.minimised is None else terms.minimised
         weighted = loss if batch.weight is None else loss * batch.weight
-        return weighted.sum() / batch.tokens.numel()
+        mean = weighted.sum() / batch.tokens.numel()
+        self._micro_losses.append(mean.detach())
+        count = terms.valid.sum()
+        self._num_valid = count if self._num_valid is None else self._num_valid + count
+        self._num_positions += batch.tokens.numel()
+        return mean
+
+    def begin_step(self) -> None:
+        """The coming micro-batches belong to a new update."""
+        self._micro_losses = []
+        self._num_valid, self._num_positions = None, 0
+        self._window_before = (self.window.nats, self.window.count)
+
+    def step_loss(self) -> Tensor:
+        """Mean loss of the micro-batches of this update on this rank."""
+        return torch.stack(self._micro_losses).mean()
+
+    def forget_step(self) -> None:
+        """Leave the losses of this update out of the log line; it was not made."""
+        self.window.nats, self.window.count = self._window_before
+
+    def on_after_backward(self) -> None:
+        """Turn the mean over positions into the mean over the valid ones of the global batch."""
+        is_whole = len(self._micro_losses) == self.trainer.accumulate_grad_batches
+        if not is_whole or self._num_valid is None:
+            return
+        num_valid = sum_over_ranks(self._num_valid.clone()).clamp(min=1)
+        # exactly 1 where all positions are valid, which changes no bit of the gradient.
+        factor = (self._num_positions * num_ranks() / num_valid).float()
+        torch._foreach_mul_([local(p.grad) for p in self.parameters() if p.grad is not None], factor)
 
     def on_fit_start(self) -> None:
         """The average lives where the weights live."""
@@ -77,7 +120,7 @@ class TrainingModule(pl.LightningModule):
         """Add the moving average, and the sums of a log line that is under way."""
         checkpoint["window"] = self.window.state()
         checkpoint["average"] = {
-            "weights": self.average.shadow,
+            "weights": self.average.gathered(),
             "num_updates": self.average.num_updates,
         }
 
@@ -89,7 +132,10 @@ class TrainingModule(pl.LightningModule):
 
 
 class LossWindow:
-    """Sums of the unweighted loss since the last log line; kept on the device, read rarely."""
+    """Sums of the unweighted loss since the last log line; kept on the device, read rarely.
+
+    Each rank adds what it sees; reading gives the sums over all ranks, and must be done on all.
+    """
 
     def __init__(self) -> None:
         self.nats: Tensor | None = None
@@ -105,21 +151,33 @@ class LossWindow:
 
     def state(self) -> dict[str, float | int | None]:
         """What a checkpoint keeps; reading it waits for the device."""
-        return {
-            "nats": None if self.nats is None else float(self.nats),
-            "count": None if self.count is None else int(self.count),
-        }
+        nats, count = self._over_ranks()
+        return {"nats": nats, "count": count}
 
     def load(self, state: dict[str, float | int | None]) -> None:
-        """Go on from the sums of a checkpoint."""
+        """Go on from the sums of a checkpoint, which one rank carries for all."""
         nats, count = state["nats"], state["count"]
-        self.nats = None if nats is None else torch.tensor(nats, dtype=torch.float64)
-        self.count = None if count is None else torch.tensor(count)
+        if nats is None or count is None or rank() > 0:
+            self.nats = self.count = None
+            return
+        self.nats = torch.tensor(nats, dtype=torch.float64)
+        self.count = torch.tensor(count)
 
     def take_bits_per_base(self) -> float:
         """Mean bits per scored position since the last call; nan where none was seen."""
-        if self.nats is None or self.count is None:
-            return math.nan
-        nats, count = float(self.nats), int(self.count)
+        nats, count = self._over_ranks()
         self.nats = self.count = None
-        return nats / count / NATS_PER_BIT if count else math.nan
+        if nats is None or not count:
+            return math.nan
+        return nats / count / NATS_PER_BIT
+
+    def _over_ranks(self) -> tuple[float | None, int | None]:
+        if num_ranks() > 1:
+            if self.nats is None or self.count is None:
+                return None, None
+            sums = sum_over_ranks(torch.stack([self.nats, self.count.double()]))
+            return float(sums[0]), int(sums[1])
+        return (
+            None if self.nats is None else float(self.nats),
+            None if self.count is None else int(self.count),
+        )

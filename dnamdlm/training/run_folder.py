@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import platform
+import shutil
+import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -15,20 +19,37 @@ from typing import Any
 import torch
 import yaml
 from filelock import FileLock, Timeout
+from torch import nn
 
-from dnamdlm.errors import ConfigError
-from dnamdlm.lm.checkpoint import newest_valid, remove_partial
+from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.lm.checkpoint import (
+    list_checkpoints,
+    newest_valid,
+    remove_partial,
+    set_aside_newer,
+    step_of_folder,
+)
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 RUN = "run.json"
 _LOCK = ".lock"
+_OWNER = ".owner"
+# loader workers hold the lock of a killed trainer until they notice its death, every five seconds.
+_WORKERS_LEAVE_S = 30.0
 # settings that change what a run shows or where it computes, not what it computes.
 FREE_SETTINGS = (
     "run_dir",
     "debug",
     "logger",
+    "resume",
     "data.cache_dir",
     "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.micro_batch_size",
     "trainer.num_workers",
     "trainer.keep_checkpoints",
     "trainer.checkpoint_every",
@@ -46,12 +67,18 @@ def claimed(run_dir: Path) -> Iterator[None]:
         if run_dir.is_symlink() and not run_dir.exists():
             raise ConfigError(f"run_dir={run_dir} is a broken link; choose another folder")
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / _LOCK, timeout=0)
-        lock.acquire()
+        lock = FileLock(run_dir / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not _owner_is_dead(run_dir):
+                raise
+            lock.acquire(timeout=_WORKERS_LEAVE_S)
+        _write_text(run_dir / _OWNER, f"{os.getpid()} {socket.gethostname()}\n")
     except Timeout as error:
         raise ConfigError(
-            f"run_dir={run_dir} is in use by another training process; wait for it or choose "
-            "another folder"
+            f"run_dir={run_dir} is in use by {_owner(run_dir)}; wait for it or choose another "
+            "folder"
         ) from error
     except OSError as error:
         raise ConfigError(
@@ -62,33 +89,100 @@ def claimed(run_dir: Path) -> Iterator[None]:
         remove_partial(run_dir / "checkpoints")
         yield
     finally:
+        (run_dir / _OWNER).unlink(missing_ok=True)
         lock.release()
 
 
-def open_run(run_dir: Path, tree: Mapping[str, Any], data: Mapping[str, Any]) -> Path | None:
+def _owner(run_dir: Path) -> str:
+    try:
+        number, host = (run_dir / _OWNER).read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return "another training process"
+    return f"another training process (number {number} on {host})"
+
+
+def _owner_is_dead(run_dir: Path) -> bool:
+    """Whether the process that claimed the folder ran on this machine and is gone."""
+    try:
+        number, host = (run_dir / _OWNER).read_text(encoding="utf-8").split()
+        if host != socket.gethostname():
+            return False
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def check_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
+    """Refuse a run whose checkpoints do not fit on the disk, before its first step.
+
+    A checkpoint holds weights, their average and two moments, and one more than `keep` lie there
+    while the newest is written. What earlier checkpoints occupy is counted as there.
+
+    Raises:
+        ConfigError: with the space that is needed and the space that is free.
+    """
+    size = 4 * sum(tensor.numel() * tensor.element_size() for tensor in lm.state_dict().values())
+    size += 1 << 16
+    needed = size * max(1, keep + 1 - len(list_checkpoints(run_dir / "checkpoints")))
+    place = run_dir
+    while not place.exists():
+        place = place.parent
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        # a place that tells nothing is tried when the folder is claimed.
+        return
+    if free < needed:
+        raise ConfigError(
+            f"run_dir={run_dir} has {free / 1e6:,.1f} MB free, and {keep} checkpoints of "
+            f"{size / 1e6:,.1f} MB with room to write the next need {needed / 1e6:,.1f} MB; free "
+            "some, lower trainer.keep_checkpoints or choose another folder"
+        )
+
+
+def open_run(
+    run_dir: Path,
+    tree: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    allow: Collection[str] = (),
+) -> Path | None:
     """Record a new run, or check that this is the run which the folder holds.
 
     Args:
         run_dir: the claimed run folder.
         tree: the resolved config.
         data: description of the data with its `fingerprint`.
+        allow: settings, or groups of them, that may differ from the recorded ones; `data` also
+            lets the content of the data differ.
 
     Returns:
         The checkpoint to continue from, or None at the beginning.
 
     Raises:
         ConfigError: if the folder holds a run of another config or of other data.
+        CheckpointError: if it holds checkpoints and none of them verifies.
     """
     recorded = read_run_config(run_dir)
+    changes: dict[str, Any] = {}
     if recorded is not None:
-        _refuse_other_config(run_dir, recorded, tree)
+        changes = _changes(run_dir, recorded, tree, allow)
         before = read_run(run_dir).get("data", {}).get("fingerprint")
         if before is not None and before != data["fingerprint"]:
-            raise ConfigError(
-                f"run_dir={run_dir} was trained on other data (the content of {data['fasta']} has "
-                "changed); choose another run_dir"
-            )
-    else:
+            if "data" not in allow:
+                raise ConfigError(
+                    f"run_dir={run_dir} was trained on other data (the content of {data['fasta']} "
+                    "has changed); choose another run_dir, or give resume.allow=[data] to go on "
+                    "with the new content"
+                )
+            changes["data"] = [before, data["fingerprint"]]
+    checkpoint = _newest(run_dir)
+    if recorded is not None and changes:
+        _record_changes(run_dir, tree, data, changes, step_of(checkpoint))
+    elif recorded is None:
         run = {
             "command": sys.argv,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -98,7 +192,38 @@ def open_run(run_dir: Path, tree: Mapping[str, Any], data: Mapping[str, Any]) ->
         }
         _write_text(run_dir / RUN, json.dumps(run, indent=1) + "\n")
         _write_text(run_dir / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False))
-    return newest_valid(run_dir / "checkpoints")
+    return checkpoint
+
+
+def _newest(run_dir: Path) -> Path | None:
+    folder = run_dir / "checkpoints"
+    checkpoint = newest_valid(folder)
+    number = len(list_checkpoints(folder))
+    if checkpoint is None and number:
+        raise CheckpointError(
+            f"none of the {number} checkpoints in {folder} verifies; move the folder away to begin "
+            "again, or choose another run_dir"
+        )
+    if checkpoint is not None:
+        set_aside_newer(folder, checkpoint)
+    return checkpoint
+
+
+def _record_changes(
+    run_dir: Path,
+    tree: Mapping[str, Any],
+    data: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    step: int,
+) -> None:
+    """The record shows the settings of now, and from which step on which of them were others."""
+    run = read_run(run_dir)
+    run["data"] = dict(data)
+    run.setdefault("changes", []).append({"step": step, "changed": dict(changes)})
+    _write_text(run_dir / RUN, json.dumps(run, indent=1) + "\n")
+    _write_text(run_dir / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False))
+    for key, (before, now) in changes.items():
+        logger.warning("from step %d on %s is %r instead of %r", step, key, now, before)
 
 
 def read_run_config(run_dir: Path) -> dict[str, Any] | None:
@@ -127,25 +252,36 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     return record
 
 
-def _refuse_other_config(
-    run_dir: Path, recorded: Mapping[str, Any], tree: Mapping[str, Any]
-) -> None:
+def _changes(
+    run_dir: Path, recorded: Mapping[str, Any], tree: Mapping[str, Any], allow: Collection[str]
+) -> dict[str, Any]:
+    """Settings that differ and may do so, with the value before and now; others are refused."""
     before, now = _flat(recorded), _flat(tree)
+    for name in allow:
+        if not any(_is_within(key, name) for key in before.keys() | now.keys()):
+            raise ConfigError(f"resume.allow names {name}, which is no setting of this run")
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
-        and not any(key == free or key.startswith(f"{free}.") for free in FREE_SETTINGS)
+        and not any(_is_within(key, free) for free in FREE_SETTINGS)
     ]
-    if changed:
+    refused = [key for key in changed if not any(_is_within(key, name) for name in allow)]
+    if refused:
         shown = ", ".join(
-            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in changed[:5]
+            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in refused[:5]
         )
-        more = f", and {len(changed) - 5} more" if len(changed) > 5 else ""
+        more = f", and {len(refused) - 5} more" if len(refused) > 5 else ""
         raise ConfigError(
             f"run_dir={run_dir} holds a run of another config ({shown}{more}); choose another "
-            "run_dir or give the same settings"
+            "run_dir, give the same settings, or name those that may change, as in "
+            f"resume.allow=[{refused[0]}]"
         )
+    return {key: [before.get(key), now.get(key)] for key in changed}
+
+
+def _is_within(key: str, name: str) -> bool:
+    return key == name or key.startswith(f"{name}.")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -183,4 +319,4 @@ def versions() -> dict[str, str]:
 
 def step_of(checkpoint: Path | None) -> int:
     """Optimizer steps that a checkpoint folder holds, from its name."""
-    return int(checkpoint.name.removeprefix("step_")) if checkpoint else 0
+    return step_of_folder(checkpoint) if checkpoint else 0

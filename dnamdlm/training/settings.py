@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dnamdlm.errors import ConfigError
 
+STRATEGIES = ("auto", "ddp", "fsdp2")
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 
 
@@ -21,9 +23,10 @@ class TrainerSettings:
         averaging_decay: decay of the moving average of the weights.
         precision: auto, 32-true, 64-true, bf16-mixed or 16-mixed.
         accelerator: auto, cpu, gpu or another name that Lightning knows.
-        devices: devices per machine; 'auto' takes all.
-        num_nodes: machines.
-        strategy: Lightning strategy for several devices, for example ddp.
+        devices: devices per machine; 'auto' takes all, or as many as torchrun or srun started.
+        num_nodes: machines; 'auto' takes what torchrun or srun started.
+        strategy: ddp (a copy of the model on each device), fsdp2 (weights, moments and average cut
+            over all devices) or auto (ddp where there are several devices).
         num_workers: loader processes; 0 is fastest for a memory-mapped genome.
         log_every: steps between metrics rows.
         valid_every: steps between validations.
@@ -31,6 +34,9 @@ class TrainerSettings:
         valid_draws: time draws per window and validation.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: newest checkpoints that stay.
+        spike_sigmas: an update whose loss lies this many standard deviations above the recent ones
+            and above three times their mean is left out; 0 leaves none out for its size.
+        max_skipped_in_a_row: updates left out one after the other that end the run.
     """
 
     max_steps: int
@@ -41,7 +47,7 @@ class TrainerSettings:
     precision: str = "auto"
     accelerator: str = "auto"
     devices: int | str = "auto"
-    num_nodes: int = 1
+    num_nodes: int | str = "auto"
     strategy: str = "auto"
     num_workers: int = 0
     log_every: int = 50
@@ -50,11 +56,14 @@ class TrainerSettings:
     valid_draws: int = 4
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
+    spike_sigmas: float = 6.0
+    max_skipped_in_a_row: int = 10
 
     def __post_init__(self) -> None:
         for name in (
-            "max_steps", "global_batch_size", "num_nodes", "log_every", "valid_every",
-            "valid_windows", "valid_draws", "checkpoint_every", "keep_checkpoints",
+            "max_steps", "global_batch_size", "log_every", "valid_every", "valid_windows",
+            "valid_draws", "checkpoint_every", "keep_checkpoints",
+            "max_skipped_in_a_row",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"trainer.{name}={getattr(self, name)} must be at least 1")
@@ -64,6 +73,14 @@ class TrainerSettings:
             raise ConfigError(f"trainer.averaging_decay={self.averaging_decay} must lie in [0, 1)")
         if self.gradient_clip < 0:
             raise ConfigError(f"trainer.gradient_clip={self.gradient_clip} must not be negative")
+        if not 0.0 <= self.spike_sigmas < math.inf:
+            raise ConfigError(f"trainer.spike_sigmas={self.spike_sigmas} must not be negative")
+        if self.num_nodes != "auto" and (isinstance(self.num_nodes, str) or self.num_nodes < 1):
+            raise ConfigError(f"trainer.num_nodes={self.num_nodes} must be auto or at least 1")
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(
+                f"trainer.strategy={self.strategy} is unknown; choose {', '.join(STRATEGIES)}"
+            )
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"trainer.precision={self.precision} is unknown; choose {', '.join(PRECISIONS)}"
@@ -92,3 +109,16 @@ class TrainerSettings:
                 "each device has per step; use a divisor"
             )
         return per_device // micro
+
+
+@dataclass(frozen=True)
+class ResumeSettings:
+    """The `resume` group of a config.
+
+    Attributes:
+        allow: settings that may differ from those of the run that is continued, such as
+            `trainer.max_steps`; the name of a group stands for all settings in it, and `data` also
+            for other content of the data files.
+    """
+
+    allow: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,16 +21,25 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Remembers the first stopping signal; later ones change nothing, so that a save finishes."""
+    """Remembers the first stopping signal; later ones change nothing, so that a save finishes.
+
+    Only a second SIGINT that comes at least a second after the first, Ctrl-C pressed again, stops
+    at once and saves nothing: a terminal and a launcher may each send one to the same process.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.is_forced = False
+        self._since = 0.0
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""
         del frame
         if self.number is None:
-            self.number = number
+            self.number, self._since = number, time.monotonic()
+        elif number == self.number == signal.SIGINT and time.monotonic() - self._since >= 1.0:
+            self.is_forced = True
+            raise KeyboardInterrupt
 
     def install(self) -> None:
         """Handle the stopping signals from here on, in place of anyone else's handlers."""
@@ -46,3 +56,10 @@ def restored_handlers() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def ignore_stopping_signals(worker: int = 0) -> None:
+    """For loader workers: a signal to the whole process group is for the trainer alone."""
+    del worker
+    for number in STOPPING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -19,19 +19,13 @@ from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.callbacks import RunCallback, Schedule
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import BatchStream, StreamDataModule
+from dnamdlm.training.guard import UpdateGuard
+from dnamdlm.training.hardware import hardware
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.run_folder import step_of
 from dnamdlm.training.settings import TrainerSettings
 from dnamdlm.training.signals import restored_handlers
-
-
-def resolve_precision(precision: str) -> str:
-    """`auto` is bfloat16 autocast on a GPU that has it, float32 elsewhere."""
-    if precision != "auto":
-        return precision
-    on_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if on_gpu else "32-true"
 
 
 def fit(
@@ -70,7 +64,8 @@ def fit(
 
     Raises:
         Interrupted: if a signal ended it, after saving.
-        TrainingDiverged: if a loss or weight is no longer finite.
+        TrainingDiverged: if losses, gradients or weights are not finite and do not recover.
+        TrainingFailed: if the last step, or the one at a signal, cannot be saved.
     """
     module = TrainingModule(
         lm,
@@ -80,6 +75,7 @@ def fit(
         averaging_decay=settings.averaging_decay,
     )
     first_step = step_of(checkpoint)
+    storage = FolderCheckpointIO(description)
     callback = RunCallback(
         run_dir=run_dir,
         seed=seed,
@@ -89,6 +85,10 @@ def fit(
             checkpoint_every=settings.checkpoint_every,
             keep_checkpoints=settings.keep_checkpoints,
         ),
+        storage=storage,
+        guard=UpdateGuard(
+            sigmas=settings.spike_sigmas, max_skips=settings.max_skipped_in_a_row
+        ),
         bases_per_step=settings.global_batch_size * length,
         validate=validate,
         resumed_step=first_step,
@@ -97,11 +97,11 @@ def fit(
         _hush_lightning()
         trainer = _make_trainer(
             max_steps=settings.max_steps,
-            **_hardware(settings),
+            **hardware(settings),
             gradient_clip_val=settings.gradient_clip or None,
             callbacks=[callback],
             logger=loggers,
-            plugins=[FolderCheckpointIO(description)],
+            plugins=[storage],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -117,7 +117,12 @@ def fit(
             num_workers=settings.num_workers,
             first_step=lambda: trainer.global_step,
         )
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:
+            if callback.stop.is_forced:
+                raise KeyboardInterrupt from None
+            raise
     return trainer.global_step
 
 
@@ -130,20 +135,10 @@ def check_devices(settings: TrainerSettings) -> None:
     with warnings.catch_warnings():
         _hush_lightning()
         trainer = _make_trainer(
-            **_hardware(settings), logger=False, enable_checkpointing=False,
+            **hardware(settings), logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
     settings.num_micro_steps(trainer.world_size)
-
-
-def _hardware(settings: TrainerSettings) -> dict[str, Any]:
-    return {
-        "accelerator": settings.accelerator,
-        "devices": settings.devices,
-        "num_nodes": settings.num_nodes,
-        "strategy": settings.strategy,
-        "precision": resolve_precision(settings.precision),
-    }
 
 
 def _make_trainer(**arguments: Any) -> pl.Trainer:

@@ -1,0 +1,130 @@
+"""The `trainer` settings that name devices and machines, as arguments of a Lightning trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies.strategy import Strategy
+from torch.optim import Optimizer
+
+from dnamdlm.errors import ConfigError
+from dnamdlm.training.ranks import launched_shape
+from dnamdlm.training.settings import TrainerSettings
+from dnamdlm.training.sharding import cut_like, cut_optimizer_state, gathered
+
+
+def resolve_precision(precision: str) -> str:
+    """`auto` is bfloat16 autocast on a GPU that has it, float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if on_gpu else "32-true"
+
+
+def hardware(settings: TrainerSettings) -> dict[str, Any]:
+    """Arguments of `Trainer`; `auto` takes the number of ranks that torchrun or srun started.
+
+    Raises:
+        ConfigError: if the settings contradict the launcher.
+    """
+    shape = launched_shape()
+    wanted = {"devices": settings.devices, "num_nodes": settings.num_nodes}
+    if shape is None:
+        devices, num_nodes = settings.devices, 1
+        if settings.num_nodes not in ("auto", 1):
+            raise ConfigError(
+                f"trainer.num_nodes={settings.num_nodes} needs a launcher that starts a process "
+                "per device on each machine; use srun or torchrun, see CLUSTER.md"
+            )
+    else:
+        devices, num_nodes = shape
+        for (name, value), started in zip(wanted.items(), shape, strict=True):
+            if value not in ("auto", started, str(started)):
+                raise ConfigError(
+                    f"trainer.{name}={value} contradicts the launcher, which started {started}; "
+                    f"leave trainer.{name}=auto or start as many processes"
+                )
+    return {
+        "accelerator": settings.accelerator,
+        "devices": devices,
+        "num_nodes": num_nodes,
+        "strategy": _strategy(settings, devices, num_nodes),
+        "precision": resolve_precision(settings.precision),
+    }
+
+
+def _strategy(settings: TrainerSettings, devices: int | str, num_nodes: int) -> Strategy | str:
+    if settings.strategy == "fsdp2":
+        return ShardedStrategy()
+    if devices == "auto":
+        on_gpu = settings.accelerator in ("auto", "gpu", "cuda")
+        devices = torch.cuda.device_count() if on_gpu else 1
+    if settings.strategy == "auto" and str(devices) in ("0", "1") and num_nodes == 1:
+        return "auto"
+    # buffers are constants here, and sending them before each forward pass is time lost.
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2 over all ranks, with the same checkpoint folder as any other strategy.
+
+    Weights and moments are gathered before they are written, and cut again after they were read,
+    so that a run may go on with another strategy or another number of ranks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(save_distributed_checkpoint=False)
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Moments come from the checkpoint dictionary."""
+        return True
+
+    def setup_environment(self) -> None:
+        """All ranks share the data axis; none is used for tensor parallelism."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        self._tensor_parallel_size = 1
+        super().setup_environment()
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Whole weights, on every rank."""
+        return gathered(dict(self._own_module().state_dict()))
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Whole moments, on every rank."""
+        return gathered(optimizer.state_dict())
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
+    ) -> None:
+        """Rank 0 writes the folder."""
+        if self.is_global_zero:
+            self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
+
+    def load_checkpoint(
+        self, checkpoint_path: str | Path, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Every rank reads and verifies the folder."""
+        return self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=weights_only)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Cut the weights of a checkpoint and take them."""
+        module = self._own_module()
+        own = module.state_dict()
+        weights = checkpoint["state_dict"]
+        cut = {name: cut_like(weights[name], own[name]) for name in weights.keys() & own.keys()}
+        module.load_state_dict({**weights, **cut}, strict=strict)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Cut the moments of a checkpoint and take them."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict(cut_optimizer_state(state, optimizer))
+
+    def _own_module(self) -> torch.nn.Module:
+        if self.lightning_module is None:
+            raise TypeError("the strategy has no module yet")
+        return self.lightning_module
