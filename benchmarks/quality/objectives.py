@@ -1,6 +1,6 @@
 """Objectives and ablations of the MDLM paper on the embedded genome, at small scale.
 
-    python -m benchmarks.quality.objectives [--steps 1000] [--seeds 3] [--windows 2048] [--only NAME]
+    python -m benchmarks.quality.objectives [--steps 1000] [--seeds 3] [--only NAME]
 
 Every row trains the same transformer (64 channels, 2 blocks) on the same windows in the same order
 with the same optimizer; only the objective, or one switch of it, differs. The autoregressive row
