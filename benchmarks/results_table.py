@@ -136,11 +136,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _shown(cell: Cell) -> str:
-    """A cell as people read it: four digits for fractions, separators in large numbers."""
+    """A cell as people read it: four digits for fractions (bits per base need one more)."""
     if cell is None:
         return "-"
     if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
+        if abs(cell) >= 1000:
+            return f"{cell:,.0f}"
+        return f"{cell:.5g}" if 1 <= abs(cell) < 10 else f"{cell:.4g}"
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
