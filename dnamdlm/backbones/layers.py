@@ -215,7 +215,7 @@ class OutputHead(nn.Module):
         self.weight = nn.Parameter(torch.zeros(vocab_size, size))
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L V"]:
+    def forward(self, x: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
         """Logits in float32, or in float64 if the states are."""
         wide = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):

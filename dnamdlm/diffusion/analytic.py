@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import Stream
-from dnamdlm.diffusion.steps import Step, StepRule, draw_tokens, reveal_probability
+from dnamdlm.diffusion.steps import Ancestral, Step, StepRule, draw_tokens, reveal_probability
 
 
 def scores(
@@ -74,11 +74,19 @@ class Analytic(StepRule):
     revealed with probability M (alpha_s - alpha_t) / (1 - alpha_t), at most 1, and drawn from the
     measure; the last step reveals all. This is `tweedie_probabilities` at hidden positions, and
     stays finite where alpha_t is 0.
+
+    With a total of 1 it is the ancestral step, drawn from the same uniform numbers. So a model of
+    probabilities needs no network where nothing is revealed. A model of scores does in every step:
+    how likely a token is revealed depends on its total.
     """
 
     choice: Choice = UNCHANGED
 
     takes_measure = True
+
+    def for_laws(self) -> StepRule:
+        """The ancestral step, which is this one for a total of exactly 1."""
+        return Ancestral(self.choice)
 
     def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
         """True for every row that is not finished: the totals are not known before."""

@@ -203,6 +203,10 @@ class Remasking(StepRule):
         revealed = draw_tokens(step, log_probs, self._revealed(step), self.choice)
         return torch.where(self._reopened(step), step.mask_id, revealed)
 
+    def reads(self, step: Step) -> Bool[Tensor, "B L"]:
+        """The tokens that are revealed."""
+        return self._revealed(step)
+
     def without_network(self, step: Step) -> Int[Tensor, "B L"]:
         """Reopen only."""
         return torch.where(self._reopened(step), step.mask_id, step.tokens)

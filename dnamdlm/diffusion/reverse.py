@@ -34,6 +34,21 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
+class SparseDenoiser(Denoiser, Protocol):
+    """A network that can leave positions out."""
+
+    def at(
+        self,
+        xt: Int[Tensor, "b L"],
+        time: Float64[Tensor, " b"],
+        rows: Int[Tensor, " b"],
+        wanted: Bool[Tensor, "b L"],
+    ) -> Float[Tensor, "b L V"]:
+        """The same as a call where `wanted`, and -inf for every token elsewhere."""
+        ...
+
+
 @dataclass(frozen=True)
 class Generated:
     """Finished sequences and what they cost.
@@ -93,6 +108,7 @@ def reverse_process(
     grid_alpha = torch.where(grid > 0, schedule.alpha(grid), 1.0)
     clock = grid_alpha[0].repeat(len(initial))
     network_calls, row_calls = 0, 0
+    is_sparse = isinstance(denoise, SparseDenoiser)
     # a rule with a clock of its own reveals at least one token per call.
     most_free = int(free.sum(dim=-1).max()) if len(initial) else 0
     for draw in range(len(times) - 1 if rule.is_paced else most_free):
@@ -121,7 +137,10 @@ def reverse_process(
         else:
             clock[rows] = rule.next_alpha(step)
             time = schedule.time_of(clock[rows]).clamp(0, 1)
-        log_probs = denoise(step.tokens, time, rows)
+        if is_sparse:
+            log_probs = denoise.at(step.tokens, time, rows, rule.reads(step))
+        else:
+            log_probs = denoise(step.tokens, time, rows)
         network_calls, row_calls = network_calls + 1, row_calls + len(rows)
         if constraints is not None:
             log_probs = constraints.select(rows).apply(log_probs, step.tokens == mask_id)

@@ -107,6 +107,14 @@ class StepRule(ABC):
             log_probs: log p(x0 | xt), -inf where impossible.
         """
 
+    def for_laws(self) -> StepRule:
+        """The same rule for a model whose laws sum to 1, where that makes it cheaper."""
+        return self
+
+    def reads(self, step: Step) -> Bool[Tensor, "B L"]:
+        """Positions whose law the rule looks at, for rows that need the network."""
+        return step.hidden
+
     def without_network(self, step: Step) -> Int[Tensor, "B L"]:
         """The tokens at time s, for rows that do not need the network."""
         return step.tokens
@@ -179,6 +187,10 @@ class Ancestral(StepRule):
         """Reveal the tokens whose turn it is."""
         return draw_tokens(step, log_probs, self._revealed(step), self.choice)
 
+    def reads(self, step: Step) -> Bool[Tensor, "B L"]:
+        """The tokens whose turn it is."""
+        return self._revealed(step)
+
     def _revealed(self, step: Step) -> Bool[Tensor, "B L"]:
         """Hidden positions that become visible in this step."""
         reveal = reveal_probability(step.alpha_t, step.alpha_s)
@@ -211,8 +223,11 @@ class FirstHitting(StepRule):
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal one hidden position, chosen uniformly."""
+        return draw_tokens(step, log_probs, self.reads(step), self.choice)
+
+    def reads(self, step: Step) -> Bool[Tensor, "B L"]:
+        """The position that is revealed."""
         hidden = step.hidden
         uniforms = step.noise.uniform(Stream.POSITIONS, step.draw)
         place = (uniforms * hidden.sum(dim=-1)).floor()
-        chosen = hidden & (hidden.cumsum(dim=-1) == place[:, None] + 1)
-        return draw_tokens(step, log_probs, chosen, self.choice)
+        return hidden & (hidden.cumsum(dim=-1) == place[:, None] + 1)

@@ -21,12 +21,9 @@ from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
 from dnamdlm.lm.interface import LossTerms, TokenLikelihood
 from dnamdlm.tokens.vocabulary import Vocabulary
-
-# the height of matrix products is fixed, so that no rounding depends on the batch; see `masked`.
-ROWS_PER_CALL_CPU = 1
-ROWS_PER_CALL = 32
 
 
 class CausalLM(nn.Module):

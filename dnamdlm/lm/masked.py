@@ -6,7 +6,7 @@ depend on the batch it travels in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -27,6 +27,7 @@ from dnamdlm.diffusion.score import log_score, relative_log_score
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.calls import FixedShapeDenoiser, denoiser_of
 from dnamdlm.lm.interface import LossTerms, TokenLikelihood
 from dnamdlm.lm.objectives import (
     BoundedObjective,
@@ -46,12 +47,6 @@ ESTIMATORS: tuple[str, ...] = get_args(Estimator)
 
 # the conditioning value -log alpha is capped here, because alpha reaches 0 at t = 1.
 MIN_CONDITIONING_ALPHA = 1e-4
-
-# Matrix products of another height may round differently, and one rounding can change a base. So
-# generation calls the network with this many rows always: one on a CPU, where a row is work
-# enough, and a padded group elsewhere.
-ROWS_PER_CALL_CPU = 1
-ROWS_PER_CALL = 32
 
 
 class MaskedDiffusionLM(nn.Module):
@@ -328,6 +323,8 @@ class MaskedDiffusionLM(nn.Module):
         times = linear_grid(num_steps) if times is None else times
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
         rule = Ancestral() if rule is None else rule
+        if not isinstance(self.objective, ScoreEntropy):
+            rule = rule.for_laws()
         with self._evaluating():
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
                 part = reverse_process(
@@ -355,14 +352,16 @@ class MaskedDiffusionLM(nn.Module):
         alpha = self.schedule.alpha(time.double())
         return -alpha.clamp(min=MIN_CONDITIONING_ALPHA).log().float()
 
-    def _network_of(self, initial: Tensor, *, takes_measure: bool) -> _FixedShapeDenoiser:
+    def _network_of(self, initial: Tensor, *, takes_measure: bool) -> FixedShapeDenoiser:
         """The network for the rows of one generation batch."""
         present = initial != self._vocabulary.pad_id
         # attention without a mask is faster than any wait for this answer.
         present = None if bool(present.all()) else present
-        rows = ROWS_PER_CALL_CPU if initial.device.type == "cpu" else ROWS_PER_CALL
-        return _FixedShapeDenoiser(
-            self.log_measure if takes_measure else self.denoise, present, rows
+        return denoiser_of(
+            self.log_measure if takes_measure else self.denoise,
+            present,
+            vocab_size=self.backbone.vocab_size,
+            is_cpu=initial.device.type == "cpu",
         )
 
     def _initial(self, rows: int, length: int, initial: Tensor | None, batch_size: int) -> Tensor:
@@ -391,29 +390,3 @@ class MaskedDiffusionLM(nn.Module):
             yield
         finally:
             self.train(was_training)
-
-
-class _FixedShapeDenoiser:
-    """Calls a model with the same number of rows always; see `ROWS_PER_CALL`."""
-
-    def __init__(
-        self, network: Callable[..., Tensor], present: Tensor | None, num_rows: int
-    ) -> None:
-        self.network = network
-        self.present = present
-        self.num_rows = num_rows
-
-    def __call__(
-        self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
-    ) -> Float[Tensor, "b L V"]:
-        """Give log p(x0 | xt); the last group is filled up with copies of its last row."""
-        places = torch.arange(len(xt), device=xt.device)
-        missing = -len(xt) % self.num_rows
-        padded = torch.cat([places, places[-1:].expand(missing)])
-        groups = [
-            self.network(
-                xt[group], time[group], None if self.present is None else self.present[rows[group]]
-            )
-            for group in padded.split(self.num_rows)
-        ]
-        return torch.cat(groups)[: len(xt)]

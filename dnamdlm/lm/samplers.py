@@ -116,7 +116,7 @@ class AncestralSampler(_GridSampler):
 class AnalyticSampler(_GridSampler):
     """Tweedie steps from scores (Lou et al. 2024, arXiv:2310.16834); for models of scores.
 
-    A model of probabilities gives the same sequences as with `AncestralSampler`, with more calls.
+    A model of probabilities gives the same sequences as with `AncestralSampler`, for as many calls.
     """
 
     name = "analytic"

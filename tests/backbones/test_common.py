@@ -136,3 +136,11 @@ def test_the_output_depends_on_time_exactly_where_it_says_so(case):
     network, tokens = case.network(), _tokens(2, 9)
     early, late = network(tokens, _time(2)), network(tokens, _time(2) + 1.0)
     assert torch.equal(early, late) != network.time_conditioning
+
+
+@every_backbone
+def test_the_head_of_a_state_gives_the_logits_of_its_position(case):
+    network, tokens, time = case.network(torch.float64), _tokens(3, 9), _time(3, torch.float64)
+    chosen = torch.rand(3, 9, generator=torch.Generator().manual_seed(0)) < 0.5
+    logits = network.head(network.hidden(tokens, time)[chosen])
+    torch.testing.assert_close(logits, network(tokens, time)[chosen])

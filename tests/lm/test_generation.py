@@ -13,7 +13,7 @@ from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm import masked
+from dnamdlm.lm import calls
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.generation import Template, generate_pieces
 from dnamdlm.lm.markov import MarkovLM
@@ -87,7 +87,7 @@ def _of_two(law, sequence):
 
 
 def test_windows_draw_from_the_chain_of_their_conditionals(monkeypatch):
-    monkeypatch.setattr(masked, "ROWS_PER_CALL_CPU", 4_000)
+    monkeypatch.setattr(calls, "ROWS_PER_CALL_CPU", 4_000)
     law = TabulatedLaw(length=2, num_symbols=2, seed=1)
     lm = MaskedDiffusionLM(OracleBackbone(law), law.vocabulary, LogLinear(), Uniform())
     length, rows = 4, 4_000
@@ -103,7 +103,7 @@ def test_windows_draw_from_the_chain_of_their_conditionals(monkeypatch):
 
 
 def test_blocks_draw_from_the_law_itself(monkeypatch):
-    monkeypatch.setattr(masked, "ROWS_PER_CALL_CPU", 4_000)
+    monkeypatch.setattr(calls, "ROWS_PER_CALL_CPU", 4_000)
     law = TabulatedLaw()
     lm = MaskedDiffusionLM(OracleBackbone(law), law.vocabulary, LogLinear(), Uniform())
     template = Template(np.full(3, law.mask_id, np.uint8), np.full(3, ANY_BASE, np.uint8))
