@@ -8,22 +8,18 @@ depends on the queries, not on the genome.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dnamdlm.data.genome import GenomeStore
 from dnamdlm.data.intervals import Interval
+from dnamdlm.evaluation.words import has_only_bases, pieces, word_hashes
 from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.tokens.nucleotide import reverse_complement
 
-_CHUNK_BASES = 1 << 21
-# odd, so that its powers have inverses modulo 2^64.
-_MULTIPLIER = 0x9E3779B97F4A7C15
-_WORD = 1 << 64
 _BASES_AT_ONCE = 1 << 22
 
 
@@ -83,7 +79,7 @@ def _find(
     """Those members that share a word of `length` bases with the genome, with one place each."""
     index = _QueryIndex([queries[member] for member in members], length)
     hits: dict[int, Match] = {}
-    for chrom, first, codes in _chunks(store, intervals, length):
+    for chrom, first, codes in pieces(store, intervals, length):
         if len(hits) == len(members):
             break
         for query, position, strand in index.new_hits(codes):
@@ -101,8 +97,8 @@ class _QueryIndex:
         self._bases = np.concatenate(texts)
         lengths = [len(text) for text in texts]
         owners = np.repeat(np.arange(len(texts)), lengths)
-        hashes = _word_hashes(self._bases, length)
-        is_word = _has_only_bases(self._bases, length)
+        hashes = word_hashes(self._bases, length)
+        is_word = has_only_bases(self._bases, length)
         is_word &= owners[: len(hashes)] == owners[len(owners) - len(hashes) :]
         places = np.flatnonzero(is_word)
         self._places = places[np.argsort(hashes[places], kind="stable")]
@@ -116,7 +112,7 @@ class _QueryIndex:
 
     def new_hits(self, codes: np.ndarray) -> list[tuple[int, int, str]]:
         """(query, position, strand) for each query that has its first hit in this piece."""
-        values = _word_hashes(codes, self._length)
+        values = word_hashes(codes, self._length)
         positions = np.flatnonzero(self._is_present[values >> self._shift])
         unique, first = np.unique(values[positions], return_index=True)
         positions = positions[first]
@@ -148,46 +144,3 @@ class _QueryIndex:
             for low in range(0, len(positions), step)
         ]
         return np.concatenate([np.zeros(0, np.bool_), *parts])
-
-
-def _chunks(
-    store: GenomeStore, intervals: Sequence[Interval], length: int
-) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Pieces of the intervals that overlap by length - 1, so that no word is cut."""
-    for interval in intervals:
-        offset = store.offsets[interval.chrom]
-        for first in range(interval.start, interval.end - length + 1, _CHUNK_BASES):
-            end = min(first + _CHUNK_BASES + length - 1, interval.end)
-            yield interval.chrom, first, store.codes[offset + first : offset + end] & BASE_BITS
-
-
-def _word_hashes(codes: np.ndarray, length: int) -> np.ndarray:
-    """Polynomial hash modulo 2^64 of the word that starts at each position, uint64 (n - m + 1,)."""
-    if len(codes) < length:
-        return np.zeros(0, np.uint64)
-    # rounded up to a power of 4, so that few sizes are kept.
-    powers, inverses = _powers(4 ** ((len(codes).bit_length() + 1) // 2))
-    # prefix sums of c_j B^j; a word's share, divided by B^start, depends on its bases alone.
-    prefix = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum((codes.astype(np.uint64) + np.uint64(1)) * powers[: len(codes)], out=prefix[1:])
-    num_words = len(codes) - length + 1
-    return (prefix[length:] - prefix[:num_words]) * inverses[:num_words]
-
-
-@functools.cache
-def _powers(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """B^0, B^1, ... and B^0, B^-1, ... modulo 2^64, each uint64 (count,)."""
-    powers = (
-        np.cumprod(np.concatenate([np.ones(1, np.uint64), np.full(count - 1, base, np.uint64)]))
-        for base in (_MULTIPLIER, pow(_MULTIPLIER, -1, _WORD))
-    )
-    forward, backward = powers
-    return forward, backward
-
-
-def _has_only_bases(codes: np.ndarray, length: int) -> np.ndarray:
-    """True for each start of a word without N, bool (n - m + 1,)."""
-    if len(codes) < length:
-        return np.zeros(0, np.bool_)
-    gaps = np.concatenate([np.zeros(1, np.int64), np.cumsum(codes > 3)])
-    return gaps[length:] == gaps[:-length]
