@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from dnamdlm.data.interface import SettingsOf
 from dnamdlm.errors import ConfigError
 
 ALLOWED_TARGETS = ("dnamdlm.", "lightning.pytorch.loggers.")
@@ -61,7 +62,12 @@ def check_node(node: object, path: str, provided: Collection[str] = ()) -> None:
     """
     if not isinstance(node, Mapping):
         raise ConfigError(f"{path}={node!r} must be a group of settings with {TARGET}")
-    target = resolve_target(node.get(TARGET), path)
+    _check_arguments(resolve_target(node.get(TARGET), path), node, path, provided)
+
+
+def _check_arguments(
+    target: Any, node: Mapping[Any, Any], path: str, provided: Collection[str]
+) -> None:
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(target).parameters.items()
@@ -79,10 +85,21 @@ def check_node(node: object, path: str, provided: Collection[str] = ()) -> None:
             check_node(value, name)
         else:
             check_value(value, annotation_of(target, key), name)
+            if isinstance(value, Mapping):
+                _check_groups(target, key, value, name)
     for key, parameter in parameters.items():
         is_named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if is_named and parameter.default is parameter.empty and key not in node:
             raise ConfigError(f"{path}.{key} is not set; give it as {path}.{key}=VALUE")
+
+
+def _check_groups(target: Any, key: str, value: Mapping[Any, Any], path: str) -> None:
+    """Check each group of a setting that is marked as groups of settings of one class."""
+    hints = typing.get_type_hints(target, include_extras=True)
+    for mark in getattr(hints.get(key), "__metadata__", ()):
+        if isinstance(mark, SettingsOf):
+            for name, group in value.items():
+                _check_arguments(mark.target, group, f"{path}.{name}", mark.provided)
 
 
 def annotation_of(target: Any, key: str) -> Any:

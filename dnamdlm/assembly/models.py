@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
+from dnamdlm.data.interface import DataSource
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
@@ -26,7 +27,6 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
 )
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
@@ -146,9 +146,9 @@ def _for_backbone(tree: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, 
 
 
 def vocabulary_of(tree: Mapping[str, Any]) -> Vocabulary:
-    """The vocabulary of the data that a config names."""
-    del tree
-    return NUCLEOTIDE_VOCABULARY
+    """The vocabulary of the data that a config names; no file is opened."""
+    source: DataSource = build(tree["data"], "data")
+    return source.vocabulary
 
 
 def describe_model(tree: Mapping[str, Any]) -> dict[str, Any]:

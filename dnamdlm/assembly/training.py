@@ -20,7 +20,7 @@ from dnamdlm.assembly.models import (
     windows_at_once,
 )
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.data.source import GenomeData, OpenGenome
+from dnamdlm.data.interface import DataSource, OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
 from dnamdlm.lm.checkpoint import list_checkpoints
@@ -75,11 +75,11 @@ def train(tree: Mapping[str, Any]) -> Path:
 
     Raises:
         ConfigError: for a setting, or a run folder that holds another run.
-        DataError: for the genome.
+        DataError: for the data that are named.
         Interrupted: if a signal ended the run, after saving.
     """
     check_tree(tree)
-    data: GenomeData = build(tree["data"], "data")
+    data: DataSource = build(tree["data"], "data")
     settings: TrainerSettings = build(tree["trainer"], "trainer")
     optimizer = build(tree["optimizer"], "optimizer")
     learning_rate = build(tree["learning_rate"], "learning_rate")
@@ -93,11 +93,11 @@ def train(tree: Mapping[str, Any]) -> Path:
     # a run that goes on has its own weights, and its source may be gone by then.
     if tree["init_from"] is not None and not list_checkpoints(Path(tree["run_dir"], "checkpoints")):
         logger.info("starting from the weights of %s", initialise_from(lm, tree["init_from"]))
-    genome = data.open()
-    stream = genome.training_stream(tree["seed"], settings.global_batch_size)
-    validate = validation(genome, settings, tree["seed"])
+    opened = data.open()
+    stream = opened.training_stream(tree["seed"], settings.global_batch_size)
+    validate = validation(opened, settings, tree["seed"])
     num_parameters = sum(parameter.numel() for parameter in lm.parameters())
-    logger.info("%s", summary(tree, genome, settings, num_parameters))
+    logger.info("%s", summary(tree, opened, settings, num_parameters))
     loggers = build_loggers(tree)
     run_dir = Path(tree["run_dir"])
     check_space(run_dir, lm, settings.keep_checkpoints)
@@ -105,7 +105,7 @@ def train(tree: Mapping[str, Any]) -> Path:
         stream.batch(0)
         return run_dir
     with claimed(run_dir):
-        checkpoint = open_run(run_dir, tree, genome.describe(), allow=resume.allow)
+        checkpoint = open_run(run_dir, tree, opened.describe(), allow=resume.allow)
         first_step = step_of(checkpoint)
         if first_step >= settings.max_steps:
             logger.info("all %d steps are done already", settings.max_steps)
@@ -149,13 +149,13 @@ def build_loggers(tree: Mapping[str, Any]) -> list[Any]:
 
 
 def validation(
-    genome: OpenGenome, settings: TrainerSettings, seed: int
+    opened: OpenData, settings: TrainerSettings, seed: int
 ) -> Callable[[nn.Module], float] | None:
     """Bits per base on windows of the validation split; None where it holds nothing."""
-    if not genome.splits.valid:
+    if not opened.has_split("valid"):
         logger.info("there is no validation split; nothing is validated")
         return None
-    windows = genome.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
+    windows = opened.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
 
     def validate(lm: nn.Module) -> float:
         if not isinstance(lm, LanguageModel):
@@ -175,16 +175,16 @@ def validation(
 
 def summary(
     tree: Mapping[str, Any],
-    genome: OpenGenome,
+    opened: OpenData,
     settings: TrainerSettings,
     num_parameters: int,
 ) -> str:
     """What will be trained on what, in a few lines."""
-    described = genome.describe()
+    described = opened.describe()
     splits = ", ".join(
         f"{name} {part['num_bases']:,} bp" for name, part in described["splits"].items()
     )
-    per_step = settings.global_batch_size * genome.settings.length
+    per_step = settings.global_batch_size * opened.length
     return (
         f"{tree['name']}: {described['fasta']}, {described['num_bases']:,} bp in "
         f"{described['num_records']} records, split by {described['split_rule']} ({splits})\n"

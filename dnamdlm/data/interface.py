@@ -7,10 +7,24 @@ genome and a mixture of genomes are two sources; a corpus of text would be anoth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class SettingsOf:
+    """Marks a setting that maps names to groups of settings, each those of one class.
+
+    Attributes:
+        target: the class whose signature is the schema of each group.
+        provided: arguments that a group may not give.
+    """
+
+    target: type
+    provided: tuple[str, ...] = ()
 
 
 @runtime_checkable

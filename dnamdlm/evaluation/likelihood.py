@@ -22,6 +22,7 @@ from dnamdlm.data.annotation import RegionClasses
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.fasta import SOFT_MASK
 from dnamdlm.data.genome import GenomeStore
+from dnamdlm.data.interface import WindowSequence
 from dnamdlm.data.windows import EvaluationWindows, gather
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.statistics import Rate, clustered_rate
@@ -104,7 +105,7 @@ class BaseClasses:
 
 def score_windows(
     model: LanguageModel,
-    windows: EvaluationWindows,
+    windows: WindowSequence,
     *,
     draws: int,
     batch_size: int = 64,

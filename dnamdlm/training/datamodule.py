@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.interface import BatchStream
 from dnamdlm.training.signals import ignore_stopping_signals
-
-
-class BatchStream(Protocol):
-    """A training stream: the batch of a step is a function of the step alone."""
-
-    def batch(
-        self,
-        step: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        micro_step: int = 0,
-        num_micro_steps: int = 1,
-    ) -> Batch:
-        """The part of the global batch of `step` that one rank sees in one micro step."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from dnamdlm.data.interface import BatchStream
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.callbacks import RunCallback, Schedule
 from dnamdlm.training.checkpointing import FolderCheckpointIO
-from dnamdlm.training.datamodule import BatchStream, StreamDataModule
+from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.guard import UpdateGuard
 from dnamdlm.training.hardware import hardware
 from dnamdlm.training.module import TrainingModule

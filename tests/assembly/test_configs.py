@@ -54,6 +54,9 @@ def test_every_option_of_every_group_composes_and_passes(option):
         assert tree["sampler"]["_target_"]
     elif choice in ("tensorboard", "wandb"):
         assert compose("config=tiny", option)["logger"]["_target_"].startswith("lightning.")
+    elif choice == "mixture":
+        genomes = "data.genomes={a:{fasta:x.fa}}"
+        check_tree(compose("config=genome", option, "data.length=8", genomes))
     else:
         check_tree(compose("config=tiny", option))
 
