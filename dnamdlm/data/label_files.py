@@ -1,0 +1,163 @@
+"""Rows with a sequence and labels from CSV, TSV, parquet and FASTA files.
+
+A FASTA header carries its label after the last `|`, as the Nucleotide Transformer tasks have it, or
+as `label=VALUE` among its words. Tables need a header line.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnamdlm.data.textfile import read_lines
+from dnamdlm.errors import DataError
+
+SEQUENCE_COLUMNS = ("sequence", "seq", "text", "dna")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
+NAME_COLUMNS = ("name", "id")
+FASTA_ENDINGS = (".fa", ".fasta", ".fna")
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t"}
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Rows of a file: names, letters, and one list of label texts per label column (or none)."""
+
+    names: list[str]
+    sequences: list[str]
+    labels: dict[str, list[str]]
+
+
+def is_fasta(path: Path) -> bool:
+    """Whether the name of a file, `.gz` aside, ends as FASTA files do."""
+    return path.name.removesuffix(".gz").endswith(FASTA_ENDINGS)
+
+
+def read_label_rows(
+    path: Path,
+    *,
+    sequence_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+    labelled: bool = True,
+) -> LabelRows:
+    """Read a file of sequences, with their labels if asked for.
+
+    Args:
+        path: CSV, TSV, parquet or FASTA, the text forms also compressed with gzip.
+        sequence_column: name of the column; None takes `sequence`, `seq`, `text` or `dna`.
+        label_columns: names of the columns; None takes `label`, `labels`, `class`, `target` or `y`.
+        labelled: False reads no labels.
+
+    Raises:
+        DataError: for a file that is missing, empty, of another kind, or without these columns.
+    """
+    if is_fasta(path):
+        rows = _read_fasta(path, labelled=labelled)
+    else:
+        table = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+        sequence = _choose(path, table, sequence_column, SEQUENCE_COLUMNS, "sequence")
+        wanted: list[str] = []
+        if labelled:
+            wanted = (
+                [_choose(path, table, name, (), "label") for name in label_columns]
+                if label_columns
+                else [_choose(path, table, None, LABEL_COLUMNS, "label")]
+            )
+        count = len(table[sequence])
+        name_column = next((name for name in NAME_COLUMNS if name in table), None)
+        names = table[name_column] if name_column else [f"row_{i + 1}" for i in range(count)]
+        rows = LabelRows(names, table[sequence], {name: table[name] for name in wanted})
+    if not rows.sequences:
+        raise DataError(f"{path}: the table has no row; at least one sequence is needed")
+    return rows
+
+
+def _choose(
+    path: Path,
+    table: dict[str, list[str]],
+    name: str | None,
+    usual: Sequence[str],
+    what: str,
+) -> str:
+    candidates = [name] if name is not None else list(usual)
+    found = next((candidate for candidate in candidates if candidate in table), None)
+    if found is None:
+        raise DataError(
+            f"{path}: there is no {what} column {' or '.join(map(repr, candidates))} among "
+            f"{', '.join(map(repr, table))}; name it with data.{what}_column=NAME"
+        )
+    return found
+
+
+def _read_text(path: Path) -> dict[str, list[str]]:
+    ending = Path(path.name.removesuffix(".gz")).suffix
+    if ending not in _SEPARATORS:
+        raise DataError(
+            f"{path}: files that end in {ending!r} are not read; use .csv, .tsv, .parquet or "
+            f"{', '.join(FASTA_ENDINGS)}"
+        )
+    rows = csv.reader((line for _, line in read_lines(path)), delimiter=_SEPARATORS[ending])
+    header = next(rows, [])
+    if len(set(header)) != len(header):
+        raise DataError(f"{path}: two columns have the same name; give each its own")
+    columns: dict[str, list[str]] = {name: [] for name in header}
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {rows.line_num}: {len(row)} fields, the header has {len(header)}; "
+                "check the separator and quotes"
+            )
+        for name, value in zip(header, row, strict=True):
+            columns[name].append(value.strip())
+    return columns
+
+
+def _read_parquet(path: Path) -> dict[str, list[str]]:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading parquet needs the package pyarrow; install it, or write a CSV file"
+        ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check the path") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable parquet file ({error})") from error
+    return {str(name): [str(value) for value in table[name]] for name in table.columns}
+
+
+def _read_fasta(path: Path, *, labelled: bool) -> LabelRows:
+    names: list[str] = []
+    parts: list[list[str]] = []
+    labels: list[str] = []
+    for number, line in read_lines(path):
+        if line.startswith(">"):
+            names.append(line[1:].strip())
+            parts.append([])
+            if labelled:
+                labels.append(_header_label(path, number, names[-1]))
+        elif line.strip():
+            if not parts:
+                raise DataError(f"{path}, line {number}: letters before any header; is it FASTA?")
+            parts[-1].append(line.strip())
+    sequences = ["".join(part) for part in parts]
+    return LabelRows(names, sequences, {"label": labels} if labelled else {})
+
+
+def _header_label(path: Path, number: int, header: str) -> str:
+    for word in header.split():
+        if word.startswith("label="):
+            return word.removeprefix("label=")
+    name, bar, label = header.rpartition("|")
+    if not bar or not name or not label.strip():
+        raise DataError(
+            f"{path}, line {number}: the header {header[:60]!r} has no label; write it after a "
+            "'|' at the end or as label=VALUE"
+        )
+    return label.strip()
