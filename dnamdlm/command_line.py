@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +27,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dnamdlm.errors import ConfigError, DnamdlmError
 from dnamdlm.help_text import entry_help
+from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
+
+# launchers end all ranks within a second once one has failed.
+_RANK_ZERO_FIRST_S = 3.0
 
 Tree = dict[str, Any]
 
@@ -40,10 +45,16 @@ class Stopped(DnamdlmError):
         self.exit_code = exit_code
 
 
-def config_folder() -> Path:
-    """The folder of YAML files: inside an installed package, else beside it in a checkout."""
+def config_folder(name: str = "") -> Path:
+    """The folder of YAML files: inside an installed package, else beside it in a checkout.
+
+    Args:
+        name: entry; one with recipes of its own has its primary config and groups in a folder of
+            that name.
+    """
     installed = PACKAGE_FOLDER / "configs"
-    return installed if installed.is_dir() else PACKAGE_FOLDER.parent / "configs"
+    folder = installed if installed.is_dir() else PACKAGE_FOLDER.parent / "configs"
+    return folder / name if (folder / name / f"{name}.yaml").is_file() else folder
 
 
 def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | None = None) -> None:
@@ -57,7 +68,7 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "debug=true" in (argument.lower() for argument in arguments)
     if "--help" in arguments or "-h" in arguments:
-        print(entry_help(config_folder(), name))
+        print(entry_help(config_folder(name), name))
         return
     if not debug:
         sys.excepthook = _one_line_failure
@@ -66,7 +77,8 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
     sys.argv = [f"dnamdlm.{name}", *arguments]
     # hydra only composes; the tasks run after it, so that it wraps none of their errors.
     composed: list[Tree | DnamdlmError] = []
-    application = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)
+    folder = str(config_folder(name))
+    application = hydra.main(version_base="1.3", config_path=folder, config_name=name)
     try:
         application(lambda config: composed.append(_tree_or_error(config)))()
     except (HydraException, OmegaConfBaseException) as error:
@@ -127,7 +139,7 @@ def explain_composition_error(
     must_choose = re.search(r"You must specify '([^']+)'", text)
     if must_choose:
         group = must_choose.group(1)
-        options = sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+        options = sorted(path.stem for path in (config_folder(name) / group).glob("*.yaml"))
         return ConfigError(f"{group} is not chosen; say {group}=NAME, one of {', '.join(options)}")
     wrong_key = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and wrong_key:
@@ -145,12 +157,13 @@ def _sets(argument: str, key: str) -> bool:
 def known_keys(name: str, arguments: list[str]) -> list[str]:
     """Every dotted key of the composed tree, for suggestions; empty where it does not compose."""
     overrides = [item for item in arguments if not item.startswith("-")]
+    folder = config_folder(name)
     try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(folder)):
             config = hydra.compose(config_name=name, overrides=overrides)
     except (HydraException, OmegaConfBaseException):
         return []
-    groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
+    groups = [path.name for path in folder.iterdir() if path.is_dir()]
     return groups + _dotted(OmegaConf.to_container(config, resolve=False))
 
 
@@ -170,17 +183,42 @@ def _suggest(word: str, choices: list[str]) -> str:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    # of several ranks only the first speaks; the others still report what goes wrong.
+    level = logging.INFO if launched_rank() == 0 else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
     for noisy in ("matplotlib", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
+def say(text: str) -> None:
+    """Print for the user; of several ranks only the first does."""
+    if launched_rank() == 0:
+        print(text)
+
+
+def _wait_for_rank_zero() -> str:
+    """Give rank 0 the time to report the same mistake; the launcher then ends this process.
+
+    Returns:
+        What to put before the message of this rank.
+    """
+    number = launched_rank()
+    if number == 0:
+        return "dnamdlm"
+    time.sleep(_RANK_ZERO_FIRST_S)
+    return f"dnamdlm: on rank {number}"
+
+
 def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> None:
+    if isinstance(error, Stopped) and launched_rank() > 0:
+        # all ranks stop together; the first says so, and answers for those that it started.
+        sys.exit(0 if is_child_of_rank_zero() else code)
+    speaker = _wait_for_rank_zero()
     if debug:
         traceback.print_exception(error)
     else:
-        print(f"dnamdlm: {error}", file=sys.stderr)
+        print(f"{speaker}: {error}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -191,8 +229,9 @@ def _one_line_failure(
         print("dnamdlm: interrupted", file=sys.stderr)
         return
     detail = str(error).strip().splitlines()
+    reason = detail[0] if detail else "no message"
     print(
-        f"dnamdlm: failed with {kind.__name__}: {detail[0] if detail else 'no message'}; "
+        f"{_wait_for_rank_zero()}: failed with {kind.__name__}: {reason}; "
         "run again with debug=true for the traceback",
         file=sys.stderr,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dnamdlm.command_line import Stopped, Tree, run_entry
+from dnamdlm.command_line import Stopped, Tree, run_entry, say
 
 
 def main(tree: Tree) -> None:
@@ -18,9 +18,9 @@ def main(tree: Tree) -> None:
     except TrainingFailed as failure:
         raise Stopped(str(failure), 1) from failure
     if tree["dry_run"]:
-        print(f"all settings and data are usable; nothing was written to {run_dir}")
+        say(f"all settings and data are usable; nothing was written to {run_dir}")
     else:
-        print(f"wrote checkpoints, metrics.csv and config.yaml to {run_dir}")
+        say(f"wrote checkpoints, metrics.csv and config.yaml to {run_dir}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.interface import DataSource, OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
-from dnamdlm.lm.checkpoint import list_checkpoints
+from dnamdlm.lm.checkpoint import list_checkpoints, newest_valid
 from dnamdlm.lm.interface import LanguageModel
+from dnamdlm.training.launch import launched_rank
 from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of
 from dnamdlm.training.settings import ResumeSettings, TrainerSettings
 
@@ -104,8 +107,14 @@ def train(tree: Mapping[str, Any]) -> Path:
     if tree["dry_run"]:
         stream.batch(0)
         return run_dir
-    with claimed(run_dir):
-        checkpoint = open_run(run_dir, tree, opened.describe(), allow=resume.allow)
+    described = opened.describe()
+    # one process owns the folder; the others only look which checkpoint it will take.
+    is_owner = launched_rank() == 0
+    with claimed(run_dir) if is_owner else nullcontext():
+        if is_owner:
+            checkpoint = open_run(run_dir, tree, described, allow=resume.allow)
+        else:
+            checkpoint = newest_valid(run_dir / "checkpoints")
         first_step = step_of(checkpoint)
         if first_step >= settings.max_steps:
             logger.info("all %d steps are done already", settings.max_steps)
@@ -126,6 +135,11 @@ def train(tree: Mapping[str, Any]) -> Path:
             validate=validate,
             checkpoint=checkpoint,
             loggers=loggers,
+            facts={
+                "config": json.dumps(tree, sort_keys=True, default=str),
+                "data": described["fingerprint"],
+                "checkpoint": str(checkpoint),
+            },
         )
     return run_dir
 

@@ -33,7 +33,6 @@ from dnamdlm.training.progress import TrainingProgress
 from dnamdlm.training.ranks import StopAgreement
 from dnamdlm.training.signals import Interrupted, StopRequest
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -173,14 +172,14 @@ class RunCallback(pl.Callback):
             )
         if not self._is_finite(trainer, pl_module):
             raise TrainingDiverged(
-                f"a weight is nan or infinite at step {self.step}; nothing was saved since, the "
-                f"newest checkpoint is from before, and the batch is in {path}"
+                f"a weight, average or moment is nan or infinite at step {self.step}; the newest "
+                f" checkpoint is from before, and the batch is in {path}"
             )
         if self.guard.has_given_up():
             raise TrainingDiverged(
                 f"{self.guard.in_a_row} steps in a row made no update, the last because "
-                f"{self.fault}; lower optimizer.learning_rate or look at the windows in "
-                f"{path.parent}, the newest checkpoint is from before"
+                f"{self.fault}; look at the windows in {path.parent}, or go on with "
+                "resume.allow=[optimizer.learning_rate] and a lower optimizer.learning_rate"
             )
 
     def on_train_batch_end(
@@ -287,8 +286,8 @@ class RunCallback(pl.Callback):
         if not trainer.strategy.broadcast(trainer.is_global_zero and is_saved(target)):
             if not self._is_finite(trainer, module):
                 raise TrainingDiverged(
-                    f"a weight is nan or infinite at step {self.step}; nothing was saved, the "
-                    "newest checkpoint is from before"
+                    f"a weight, average or moment is nan or infinite at step {self.step}; nothing "
+                    "was saved, the newest checkpoint is from before"
                 )
             trainer.save_checkpoint(target)
         failure: str | None = None

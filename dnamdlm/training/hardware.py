@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.strategies.strategy import Strategy
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from dnamdlm.errors import ConfigError
-from dnamdlm.training.ranks import launched_shape
+from dnamdlm.training.launch import is_slurm_task, is_torchrun_worker, launched_shape
 from dnamdlm.training.settings import TrainerSettings
 from dnamdlm.training.sharding import cut_like, cut_optimizer_state, gathered
 
@@ -54,7 +60,16 @@ def hardware(settings: TrainerSettings) -> dict[str, Any]:
         "num_nodes": num_nodes,
         "strategy": _strategy(settings, devices, num_nodes),
         "precision": resolve_precision(settings.precision),
+        "plugins": [_environment()],
     }
+
+
+def _environment() -> ClusterEnvironment:
+    """Who started the ranks; Lightning would take any process within a SLURM job for a task."""
+    if is_torchrun_worker():
+        return TorchElasticEnvironment()
+    # the run saves itself, and the batch script puts it back into the queue.
+    return SLURMEnvironment(auto_requeue=False) if is_slurm_task() else LightningEnvironment()
 
 
 def _strategy(settings: TrainerSettings, devices: int | str, num_nodes: int) -> Strategy | str:
@@ -65,8 +80,12 @@ def _strategy(settings: TrainerSettings, devices: int | str, num_nodes: int) -> 
         devices = torch.cuda.device_count() if on_gpu else 1
     if settings.strategy == "auto" and str(devices) in ("0", "1") and num_nodes == 1:
         return "auto"
-    # buffers are constants here, and sending them before each forward pass is time lost.
-    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    # buffers are constants here, and sending them before each forward pass is time lost; torch
+    # has renamed the switch.
+    known = inspect.signature(DistributedDataParallel).parameters
+    switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    arguments: dict[str, Any] = {"gradient_as_bucket_view": True, switch: False}
+    return DDPStrategy(**arguments)
 
 
 class ShardedStrategy(ModelParallelStrategy):

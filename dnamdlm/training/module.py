@@ -101,7 +101,9 @@ class TrainingModule(pl.LightningModule):
         num_valid = sum_over_ranks(self._num_valid.clone()).clamp(min=1)
         # exactly 1 where all positions are valid, which changes no bit of the gradient.
         factor = (self._num_positions * num_ranks() / num_valid).float()
-        torch._foreach_mul_([local(p.grad) for p in self.parameters() if p.grad is not None], factor)
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                local(parameter.grad).mul_(factor)
 
     def on_fit_start(self) -> None:
         """The average lives where the weights live."""
@@ -118,6 +120,10 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the moving average, and the sums of a log line that is under way."""
+        # the batch at whose start this is written counts as ready; it will again after a resume.
+        for counts in checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"].values():
+            if isinstance(counts, dict):
+                counts["ready"] = counts["completed"]
         checkpoint["window"] = self.window.state()
         checkpoint["average"] = {
             "weights": self.average.gathered(),

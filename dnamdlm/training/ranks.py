@@ -1,4 +1,4 @@
-"""Which of several processes this is, and the few words that they exchange.
+"""The few words that the processes of one run exchange.
 
 A rank is one process of a run; each has a share of every global batch. Rank 0 alone writes files
 that all see. Everything here also works, without communication, in a run of one process.
@@ -6,7 +6,6 @@ that all see. Everything here also works, without communication, in a run of one
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import torch
@@ -16,44 +15,7 @@ from torch import Tensor
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.signals import StopRequest
 
-_INTERACTIVE_JOBS = ("bash", "interactive")
-
-
-def launched_rank() -> int:
-    """The rank that torchrun, srun or Lightning's launcher gave to this process; 0 without them."""
-    environment = os.environ
-    if "RANK" in environment:
-        return int(environment["RANK"])
-    if _is_slurm_task():
-        return int(environment["SLURM_PROCID"])
-    return int(environment.get("LOCAL_RANK", 0))
-
-
-def launched_shape() -> tuple[int, int] | None:
-    """Devices per machine and machines, as torchrun or srun started them; None without them."""
-    environment = os.environ
-    if "TORCHELASTIC_RUN_ID" in environment:
-        per_machine = int(environment["LOCAL_WORLD_SIZE"])
-        return per_machine, int(environment["WORLD_SIZE"]) // per_machine
-    if _is_slurm_task():
-        num_machines = int(environment.get("SLURM_NNODES", 1))
-        return int(environment["SLURM_NTASKS"]) // num_machines, num_machines
-    return None
-
-
-def _is_slurm_task() -> bool:
-    # the batch script itself is no task: what it starts without srun is a run of its own.
-    environment = os.environ
-    return (
-        "SLURM_NTASKS" in environment
-        and "SLURM_STEP_ID" in environment
-        and environment.get("SLURM_JOB_NAME") not in _INTERACTIVE_JOBS
-    )
-
-
-def is_child_of_rank_zero() -> bool:
-    """Whether rank 0 itself started this process and answers for it to the shell."""
-    return launched_rank() > 0 and launched_shape() is None
+_LONGEST_SHOWN = 200
 
 
 def num_ranks() -> int:
@@ -77,13 +39,6 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def true_everywhere(*, flag: bool, device: torch.device) -> bool:
-    """Whether `flag` is True on every rank."""
-    if num_ranks() == 1:
-        return flag
-    return int(sum_over_ranks(torch.tensor(int(flag), device=device))) == num_ranks()
-
-
 def require_same(facts: Mapping[str, object]) -> None:
     """Check that all ranks found the same facts, such as the data and the newest checkpoint.
 
@@ -97,11 +52,18 @@ def require_same(facts: Mapping[str, object]) -> None:
     for number, other in enumerate(collected):
         for name, value in collected[0].items():
             if other.get(name) != value:
+                values = f" ({other.get(name)}, and there {value})"
                 raise ConfigError(
-                    f"rank {number} has another {name} ({other.get(name)}) than rank 0 ({value}); "
-                    "start all ranks with one command, with data and run_dir on storage that all "
-                    "machines share"
+                    f"rank {number} has another {name} than rank 0"
+                    f"{values if len(values) < _LONGEST_SHOWN else ''}; start all ranks with one "
+                    "command, with data and run_dir on storage that all machines share"
                 )
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Whether an error means that another rank no longer answers."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or "gloo" in text or "nccl" in text
 
 
 class StopAgreement:

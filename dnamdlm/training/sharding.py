@@ -40,12 +40,14 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this rank holds; shares its memory."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor
+    with torch.no_grad():
+        return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor, gathered from all ranks where it is sharded."""
-    return tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor
+    with torch.no_grad():
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def cut_like(full: Tensor, reference: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from torch import nn
@@ -20,13 +20,27 @@ from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.callbacks import RunCallback, Schedule
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import StreamDataModule
+from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.guard import UpdateGuard
 from dnamdlm.training.hardware import hardware
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
+from dnamdlm.training.ranks import is_lost_connection, require_same
 from dnamdlm.training.run_folder import step_of
 from dnamdlm.training.settings import TrainerSettings
 from dnamdlm.training.signals import restored_handlers
+
+
+class SameFacts(pl.Callback):
+    """Stops a run whose ranks do not stand at the same point, before anything is loaded."""
+
+    def __init__(self, facts: Mapping[str, object]) -> None:
+        self.facts = facts
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Compare as soon as the ranks can talk."""
+        del trainer, pl_module, stage
+        require_same(self.facts)
 
 
 def fit(
@@ -43,6 +57,7 @@ def fit(
     validate: Callable[[nn.Module], float] | None,
     checkpoint: Path | None,
     loggers: list[Logger],
+    facts: Mapping[str, object] | None = None,
 ) -> int:
     """Train until `settings.max_steps`, from `checkpoint` or from the beginning.
 
@@ -59,6 +74,7 @@ def fit(
         validate: gives bits per base of the averaged model.
         checkpoint: verified checkpoint folder to continue from.
         loggers: further Lightning loggers.
+        facts: what every rank must have found alike.
 
     Returns:
         The number of optimizer steps that the run now has.
@@ -87,22 +103,20 @@ def fit(
             keep_checkpoints=settings.keep_checkpoints,
         ),
         storage=storage,
-        guard=UpdateGuard(
-            sigmas=settings.spike_sigmas, max_skips=settings.max_skipped_in_a_row
-        ),
+        guard=UpdateGuard(sigmas=settings.spike_sigmas, max_skips=settings.max_skipped_in_a_row),
         bases_per_step=settings.global_batch_size * length,
         validate=validate,
         resumed_step=first_step,
     )
     with restored_handlers(), warnings.catch_warnings():
         _hush_lightning()
+        devices = hardware(settings)
         trainer = _make_trainer(
             max_steps=settings.max_steps,
-            **hardware(settings),
+            **devices | {"plugins": [storage, *devices["plugins"]]},
             gradient_clip_val=settings.gradient_clip or None,
-            callbacks=[callback],
+            callbacks=[SameFacts(facts or {}), callback],
             logger=loggers,
-            plugins=[storage],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -123,6 +137,16 @@ def fit(
         except SystemExit:
             if callback.stop.is_forced:
                 raise KeyboardInterrupt from None
+            raise
+        except RuntimeError as error:
+            # ranks that Lightning started here would wait for this one without end.
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGKILL)
+            if trainer.world_size > 1 and is_lost_connection(error):
+                raise TrainingFailed(
+                    "another rank has ended, and says why if it can; the newest checkpoint in "
+                    f"{run_dir} is whole, and the same command goes on from there"
+                ) from error
             raise
     return trainer.global_step
 
@@ -157,5 +181,7 @@ def _hush_lightning() -> None:
     # advice that does not fit: there is no validation loop, and workers would be slower here.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*you have no `val_dataloader`.*")
+    # nothing here changes the output of a network in place.
+    warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
     warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")
