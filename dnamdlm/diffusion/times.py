@@ -101,6 +101,22 @@ def draw_times(
     return place, torch.ones_like(place)
 
 
+def log_uniform(
+    place: Float[Tensor, " B"], lowest: float, highest: float
+) -> tuple[Float[Tensor, " B"], float]:
+    """Mask probabilities whose logarithm is uniform, and the length of the range of logarithms.
+
+    Args:
+        place: numbers that are uniform on average over (0, 1).
+        lowest: smallest mask probability, above 0.
+        highest: largest mask probability.
+
+    Source: Sahoo et al. 2024 (arXiv:2406.07524), code of the paper, option change_of_variables.
+    """
+    length = math.log(highest / lowest)
+    return lowest * torch.exp(place * length), length
+
+
 @dataclass(frozen=True)
 class Importance:
     """Stratified times with a density proportional to the weight of the bound.

@@ -25,7 +25,7 @@ from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.schedules import Schedule, nelbo_weight
 from dnamdlm.diffusion.score import relative_log_score, score_entropy
-from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler, draw_times
+from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler, draw_times, log_uniform
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LossTerms
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
@@ -178,6 +178,49 @@ class ContinuousTime:
         if isinstance(model.times, WarpedTimeSampler):
             nats = nats / density.to(nats.dtype)[:, None]
         return LossTerms(nats, batch.valid)
+
+
+@dataclass(frozen=True)
+class ChangeOfVariables:
+    """The bound as an integral over the logarithm of the mask probability: one weight everywhere.
+
+    The mask probability is drawn log-uniformly from `lowest` to the largest of the schedule, and
+    the weight is the length of that range. The bound lacks what lies below `lowest`, about that
+    share of it. The original shows the uniform number to a network with time conditioning and
+    samples with -log alpha; here it is -log alpha in both.
+
+    Attributes:
+        lowest: smallest mask probability; mdlm has 9.995e-4, which is 1 - exp(-0.001).
+
+    Source: Sahoo et al. 2024 (arXiv:2406.07524), code of the paper, option change_of_variables.
+    """
+
+    lowest: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0.0 < self.lowest < 1.0:
+            raise ConfigError(f"lm.objective.lowest={self.lowest} must lie in (0, 1)")
+
+    def check(self, model: Denoising) -> None:
+        """Refuse times whose density would be part of the weight."""
+        _refuse_warped(model, "ChangeOfVariables")
+
+    def loss_terms(self, model: Denoising, batch: Batch) -> LossTerms:
+        """One draw of the bound at a random mask probability."""
+        noise = RowNoise(batch.key)
+        place = training_place(model, batch, noise, Stream.TIMES)
+        hidden, length = log_uniform(place, self.lowest, self.highest(model.schedule))
+        uniforms = noise.uniform(Stream.MASKS, 0, batch.length)
+        xt = mask_tokens(batch.tokens, hidden, batch.valid, uniforms, mask_id=model.mask_id)
+        t = model.schedule.time_of(1 - hidden)
+        weight = torch.full_like(hidden, length)
+        return LossTerms(_surprise(model, batch, xt, t, weight), batch.valid)
+
+    @staticmethod
+    def highest(schedule: Schedule) -> float:
+        """Mask probability at time 1."""
+        return 1 - float(schedule.alpha(torch.ones(1, dtype=torch.float64)))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from dnamdlm.backbones.interface import Backbone
 
-# With fewer ids the logits cost less than it takes to gather the states: measured on two CPU cores
-# and on an H100, see benchmarks/speed/head.py. The bases of DNA are far below.
-SMALL_VOCABULARY = 256
+# With fewer ids the logits cost about as much as gathering the states: measured on a CPU, see
+# benchmarks/speed/head.py. The bases of DNA are far below.
+SMALL_VOCABULARY = 1024
 
 
 @runtime_checkable

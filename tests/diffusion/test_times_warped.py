@@ -6,8 +6,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dnamdlm.diffusion.objectives import masked_nll
 from dnamdlm.diffusion.schedules import Cosine, Linear, LogLinear, nelbo_weight
-from dnamdlm.diffusion.times import Clipped, Importance, Stratified, Uniform, draw_times
+from dnamdlm.diffusion.times import (
+    Clipped,
+    Importance,
+    Stratified,
+    Uniform,
+    draw_times,
+    log_uniform,
+)
 from dnamdlm.errors import ConfigError
 from tests.diffusion.cases import EXACT, ORIGINAL
 
@@ -123,3 +131,26 @@ def test_the_importance_weight_equals_the_original_code(shared, case):
         (loss * original)[hidden].float(), golden[f"{case}.subs_importance_loss"][hidden],
         rtol=1e-5, atol=1e-6,
     )  # fmt: skip
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("case", ["dit", "last", "inner"])
+def test_the_change_of_variables_equals_the_original_code(shared, case):
+    golden = load_file(shared / "parity" / "objectives.safetensors")
+    hidden, length = log_uniform(golden[f"{case}.t"].double(), LOWEST, 1 - 1e-3)
+    torch.testing.assert_close(
+        hidden.float(), golden[f"{case}.subs_cov_move_chance"].reshape(hidden.shape),
+        rtol=1e-5, atol=1e-6,
+    )  # fmt: skip
+    x0, xt = golden[f"{case}.x0"], golden[f"{case}.xt"]
+    mask_id = 3 if case == "inner" else 12
+    # the original drops the upper end of the range, log(1 - 1e-3), from the constant.
+    weight = torch.full((len(x0),), length - math.log(1 - 1e-3), dtype=torch.float64)
+    loss = masked_nll(
+        golden[f"{case}.subs_log_probs"].double(), x0, xt, weight, mask_id=mask_id
+    ).float()
+    expected = golden[f"{case}.subs_cov_loss"]
+    is_hidden = xt == mask_id
+    torch.testing.assert_close(loss[is_hidden], expected[is_hidden], rtol=1e-5, atol=1e-6)
+    assert (expected[~is_hidden] == 0).all()
+    assert (loss[~is_hidden] == 0).all()

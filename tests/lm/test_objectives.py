@@ -15,6 +15,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
+    ChangeOfVariables,
     ContinuousTime,
     DiscreteTime,
     ExactCount,
@@ -29,6 +30,7 @@ LAW = TabulatedLaw()
 N_ID = 11
 OBJECTIVES = [
     ContinuousTime(),
+    ChangeOfVariables(),
     SimpleCrossEntropy(),
     ExactCount(),
     DiscreteTime(num_steps=7),
@@ -96,6 +98,8 @@ def _standard_scores(nats, expected):
     [
         (ContinuousTime(), Importance()),
         (ContinuousTime(), Uniform()),
+        # the part that is left out is a millionth.
+        (ChangeOfVariables(lowest=1e-6), Stratified()),
         (SimpleCrossEntropy(), Stratified()),
         (ExactCount(), Stratified()),
         (ScoreEntropy(), Stratified()),
@@ -257,6 +261,8 @@ def test_scores_are_given_for_samplers():
         (lambda: _network(MaskedPrediction(), time_conditioning=True), "has no time to show"),
         (lambda: _network(ExactCount(), times=Importance()), "does not suit the objective"),
         (lambda: _network(DiscreteTime(), times=Clipped()), "use times=stratified"),
+        (lambda: _network(ChangeOfVariables(), times=Clipped()), "use times=stratified"),
+        (lambda: ChangeOfVariables(lowest=1.0), r"lowest=1\.0 must lie in \(0, 1\)"),
         (lambda: DiscreteTime(num_steps=0), "num_steps=0 must be at least 1"),
         (lambda: MaskedPrediction(rate=0.0), r"rate=0\.0 must lie in \(0, 1\]"),
         (lambda: MaskedPrediction(mask_share=0.9, random_share=0.2), "at most 1, got 0.9 and 0.2"),
