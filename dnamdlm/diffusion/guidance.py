@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Classifier = Callable[[Int[Tensor, "N L"]], Float[Tensor, " N"]]
-"""Token ids with masks -> log p(y | tokens) of the wanted class."""
+Classifier = Callable[[Int[Tensor, "N L"], Int[Tensor, " N"]], Float[Tensor, " N"]]
+"""Token ids with masks, and the row of xt that each comes from -> log p(y | tokens)."""
 
-SoftClassifier = Callable[[Float[Tensor, "N L V"]], Float[Tensor, " N"]]
-"""The same on one-hot tokens, differentiable."""
+SoftClassifier = Callable[[Float[Tensor, "B L V"]], Float[Tensor, " B"]]
+"""One-hot tokens of all rows -> log p(y | tokens), differentiable."""
 
 
 def classifier_free(
@@ -69,13 +69,15 @@ def exact_ratios(
     *,
     real_tokens: Bool[Tensor, " V"],
     mask_id: int,
+    wanted: Bool[Tensor, "B L"] | None = None,
 ) -> Float[Tensor, "B L V"]:
     """Evaluate log [p(y | xt with one hidden token set to v) / p(y | xt)] for each position and v.
 
-    Zero at visible positions and for tokens that are not real. Costs (hidden positions) x (real
-    tokens) sequences of the classifier, in one call.
+    Zero at visible positions, where not `wanted`, and for tokens that are not real. Costs (hidden
+    positions that are wanted) x (real tokens) sequences of the classifier, in one call.
     """
-    rows, positions = (xt == mask_id).nonzero(as_tuple=True)
+    hidden = xt == mask_id
+    rows, positions = (hidden if wanted is None else hidden & wanted).nonzero(as_tuple=True)
     symbols = real_tokens.nonzero().squeeze(-1)
     edited = xt[rows].unsqueeze(1).repeat(1, len(symbols), 1)
     edited.scatter_(
@@ -83,8 +85,11 @@ def exact_ratios(
         positions[:, None, None].expand(-1, len(symbols), 1),
         symbols[None, :, None].expand(len(rows), -1, 1),
     )
-    before = classifier(xt)
-    after = classifier(edited.flatten(0, 1)).reshape(len(rows), len(symbols))
+    before = classifier(xt, torch.arange(len(xt), device=xt.device))
+    if len(rows) == 0:
+        return before.new_zeros((*xt.shape, len(real_tokens)))
+    after = classifier(edited.flatten(0, 1), rows.repeat_interleave(len(symbols)))
+    after = after.reshape(len(rows), len(symbols))
     ratios = before.new_zeros((*xt.shape, len(real_tokens)))
     ratios[rows[:, None], positions[:, None], symbols[None]] = after - before[rows, None]
     return ratios

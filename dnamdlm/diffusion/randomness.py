@@ -40,6 +40,7 @@ class Stream(IntEnum):
     HITS = 5
     POSITIONS = 6
     CHILDREN = 7
+    LABELS = 8
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:

@@ -21,7 +21,15 @@ POSITIONS_PER_CALL = 256
 
 
 class FixedShapeDenoiser:
-    """Calls a model with the same number of rows always."""
+    """Calls a model with the same number of rows always.
+
+    Attributes:
+        extra_calls: network calls so far beyond one per call, for laws made of several.
+        extra_rows: rows in them.
+    """
+
+    extra_calls: int = 0
+    extra_rows: int = 0
 
     def __init__(
         self, network: Callable[..., Tensor], present: Bool[Tensor, "B L"] | None, *, is_cpu: bool

@@ -6,15 +6,17 @@ depend on the batch it travels in.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
-from dnamdlm.backbones.interface import Backbone
+from dnamdlm.backbones.interface import Backbone, ClassBackbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
@@ -28,6 +30,14 @@ from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.calls import FixedShapeDenoiser, denoiser_of
+from dnamdlm.lm.classes import (
+    ToldBackbone,
+    check_label_dropout,
+    dropped_labels,
+    num_classes_of,
+)
+from dnamdlm.lm.conditioning import conditioning_value
+from dnamdlm.lm.guidance import Guidance
 from dnamdlm.lm.interface import LossTerms, TokenLikelihood
 from dnamdlm.lm.objectives import (
     BoundedObjective,
@@ -44,9 +54,6 @@ Estimator = Literal[
     "auto", "time", "count", "objective", "probability", "margin", "entropy", "left_to_right"
 ]
 ESTIMATORS: tuple[str, ...] = get_args(Estimator)
-
-# the conditioning value -log alpha is capped here, because alpha reaches 0 at t = 1.
-MIN_CONDITIONING_ALPHA = 1e-4
 
 
 class MaskedDiffusionLM(nn.Module):
@@ -68,6 +75,8 @@ class MaskedDiffusionLM(nn.Module):
         schedule: Schedule,
         times: TimeSampler,
         objective: Objective | None = None,
+        *,
+        label_dropout: float | int = 0.1,
     ) -> None:
         """Join the parts.
 
@@ -77,18 +86,23 @@ class MaskedDiffusionLM(nn.Module):
             schedule: noise schedule.
             times: how t is drawn in training.
             objective: what is minimised; None is the bound of continuous time.
+            label_dropout: probability of leaving the class of a window out in training; only for
+                a network that can be told one.
 
         Raises:
             ConfigError: if the backbone knows fewer ids than the vocabulary has, sees only the
                 past, or does not suit the objective.
         """
         super().__init__()
+        check_label_dropout(label_dropout)
         if backbone.vocab_size < len(vocabulary):
             raise ConfigError(
                 f"backbone.vocab_size={backbone.vocab_size} is below the {len(vocabulary)} ids of "
                 f"the vocabulary; use {len(vocabulary)} or more"
             )
         self.backbone = backbone
+        self.num_classes = num_classes_of(backbone)
+        self.label_dropout = label_dropout
         self.schedule = schedule
         self.times = times
         self._vocabulary = vocabulary
@@ -117,6 +131,20 @@ class MaskedDiffusionLM(nn.Module):
     def sees_time(self) -> bool:
         """Whether the network is conditioned on time."""
         return self.backbone.time_conditioning
+
+    def of_class(self, label: Int[Tensor, " B"] | int | None) -> MaskedDiffusionLM:
+        """The model of p(x | y): the same weights, with a network that has been told the class.
+
+        Args:
+            label: class of each row of the batches to come, or of all rows, from 0; a negative one
+                is no class. None, or a network without classes, gives this model.
+        """
+        if label is None or not isinstance(self.backbone, ClassBackbone) or not self.num_classes:
+            return self
+        told = copy.copy(self)
+        # past nn.Module.__setattr__: the copy has the modules and parameters of this model.
+        told.__dict__["backbone"] = ToldBackbone(self.backbone, label)
+        return told
 
     def logits(
         self,
@@ -195,15 +223,22 @@ class MaskedDiffusionLM(nn.Module):
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states of clean sequences, as the network sees them at time 0."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
-        return self.backbone.hidden(batch.tokens, self._conditioning(time), batch.attended)
+        told = self.of_class(batch.label)
+        return told.backbone.hidden(batch.tokens, self._conditioning(time), batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
         return self.loss_terms(batch)
 
     def loss_terms(self, batch: Batch) -> LossTerms:
-        """One draw of the objective per token; randomness is a function of `batch.key`."""
-        return self.objective.loss_terms(self, batch)
+        """One draw of the objective per token; randomness is a function of `batch.key`.
+
+        Labels of the batch are told to a network with classes, but for those that are dropped.
+        """
+        label = batch.label
+        if label is not None:
+            label = dropped_labels(label, RowNoise(batch.key), probability=self.label_dropout)
+        return self.objective.loss_terms(self.of_class(label), batch)
 
     @torch.no_grad()
     def log_likelihood(
@@ -217,6 +252,8 @@ class MaskedDiffusionLM(nn.Module):
         `objective` is the bound that belongs to the objective (T steps, score entropy). The rules
         of `dnamdlm.diffusion.ordered` give the exact likelihood of revealing one token at a time
         in the order that the rule chooses; they take as many calls as there are tokens.
+
+        A model with classes gives -log p(x | y) where the batch has labels, else -log p(x).
 
         Args:
             batch: windows; only `valid` tokens are masked and scored.
@@ -233,6 +270,9 @@ class MaskedDiffusionLM(nn.Module):
         if draws < 1:
             raise ConfigError(f"draws must be at least 1, got {draws}")
         estimator = self.check_estimator(estimator)
+        if self.num_classes and batch.label is not None:
+            told, batch = self.of_class(batch.label), replace(batch, label=None)
+            return told.log_likelihood(batch, draws=draws, estimator=estimator)
         noise = RowNoise(batch.key)
         with self._evaluating():
             if estimator in ORDER_RULES:
@@ -298,6 +338,7 @@ class MaskedDiffusionLM(nn.Module):
         times: Float64[Tensor, " T1"] | None = None,
         constraints: Constraints | None = None,
         fill: Bool[Tensor, "B L"] | None = None,
+        guidance: Guidance | None = None,
     ) -> Generated:
         """Run the reverse process from masks, one sequence per key.
 
@@ -315,10 +356,15 @@ class MaskedDiffusionLM(nn.Module):
             times: time grid, see `dnamdlm.diffusion.grids`.
             constraints: tokens that masks may become; None allows every real token.
             fill: masks that are filled, the others stay; None fills all.
+            guidance: a class to steer towards; None is the model without a class. All calls of
+                all networks are counted.
 
         Raises:
-            ConfigError: if a number is below 1 or `initial` does not fit.
+            ConfigError: if a number is below 1, `initial` does not fit, or the model cannot be
+                guided so.
         """
+        if guidance is not None:
+            guidance.check(self)
         initial = self._initial(len(keys), length, initial, batch_size).to(keys.device)
         times = linear_grid(num_steps) if times is None else times
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
@@ -327,8 +373,9 @@ class MaskedDiffusionLM(nn.Module):
             rule = rule.for_laws()
         with self._evaluating():
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
+                network = self._network_of(initial[rows], guidance, rule.takes_measure)
                 part = reverse_process(
-                    self._network_of(initial[rows], takes_measure=rule.takes_measure),
+                    network,
                     initial[rows],
                     rule=rule,
                     schedule=self.schedule,
@@ -339,29 +386,31 @@ class MaskedDiffusionLM(nn.Module):
                     fill=None if fill is None else fill[rows],
                 )
                 tokens.append(part.tokens)
-                network_calls += part.network_calls
-                row_calls += part.row_calls
+                network_calls += part.network_calls + network.extra_calls
+                row_calls += part.row_calls + network.extra_rows
         return Generated(torch.cat(tokens), network_calls, row_calls)
 
     def _conditioning(self, time: Tensor | None) -> Tensor | None:
         """-log alpha(t) in float32, or None for a network that does not see the time."""
         if not self.backbone.time_conditioning:
             return None
-        if time is None:
-            raise ValueError("this network is conditioned on time; give the time of every row")
-        alpha = self.schedule.alpha(time.double())
-        return -alpha.clamp(min=MIN_CONDITIONING_ALPHA).log().float()
+        return conditioning_value(self.schedule, time)
 
-    def _network_of(self, initial: Tensor, *, takes_measure: bool) -> FixedShapeDenoiser:
+    def _network_of(
+        self, initial: Tensor, guidance: Guidance | None, takes_measure: bool
+    ) -> FixedShapeDenoiser:
         """The network for the rows of one generation batch."""
         present = initial != self._vocabulary.pad_id
         # attention without a mask is faster than any wait for this answer.
         present = None if bool(present.all()) else present
+        is_cpu = initial.device.type == "cpu"
+        if guidance is not None:
+            return guidance.denoiser(self, present, is_cpu=is_cpu, takes_measure=takes_measure)
         return denoiser_of(
             self.log_measure if takes_measure else self.denoise,
             present,
             vocab_size=self.backbone.vocab_size,
-            is_cpu=initial.device.type == "cpu",
+            is_cpu=is_cpu,
         )
 
     def _initial(self, rows: int, length: int, initial: Tensor | None, batch_size: int) -> Tensor:

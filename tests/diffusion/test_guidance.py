@@ -18,8 +18,9 @@ GENERATOR = torch.Generator().manual_seed(5)
 OF_CLASS = torch.rand(len(LAW.sequences), generator=GENERATOR, dtype=torch.float64)
 
 
-def _classifier(tokens):
+def _classifier(tokens, rows):
     """log p(y | visible tokens), exact: the average of p(y | x) over p(x | visible tokens)."""
+    assert rows.shape == tokens.shape[:1]
     return (LAW.posterior(tokens) @ OF_CLASS).log()
 
 
@@ -51,6 +52,11 @@ def test_the_ratios_leave_visible_positions_and_unreal_tokens_alone():
     ratios = exact_ratios(_classifier, STATES, real_tokens=LAW.real_tokens, mask_id=LAW.mask_id)
     assert bool((ratios[~HIDDEN] == 0).all())
     assert bool((ratios[..., LAW.num_symbols :] == 0).all())
+    some = torch.arange(4).remainder(2).eq(0).expand_as(HIDDEN)
+    part = exact_ratios(
+        _classifier, STATES, real_tokens=LAW.real_tokens, mask_id=LAW.mask_id, wanted=some
+    )
+    assert torch.equal(part, ratios * some.unsqueeze(-1))
     nothing = exact_ratios(
         _classifier, LAW.sequences, real_tokens=LAW.real_tokens, mask_id=LAW.mask_id
     )
@@ -63,7 +69,7 @@ def test_one_gradient_is_exact_for_a_linear_classifier():
     def soft(one_hot):
         return torch.einsum("nlv,lv->n", one_hot, slope)
 
-    def hard(tokens):
+    def hard(tokens, _rows):
         return slope[torch.arange(4), tokens].sum(dim=-1)
 
     exact = exact_ratios(hard, STATES, real_tokens=LAW.real_tokens, mask_id=LAW.mask_id)
@@ -71,6 +77,21 @@ def test_one_gradient_is_exact_for_a_linear_classifier():
     real = HIDDEN.unsqueeze(-1) & LAW.real_tokens
     torch.testing.assert_close(first[real], exact[real])
     assert not first.requires_grad
+
+
+def test_a_classifier_is_told_which_row_a_change_was_made_in():
+    asked = []
+
+    def note(tokens, rows):
+        asked.append((tokens, rows))
+        return _classifier(tokens, rows)
+
+    exact_ratios(note, STATES, real_tokens=LAW.real_tokens, mask_id=LAW.mask_id)
+    (first, all_rows), (edited, rows) = asked
+    assert torch.equal(first, STATES)
+    assert torch.equal(all_rows, torch.arange(len(STATES)))
+    assert len(edited) == int(HIDDEN.sum()) * LAW.num_symbols
+    assert bool((edited != STATES[rows]).sum(dim=-1).eq(1).all())
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 3.0])

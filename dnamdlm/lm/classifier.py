@@ -1,0 +1,216 @@
+"""A classifier of noisy sequences: log p(y | xt), for guidance.
+
+It is trained on sequences that are masked as a diffusion model masks them, and is no language
+model: it has no likelihood of sequences and generates none. Its losses are nats per label.
+
+Shapes: B sequences, L positions, V vocabulary, C classes, D channels.
+Source: Schiff et al. 2024 (arXiv:2412.10193), section 4.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor, nn
+
+from dnamdlm.backbones.interface import ClassBackbone
+from dnamdlm.backbones.layers import OutputHead
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.masking import mask_tokens
+from dnamdlm.diffusion.randomness import RowNoise, Stream
+from dnamdlm.diffusion.schedules import Schedule
+from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler
+from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.lm.conditioning import conditioning_value
+from dnamdlm.lm.interface import LossTerms
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+class NoisyClassifier(nn.Module):
+    """The mean of the last states over bases and masks, then a linear map to classes."""
+
+    real_tokens: Tensor
+    pooled_tokens: Tensor
+
+    def __init__(
+        self,
+        backbone: ClassBackbone,
+        vocabulary: Vocabulary,
+        schedule: Schedule,
+        times: TimeSampler,
+        *,
+        num_classes: int,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            backbone: network whose states are pooled; its output layer is left out.
+            vocabulary: meaning of the ids.
+            schedule: share of masks at each time.
+            times: how t is drawn in training.
+            num_classes: classes of the data.
+
+        Raises:
+            ConfigError: if there are fewer than two classes, the network is told the class or sees
+                only the past, or times are drawn with a density other than 1.
+        """
+        super().__init__()
+        if num_classes < 2:
+            raise ConfigError(f"lm.num_classes={num_classes} must be at least 2")
+        if getattr(backbone, "num_classes", 0):
+            raise ConfigError(
+                f"backbone.num_classes={backbone.num_classes} would tell the classifier what it "
+                "has to find; use backbone.num_classes=0"
+            )
+        if getattr(backbone, "causal", False):
+            raise ConfigError(
+                "this backbone sees only the past, and a classifier needs both sides; use "
+                "backbone=dit"
+            )
+        if isinstance(times, WarpedTimeSampler):
+            raise ConfigError(
+                f"times={type(times).__name__} does not suit a classifier; use times=stratified or "
+                "times=uniform"
+            )
+        self.backbone = backbone
+        self.schedule = schedule
+        self.times = times
+        self.num_classes = num_classes
+        self._vocabulary = vocabulary
+        _drop_output_layer(backbone)
+        self.head = OutputHead(_width(backbone), num_classes)
+        real = torch.zeros(backbone.vocab_size, dtype=torch.bool)
+        real[list(vocabulary.real_ids)] = True
+        self.register_buffer("real_tokens", real, persistent=False)
+        pooled = real.clone()
+        pooled[vocabulary.mask_id] = True
+        self.register_buffer("pooled_tokens", pooled, persistent=False)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The meaning of the token ids."""
+        return self._vocabulary
+
+    @property
+    def mask_id(self) -> int:
+        """Id of the mask."""
+        return self._vocabulary.mask_id
+
+    @property
+    def sees_time(self) -> bool:
+        """Whether the network is conditioned on time."""
+        return self.backbone.time_conditioning
+
+    @property
+    def soft_like(self) -> tuple[int, torch.dtype]:
+        """Width of a law over tokens, and the type of the weights."""
+        return self.backbone.vocab_size, self.head.weight.dtype
+
+    def log_probs(
+        self,
+        xt: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+        *,
+        soft: Float[Tensor, "B L V"] | None = None,
+    ) -> Float[Tensor, "B C"]:
+        """Give log p(y | xt) in float32 or wider.
+
+        Args:
+            xt: ids with masks; those that are neither a base nor a mask are seen but not pooled.
+            time: t in [0, 1] per row; needed only by a network with time conditioning.
+            present: False at padding; None means no padding.
+            soft: None, or a law over ids that the network reads in place of `xt`, in which the
+                result is differentiable; one-hot at `xt` changes nothing.
+
+        Raises:
+            ValueError: if the network is conditioned on time and `time` is missing.
+        """
+        conditioning = conditioning_value(self.schedule, time) if self.sees_time else None
+        states = self.backbone.hidden(xt if soft is None else soft, conditioning, present)
+        weights = self.pooled_tokens[xt].unsqueeze(-1).to(states.dtype)
+        pooled = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+        return self.head(pooled).log_softmax(dim=-1)
+
+    def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
+        """Last hidden states of clean sequences."""
+        time = torch.zeros(len(batch), device=batch.tokens.device)
+        conditioning = conditioning_value(self.schedule, time) if self.sees_time else None
+        return self.backbone.hidden(batch.tokens, conditioning, batch.attended)
+
+    def forward(self, batch: Batch) -> LossTerms:
+        """The same as `loss_terms`, for wrappers that call modules."""
+        return self.loss_terms(batch)
+
+    def loss_terms(self, batch: Batch) -> LossTerms:
+        """Cross-entropy of the label at one random time per row.
+
+        Every position has the loss of its row, so that a mean over positions is nats per label;
+        `valid` is True everywhere.
+
+        Raises:
+            DataError: if the data have no labels.
+        """
+        noise = RowNoise(batch.key)
+        t = self.times(noise.uniform(Stream.TIMES, 0), batch.row, batch.global_size)
+        nats, _ = self._scored(batch, t, noise, draw=0)
+        everywhere = torch.ones_like(batch.valid)
+        return LossTerms(nats[:, None].expand(-1, batch.length), everywhere)
+
+    @torch.no_grad()
+    def score(
+        self, batch: Batch, *, draws: int = 1
+    ) -> tuple[Float64[Tensor, " B"], Float64[Tensor, " B"]]:
+        """Nats per label, and how often the likeliest class is the label, averaged over times.
+
+        Args:
+            batch: windows with labels.
+            draws: times per row, from equal strata.
+
+        Raises:
+            DataError: if the data have no labels.
+        """
+        noise = RowNoise(batch.key)
+        nats = torch.zeros(len(batch), dtype=torch.float64, device=batch.tokens.device)
+        right = torch.zeros_like(nats)
+        for draw in range(draws):
+            t = (noise.uniform(Stream.TIMES, draw) + draw) / draws
+            of_draw, hit = self._scored(batch, t, noise, draw)
+            nats += of_draw / draws
+            right += hit.double() / draws
+        return nats, right
+
+    def _scored(
+        self, batch: Batch, t: Tensor, noise: RowNoise, draw: int
+    ) -> tuple[Float[Tensor, " B"], Bool[Tensor, " B"]]:
+        """Surprise of the label at time t, and whether it was the likeliest."""
+        if batch.label is None:
+            raise DataError("these data have no labels for a classifier; name them in data.labels")
+        xt = mask_tokens(
+            batch.tokens,
+            1 - self.schedule.alpha(t),
+            batch.valid,
+            noise.uniform(Stream.MASKS, draw, batch.length),
+            mask_id=self.mask_id,
+        )
+        log_probs = self.log_probs(xt, t, batch.attended)
+        label = batch.label.unsqueeze(-1)
+        return -log_probs.gather(-1, label).squeeze(-1), log_probs.argmax(dim=-1) == batch.label
+
+
+def _drop_output_layer(backbone: ClassBackbone) -> None:
+    """Take the output layers away, whose weights would never learn; states do not need them."""
+    assert isinstance(backbone, nn.Module)
+    for module in list(backbone.modules()):
+        if isinstance(getattr(module, "head", None), nn.Module):
+            module.head = nn.Identity()
+
+
+@torch.no_grad()
+def _width(backbone: ClassBackbone) -> int:
+    """Channels of the states: those of one position are asked for."""
+    assert isinstance(backbone, nn.Module)
+    was_training = backbone.training
+    states = backbone.eval().hidden(torch.zeros((1, 1), dtype=torch.int64), torch.zeros(1))
+    backbone.train(was_training)
+    return states.shape[-1]
