@@ -43,7 +43,7 @@ def examine(tree: Mapping[str, Any]) -> str:
             compiled_scan.build()
         except ImportError as error:
             raise KernelUnavailable(
-                f"build=true, but {error}; install a C++ compiler and ninja, or leave it out"
+                f"build=true, but {error}; install a C++ compiler, or leave it out"
             ) from error
     refused = start_ops(tree["ops"], tree["device"])
     parts = [

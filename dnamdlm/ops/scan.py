@@ -24,9 +24,9 @@ from dnamdlm.ops.kernels.mamba import MAMBA_SCAN, mamba_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import FusedKernel, Mode, choose
 
-# positions whose states are held at once; 16 to 64 are equally fast, and more states at the
-# borders of shorter chunks would have to be kept.
-CHUNK = 64
+# positions whose states are held at once; 16 and 32 fit a cache and are the fastest, and shorter
+# chunks have more states at their borders, which are kept.
+CHUNK = 32
 # softplus(NO_TIME + bias) is exactly zero in every float type, and finite in float16.
 NO_TIME = -1e4
 
@@ -224,7 +224,7 @@ class ChunkedRecurrence(torch.autograd.Function):
                 borders.append(state)
             size = chunks.fill(dt[at], x[at], B[at], A, state)
             state = chunks.last(size).clone()
-            y[at] = torch.matmul(chunks.after(size), C[at, ..., None]).squeeze(-1)
+            y[at] = _over_state(C[at], chunks.after(size))
         ctx.reverse = reverse
         if keeps:
             ctx.save_for_backward(dt, x, B, C, A, *borders)
@@ -244,7 +244,7 @@ class ChunkedRecurrence(torch.autograd.Function):
         adjoint = torch.empty_like(chunks.decay)
         grad_dt, grad_x = torch.empty_like(dt), torch.empty_like(x)
         grad_b, grad_c, grad_a = torch.empty_like(B), torch.empty_like(C), torch.zeros_like(A)
-        carry = torch.zeros_like(borders[0])
+        carry, ones = torch.zeros_like(borders[0]), A.new_ones(A.shape[1])
         for at, border in zip(reversed(chunks.order()), reversed(borders), strict=True):
             size = chunks.fill(dt[at], x[at], B[at], A, border)
             decay, g = chunks.decay[:size], adjoint[:size]
@@ -254,12 +254,19 @@ class ChunkedRecurrence(torch.autograd.Function):
             carry = decay[first] * g[first]
             grad_c[at] = torch.matmul(grad_y[at].unsqueeze(2), chunks.after(size)).squeeze(2)
             grad_b[at] = torch.matmul(x[at].unsqueeze(2), g).squeeze(2)
-            grad_x[at] = torch.matmul(g, B[at].unsqueeze(-1)).squeeze(-1)
+            grad_x[at] = _over_state(B[at], g)
             # the derivative by the exponent dt A: adjoint, decay and the state before.
             exponent = decay.mul_(g).mul_(chunks.before(size))
-            grad_dt[at] = (exponent * A).sum(-1)
-            grad_a += (exponent * dt[at, ..., None]).sum((0, 1))
+            grad_dt[at] = torch.mul(exponent, A, out=g).matmul(ones)
+            grad_a += torch.mul(exponent, dt[at, ..., None], out=g).sum((0, 1))
         return grad_dt, grad_x, grad_b, grad_c, grad_a, None
+
+
+def _over_state(
+    weights: Float[Tensor, "L B N"], states: Float[Tensor, "L B D N"]
+) -> Float[Tensor, "L B D"]:
+    """Weighted sums over the state; with the weights on the left, four times faster on a CPU."""
+    return torch.matmul(weights.unsqueeze(-2), states.transpose(-1, -2)).squeeze(-2)
 
 
 def _run_adjoint(g: Tensor, decay: Tensor, carry: Tensor, *, reverse: bool) -> None:

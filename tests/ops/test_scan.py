@@ -153,10 +153,10 @@ def test_small_steps_keep_their_digits(fast_mode):
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("softplus", [True, False], ids=["softplus", "plain"])
 def test_padding_is_skipped_whatever_it_holds(fast_mode, reverse, softplus):
-    inputs = _inputs(1, 2 * CHUNK, dtype=torch.float32)
+    inputs = _inputs(1, 4 * CHUNK, dtype=torch.float32)
     if not softplus:
         inputs["delta"] = inputs["delta"].sigmoid() - inputs["delta_bias"]
-    valid = torch.ones(1, 2 * CHUNK, dtype=torch.bool)
+    valid = torch.ones(1, 4 * CHUNK, dtype=torch.bool)
     valid[0, :3] = valid[0, 40:50] = valid[0, 120:] = False
     moving = ("u", "delta", "B", "C", "z")
     short = {name: x[:, valid[0]] if name in moving else x for name, x in inputs.items()}

@@ -6,13 +6,15 @@ $DNAMDLM_CACHE_DIR, else $XDG_CACHE_HOME/dnamdlm, else ~/.cache/dnamdlm, in a fo
 under a name made of the source, the processor and the version of torch.
 """
 
+import ctypes
 import functools
 import hashlib
-import importlib.util
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,10 @@ from dnamdlm.ops.selection import FusedKernel
 
 SOURCE = Path(__file__).with_name("selective_scan.cpp")
 # the order of sums is left to the compiler only where the source says so
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"),
+    *("-Wno-psabi", "-shared", "-fPIC"),
+)
 MAX_STATE_SIZE = 16
 
 
@@ -47,7 +52,7 @@ def _fingerprint() -> str:
 
 
 def build() -> None:
-    """Compile the kernel unless that was done before; takes about a minute.
+    """Compile the kernel unless that was done before; takes about two seconds.
 
     Raises:
         ImportError: if there is no compiler or it fails.
@@ -55,26 +60,26 @@ def build() -> None:
     folder = build_folder()
     if _library(folder).is_file():
         return
-    for program in ("g++", "ninja"):
-        if shutil.which(program) is None:
-            raise ImportError(f"{program} is not installed")
-    from torch.utils import cpp_extension
-
+    if shutil.which("g++") is None:
+        raise ImportError("g++ is not installed")
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        cpp_extension.load(  # pyright: ignore[reportUnknownMemberType]
-            folder.name,
-            [str(SOURCE)],
-            extra_cflags=list(FLAGS),
-            extra_ldflags=["-fopenmp"],
-            build_directory=str(folder),
+    # under another name until it is finished: two runs may build at once.
+    with tempfile.TemporaryDirectory(dir=folder) as partial:
+        made = Path(partial) / "scan.so"
+        done = subprocess.run(
+            ["g++", *FLAGS, str(SOURCE), "-o", str(made)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-    except (RuntimeError, subprocess.SubprocessError) as error:
-        raise ImportError(f"the compiler fails: {str(error).splitlines()[0]}") from error
+        if done.returncode:
+            said = next((x for x in done.stderr.splitlines() if "error" in x), "it says nothing")
+            raise ImportError(f"g++ fails: {said}")
+        made.replace(_library(folder))
 
 
 def load() -> Any:
-    """The extension, with its `forward` and `backward`; raises ImportError if it is not built."""
+    """The library; raises ImportError if it is not built."""
     folder = build_folder()
     if not _library(folder).is_file():
         raise ImportError("not built yet; python -m dnamdlm.doctor build=true builds it")
@@ -83,18 +88,13 @@ def load() -> Any:
 
 @functools.cache
 def _load(folder: Path) -> Any:
-    """Import a finished build."""
-    spec = importlib.util.spec_from_file_location(folder.name, _library(folder))
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{_library(folder)} is no extension module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Open a finished build."""
+    return ctypes.CDLL(str(_library(folder)))
 
 
 def _library(folder: Path) -> Path:
-    """The extension module of a build."""
-    return folder / f"{folder.name}.so"
+    """The shared library of a build."""
+    return folder / "scan.so"
 
 
 def _processor() -> str:
@@ -130,16 +130,51 @@ def compiled_scan(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Float
     return out
 
 
+class _Shape(ctypes.Structure):
+    """As `Shape` in the source."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "length", "channels")),
+        *((name, ctypes.c_int32) for name in ("softplus", "reverse", "threads")),
+    ]
+
+
+class _Inputs(ctypes.Structure):
+    """As `Inputs` in the source."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("u", "delta", "A", "B", "C", "D", "bias", "z")]
+
+
+class _Gradients(ctypes.Structure):
+    """As `Gradients` in the source."""
+
+    _fields_ = _Inputs._fields_
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> list[int | None]:
+    """Addresses of the numbers, None for an absent tensor."""
+    return [None if x is None else x.data_ptr() for x in tensors]
+
+
 class CompiledScan(torch.autograd.Function):
     """The whole scan, gate included, with the backward pass of the kernel."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         """Arguments: u, delta, A, B, C, D, delta_bias, z or None, softplus, reverse."""
-        *tensors, softplus, reverse = inputs
-        tensors = [None if x is None else x.contiguous() for x in tensors]
+        *fixed, z, softplus, reverse = inputs
+        fixed: list[Tensor] = [x.contiguous() for x in fixed]
+        tensors = [*fixed, None if z is None else z.contiguous()]
+        u = fixed[0]
+        shape = _Shape(*u.shape, softplus, reverse, torch.get_num_threads())
         keeps = any(ctx.needs_input_grad)
-        out, borders = load().forward(*tensors, softplus, reverse, keeps)
+        borders = u.new_empty(_sizes(shape)[0]) if keeps else None
+        out = torch.empty_like(u)
+        load().scan_forward(
+            ctypes.byref(_Inputs(*_pointers(tensors))),
+            ctypes.byref(shape),
+            *(ctypes.c_void_p(x) for x in _pointers((out, borders))),
+        )
         ctx.softplus, ctx.reverse = softplus, reverse
         if keeps:
             ctx.save_for_backward(*tensors, borders)
@@ -151,9 +186,34 @@ class CompiledScan(torch.autograd.Function):
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Gradients of the tensors; the others have none."""
-        (grad_out,) = gradients
         *tensors, borders = ctx.saved_tensors
-        *grads, grad_z = load().backward(
-            *tensors, borders, grad_out.contiguous(), ctx.softplus, ctx.reverse
+        u, _, A, B, _, D, _, z = tensors  # noqa: N806
+        shape = _Shape(*u.shape, ctx.softplus, ctx.reverse, torch.get_num_threads())
+        groups = _sizes(shape)[1]
+        # B and C in partial sums over groups of channels, A, D and the bias one per sequence.
+        grads = [
+            torch.empty_like(u),
+            torch.empty_like(u),
+            A.new_empty(len(u), *A.shape),
+            B.new_zeros(groups, *B.shape),
+            B.new_zeros(groups, *B.shape),
+            D.new_empty(len(u), *D.shape),
+            D.new_empty(len(u), *D.shape),
+            None if z is None else torch.empty_like(z),
+        ]
+        grad_out = gradients[0].contiguous()
+        load().scan_backward(
+            ctypes.byref(_Inputs(*_pointers(tensors))),
+            ctypes.byref(shape),
+            *(ctypes.c_void_p(x) for x in _pointers((borders, grad_out))),
+            ctypes.byref(_Gradients(*_pointers(grads))),
         )
-        return *grads, grad_z, None, None
+        summed = (x.sum(0) for x in grads[2:-1] if x is not None)
+        return *grads[:2], *summed, grads[-1], None, None
+
+
+def _sizes(shape: _Shape) -> tuple[int, int]:
+    """Numbers kept at the borders of chunks, and groups of partial sums."""
+    borders, groups = ctypes.c_int64(), ctypes.c_int64()
+    load().scan_sizes(ctypes.byref(shape), ctypes.byref(borders), ctypes.byref(groups))
+    return borders.value, groups.value
