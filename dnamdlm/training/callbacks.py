@@ -173,7 +173,7 @@ class RunCallback(pl.Callback):
         if not self._is_finite(trainer, pl_module):
             raise TrainingDiverged(
                 f"a weight, average or moment is nan or infinite at step {self.step}; the newest "
-                f" checkpoint is from before, and the batch is in {path}"
+                f"checkpoint is from before, and the batch is in {path}"
             )
         if self.guard.has_given_up():
             raise TrainingDiverged(

@@ -9,6 +9,7 @@ up to 3 of 1000 sound steps, and with them the small times.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import statistics
 from collections import deque
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.data.batch import Batch
+
+logger = logging.getLogger(__name__)
 
 WINDOW = 128
 MIN_LOSSES = 32
@@ -113,9 +116,12 @@ def dump_batches(
             for batch in batches
         ],
     }
-    path.parent.mkdir(exist_ok=True)
-    # json writes nan and infinity as words that strict readers refuse; here they are text.
-    path.write_text(json.dumps(_plain(content), indent=1) + "\n", encoding="ascii")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        # json writes nan and infinity as words that strict readers refuse; here they are text.
+        path.write_text(json.dumps(_plain(content), indent=1) + "\n", encoding="ascii")
+    except OSError as error:
+        logger.error("%s cannot be written (%s)", path, error.strerror)
     return path
 
 

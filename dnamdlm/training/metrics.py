@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 COLUMNS: tuple[str, ...] = (
     "step",
@@ -38,13 +41,32 @@ class MetricsFile:
         partial = path.with_name(f".{path.name}.partial")
         partial.write_text(content.getvalue(), encoding="ascii")
         partial.replace(path)
+        self._bytes = path.stat().st_size
+        self._waiting = ""
 
     def append(self, row: dict[str, float]) -> None:
-        """Add one row; columns that were not measured stay empty."""
-        with self.path.open("a", encoding="ascii", newline="") as stream:
-            csv.DictWriter(stream, COLUMNS, lineterminator="\n").writerow(
-                {name: _text(row[name]) if name in row else "" for name in COLUMNS}
-            )
+        """Add one row; columns that were not measured stay empty.
+
+        Where the disk refuses, a full one for example, the row waits for the next call.
+        """
+        content = io.StringIO()
+        csv.DictWriter(content, COLUMNS, lineterminator="\n").writerow(
+            {name: _text(row[name]) if name in row else "" for name in COLUMNS}
+        )
+        text = self._waiting + content.getvalue()
+        try:
+            with self.path.open("r+", encoding="ascii", newline="") as stream:
+                # what an earlier attempt may have left half written goes first.
+                stream.truncate(self._bytes)
+                stream.seek(self._bytes)
+                stream.write(text)
+        except OSError as error:
+            if not self._waiting:
+                logger.error("%s cannot be written (%s); its rows wait", self.path, error.strerror)
+            self._waiting = text
+        else:
+            self._bytes += len(text)
+            self._waiting = ""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

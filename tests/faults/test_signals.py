@@ -1,0 +1,153 @@
+"""Signals: saved at that step, the right exit code, and no harm from a second one."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from dnamdlm.lm.checkpoint import verify_checkpoint
+from tests.faults.harness import checkpoints, leftovers, state, wait_for_row
+
+pytestmark = pytest.mark.faults
+
+SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
+
+
+def code_of(name):
+    return 128 + getattr(signal, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "step"),
+    [
+        ("SIGTERM", "batch_end", 1), ("SIGINT", "update", 4), ("SIGUSR1", "validation", 8),
+        ("SIGUSR2", "batch_start", 10), ("SIGTERM", "save_begin", 6),
+    ],
+)  # fmt: skip
+def test_a_signal_saves_at_its_step(trainer, unbroken, tmp_path, name, place, step):
+    folder = tmp_path / "run"
+    fault = {"place": place, "step": step, "signal": name}
+    ended = trainer.run(folder, faults=[fault])
+    assert ended.code == code_of(name), ended.text
+    saved = checkpoints(folder)[-1]
+    # in an update that step is finished first
+    assert saved == step + (place == "update")
+    assert ended.sentence == (
+        f"dnamdlm: stopped by {name} after step {saved}; the same command goes on from there"
+    )
+    trainer.finish(folder)
+    assert state(folder) == state(unbroken)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_from_outside_ends_a_run_in_time(trainer, tmp_path, name):
+    folder = tmp_path / "run"
+    number, log = trainer.start(folder, "trainer.max_steps=100000")
+    wait_for_row(folder, 3)
+    begin = time.monotonic()
+    os.kill(number, getattr(signal, name))
+    ended = trainer.wait(number, log)
+    assert ended.code == code_of(name), ended.text
+    assert time.monotonic() - begin < 30
+    verify_checkpoint(folder / "checkpoints" / f"step_{checkpoints(folder)[-1]:09d}")
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_a_second_signal_during_the_save_does_no_harm(trainer, unbroken, tmp_path, second, count):
+    folder = tmp_path / "run"
+    faults = [
+        {"place": "batch_end", "step": 5, "signal": "SIGTERM"},
+        {"place": "save_file", "step": 5, "count": count, "signal": [second, second]},
+    ]
+    ended = trainer.run(folder, faults=faults)
+    assert ended.code == code_of("SIGTERM"), ended.text
+    assert checkpoints(folder)[-1] == 5
+    trainer.finish(folder)
+    assert state(folder) == state(unbroken)
+
+
+def test_ctrl_c_pressed_again_stops_at_once_and_harms_nothing(trainer, unbroken, tmp_path):
+    folder = tmp_path / "run"
+    fault = {"place": "batch_end", "step": 5, "signal": ["SIGINT", "SIGINT"], "pause": 1.1}
+    ended = trainer.run(folder, faults=[fault])
+    assert ended.code == 130, ended.text
+    assert ended.sentence == "dnamdlm: interrupted"
+    assert checkpoints(folder) == [3]
+    trainer.finish(folder)
+    assert state(folder) == state(unbroken)
+
+
+def test_two_quick_interrupts_are_one(trainer, tmp_path):
+    folder = tmp_path / "run"
+    fault = {"place": "batch_end", "step": 5, "signal": ["SIGINT", "SIGINT"]}
+    assert trainer.run(folder, faults=[fault]).code == 130
+    assert checkpoints(folder)[-1] == 5
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_to_the_whole_group_saves_once_and_leaves_no_process(trainer, tmp_path, name):
+    folder = tmp_path / "run"
+    number, log = trainer.start(
+        folder, "trainer.num_workers=2",
+        faults=[{"place": "batch_end", "step": 5, "signal": name, "group": True}],
+    )  # fmt: skip
+    ended = trainer.wait(number, log)
+    assert ended.code == code_of(name), ended.text
+    assert checkpoints(folder)[-1] == 5
+    assert leftovers(folder) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(number, 0)
+
+
+def test_a_folder_in_use_is_refused_and_the_run_in_it_unharmed(trainer, unbroken, tmp_path):
+    folder = tmp_path / "run"
+    number, log = trainer.start(
+        folder, faults=[{"place": "batch_start", "step": 4, "signal": "SIGSTOP"}]
+    )
+    wait_for_row(folder, 4)
+    begin = time.monotonic()
+    ended = trainer.run(folder)
+    assert time.monotonic() - begin < 15
+    assert ended.code == 2
+    assert f"in use by another training process (number {number} on " in ended.sentence
+    os.kill(number, signal.SIGCONT)
+    assert trainer.wait(number, log).code == 0
+    assert state(folder) == state(unbroken)
+
+
+def test_a_folder_is_free_when_its_trainer_was_killed_with_workers_alive(
+    trainer, unbroken, tmp_path
+):
+    folder = tmp_path / "run"
+    fault = {"place": "batch_start", "step": 5}
+    ended = trainer.run(folder, "trainer.num_workers=2", faults=[fault])
+    assert ended.code == -signal.SIGKILL
+    trainer.finish(folder, "trainer.num_workers=2")
+    assert state(folder) == state(unbroken)
+
+
+def test_a_killed_loader_worker_ends_the_run_and_keeps_its_checkpoints(trainer, unbroken, tmp_path):
+    folder = tmp_path / "run"
+    number, log = trainer.start(
+        folder, "trainer.num_workers=2",
+        faults=[{"place": "batch_start", "step": 5, "signal": "SIGSTOP"}],
+    )  # fmt: skip
+    wait_for_row(folder, 5)
+    for worker in children_of(number):
+        os.kill(worker, signal.SIGKILL)
+    os.kill(number, signal.SIGCONT)
+    begin = time.monotonic()
+    ended = trainer.wait(number, log)
+    assert time.monotonic() - begin < 60
+    assert ended.code == 1, ended.text
+    assert "worker" in ended.sentence
+    trainer.finish(folder)
+    assert state(folder) == state(unbroken)
+
+
+def children_of(number):
+    """Process numbers of the children of a process."""
+    with open(f"/proc/{number}/task/{number}/children") as stream:
+        return [int(word) for word in stream.read().split()]
