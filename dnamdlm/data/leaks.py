@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def _best_shares(
     counts = np.searchsorted(words, asked, side="right") - first
     counts[counts > _MAX_OCCURRENCES] = 0
     ends = np.searchsorted(rows, np.arange(0, num_test + 512, 512))
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         repeats = counts[start:end]
         if not repeats.sum():
             continue
@@ -129,7 +130,7 @@ def _sampled_words(
     rows: list[NDArray[np.int64]] = []
     edges = np.arange(0, sequences.offsets[-1] + _BLOCK_TOKENS, _BLOCK_TOKENS)
     bounds = np.minimum(np.searchsorted(sequences.offsets, edges), len(sequences))
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         begin, end = sequences.offsets[first], sequences.offsets[last]
         if end - begin < word:
             continue

@@ -18,7 +18,11 @@ from dnamdlm.command_line import config_folder, known_keys
 from dnamdlm.errors import ConfigError
 
 FOLDER = config_folder()
-GROUPS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "config")
+# recipes, and the folders of entries that have recipes of their own
+NO_GROUPS = ("config", "finetune")
+GROUPS = sorted(
+    path.name for path in FOLDER.iterdir() if path.is_dir() and path.name not in NO_GROUPS
+)
 RECIPES = sorted(path.stem for path in (FOLDER / "config").glob("*.yaml"))
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))

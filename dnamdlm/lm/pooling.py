@@ -1,0 +1,225 @@
+"""From sequences of any length to one vector each: windows, tiles, and means of hidden states.
+
+A sequence that is longer than the window is read in overlapping tiles; every base then counts once,
+in the tile where it has the most context on its poorer side.
+
+Shapes: B sequences, W windows, L positions of a window, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+LongSequences = Literal["tile", "cut", "refuse"]
+Pooling = Literal["mean", "mean_padded"]
+
+
+class Encoder(Protocol):
+    """A language model as far as its states are concerned."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The meaning of the token ids."""
+        ...
+
+    def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
+        """Last hidden states of clean sequences."""
+        ...
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """How sequences become windows.
+
+    Attributes:
+        length: tokens of a window at most.
+        long: `tile` reads longer sequences in overlapping windows, `cut` keeps their first
+            `length` tokens, `refuse` is an error.
+        pooling: `mean` over the sequence alone; `mean_padded` fills every window to `length` from
+            the left with padding that is attended and counted, as published for Caduceus.
+        overlap: share of a window that neighbouring tiles have in common at least.
+    """
+
+    length: int
+    long: str = "tile"
+    pooling: str = "mean"
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("long", get_args(LongSequences)), ("pooling", get_args(Pooling))):
+            if getattr(self, key) not in allowed:
+                raise ConfigError(
+                    f"{key}={getattr(self, key)} is unknown; choose {', '.join(allowed)}"
+                )
+        if self.length < 1:
+            raise ConfigError(f"max_length={self.length} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Tokens `start` <= i < `end` of a sequence, of which `first` <= i < `last` are counted."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def tiles_of(length: int, window: int, overlap: float) -> list[Tile]:
+    """Windows that cover a sequence, as few as the overlap allows and evenly spread.
+
+    Args:
+        length: tokens of the sequence.
+        window: tokens of a window.
+        overlap: least share of a window that neighbours have in common.
+    """
+    if length <= window:
+        return [Tile(0, length, 0, length)]
+    stride = max(1, round(window * (1 - overlap)))
+    count = -(-(length - window) // stride) + 1
+    starts = [round(i * (length - window) / (count - 1)) for i in range(count)]
+    # neighbours meet in the middle of what they share.
+    edges = [0, *((a + window + b) // 2 for a, b in pairwise(starts))]
+    return [
+        Tile(start, start + window, edge, next_edge)
+        for start, edge, next_edge in zip(starts, edges, [*edges[1:], length], strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of B sequences as the network reads them.
+
+    Attributes:
+        batch: W windows.
+        owner: sequence of each window.
+        counted: positions that enter the mean.
+        num_sequences: B.
+    """
+
+    batch: Batch
+    owner: Int[Tensor, " W"]
+    counted: Bool[Tensor, "W L"]
+    num_sequences: int
+
+    def to(self, device: torch.device | str) -> Windows:
+        """The same windows on another device."""
+        return Windows(
+            self.batch.to(device),
+            self.owner.to(device),
+            self.counted.to(device),
+            self.num_sequences,
+        )
+
+
+def make_windows(
+    sequences: Sequence[NDArray[np.integer]], vocabulary: Vocabulary, settings: WindowSettings
+) -> Windows:
+    """Cut and pad B sequences.
+
+    Raises:
+        DataError: for a sequence that is empty, or too long where that is refused.
+    """
+    pieces: list[tuple[int, Tile]] = []
+    for row, sequence in enumerate(sequences):
+        if not len(sequence):
+            raise DataError("a sequence is empty; give at least one base")
+        if len(sequence) > settings.length and settings.long == "refuse":
+            raise too_long(len(sequence), settings.length)
+        length = min(len(sequence), settings.length) if settings.long == "cut" else len(sequence)
+        pieces += [(row, tile) for tile in tiles_of(length, settings.length, settings.overlap)]
+    padded = settings.pooling == "mean_padded"
+    width = settings.length if padded else max(tile.end - tile.start for _, tile in pieces)
+    tokens = np.full((len(pieces), width), vocabulary.pad_id, dtype=np.int64)
+    present = np.zeros(tokens.shape, dtype=bool)
+    counted = np.zeros(tokens.shape, dtype=bool)
+    for index, (row, tile) in enumerate(pieces):
+        size = tile.end - tile.start
+        shift = width - size if padded else 0
+        tokens[index, shift : shift + size] = sequences[row][tile.start : tile.end]
+        present[index, shift : shift + size] = True
+        counted[index, shift + tile.first - tile.start : shift + tile.last - tile.start] = True
+    if padded:
+        present[:] = counted[:] = True
+    ids = torch.from_numpy(tokens)
+    rows = torch.arange(len(pieces))
+    batch = Batch(
+        tokens=ids,
+        present=torch.from_numpy(present),
+        valid=torch.from_numpy(vocabulary.real_tokens())[ids],
+        weight=None,
+        key=torch.zeros_like(rows),
+        row=rows,
+        global_size=len(pieces),
+    )
+    owner = torch.tensor([row for row, _ in pieces])
+    return Windows(batch, owner, torch.from_numpy(counted), len(sequences))
+
+
+def too_long(length: int, limit: int) -> DataError:
+    """The error for a sequence that the settings do not allow."""
+    return DataError(
+        f"a sequence has {length} bases and a window holds {limit}; set max_length={length}, or "
+        "long=tile to read it in overlapping windows, or long=cut to drop its end"
+    )
+
+
+def mean_of_states(states: Float[Tensor, "W L D"], windows: Windows) -> Float[Tensor, "B D"]:
+    """Mean over the counted positions of each sequence, in float32 or wider."""
+    weights = windows.counted[..., None].to(states.dtype)
+    sums = (states * weights).sum(dim=1).float()
+    totals = windows.counted.sum(dim=1).float()
+    pooled = sums.new_zeros(windows.num_sequences, sums.shape[-1])
+    pooled = pooled.index_add(0, windows.owner, sums)
+    counts = totals.new_zeros(windows.num_sequences).index_add(0, windows.owner, totals)
+    return pooled / counts[:, None].clamp(min=1)
+
+
+def pooled_states(
+    encoder: Encoder,
+    sequences: Iterable[NDArray[np.integer]],
+    settings: WindowSettings,
+    *,
+    tokens_at_once: int = 16_384,
+    device: torch.device | str = "cpu",
+) -> Iterator[NDArray[np.float32]]:
+    """Mean hidden states of a stream of sequences, (b, D) at a time, in the order of the stream.
+
+    Args:
+        encoder: the language model, in evaluation mode.
+        sequences: token ids of each sequence.
+        settings: how they become windows.
+        tokens_at_once: bound on the tokens of one call, which bounds the memory.
+        device: where the encoder is.
+    """
+    waiting: list[NDArray[np.integer]] = []
+    longest = 0
+
+    def flush() -> NDArray[np.float32]:
+        windows = make_windows(waiting, encoder.vocabulary, settings).to(device)
+        with torch.inference_mode():
+            states = encoder.hidden(windows.batch).float()
+            return mean_of_states(states, windows).cpu().numpy()
+
+    for sequence in sequences:
+        grown = max(longest, len(sequence))
+        if waiting and grown * (len(waiting) + 1) > tokens_at_once:
+            yield flush()
+            waiting, grown = [], len(sequence)
+        waiting.append(sequence)
+        longest = grown
+    if waiting:
+        yield flush()

@@ -1,0 +1,18 @@
+"""Predict with a fine-tuned head: `python -m dnamdlm.predict model=RUN input=FILE out=FILE.tsv`."""
+
+from __future__ import annotations
+
+from dnamdlm.command_line import Tree, run_entry
+
+
+def main(tree: Tree) -> None:
+    """Predict, and say where the table lies."""
+    from dnamdlm.assembly.prediction import predict
+
+    path, headline = predict(tree)
+    print(headline)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run_entry("predict", main)
