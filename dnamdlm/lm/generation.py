@@ -21,6 +21,7 @@ from dnamdlm.diffusion.randomness import child_keys
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.guidance import Guidance
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.samplers import BlockSampler, LeftToRightSampler, Sampler, SemiAutoregressiveSampler
@@ -68,6 +69,7 @@ def generate_pieces(
     sampler: Sampler,
     choice: Choice,
     trained_length: int,
+    guidance: Guidance | None = None,
 ) -> Iterator[Generated]:
     """Fill a template once per key, piece by piece from left to right.
 
@@ -81,18 +83,21 @@ def generate_pieces(
         sampler: semi-autoregressive samplers give many pieces, all others one.
         choice: temperature and its kin.
         trained_length: bases per window in training.
+        guidance: a class to steer towards, for every sampler of a masked diffusion model.
 
     Raises:
-        ConfigError: if the model does not fill masks, or window and overlap do not fit.
+        ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
+            cannot be guided so.
     """
     check_served(lm, sampler)
+    check_guided(lm, guidance)
     if isinstance(lm, CausalLM):
         initial = _rows_of(template.ids, len(keys))
         _check_prefix(template)
         yield lm.generate(keys, len(template), initial=initial, choice=choice)
         return
     assert isinstance(lm, MaskedDiffusionLM)
-    filler = _Filler(lm, sampler, choice)
+    filler = _Filler(lm, sampler, choice, guidance)
     if isinstance(sampler, SemiAutoregressiveSampler):
         window, overlap = sampler.window_and_overlap(trained_length)
         yield from filler.windows(keys, template, window, overlap)
@@ -127,6 +132,18 @@ def check_served(lm: LanguageModel, sampler: Sampler) -> None:
         )
 
 
+def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
+    """Refuse guidance that the model cannot follow, with a `ConfigError`."""
+    if guidance is None:
+        return
+    if not isinstance(lm, MaskedDiffusionLM):
+        raise ConfigError(
+            f"only masked diffusion models can be guided, and this model is a {type(lm).__name__}; "
+            "leave label and guide out"
+        )
+    guidance.check(lm)
+
+
 def _check_prefix(template: Template) -> None:
     """An autoregressive model continues a prefix freely."""
     hidden = template.ids == NUCLEOTIDE_VOCABULARY.mask_id
@@ -144,6 +161,7 @@ class _Filler:
     lm: MaskedDiffusionLM
     sampler: Sampler
     choice: Choice
+    guidance: Guidance | None = None
 
     def fill(
         self,
@@ -171,6 +189,7 @@ class _Filler:
             batch_size=max(1, len(keys)),
             constraints=constraints,
             fill=None if fill is None else fill.to(device).expand(len(keys), -1),
+            guidance=self.guidance,
         )
 
     def windows(
