@@ -22,6 +22,7 @@ from dnamdlm.assembly.models import (
     windows_at_once,
 )
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.data.interface import DataSource, OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood import score_windows
@@ -39,6 +40,7 @@ _PLAIN_KEYS = {
     "init_from": str | None,
     "seed": int,
     "ops": str,
+    "overlap_report": bool,
     "dry_run": bool,
     "debug": bool,
 }
@@ -96,11 +98,13 @@ def train(tree: Mapping[str, Any]) -> Path:
     # a run that goes on has its own weights, and its source may be gone by then.
     if tree["init_from"] is not None and not list_checkpoints(Path(tree["run_dir"], "checkpoints")):
         logger.info("starting from the weights of %s", initialise_from(lm, tree["init_from"]))
+    is_owner = launched_rank() == 0
     opened = data.open()
     stream = opened.training_stream(tree["seed"], settings.global_batch_size)
     validate = validation(opened, settings, tree["seed"])
     num_parameters = sum(parameter.numel() for parameter in lm.parameters())
     logger.info("%s", summary(tree, opened, settings, num_parameters))
+    overlap = report_overlap(opened) if tree["overlap_report"] and is_owner else None
     loggers = build_loggers(tree)
     run_dir = Path(tree["run_dir"])
     check_space(run_dir, lm, settings.keep_checkpoints)
@@ -109,10 +113,11 @@ def train(tree: Mapping[str, Any]) -> Path:
         return run_dir
     described = opened.describe()
     # one process owns the folder; the others only look which checkpoint it will take.
-    is_owner = launched_rank() == 0
     with claimed(run_dir) if is_owner else nullcontext():
         if is_owner:
             checkpoint = open_run(run_dir, tree, described, allow=resume.allow)
+            if overlap is not None:
+                store_overlap(overlap, run_dir)
         else:
             checkpoint = newest_valid(run_dir / "checkpoints")
         first_step = step_of(checkpoint)

@@ -32,7 +32,7 @@ from dnamdlm.lm.markov import MarkovModel, Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
 
 Progress = Callable[[int, int], None]
-ALL = "all"
+ALL, SOFT_MASKED, UNIQUE = "all", "soft-masked", "unique"
 _WINDOWS_AT_ONCE = 1 << 12
 
 
@@ -85,7 +85,7 @@ class BaseClasses:
         self._regions = region_classes
         self._has_soft_mask = store.manifest["num_soft_masked"] > 0
         region_names = () if region_classes is None else region_classes.names[::-1]
-        soft_names = ("soft-masked", "unique") if self._has_soft_mask else ()
+        soft_names = (SOFT_MASKED, UNIQUE) if self._has_soft_mask else ()
         self.names: tuple[str, ...] = (ALL, *region_names, *soft_names)
 
     def masks(self, starts: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.tokens.nucleotide import reverse_complement
 
 _PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
-_BASES_AT_ONCE = 1 << 21
+_BASES_AT_ONCE = 1 << 18
+_BASE_BITS = np.uint8(BASE_BITS)
 _NO_HASH = np.uint64(2**64 - 1)
 _SECOND_HASH = np.uint64(0xD1B54A32D192ED03)
 
@@ -139,9 +140,9 @@ class OverlapReport:
             "pairs": [asdict(pair) for pair in self.pairs],
         }
 
-    def sentences(self) -> str:
+    def sentences(self) -> list[str]:
         """One line per pair, for people."""
-        return "\n".join(pair.sentence() for pair in self.pairs)
+        return [pair.sentence() for pair in self.pairs]
 
 
 def overlap_report(
@@ -249,7 +250,7 @@ def _find_copies(
         for slot, place in zip(slots.tolist(), places.tolist(), strict=True):
             if not is_found[slot]:
                 turn, window = divmod(int(owners[slot]), len(starts))
-                wanted = store.codes[starts[window] : starts[window] + length] & BASE_BITS
+                wanted = store.codes[starts[window] : starts[window] + length] & _BASE_BITS
                 wanted = reverse_complement(wanted) if turn else wanted
                 is_found[slot] = np.array_equal(codes[place : place + length], wanted)
     forward, turned = is_found[lookup.slot_of].reshape(2, -1)
@@ -317,7 +318,7 @@ def _find_kmers(
 
 def _kmer_hashes(codes: NDArray[np.uint8], kmer: int) -> NDArray[np.uint64]:
     """A hash of each k-mer that is the same on both strands; the largest number beside an N."""
-    codes = codes & BASE_BITS
+    codes = codes & _BASE_BITS
     hashes = _mixed(canonical_kmers(codes, kmer))
     return np.where(has_only_bases(codes, kmer), hashes, _NO_HASH)
 
@@ -349,7 +350,7 @@ def _rows(
     at_once = max(1, _BASES_AT_ONCE // length)
     views = np.lib.stride_tricks.sliding_window_view(store.codes, length)
     for first in range(0, len(starts), at_once):
-        yield views[starts[first : first + at_once]] & BASE_BITS
+        yield views[starts[first : first + at_once]] & _BASE_BITS
 
 
 def _percent(part: int, whole: int) -> str:

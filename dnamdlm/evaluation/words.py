@@ -16,7 +16,7 @@ from dnamdlm.data.intervals import Interval
 from dnamdlm.lm.contexts import BASE_BITS
 
 MAX_KMER = 31
-CHUNK_BASES = 1 << 21
+CHUNK_BASES = 1 << 18
 # odd, so that its powers have inverses modulo 2^64.
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _WORD = 1 << 64
@@ -32,13 +32,16 @@ def pieces(
 ) -> Iterator[tuple[str, int, np.ndarray]]:
     """Pieces of the intervals that overlap by length - 1, so that no word is cut.
 
+    They are small enough for a processor's cache, and never shorter than a word.
+
     Yields:
         Record, position of the first base in it, and codes without the soft mask.
     """
+    step = max(CHUNK_BASES, length)
     for interval in intervals:
         offset = store.offsets[interval.chrom]
-        for first in range(interval.start, interval.end - length + 1, CHUNK_BASES):
-            end = min(first + CHUNK_BASES + length - 1, interval.end)
+        for first in range(interval.start, interval.end - length + 1, step):
+            end = min(first + step + length - 1, interval.end)
             yield interval.chrom, first, store.codes[offset + first : offset + end] & BASE_BITS
 
 

@@ -44,6 +44,7 @@ FREE_SETTINGS = (
     "debug",
     "logger",
     "resume",
+    "overlap_report",
     "data.cache_dir",
     "trainer.accelerator",
     "trainer.devices",
