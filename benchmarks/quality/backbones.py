@@ -72,7 +72,6 @@ def _ph() -> nn.Module:
 
 ROWS = (
     Row("DiT 64 x 4", lambda: DiT(VOCAB_SIZE, 64, 4, 2)),
-    Row("DiT 64 x 4, convolutions", lambda: DiT(VOCAB_SIZE, 64, 4, 2, conv_width=9, stem_width=11)),
     Row("DiT 64 x 3 of the demo", _demo),
     Row(
         "Caduceus-PS 72 x 4",
