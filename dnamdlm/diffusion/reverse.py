@@ -6,6 +6,7 @@ of them need a network call, what stays clamped, and how many calls were made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -76,6 +77,7 @@ def reverse_process(
     noise: RowNoise,
     constraints: Constraints | None = None,
     fill: Bool[Tensor, "B L"] | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Generated:
     """Run the reverse process from `initial` until no mask is left.
 
@@ -96,6 +98,7 @@ def reverse_process(
         noise: one key per row of `initial`.
         constraints: tokens that hidden positions may become; None allows what the model allows.
         fill: masks that are to be filled; the others stay masks. None fills all.
+        watch: told after each step by how many the tokens to fill have become fewer.
 
     Raises:
         ConfigError: if `times` does not fall from at most 1 to exactly 0.
@@ -108,6 +111,7 @@ def reverse_process(
     grid_alpha = torch.where(grid > 0, schedule.alpha(grid), 1.0)
     clock = grid_alpha[0].repeat(len(initial))
     network_calls, row_calls = 0, 0
+    num_left = int(free.sum()) if watch is not None else 0
     is_sparse = isinstance(denoise, SparseDenoiser)
     # a rule with a clock of its own reveals at least one token per call.
     most_free = int(free.sum(dim=-1).max()) if len(initial) else 0
@@ -149,4 +153,8 @@ def reverse_process(
             shown = log_probs.gather(-1, after.unsqueeze(-1)).squeeze(-1).double().exp()
             confidence[rows] = torch.where(step.hidden, shown, step.confidence)
         tokens[rows] = after
+        if watch is not None:
+            left = int((free & (tokens == mask_id)).sum())
+            watch(num_left - left)
+            num_left = left
     return Generated(tokens, network_calls, row_calls)

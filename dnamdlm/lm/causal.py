@@ -17,6 +17,7 @@ from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.interface import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated
@@ -111,6 +112,8 @@ class CausalLM(nn.Module):
         initial: Int[Tensor, "B L"] | None = None,
         batch_size: int = 64,
         choice: Choice = UNCHANGED,
+        constraints: Constraints | None = None,
+        watch: Callable[[int], None] | None = None,
     ) -> Generated:
         """Draw from left to right, one sequence per key; transformers keep keys and values.
 
@@ -124,6 +127,9 @@ class CausalLM(nn.Module):
                 because a model of the past cannot be conditioned on the future.
             batch_size: sequences held at once.
             choice: temperature and nucleus of every draw.
+            constraints: tokens that masks may become. They narrow each token's law given the past,
+                which does not look ahead to what later positions must be.
+            watch: told how many tokens were filled.
 
         Raises:
             ConfigError: if a number is out of range or `initial` does not fit.
@@ -135,17 +141,33 @@ class CausalLM(nn.Module):
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
         try:
             for group in torch.arange(len(keys), device=keys.device).split(min(batch_size, rows)):
-                filled = self._continue(RowNoise(keys[group]), initial[group], rows, choice)
                 todo = initial[group] == self._vocabulary.mask_id
+                filled = self._continue(
+                    RowNoise(keys[group]),
+                    initial[group],
+                    rows,
+                    choice,
+                    None if constraints is None else constraints.select(group),
+                )
                 tokens.append(filled)
-                last = int(todo.any(dim=0).nonzero().max()) + 1 if bool(todo.any()) else 0
-                network_calls += last
-                row_calls += last * len(group)
+                places = torch.arange(1, length + 1, device=todo.device)
+                last = (todo * places).amax(dim=1)
+                network_calls += int(last.max())
+                row_calls += int(last.sum())
+                if watch is not None:
+                    watch(int(todo.sum()))
         finally:
             self.train(was_training)
         return Generated(torch.cat(tokens), network_calls, row_calls)
 
-    def _continue(self, noise: RowNoise, initial: Tensor, num_rows: int, choice: Choice) -> Tensor:
+    def _continue(
+        self,
+        noise: RowNoise,
+        initial: Tensor,
+        num_rows: int,
+        choice: Choice,
+        constraints: Constraints | None,
+    ) -> Tensor:
         """Fill the masks of a few rows; the network always sees `num_rows` of them."""
         tokens = initial.clone()
         masked = initial == self._vocabulary.mask_id
@@ -158,7 +180,10 @@ class CausalLM(nn.Module):
         seen = initial.new_full((num_rows,), self._vocabulary.mask_id)
         for place in range(last):
             logits = step(seen)[: len(initial), None]
-            log_probs = restricted(logits, self.real_tokens)[:, 0]
+            law = restricted(logits, self.real_tokens)
+            if constraints is not None:
+                law = constraints.at(place).apply(law, masked[:, place : place + 1])
+            log_probs = law[:, 0]
             drawn = choice.draw(log_probs, noise.uniform(Stream.TOKENS, place))
             tokens[:, place] = torch.where(masked[:, place], drawn, tokens[:, place])
             seen = tokens[repeated, place]

@@ -6,7 +6,7 @@ Long sequences come in pieces, so that only one window is held at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,16 @@ from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.samplers import BlockSampler, LeftToRightSampler, Sampler, SemiAutoregressiveSampler
 from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, ids_of_sets
-from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Template:
-    """What a sequence must contain.
+    """What a sequence must contain; or each of several, with a row for each.
 
     Attributes:
-        ids: token ids, the mask where a base is to be filled in, shape (L,).
-        sets: bases that each filled position may become, see `dnamdlm.tokens.iupac`, shape (L,).
+        ids: token ids, the mask where a base is to be filled in, shape (L,) or (B, L).
+        sets: bases that each filled position may become, see `dnamdlm.tokens.iupac`, same shape.
     """
 
     ids: NDArray[np.uint8]
@@ -52,13 +51,28 @@ class Template:
         """Nothing given."""
         return cls.of_sets(np.full(length, ANY_BASE, dtype=np.uint8), vocabulary)
 
+    @classmethod
+    def of_rows(cls, templates: Sequence[Template]) -> Template:
+        """Several templates of one length as the rows of one."""
+        return cls(
+            np.stack([template.ids for template in templates]),
+            np.stack([template.sets for template in templates]),
+        )
+
     def __len__(self) -> int:
         """Number of positions."""
-        return len(self.ids)
+        return self.ids.shape[-1]
 
     def part(self, start: int, end: int) -> Template:
         """Positions start <= i < end."""
-        return Template(self.ids[start:end], self.sets[start:end])
+        return Template(self.ids[..., start:end], self.sets[..., start:end])
+
+    def allowed(self, num_rows: int, num_ids: int) -> Constraints | None:
+        """The tokens that each position of each row may become; None if all bases may."""
+        if not bool((self.sets != ANY_BASE).any()):
+            return None
+        allowed = torch.from_numpy(allowed_tokens(self.sets, num_ids))
+        return Constraints(allowed.expand(num_rows, -1, -1))
 
 
 def generate_pieces(
@@ -70,8 +84,9 @@ def generate_pieces(
     choice: Choice,
     trained_length: int,
     guidance: Guidance | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Iterator[Generated]:
-    """Fill a template once per key, piece by piece from left to right.
+    """Fill a template once per key, or each of its rows, piece by piece from left to right.
 
     The pieces of a row together have the length of the template. They are a function of its key and
     the settings, whatever the other keys are.
@@ -79,11 +94,12 @@ def generate_pieces(
     Args:
         lm: a masked diffusion model, or an autoregressive one with its own sampler.
         keys: noise keys of the rows; their device is that of the pieces.
-        template: what is given and what may be filled in.
+        template: what is given and what may be filled in, for all keys or a row for each.
         sampler: semi-autoregressive samplers give many pieces, all others one.
         choice: temperature and its kin.
         trained_length: bases per window in training.
         guidance: a class to steer towards, for every sampler of a masked diffusion model.
+        watch: told how many more tokens are filled, as often as that is known.
 
     Raises:
         ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
@@ -92,12 +108,17 @@ def generate_pieces(
     check_served(lm, sampler)
     check_guided(lm, guidance)
     if isinstance(lm, CausalLM):
-        initial = _rows_of(template.ids, len(keys))
-        _check_prefix(template)
-        yield lm.generate(keys, len(template), initial=initial, choice=choice)
+        yield lm.generate(
+            keys,
+            len(template),
+            initial=_rows_of(template.ids, len(keys)),
+            choice=choice,
+            constraints=_allowed(template, keys, lm),
+            watch=watch,
+        )
         return
     assert isinstance(lm, MaskedDiffusionLM)
-    filler = _Filler(lm, sampler, choice, guidance)
+    filler = _Filler(lm, sampler, choice, guidance, watch)
     if isinstance(sampler, SemiAutoregressiveSampler):
         window, overlap = sampler.window_and_overlap(trained_length)
         yield from filler.windows(keys, template, window, overlap)
@@ -144,14 +165,12 @@ def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
     guidance.check(lm)
 
 
-def _check_prefix(template: Template) -> None:
-    """An autoregressive model continues a prefix freely."""
-    hidden = template.ids == NUCLEOTIDE_VOCABULARY.mask_id
-    if (template.sets[hidden] != ANY_BASE).any():
-        raise ConfigError(
-            "the template holds IUPAC codes, which an autoregressive model cannot obey; use a "
-            "masked diffusion model"
-        )
+def _allowed(
+    template: Template, keys: Tensor, lm: MaskedDiffusionLM | CausalLM
+) -> Constraints | None:
+    """What the template allows, on the device of the keys."""
+    constraints = template.allowed(len(keys), len(lm.real_tokens))
+    return None if constraints is None else constraints.to(keys.device)
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,7 @@ class _Filler:
     sampler: Sampler
     choice: Choice
     guidance: Guidance | None = None
+    watch: Callable[[int], None] | None = None
 
     def fill(
         self,
@@ -172,10 +192,6 @@ class _Filler:
     ) -> Generated:
         """One reverse process from `ids`, (L,) or (B, L), within the sets of the template."""
         device = keys.device
-        constraints = None
-        if bool((template.sets != ANY_BASE).any()):
-            allowed = torch.from_numpy(allowed_tokens(template.sets, len(self.lm.real_tokens)))
-            constraints = Constraints(allowed.to(device).expand(len(keys), -1, -1))
         return self.lm.generate(
             keys,
             len(template),
@@ -187,7 +203,8 @@ class _Filler:
             ),
             times=self.sampler.times(),
             batch_size=max(1, len(keys)),
-            constraints=constraints,
+            constraints=_allowed(template, keys, self.lm),
+            watch=self.watch,
             fill=None if fill is None else fill.to(device).expand(len(keys), -1),
             guidance=self.guidance,
         )

@@ -7,7 +7,7 @@ depend on the batch it travels in.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, get_args
@@ -338,6 +338,7 @@ class MaskedDiffusionLM(nn.Module):
         times: Float64[Tensor, " T1"] | None = None,
         constraints: Constraints | None = None,
         fill: Bool[Tensor, "B L"] | None = None,
+        watch: Callable[[int], None] | None = None,
         guidance: Guidance | None = None,
     ) -> Generated:
         """Run the reverse process from masks, one sequence per key.
@@ -356,6 +357,7 @@ class MaskedDiffusionLM(nn.Module):
             times: time grid, see `dnamdlm.diffusion.grids`.
             constraints: tokens that masks may become; None allows every real token.
             fill: masks that are filled, the others stay; None fills all.
+            watch: told after each step by how many the masks have become fewer.
             guidance: a class to steer towards; None is the model without a class. All calls of
                 all networks are counted.
 
@@ -384,6 +386,7 @@ class MaskedDiffusionLM(nn.Module):
                     noise=RowNoise(keys).select(rows),
                     constraints=None if constraints is None else constraints.select(rows),
                     fill=None if fill is None else fill[rows],
+                    watch=watch,
                 )
                 tokens.append(part.tokens)
                 network_calls += part.network_calls + network.extra_calls

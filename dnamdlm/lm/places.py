@@ -19,7 +19,7 @@ from dnamdlm.backbones.interface import Backbone
 
 # With fewer ids the logits cost about as much as gathering the states: measured on a CPU, see
 # benchmarks/speed/head.py. The bases of DNA are far below.
-SMALL_VOCABULARY = 1024
+SMALL_VOCABULARY = 4096
 
 
 @runtime_checkable

@@ -151,11 +151,32 @@ def test_a_sampler_that_the_model_cannot_serve_is_refused():
         _tokens(_network(), [0], template, LeftToRightSampler())
 
 
-def test_an_autoregressive_model_continues_a_prefix_and_refuses_codes():
+def test_an_autoregressive_model_continues_a_prefix_and_obeys_codes():
     lm = _left_to_right()
     tokens, pieces = _tokens(lm, range(2), _template("TATANNNN"), LeftToRightSampler())
     assert tokens[:, :4].tolist() == [[10, 7, 10, 7]] * 2
     assert bool(((tokens >= 7) & (tokens <= 10)).all())
     assert pieces[0].row_calls == 16
-    with pytest.raises(ConfigError, match="IUPAC codes"):
-        _tokens(lm, range(2), _template("TATARRRR"), LeftToRightSampler())
+    tokens, _ = _tokens(lm, range(50), _template("TATARRRN"), LeftToRightSampler())
+    assert set(tokens[:, 4:7].flatten().tolist()) == {7, 9}
+    assert set(tokens[:, 7].tolist()) == {7, 8, 9, 10}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_rows_with_templates_of_their_own_are_what_they_are_alone(sampler):
+    templates = [_template(text) for text in ("ACGTNNNNNNNN", "NNNRYNNNNNNN", "NNNNNNNNGGGG")]
+    together, _ = _tokens(_network(), range(3), Template.of_rows(templates), sampler)
+    for row, template in enumerate(templates):
+        alone, _ = _tokens(_network(), [row], template, sampler)
+        assert torch.equal(together[row], alone[0])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_the_tokens_that_are_filled_are_counted_as_it_goes(sampler):
+    seen = []
+    pieces = generate_pieces(
+        _network(), row_keys(0, torch.arange(2)), _template("ACGTNNNNNNNRNNNN"), sampler=sampler,
+        choice=UNCHANGED, trained_length=8, watch=seen.append,
+    )  # fmt: skip
+    assert len(list(pieces)) >= 1
+    assert sum(seen) == 2 * 12
