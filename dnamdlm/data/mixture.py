@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -18,10 +19,13 @@ from dnamdlm.data.labels import RecordLabels
 from dnamdlm.data.mixing import MixedStream, MixedWindows, seed_of, whole_numbers
 from dnamdlm.data.source import GenomeData, OpenGenome
 from dnamdlm.data.splits import SPLIT_NAMES
+from dnamdlm.data.windows import EvaluationWindows
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 
+# fewer windows than that give no standard error worth having.
+_LEAST_WINDOWS = 8
 _OF_ALL = ("length", "cache_dir", "jitter", "reverse_complement", "soft_mask_weight")
 
 Weights = Literal["equal", "size"] | Mapping[str, float]
@@ -32,8 +36,8 @@ class GenomeMixture:
     """Settings of a mixture: the genomes, how often each is seen, and what all share.
 
     Attributes:
-        genomes: name -> settings of that genome, as `GenomeData` has them; the order of the names
-            is the order of the classes.
+        genomes: name -> settings of that genome, as `GenomeData` has them. The names in sorted
+            order are the classes, since files do not keep the order that they are written in.
         weights: "equal", "size" (in proportion to the bases of the training split), or a number
             for each name.
         length: bases per training window, of all genomes.
@@ -61,6 +65,12 @@ class GenomeMixture:
             raise ConfigError(
                 "data.genomes names no genome; give data.genomes.NAME.fasta=FILE for each"
             )
+        for name in self.genomes:
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name == "all":
+                raise ConfigError(
+                    f"data.genomes.{name}: a genome is named by a letter and then letters, digits "
+                    "and _, and not all"
+                )
         self.members()
         if isinstance(self.weights, str):
             if self.weights not in ("equal", "size"):
@@ -95,7 +105,7 @@ class GenomeMixture:
         shared = {name: getattr(self, name) for name in _OF_ALL}
         known = {item.name for item in fields(GenomeData)} - {*_OF_ALL, "labels"}
         members = {}
-        for name, settings in self.genomes.items():
+        for name, settings in sorted(self.genomes.items()):
             for key in settings:
                 if key not in known:
                     near = difflib.get_close_matches(key, sorted(known), n=1)
@@ -118,7 +128,7 @@ class GenomeMixture:
             DataError: if a file or a split cannot be used, or two genomes are the same.
         """
         opened: dict[str, OpenGenome] = {}
-        names = tuple(self.genomes)
+        names = tuple(sorted(self.genomes))
         for number, (name, settings) in enumerate(self.members().items()):
             try:
                 genome = settings.open()
@@ -140,7 +150,7 @@ class OpenMixture:
 
     Attributes:
         settings: what the user asked for.
-        genomes: the opened genomes, each with its class for all its records.
+        genomes: the opened genomes, sorted by name, each with its class for all its records.
     """
 
     settings: GenomeMixture
@@ -153,7 +163,7 @@ class OpenMixture:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """Names of the genomes in the order of the settings."""
+        """Names of the genomes, sorted."""
         return tuple(self.genomes)
 
     @property
@@ -207,30 +217,47 @@ class OpenMixture:
     ) -> WindowSequence:
         """The windows of all genomes that have such a split, one genome after the other.
 
-        A limit is shared in proportion to the windows of each genome, one at least for each.
+        Raises:
+            DataError: if no genome has such a split.
+        """
+        bases = dict(zip(self.genomes, self._bases(), strict=True))
+        members = self.windows_of_each(split, length, limit, seed)
+        return MixedWindows(
+            tuple((windows, bases[name]) for name, windows in members.items()), seed
+        )
+
+    def windows_of_each(
+        self, split: str, length: int | None, limit: int | None, seed: int
+    ) -> dict[str, EvaluationWindows]:
+        """The windows of each genome that has such a split.
+
+        A limit is shared in proportion to the windows of each genome, but each has 8 at least.
 
         Raises:
             DataError: if no genome has such a split.
         """
-        used = [n for n, genome in enumerate(self.genomes.values()) if genome.has_split(split)]
+        used = {name: genome for name, genome in self.genomes.items() if genome.has_split(split)}
         if not used:
             raise DataError(
                 f"the {split} split is empty in every genome; name its records in "
                 f"data.genomes.NAME.{split} or set data.genomes.NAME.{split}_fraction"
             )
-        genomes = list(self.genomes.values())
-        whole = [genomes[n].evaluation_windows(split, length, None, seed) for n in used]
-        sizes = [len(windows) for windows in whole]
-        if limit is not None:
-            total = sum(sizes)
-            limits = [max(1, min(size, size * limit // total)) for size in sizes]
-            sizes = limits if limit < total else sizes
-        bases = self._bases()
-        members = [
-            (genomes[n].evaluation_windows(split, length, size, seed_of(seed, n)), bases[n])
-            for n, size in zip(used, sizes, strict=True)
-        ]
-        return MixedWindows(tuple(members), seed)
+        seeds = {name: seed_of(seed, number) for number, name in enumerate(self.genomes)}
+        windows = {
+            name: genome.evaluation_windows(split, length, None, seeds[name])
+            for name, genome in used.items()
+        }
+        total = sum(map(len, windows.values()))
+        if limit is None or limit >= total:
+            return windows
+        limits = {
+            name: max(min(_LEAST_WINDOWS, len(part)), len(part) * limit // total)
+            for name, part in windows.items()
+        }
+        return {
+            name: genome.evaluation_windows(split, length, limits[name], seeds[name])
+            for name, genome in used.items()
+        }
 
     def fingerprint(self) -> str:
         """Hash of all genomes, their names and how often each comes."""

@@ -101,7 +101,7 @@ def markov_lines(likelihood: Mapping[str, Any]) -> dict[str, float]:
     return {
         rows[name]["label"]: rows[name]["valid_bits_per_base"]
         for name in dict.fromkeys(wanted)
-        if name in rows
+        if "valid_bits_per_base" in rows.get(name, {})
     }
 
 
