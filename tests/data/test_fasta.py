@@ -117,6 +117,8 @@ GOOD = {
     "mixed line ends": b">a x\nACGT\r\nAC\r>b y\nGG",
     "comments": b";first\n>a\n;note\nACGT\n;>z\nAC\n>b\nGG\n",
     "empty record between": b">a\nACGTAC\n>z\n>b\nGG\n",
+    "empty record at the end": b">a\nACGTAC\n>b\nGG\n>z\n",
+    "blank lines at the end": b">a\nACGTAC\n>b\nGG\n\n\n\n",
     "no final newline": b">a\nACGTAC\n>b\nGG",
     "names as paths": b">a ../../etc/passwd\nACGTAC\n>b\nGG\n",
 }
@@ -131,7 +133,7 @@ def test_layout_does_not_change_the_bases(fasta, content, block_bytes):
         found.setdefault(chunk.name, []).extend(chunk.codes.tolist())
     assert found == {"a": expected_codes("ACGTAC"), "b": expected_codes("GG")}
     assert reader.counts.lengths == {"a": 6, "b": 2}
-    assert reader.counts.empty_records == (["z"] if b">z\n>" in content else [])
+    assert reader.counts.empty_records == (["z"] if b"\n>z\n" in content else [])
 
 
 def test_ambiguity_codes_become_n_and_are_counted(fasta):
@@ -193,6 +195,13 @@ def test_a_flipped_byte_in_a_bgzip_file_is_refused_with_the_offset(fasta):
     data[len(data) // 2] ^= 1
     with pytest.raises(DataError, match=r"damaged gzip data in the block at offset \d+"):
         read_fasta(fasta(bytes(data)))
+
+
+def test_a_bgzip_file_cut_anywhere_is_refused(fasta):
+    whole = bgzip(b">a\n" + random_bases(3000), block=1000)
+    for size in range(len(BGZF_END), len(whole), 7):
+        with pytest.raises(DataError, match=r"truncated|end-of-file block is missing"):
+            read_fasta(fasta(whole[:size]))
 
 
 def test_a_bgzip_file_without_its_end_marker_is_refused(fasta):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import pickle
 import shutil
 
@@ -98,6 +99,47 @@ def test_a_changed_file_or_policy_gets_another_store(fasta, cache):
     assert changed.fetch(Interval("b", 2, 3)).tolist() == [0]
     assert first.fetch(Interval("b", 2, 3)).tolist() == [3]
     assert first.sha256 == rna.sha256 != changed.sha256
+
+
+@pytest.mark.parametrize(
+    "index", ["a\t3\t3\t3\t4\n", "a\t999999999\t3\t60\t61\n", "a\t11\t3\t0\t0\n", ""]
+)
+def test_a_stale_or_forged_index_beside_the_file_has_no_say(fasta, cache, index):
+    before = prepare_genome(fasta, cache_dir=cache).codes.tolist()
+    beside = fasta.with_name(fasta.name + ".fai")
+    beside.write_text(index)
+    os.utime(beside, (1, 1))
+    shutil.rmtree(cache)
+    assert prepare_genome(fasta, cache_dir=cache).codes.tolist() == before
+    assert beside.read_text() == index
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed(fasta, cache):
+    first = prepare_genome(fasta, cache_dir=cache)
+    times = fasta.stat().st_mtime_ns
+    fasta.write_text(CONTENT.replace("TTTNNN", "TTANNN"))
+    os.utime(fasta, ns=(times, times))
+    second = prepare_genome(fasta, cache_dir=cache)
+    assert second.fetch(Interval("b", 2, 3)).tolist() == [0]
+    assert first.folder != second.folder
+
+
+def test_a_record_name_is_never_a_path(fasta, cache, tmp_path):
+    fasta.write_text(">../../etc/passwd\nACGT\n>/etc/shadow\nGG\n")
+    before = sorted(path for path in tmp_path.rglob("*") if cache not in path.parents)
+    store = prepare_genome(fasta, cache_dir=cache)
+    assert store.fetch(Interval("../../etc/passwd", 1, 3)).tolist() == [1, 2]
+    after = sorted(path for path in tmp_path.rglob("*") if cache not in path.parents)
+    assert set(after) == {*before, cache}
+
+
+def test_policies_that_differ_have_stores_that_differ(fasta, cache):
+    stores = [prepare_genome(fasta, cache_dir=cache, iupac=policy) for policy in ("n", "random")]
+    place = Interval("c", 3, 4)
+    assert stores[0].fetch(place).tolist() == [4]
+    assert stores[1].fetch(place).tolist()[0] in (0, 2)
+    assert stores[1].manifest["num_iupac"] == {"R": 1}
+    assert stores[1].manifest["num_n"] == stores[0].manifest["num_n"] - 1
 
 
 def damage_codes(folder):
