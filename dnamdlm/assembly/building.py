@@ -3,6 +3,10 @@
 A node is a mapping with `_target_`, the dotted name of a class. Its other keys are the arguments of
 that class, so the signature is the schema: an unknown key, a wrong type or a missing argument is
 refused before anything is built.
+
+A config may come from a stranger, inside a checkpoint. So not every class of the package is a
+target: it is a settings class (a frozen dataclass, which only checks its values), a network (an
+`nn.Module`) or, in the place `logger` alone, one of Lightning's loggers.
 """
 
 from __future__ import annotations
@@ -10,17 +14,22 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from torch import nn
 
 from dnamdlm.data.interface import SettingsOf
 from dnamdlm.errors import ConfigError
 
-ALLOWED_TARGETS = ("dnamdlm.", "lightning.pytorch.loggers.")
+ALLOWED_TARGETS = "dnamdlm."
+ALLOWED_LOGGERS = "lightning.pytorch.loggers."
 TARGET = "_target_"
+_DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
 def resolve_target(name: object, path: str) -> Any:
@@ -29,10 +38,11 @@ def resolve_target(name: object, path: str) -> Any:
     Raises:
         ConfigError: if the name is outside the allow-list, not defined there, or no class.
     """
-    if not isinstance(name, str) or not name.startswith(ALLOWED_TARGETS):
+    allowed = ALLOWED_LOGGERS if path == "logger" else ALLOWED_TARGETS
+    is_name = isinstance(name, str) and _DOTTED.fullmatch(name) is not None
+    if not isinstance(name, str) or not is_name or not name.startswith(allowed):
         raise ConfigError(
-            f"{path}.{TARGET}={name!r} is not allowed; a target must begin with "
-            f"{' or '.join(ALLOWED_TARGETS)}"
+            f"{path}.{TARGET}={name!r} is not allowed; a target here must begin with {allowed}"
         )
     module_name, _, attribute = name.rpartition(".")
     try:
@@ -42,11 +52,21 @@ def resolve_target(name: object, path: str) -> Any:
             f"{path}.{TARGET}={name} cannot be imported ({error}); check the name and whether its "
             "optional package is installed"
         ) from error
-    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(
-        tuple(prefix.split(".", 1)[0] + "." for prefix in ALLOWED_TARGETS)
-    ):
-        raise ConfigError(f"{path}.{TARGET}={name} is no class of an allowed package")
+    if not inspect.isclass(found) or not found.__module__.startswith(allowed):
+        raise ConfigError(f"{path}.{TARGET}={name} is no class of {allowed.rstrip('.')}")
+    if allowed == ALLOWED_TARGETS and not _is_harmless(found):
+        raise ConfigError(
+            f"{path}.{TARGET}={name} is neither a settings class nor a network; see --help for "
+            "what can be chosen"
+        )
     return found
+
+
+def _is_harmless(found: type) -> bool:
+    """Whether making one of these only checks values or fills memory."""
+    if issubclass(found, nn.Module):
+        return True
+    return is_dataclass(found) and found.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def check_node(node: object, path: str, provided: Collection[str] = ()) -> None:
