@@ -10,20 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.assembly.building import build, check_keys, check_node, check_value
+from dnamdlm.assembly.building import TARGET, build, check_keys, check_node, check_value
 from dnamdlm.assembly.models import LoadedModel, load_model, windows_at_once
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
 from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
+from dnamdlm.data.interface import DataSource, OpenData
+from dnamdlm.data.mixture import OpenMixture
 from dnamdlm.data.source import GenomeData, OpenGenome
+from dnamdlm.data.windows import EvaluationWindows
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.files import read_evaluation, write_evaluation
 from dnamdlm.evaluation.generated import evaluate_generated
-from dnamdlm.evaluation.likelihood import LikelihoodReport, evaluate_likelihood
+from dnamdlm.evaluation.likelihood import (
+    SOFT_MASKED,
+    UNIQUE,
+    LikelihoodReport,
+    evaluate_likelihood,
+)
+from dnamdlm.evaluation.pooling import pooled_report
 from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
-from dnamdlm.training.run_folder import versions
+from dnamdlm.training.run_folder import read_run, versions
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +42,13 @@ _KEYS = {
     "split": str,
     "out": str | None,
     "samples": str | None,
+    "genome": str | None,
     "draws": int,
     "estimator": str,
     "limit": int | None,
     "batch_size": int | None,
     "max_order": int,
+    "overlap_report": bool,
     "weights": str,
     "device": str,
     "ops": str,
@@ -47,15 +59,17 @@ _DATA_KEYS: dict[str, Any] = {
     "fasta": str | None,
     "annotation": str | None,
     "bed": str | None,
+    "expand": bool | None,
     "train": Sequence[str] | None,
     "valid": Sequence[str] | None,
     "test": Sequence[str] | None,
     "cache_dir": str | None,
 }
 _SPLITS = ("train", "valid", "test")
+_RECORD_LISTS = ("train", "valid", "test")
 _MAX_ORDER = 12
 # settings that only make sense for the genome they were chosen for.
-_OF_ONE_GENOME = ("annotation", "bed", "train", "valid", "test")
+_OF_ONE_GENOME = ("annotation", "bed", "labels", "expand", "train", "valid", "test")
 
 
 def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
@@ -74,32 +88,48 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     lm = with_estimator(loaded.lm, tree["estimator"])
     out = _target(tree, loaded)
     data = evaluation_data(loaded, tree["data"])
-    genome: OpenGenome = data.open()
+    opened = data.open()
     samples = read_fasta(tree["samples"]) if tree["samples"] else None
-    windows = genome.evaluation_windows(tree["split"], limit=tree["limit"], seed=tree["seed"])
-    logger.info(
-        "%s: %d windows of %d bases, %d draws each", tree["split"], len(windows), data.length,
-        tree["draws"],
-    )  # fmt: skip
-    markov = fit_baselines(genome, tree["max_order"])
-    report = evaluate_likelihood(
-        lm,
-        windows,
-        draws=tree["draws"],
-        batch_size=tree["batch_size"] or windows_at_once(data.length, device),
-        device=device,
-        region_classes=genome.region_classes,
-        markov=markov,
-        progress=_progress,
-    )
+    genomes = chosen_genomes(opened, tree["genome"])
+    if samples is not None and len(genomes) > 1:
+        raise ConfigError(
+            f"samples= are compared with one genome; say which as genome=NAME, one of "
+            f"{', '.join(genomes)}"
+        )
+    if loaded.run_dir is not None:
+        refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, tree["split"])
+    windows = windows_of(opened, genomes, tree)
+    reports: dict[str, LikelihoodReport] = {}
+    markov: dict[Smoothing, MarkovFit] | None = None
+    for name, part in windows.items():
+        logger.info(
+            "%s: %d windows of %d bases, %d draws each",
+            f"{tree['split']} of {name}" if name else tree["split"], len(part), data.length,
+            tree["draws"],
+        )  # fmt: skip
+        markov = fit_baselines(genomes[name], tree["max_order"])
+        reports[name] = evaluate_likelihood(
+            lm,
+            part,
+            draws=tree["draws"],
+            batch_size=tree["batch_size"] or windows_at_once(data.length, device),
+            device=device,
+            region_classes=genomes[name].region_classes,
+            markov=markov,
+            progress=_progress,
+        )
+    report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
     sections: dict[str, Any] = {
-        "provenance": provenance(loaded, genome, tree),
+        "provenance": provenance(loaded, opened, tree),
         "likelihood": report.to_json(),
     }
+    if len(genomes) > 1:
+        sections["genomes"] = {name: part.to_json() for name, part in reports.items()}
     if samples is not None:
         logger.info(
             "comparing %d generated sequences with the %s split", len(samples), tree["split"]
         )
+        genome = next(iter(genomes.values()))
         sections["generated"] = evaluate_generated(
             samples,
             genome.store,
@@ -108,9 +138,11 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
             rng=np.random.default_rng(tree["seed"]),
             heldout=tree["split"],
         )
+    if tree["overlap_report"]:
+        sections["overlap"] = report_overlap(opened)
     forget_other_model(out, loaded)
     write_evaluation(out, tree["split"], sections)
-    return out, sentence(report, tree["split"])
+    return out, sentence(report, tree["split"], list(reports) if len(genomes) > 1 else ())
 
 
 def _check(tree: Mapping[str, Any]) -> None:
@@ -138,16 +170,61 @@ def _target(tree: Mapping[str, Any], loaded: LoadedModel) -> Path:
     return out
 
 
-def evaluation_data(loaded: LoadedModel, changes: Mapping[str, Any]) -> GenomeData:
+def chosen_genomes(data: OpenData, name: str | None) -> dict[str, OpenGenome]:
+    """The genomes to score by name: one of a mixture, or all; a genome alone has no name.
+
+    Raises:
+        ConfigError: if there is no genome of that name.
+    """
+    parts = dict(data.parts) or {"": data}
+    if name is not None:
+        if name not in data.parts:
+            known = f"choose one of {', '.join(data.parts)}" if data.parts else "leave genome out"
+            raise ConfigError(f"genome={name} is no part of the data of this model; {known}")
+        parts = {name: parts[name]}
+    genomes = {key: part for key, part in parts.items() if isinstance(part, OpenGenome)}
+    if len(genomes) < len(parts):
+        raise ConfigError("these data are no genomes; evaluate a model of DNA")
+    return genomes
+
+
+def windows_of(
+    data: OpenData, genomes: Mapping[str, OpenGenome], tree: Mapping[str, Any]
+) -> dict[str, EvaluationWindows]:
+    """The windows of each genome; a limit is shared among those of a mixture."""
+    split, limit, seed = tree["split"], tree["limit"], tree["seed"]
+    if isinstance(data, OpenMixture) and len(genomes) > 1:
+        return data.windows_of_each(split, None, limit, seed)
+    return {
+        name: genome.evaluation_windows(split, limit=limit, seed=seed)
+        for name, genome in genomes.items()
+    }
+
+
+def evaluation_data(loaded: LoadedModel, changes: Mapping[str, Any]) -> DataSource:
     """The data settings of the model's run, with what the command line changes.
 
     Another genome does not inherit the splits and the annotation of the training genome.
+
+    Raises:
+        ConfigError: if something is changed that a mixture of genomes does not have.
     """
     node = dict(loaded.tree["data"])
+    if "fasta" not in node:
+        if changes["fasta"] is not None:
+            kept = {key: node[key] for key in ("length", "cache_dir") if key in node}
+            node = {TARGET: f"{GenomeData.__module__}.{GenomeData.__name__}", "fasta": None, **kept}
+        elif odd := [key for key in _OF_ONE_GENOME if changes.get(key) is not None]:
+            raise ConfigError(
+                f"data.{odd[0]} belongs to one genome, and this model was trained on a mixture; "
+                "give data.fasta too, or leave it out"
+            )
     if changes["fasta"] is not None and changes["fasta"] != node["fasta"]:
-        node |= dict.fromkeys(_OF_ONE_GENOME)
+        node |= {key: None for key in _OF_ONE_GENOME if key != "expand"} | {"expand": False}
     if changes["bed"] is not None:
-        node |= dict.fromkeys(("train", "valid", "test"))
+        node |= dict.fromkeys(_RECORD_LISTS)
+    elif any(changes[key] is not None for key in _RECORD_LISTS):
+        node |= {"bed": None, "expand": False}
     node |= {key: value for key, value in changes.items() if value is not None}
     check_node(node, "data")
     return build(node, "data")
@@ -169,7 +246,7 @@ def fit_baselines(genome: OpenGenome, max_order: int) -> dict[Smoothing, MarkovF
     return fit_markov(genome.store, genome.splits.train, genome.splits.valid, max_order=max_order)
 
 
-def provenance(loaded: LoadedModel, genome: OpenGenome, tree: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(loaded: LoadedModel, data: OpenData, tree: Mapping[str, Any]) -> dict[str, Any]:
     """What made the figures: model, data, command, versions, seed."""
     return {
         "command": sys.argv,
@@ -180,18 +257,28 @@ def provenance(loaded: LoadedModel, genome: OpenGenome, tree: Mapping[str, Any])
         "weights": tree["weights"],
         "estimator": tree["estimator"],
         "seed": tree["seed"],
-        "data": genome.describe(),
+        "data": data.describe(),
         "versions": versions(),
     }
 
 
-def sentence(report: LikelihoodReport, split: str) -> str:
-    """The headline in one line."""
+def sentence(report: LikelihoodReport, split: str, genomes: Sequence[str] = ()) -> str:
+    """The headline in one line, and a line for each genome of a mixture and each baseline."""
     bits = report.model.bits["all"]
     text = (
         f"{split}: {bits.value:.4f} +- {bits.standard_error:.4f} bits per base "
         f"({report.model.kind}, {bits.count:,} bases)"
     )
+    for name in genomes:
+        part = report.model.bits[name]
+        text += f"\n  {name}: {part.value:.4f} +- {part.standard_error:.4f} ({part.count:,} bases)"
+    for name in (SOFT_MASKED, UNIQUE):
+        if name in report.model.bits and report.model.bits[name].count < bits.count:
+            part = report.model.bits[name]
+            text += (
+                f"\n  {name} bases: {part.value:.4f} +- {part.standard_error:.4f} "
+                f"({part.count:,} bases)"
+            )
     for baseline, by_class in report.differences.items():
         row = next(row for row in report.rows if row.name == baseline)
         difference = by_class["all"]

@@ -7,7 +7,9 @@ One JSON object, UTF-8, without NaN:
     split           "valid" or "test"
     provenance      whatever the writer knows: checkpoint, command, versions, seeds
     likelihood      LikelihoodReport.to_json(), optional
+    genomes         name -> LikelihoodReport.to_json() of each genome of a mixture, optional
     generated       the result of evaluate_generated(), optional
+    overlap         OverlapReport.to_json(), or {"genomes": {name: such a report}}, optional
 
 A section that is written replaces the section of that name and leaves the others. The file is
 written under a temporary name in its folder and renamed when complete.
@@ -26,7 +28,7 @@ from dnamdlm.errors import DataError
 
 FORMAT = "dnamdlm.evaluation"
 FORMAT_VERSION = 1
-SECTIONS = ("provenance", "likelihood", "generated")
+SECTIONS = ("provenance", "likelihood", "genomes", "generated", "overlap")
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def write_evaluation(path: str | Path, split: str, sections: Mapping[str, Any]) 
     Args:
         path: the file; missing folders are made.
         split: "valid" or "test".
-        sections: any of "provenance", "likelihood", "generated", as JSON values.
+        sections: any of "provenance", "likelihood", "genomes", "generated", as JSON values.
 
     Raises:
         DataError: for an unknown section, or if the file belongs to another split.
