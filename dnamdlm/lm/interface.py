@@ -15,7 +15,7 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.reverse import Generated as GeneratedTokens
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-__all__ = ["GeneratedTokens", "LanguageModel", "LossTerms", "TokenLikelihood"]
+__all__ = ["GeneratedTokens", "LanguageModel", "LossTerms", "TokenLikelihood", "Trainable"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class TokenLikelihood:
 
 
 @runtime_checkable
-class LanguageModel(Protocol):
-    """A law over token sequences that can be trained, scored and sampled."""
+class Trainable(Protocol):
+    """What training asks of a model: a language model, or a classifier of noisy sequences."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -58,6 +58,11 @@ class LanguageModel(Protocol):
     def loss_terms(self, batch: Batch) -> LossTerms:
         """Differentiable loss; all randomness is a function of `batch.key`."""
         ...
+
+
+@runtime_checkable
+class LanguageModel(Trainable, Protocol):
+    """A law over token sequences that can be trained, scored and sampled."""
 
     def log_likelihood(self, batch: Batch, *, draws: int) -> TokenLikelihood:
         """Likelihood without gradients; a model that needs no draws ignores `draws`."""

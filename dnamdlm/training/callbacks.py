@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from dnamdlm.training.checkpointing import (
 )
 from dnamdlm.training.failures import TrainingDiverged, TrainingFailed
 from dnamdlm.training.guard import UpdateGuard, dump_batches
-from dnamdlm.training.metrics import MetricsFile
+from dnamdlm.training.metrics import OF_BASES, Figures, MetricsFile
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.progress import TrainingProgress
 from dnamdlm.training.ranks import StopAgreement
@@ -66,8 +66,9 @@ class RunCallback(pl.Callback):
         storage: writes the checkpoints.
         guard: judges each update.
         bases_per_step: positions in one global batch.
-        validate: gives bits per base of the averaged model on the validation split.
+        validate: gives the validation columns of the averaged model.
         resumed_step: optimizer steps already done.
+        figures: what the losses are called.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class RunCallback(pl.Callback):
         storage: FolderCheckpointIO,
         guard: UpdateGuard,
         bases_per_step: int,
-        validate: Callable[[nn.Module], float] | None,
+        validate: Callable[[nn.Module], Mapping[str, float]] | None,
         resumed_step: int,
+        figures: Figures = OF_BASES,
     ) -> None:
         self.run_dir = run_dir
         self.seed = seed
@@ -89,6 +91,7 @@ class RunCallback(pl.Callback):
         self.guard = guard
         self.bases_per_step = bases_per_step
         self.validate = validate
+        self.figures = figures
         self.stop = StopRequest()
         self.agreement = StopAgreement(self.stop)
         self.step = resumed_step
@@ -116,7 +119,9 @@ class RunCallback(pl.Callback):
         self.stop.install()
         self.agreement = StopAgreement(self.stop)
         if trainer.is_global_zero:
-            self.metrics = MetricsFile(self.run_dir / "metrics.csv", self.step)
+            self.metrics = MetricsFile(
+                self.run_dir / "metrics.csv", self.step, self.figures.columns
+            )
             self.progress = TrainingProgress(int(trainer.max_steps), self.step)
             self.progress.__enter__()
         self.started = self.row_time = time.monotonic()
@@ -203,7 +208,7 @@ class RunCallback(pl.Callback):
             row = self._training_row(trainer, pl_module)
         if self.validate and (self.step % self.schedule.valid_every == 0 or is_last):
             begin = time.monotonic()
-            row |= {"valid_bits_per_base": self._validate(pl_module)}
+            row |= self._validate(pl_module)
             self.paused += time.monotonic() - begin
         if self.step % self.schedule.checkpoint_every == 0:
             self.save_due = True
@@ -219,7 +224,7 @@ class RunCallback(pl.Callback):
         self.row_time, self.row_step, self.paused = time.monotonic(), self.step, 0.0
         row = {
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "train_bits_per_base": bits,
+            self.figures.train: bits,
             "bases_per_second": rate,
             "gradient_norm": self.gradient_norm,
             "skipped_updates": self.guard.skipped,
@@ -227,18 +232,18 @@ class RunCallback(pl.Callback):
         # where no step was sound there is no loss, and an empty field says so.
         return {name: value for name, value in row.items() if math.isfinite(value)}
 
-    def _validate(self, module: TrainingModule) -> float:
+    def _validate(self, module: TrainingModule) -> dict[str, float]:
         if self.validate is None:
-            return float("nan")
+            return {}
         lm = module.lm
         if not isinstance(lm, nn.Module):
             raise TypeError("a language model without weights cannot be validated here")
         was_training = lm.training
         lm.eval()
         with module.average.applied_to(lm), torch.no_grad():
-            bits = self.validate(lm)
+            row = dict(self.validate(lm))
         lm.train(was_training)
-        return bits
+        return row
 
     def _write(self, row: dict[str, float], trainer: pl.Trainer) -> None:
         if self.metrics is None or self.progress is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -22,20 +23,48 @@ COLUMNS: tuple[str, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What the losses of a run are called, so that no column is taken for what it is not.
+
+    Attributes:
+        train: column of the training loss, in bits.
+        valid: column of the validation loss, in bits.
+        more: further columns that validation fills.
+    """
+
+    train: str = "train_bits_per_base"
+    valid: str = "valid_bits_per_base"
+    more: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the file."""
+        names = {"train_bits_per_base": (self.train,),
+                 "valid_bits_per_base": (self.valid, *self.more)}  # fmt: skip
+        return tuple(name for column in COLUMNS for name in names.get(column, (column,)))
+
+
+OF_BASES = Figures()
+OF_LABELS = Figures("train_bits_per_label", "valid_bits_per_label", ("valid_label_accuracy",))
+
+
 class MetricsFile:
     """Appends rows to `metrics.csv`; on resume, rows after the resumed step are dropped.
 
     Args:
         path: the CSV file.
         resumed_step: optimizer steps already done; 0 starts a new file.
+        columns: names in their order; rows may hold no others.
     """
 
-    def __init__(self, path: Path, resumed_step: int) -> None:
+    def __init__(self, path: Path, resumed_step: int, columns: tuple[str, ...] = COLUMNS) -> None:
         self.path = path
+        self.columns = columns
         rows = [row for row in read_rows(path) if int(row["step"]) <= resumed_step]
         self.seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
         content = io.StringIO()
-        writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(content, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         partial = path.with_name(f".{path.name}.partial")
@@ -50,8 +79,8 @@ class MetricsFile:
         Where the disk refuses, a full one for example, the row waits for the next call.
         """
         content = io.StringIO()
-        csv.DictWriter(content, COLUMNS, lineterminator="\n").writerow(
-            {name: _text(row[name]) if name in row else "" for name in COLUMNS}
+        csv.DictWriter(content, self.columns, lineterminator="\n").writerow(
+            {name: _text(row[name]) if name in row else "" for name in self.columns}
         )
         text = self._waiting + content.getvalue()
         try:

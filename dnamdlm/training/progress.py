@@ -58,10 +58,7 @@ class TrainingProgress:
 
     def report(self, row: dict[str, float]) -> None:
         """Show the newest figures of one logged step."""
-        parts = [f"train {row['train_bits_per_base']:.4f}"] if "train_bits_per_base" in row else []
-        if "valid_bits_per_base" in row:
-            parts.append(f"valid {row['valid_bits_per_base']:.4f}")
-        text = " ".join(parts) + " bits/base" if parts else ""
+        text = loss_text(row)
         rate = row.get("bases_per_second", 0.0)
         if self.bar is not None:
             self.bar.update(self.task, state=f"{text}  {rate:,.0f} bases/s")
@@ -78,3 +75,14 @@ class TrainingProgress:
             f"{rate:,.0f}",
             remaining,
         )
+
+
+def loss_text(row: dict[str, float]) -> str:
+    """The losses of one row with their unit; empty where it has none."""
+    parts, unit = [], ""
+    for split in ("train", "valid"):
+        for name, value in row.items():
+            if name.startswith(f"{split}_bits_per_"):
+                parts.append(f"{split} {value:.4f}")
+                unit = "bits/" + name.rpartition("_")[2]
+    return f"{' '.join(parts)} {unit}".strip()

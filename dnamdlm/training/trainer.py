@@ -16,13 +16,14 @@ from torch import nn
 
 from dnamdlm.data.interface import BatchStream
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import LanguageModel
+from dnamdlm.lm.interface import Trainable
 from dnamdlm.training.callbacks import RunCallback, Schedule
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.guard import UpdateGuard
 from dnamdlm.training.hardware import hardware
+from dnamdlm.training.metrics import OF_BASES, Figures
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, require_same
@@ -44,7 +45,7 @@ class SameFacts(pl.Callback):
 
 
 def fit(
-    lm: LanguageModel,
+    lm: Trainable,
     stream: BatchStream,
     *,
     length: int,
@@ -54,9 +55,10 @@ def fit(
     run_dir: Path,
     seed: int,
     description: dict[str, Any],
-    validate: Callable[[nn.Module], float] | None,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None,
     checkpoint: Path | None,
     loggers: list[Logger],
+    figures: Figures = OF_BASES,
     facts: Mapping[str, object] | None = None,
 ) -> int:
     """Train until `settings.max_steps`, from `checkpoint` or from the beginning.
@@ -71,9 +73,10 @@ def fit(
         run_dir: the claimed run folder.
         seed: seed of the run.
         description: content of `model.json` in every checkpoint.
-        validate: gives bits per base of the averaged model.
+        validate: gives the validation columns of the averaged model.
         checkpoint: verified checkpoint folder to continue from.
         loggers: further Lightning loggers.
+        figures: what the losses are called.
         facts: what every rank must have found alike.
 
     Returns:
@@ -107,6 +110,7 @@ def fit(
         bases_per_step=settings.global_batch_size * length,
         validate=validate,
         resumed_step=first_step,
+        figures=figures,
     )
     with restored_handlers(), warnings.catch_warnings():
         _hush_lightning()

@@ -1,6 +1,7 @@
 """The metrics file: one row per step, also after an interrupted run went on."""
 
-from dnamdlm.training.metrics import COLUMNS, MetricsFile, read_rows
+from dnamdlm.training.metrics import COLUMNS, OF_BASES, OF_LABELS, MetricsFile, read_rows
+from dnamdlm.training.progress import loss_text
 
 
 def _row(step):
@@ -34,3 +35,25 @@ def test_a_new_run_starts_an_empty_file(tmp_path):
     MetricsFile(path, 0).append(_row(5))
     MetricsFile(path, 0)
     assert read_rows(path) == []
+
+
+def test_a_classifier_has_columns_of_its_own(tmp_path):
+    assert OF_BASES.columns == COLUMNS
+    assert set(OF_LABELS.columns) - set(COLUMNS) == {
+        "train_bits_per_label",
+        "valid_bits_per_label",
+        "valid_label_accuracy",
+    }
+    metrics = MetricsFile(tmp_path / "metrics.csv", 0, OF_LABELS.columns)
+    metrics.append({"step": 5, "train_bits_per_label": 0.75, "valid_label_accuracy": 0.5})
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    assert (row["train_bits_per_label"], row["valid_label_accuracy"]) == ("0.75", "0.5")
+    assert row["valid_bits_per_label"] == ""
+    assert "train_bits_per_base" not in row
+
+
+def test_progress_names_the_unit_of_the_loss():
+    assert loss_text({"train_bits_per_base": 1.5}) == "train 1.5000 bits/base"
+    both = {"valid_bits_per_label": 0.25, "train_bits_per_label": 1.0}
+    assert loss_text(both) == "train 1.0000 valid 0.2500 bits/label"
+    assert loss_text({"step": 3}) == ""

@@ -1,0 +1,418 @@
+"""Guided generation: the laws it draws from, what it keeps, what it costs and what it refuses."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from dnamdlm.backbones.caduceus import CaduceusPS
+from dnamdlm.backbones.dit import DiT
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.categorical import UNCHANGED
+from dnamdlm.diffusion.grids import linear_grid
+from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.diffusion.schedules import Cosine, LogLinear
+from dnamdlm.diffusion.steps import Ancestral, FirstHitting
+from dnamdlm.diffusion.times import Stratified, Uniform
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm import calls
+from dnamdlm.lm import guidance as guidance_module
+from dnamdlm.lm.classes import dropped_labels
+from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.generation import generate_pieces
+from dnamdlm.lm.guidance import ClassGuidance, ClassifierGuidance
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.objectives import DiscreteTime, ExactCount, ScoreEntropy
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from tests.backbones.cases import COMPLEMENT
+from tests.helpers.oracle import OracleBackbone, TabulatedLaw
+from tests.lm.test_generation import _template
+from tests.lm.test_samplers import SAMPLERS
+
+LAW = TabulatedLaw()
+MASK = LAW.mask_id
+OF_CLASS = torch.tensor([0.9, 0.05, 0.3, 0.7, 0.1, 0.6, 0.2, 0.95]).double()
+NUM_ROWS = 8_000
+
+
+def _joint(gamma=1.0):
+    """The law of x given the class, p(x) p(y | x)^gamma normalised."""
+    joint = TabulatedLaw()
+    weights = LAW.probs * OF_CLASS**gamma
+    joint.probs = weights / weights.sum()
+    return joint
+
+
+class TabulatedClassifier(nn.Module):
+    """Exact log p(y | xt) of two classes; `linear` makes its logarithm linear in the tokens."""
+
+    num_classes = 2
+    schedule = LogLinear()
+    sees_time = False
+    mask_id = MASK
+    soft_like = (LAW.vocab_size, torch.float64)
+
+    def log_probs(self, xt, time=None, present=None, *, soft=None):
+        assert soft is None
+        of_class = LAW.posterior(xt) @ OF_CLASS
+        return torch.stack([1 - of_class, of_class], dim=-1).log()
+
+
+class LinearClassifier(TabulatedClassifier):
+    """A classifier whose logarithm is linear in the one-hot tokens."""
+
+    slope = torch.randn(3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+    def log_probs(self, xt, time=None, present=None, *, soft=None):
+        tokens = nn.functional.one_hot(xt, LAW.vocab_size).double() if soft is None else soft
+        score = torch.einsum("nlv,lv->n", tokens, self.slope) - 9.0
+        return torch.stack([-score, score], dim=-1)
+
+
+class TwoLaws(OracleBackbone):
+    """An oracle that knows p(x) and p(x | y), y = 1; class 0 has the law of p(x) too."""
+
+    def __init__(self):
+        super().__init__(LAW)
+        self.num_classes = 2
+        self.joint = _joint()
+
+    def forward(self, tokens, time, valid=None, label=None):
+        told = torch.zeros(len(tokens)).eq(1) if label is None else label == 1
+        return torch.where(told[:, None, None], self.joint.logits(tokens), LAW.logits(tokens))
+
+    def hidden(self, tokens, time, valid=None, label=None):
+        return self(tokens, time, valid, label)
+
+
+def _oracle(backbone=None, schedule=None):
+    return MaskedDiffusionLM(
+        backbone or OracleBackbone(LAW), LAW.vocabulary, schedule or LogLinear(), Stratified()
+    )
+
+
+@pytest.fixture
+def _large_groups(monkeypatch):
+    """Oracles do not mind how many rows share a call, and tests have many rows."""
+    monkeypatch.setattr(calls, "ROWS_PER_CALL_CPU", NUM_ROWS)
+    monkeypatch.setattr(guidance_module, "EDITS_PER_CALL_CPU", 1 << 20)
+
+
+def _draw(lm, guidance, *, rule, steps=1, start=(MASK, MASK, MASK), rows=NUM_ROWS):
+    return lm.generate(
+        row_keys(3, torch.arange(rows)),
+        3,
+        initial=torch.tensor([start]).repeat(rows, 1),
+        rule=rule,
+        times=linear_grid(steps),
+        batch_size=rows,
+        guidance=guidance,
+    )
+
+
+def _chi_square(tokens, probs):
+    counts = torch.bincount(LAW.index_of(tokens), minlength=8).double()
+    possible = probs > 0
+    assert counts[~possible].sum() == 0
+    expected = probs[possible] * len(tokens)
+    return ((counts[possible] - expected) ** 2 / expected).sum().item()
+
+
+@pytest.mark.usefixtures("_large_groups")
+@pytest.mark.parametrize("start", [(MASK, MASK, MASK), (MASK, 1, MASK)], ids=["free", "clamped"])
+@pytest.mark.parametrize(
+    ("rule", "steps"), [(FirstHitting(), 1), (Ancestral(), 48)], ids=["first_hitting", "ancestral"]
+)
+@pytest.mark.parametrize("kind", ["class", "classifier"])
+def test_strength_one_draws_from_the_law_given_the_class(kind, rule, steps, start, monkeypatch):
+    if kind == "classifier":
+        # one group: the exact classifier does not mind either.
+        monkeypatch.setattr(guidance_module._WeighedDenoiser, "_exact", _exact_in_one_group)
+        lm, guidance = _oracle(), ClassifierGuidance(TabulatedClassifier(), 1)
+    else:
+        lm, guidance = _oracle(TwoLaws()), ClassGuidance(1)
+    generated = _draw(lm, guidance, rule=rule, steps=steps, start=start)
+    law = _joint().posterior(torch.tensor([start])).squeeze(0)
+    # beyond the 0.9999 quantile for 7 degrees of freedom.
+    assert _chi_square(generated.tokens, law) < 29.9
+    assert _chi_square(generated.tokens, LAW.posterior(torch.tensor([start])).squeeze(0)) > 100
+
+
+def _exact_in_one_group(self, xt, time, present, wanted):
+    return guidance_module.exact_ratios(
+        lambda tokens, rows: self.classifier.log_probs(tokens)[:, self.guidance.label],
+        xt, real_tokens=self.lm.real_tokens, mask_id=MASK, wanted=wanted,
+    )  # fmt: skip
+
+
+STATES = LAW.partial_sequences()
+HIDDEN = STATES == MASK
+
+
+def _law_of(lm, guidance, *, wanted=None):
+    denoiser = guidance.denoiser(lm, None, is_cpu=True, takes_measure=False)
+    time, rows = torch.full((len(STATES),), 0.5).double(), torch.arange(len(STATES))
+    if wanted is None:
+        return denoiser(STATES, time, rows), denoiser
+    return denoiser.at(STATES, time, rows, wanted), denoiser
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.4, 1.0, 2.5])
+def test_a_class_is_mixed_as_defined_in_every_state(gamma):
+    laws, _ = _law_of(_oracle(TwoLaws()), ClassGuidance(1, gamma))
+    weights = _joint().log_probs(STATES).exp() ** gamma * LAW.log_probs(STATES).exp() ** (1 - gamma)
+    weights = torch.where(weights.isfinite(), weights, 0.0)
+    torch.testing.assert_close(laws.exp(), weights / weights.sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.4, 1.0, 2.5])
+def test_a_classifier_weighs_as_defined_in_every_state(gamma):
+    laws, _ = _law_of(_oracle(), ClassifierGuidance(TabulatedClassifier(), 1, gamma))
+    ratio = _joint().log_probs(STATES) - LAW.log_probs(STATES)
+    weights = LAW.log_probs(STATES).exp() * torch.where(ratio.isfinite(), gamma * ratio, 0).exp()
+    torch.testing.assert_close(laws.exp(), weights / weights.sum(-1, keepdim=True))
+
+
+def test_a_classifier_is_only_asked_where_a_rule_reads():
+    wanted = HIDDEN & (torch.arange(3) == 1)
+    guidance = ClassifierGuidance(TabulatedClassifier(), 1)
+    everywhere, _ = _law_of(_oracle(), guidance)
+    laws, denoiser = _law_of(_oracle(), guidance, wanted=wanted)
+    torch.testing.assert_close(laws[wanted], everywhere[wanted])
+    assert bool(laws[~wanted].isneginf().all())
+    assert denoiser.extra_rows == len(STATES) + 2 * int(wanted.sum())
+
+
+def test_one_gradient_guides_as_the_exact_ratios_of_a_linear_classifier():
+    exact, _ = _law_of(_oracle(), ClassifierGuidance(LinearClassifier(), 1, 1.5, "exact"))
+    first, _ = _law_of(_oracle(), ClassifierGuidance(LinearClassifier(), 1, 1.5, "first_order"))
+    torch.testing.assert_close(first.exp(), exact.exp())
+
+
+@pytest.mark.parametrize(
+    ("guidance", "calls_per_step", "rows_per_row"),
+    [
+        (None, 1, 1),
+        (ClassGuidance(1, 0.0), 1, 1),
+        (ClassGuidance(1), 1, 1),
+        (ClassGuidance(1, 2.0), 2, 2),
+        (ClassifierGuidance(LinearClassifier(), 1, 0.0), 1, 1),
+        (ClassifierGuidance(LinearClassifier(), 1, order="first_order"), 2, 2),
+        # the model, the sequence as it is, and two letters at the one position that is read.
+        (ClassifierGuidance(LinearClassifier(), 1), 3, 4),
+    ],
+    ids=["none", "without", "with", "mixed", "unused", "first_order", "exact"],
+)
+def test_every_call_is_counted(guidance, calls_per_step, rows_per_row):
+    generated = _draw(_oracle(TwoLaws()), guidance, rule=FirstHitting(), rows=5)
+    assert generated.network_calls == 3 * calls_per_step
+    assert generated.row_calls == 15 * rows_per_row
+
+
+def _random(backbone, std=0.5):
+    torch.manual_seed(1)
+    for parameter in backbone.parameters():
+        nn.init.normal_(parameter, std=std)
+    return backbone
+
+
+def _network(num_classes=2, objective=None, **options):
+    backbone = _random(DiT(12, 16, 1, 2, num_classes=num_classes, **options))
+    return MaskedDiffusionLM(
+        backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform(), objective
+    ).eval()
+
+
+def _classifier(backbone=None, schedule=None, std=0.5):
+    torch.manual_seed(2)
+    classifier = NoisyClassifier(
+        backbone or DiT(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY, schedule or LogLinear(), Uniform(),
+        num_classes=2,
+    )  # fmt: skip
+    return _random(classifier, std).eval()
+
+
+GUIDANCES = {
+    "class": ClassGuidance(1),
+    "mixed": ClassGuidance(0, 2.0),
+    "exact": ClassifierGuidance(_classifier(), 1, 2.0, "exact"),
+    "first_order": ClassifierGuidance(_classifier(), 0, 2.0, "first_order"),
+}
+TEMPLATE = _template("NNTA..RYSNNACND")
+
+
+def _tokens(lm, rows, sampler, guidance):
+    keys = row_keys(3, torch.as_tensor(rows))
+    pieces = generate_pieces(
+        lm, keys, TEMPLATE, sampler=sampler, choice=UNCHANGED, trained_length=12, guidance=guidance
+    )
+    return torch.cat([piece.tokens for piece in pieces], dim=1)
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_every_sampler_keeps_letters_and_does_not_depend_on_the_batch(sampler, name):
+    lm, guidance = _network(), GUIDANCES[name]
+    tokens = _tokens(lm, range(2), sampler, guidance)
+    given = torch.from_numpy(TEMPLATE.ids).long()
+    kept = given != NUCLEOTIDE_VOCABULARY.mask_id
+    assert bool((tokens == given)[:, kept].all())
+    assert bool(((tokens >= 7) & (tokens <= 10)).all())
+    assert torch.equal(_tokens(lm, [1], sampler, guidance), tokens[[1]])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_strength_one_is_the_model_of_the_class_and_zero_the_model(sampler):
+    lm = _network()
+    told = _tokens(lm.of_class(1), range(2), sampler, None)
+    free = _tokens(lm, range(2), sampler, None)
+    assert torch.equal(_tokens(lm, range(2), sampler, ClassGuidance(1)), told)
+    assert torch.equal(_tokens(lm, range(2), sampler, ClassGuidance(1, 0.0)), free)
+    assert not torch.equal(told, free)
+
+
+def test_more_strength_gives_more_sequences_of_the_class():
+    # a classifier that counts A against T, and a model that knows nothing.
+    lm = MaskedDiffusionLM(DiT(12, 8, 1, 1), NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform()).eval()
+
+    class CountsA(TabulatedClassifier):
+        mask_id = NUCLEOTIDE_VOCABULARY.mask_id
+
+        def log_probs(self, xt, time=None, present=None, *, soft=None):
+            score = 0.5 * ((xt == 7).sum(-1) - (xt == 10).sum(-1)).double()
+            return torch.stack([-score, score], dim=-1).log_softmax(-1)
+
+    shares = []
+    for gamma in (0.0, 1.0, 4.0):
+        tokens = lm.generate(
+            row_keys(0, torch.arange(20)), 16, rule=FirstHitting(),
+            guidance=ClassifierGuidance(CountsA(), 1, gamma),
+        ).tokens  # fmt: skip
+        shares.append((tokens == 7).double().mean().item())
+    assert shares[0] == pytest.approx(0.25, abs=0.1)
+    assert shares[0] < shares[1] < shares[2] - 0.2
+
+
+def test_a_classifier_that_sees_time_is_asked_at_its_own_time():
+    seen = []
+
+    class Spy(TabulatedClassifier):
+        sees_time = True
+        schedule = Cosine()
+
+        def log_probs(self, xt, time=None, present=None, *, soft=None):
+            seen.append(time)
+            return super().log_probs(xt)
+
+    _law_of(_oracle(schedule=LogLinear()), ClassifierGuidance(Spy(), 1))
+    # half is masked at time 0.5 of the model.
+    expected = Cosine().time_of(torch.tensor(0.5).double())
+    assert all(torch.allclose(time, expected) for time in seen)
+
+
+REFUSED = [
+    (_network(0), ClassGuidance(0), "trained without classes"),
+    (_network(2), ClassGuidance(2), "label=2 is no class"),
+    (_network(2), ClassGuidance(-1), "label=-1 is no class"),
+    (_network(2), ClassGuidance(0, -0.5), "guidance=-0.5 must be at least 0"),
+    (_network(2), ClassGuidance(0, float("nan")), "guidance=nan must"),
+    (_network(0), ClassifierGuidance(_classifier(), 2), "guide_label=2 is no class"),
+    (_network(0), ClassifierGuidance(TabulatedClassifier(), 0), "other token ids"),
+]
+
+
+@pytest.mark.parametrize(("lm", "guidance", "message"), REFUSED, ids=[r[2] for r in REFUSED])
+def test_what_cannot_be_guided_is_refused(lm, guidance, message):
+    with pytest.raises(ConfigError, match=message):
+        lm.generate(row_keys(0, torch.arange(1)), 4, guidance=guidance)
+
+
+def _batch(rows=6, length=10, label=None, seed=0):
+    tokens = torch.randint(7, 11, (rows, length), generator=torch.Generator().manual_seed(seed))
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    return Batch(
+        tokens=tokens, present=everywhere, valid=everywhere, weight=None,
+        key=row_keys(seed, torch.arange(rows)), row=torch.arange(rows), global_size=rows,
+        label=label,
+    )  # fmt: skip
+
+
+def test_labels_are_dropped_as_often_as_asked_and_by_key_alone():
+    label, batch = torch.arange(NUM_ROWS) % 3, _batch(NUM_ROWS, 1)
+    dropped = dropped_labels(label, RowNoise(batch.key), probability=0.1)
+    share = (dropped == -1).double().mean().item()
+    assert abs(share - 0.1) < 4 * (0.09 / NUM_ROWS) ** 0.5
+    assert torch.equal(dropped[dropped >= 0], label[dropped >= 0])
+    some = torch.tensor([17, 4, 900])
+    again = dropped_labels(label[some], RowNoise(batch.key[some]), probability=0.1)
+    assert torch.equal(again, dropped[some])
+    assert torch.equal(dropped_labels(label, RowNoise(batch.key), probability=0.0), label)
+
+
+@pytest.mark.parametrize(
+    "objective", [None, ExactCount(), DiscreteTime(8), ScoreEntropy()], ids=repr
+)
+def test_the_loss_is_that_of_the_model_of_each_rows_class(objective):
+    lm = _network(3, objective)
+    lm.label_dropout = 0.5
+    label = torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = _batch(label=label)
+    loss = lm.loss_terms(batch).nats
+    told = dropped_labels(label, RowNoise(batch.key), probability=0.5)
+    assert set((told < 0).tolist()) == {True, False}
+    for row in range(6):
+        plain = dataclasses.replace(batch, label=None).rows(slice(row, row + 1))
+        expected = lm.of_class(int(told[row])).loss_terms(plain).nats[0]
+        torch.testing.assert_close(loss[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_likelihood_is_given_the_class_where_the_batch_has_one():
+    lm, label = _network(2), torch.tensor([0, 1, 0, 1, 0, 1])
+    given = lm.log_likelihood(_batch(label=label), draws=2).nats
+    without = lm.log_likelihood(_batch(), draws=2).nats
+    none = lm.log_likelihood(_batch(label=torch.full((6,), -1)), draws=2).nats
+    torch.testing.assert_close(without, none)
+    assert not torch.allclose(given, without)
+    swapped = lm.log_likelihood(_batch(label=1 - label), draws=2).nats
+    assert not torch.allclose(given, swapped)
+    # exact orders as well.
+    exact = [
+        lm.log_likelihood(_batch(label=label), estimator="left_to_right").nats
+        for label in (torch.zeros(6).long(), torch.ones(6).long())
+    ]
+    assert not torch.allclose(*exact)
+
+
+def test_a_model_without_classes_does_not_mind_labels():
+    lm, label = _network(0), torch.tensor([0, 1, 0, 1, 0, 1])
+    assert torch.equal(lm.loss_terms(_batch(label=label)).nats, lm.loss_terms(_batch()).nats)
+    assert lm.of_class(1) is lm
+
+
+def test_the_model_of_a_class_shares_its_weights():
+    lm = _network(2)
+    told = lm.of_class(1)
+    assert list(told.state_dict()) == list(lm.state_dict())
+    assert all(a is b for a, b in zip(told.parameters(), lm.parameters(), strict=True))
+    lm.loss_terms(_batch(label=torch.ones(6).long())).nats.sum().backward()
+    assert lm.backbone.class_embedding.weight.grad.any()
+    assert "backbone" not in lm.__dict__
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_a_label_dropout_that_is_no_probability_is_refused(dropout):
+    with pytest.raises(ConfigError, match=r"lm\.label_dropout="):
+        MaskedDiffusionLM(
+            DiT(12, 8, 1, 1), NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform(), label_dropout=dropout
+        )
+
+
+def test_strands_of_a_class_are_alike():
+    backbone = _random(CaduceusPS(12, COMPLEMENT, 8, 1, state_size=4, num_classes=2), 0.3)
+    lm = MaskedDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform()).eval()
+    xt = torch.tensor([[7, 3, 9, 3, 10]])
+    complement = torch.tensor(COMPLEMENT)
+    ahead = lm.of_class(1).denoise(xt)
+    back = lm.of_class(1).denoise(complement[xt.flip(1)])
+    torch.testing.assert_close(back.exp(), ahead.exp().flip(1)[..., complement])
