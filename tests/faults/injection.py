@@ -9,6 +9,9 @@ Places: `batch_start`, `update`, `batch_end`, `validation`, `row` (half a row of
 written), `save_begin`, `save_file` (after `count` synced files), `save_end` (renamed, nothing
 pruned yet) and `prune` (half deleted).
 
+`trace` writes which windows each step sees, `connections` each attempt to reach another machine;
+`environment` and `umask` set what their names say.
+
 Poisons: `loss` (times `factor`), `gradient`, `weight`, `moment`: a value becomes nan.
 """
 
@@ -16,6 +19,7 @@ import itertools
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -36,7 +40,8 @@ def install(faults):
         elif "poison" in fault:
             _POISONS[fault["poison"]](fault)
         else:
-            _trace(Path(fault["trace"]))
+            ((name, value),) = fault.items()
+            _SURROUNDINGS[name](value)
 
 
 def _strike(fault):
@@ -189,7 +194,22 @@ def _steps(fault):
     return range(fault["step"], fault["step"] + fault.get("number", 1))
 
 
+def _connections(path):
+    """Write down each attempt to reach another machine."""
+    log = Path(path)
+    log.touch()
+
+    def watch(event, arguments):
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"):
+            with log.open("a") as stream:
+                stream.write(f"{event} {arguments}\n")
+
+    sys.addaudithook(watch)
+
+
 def _trace(path):
+    path = Path(path)
+
     def act(self, batch, _):
         line = {
             "step": self.trainer.global_step,
@@ -213,5 +233,11 @@ _PLACES = {
     "save_file": _save_file,
     "save_end": _save_end,
     "prune": _prune,
+}
+_SURROUNDINGS = {
+    "trace": _trace,
+    "environment": os.environ.update,
+    "umask": os.umask,
+    "connections": _connections,
 }
 _POISONS = {"loss": _loss, "gradient": _gradient, "weight": _weight, "moment": _moment}

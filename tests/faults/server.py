@@ -43,7 +43,7 @@ def run(arguments, faults, log):
         code = stop.code
         sys.stdout.flush()
         os._exit(code if isinstance(code, int) else 1)
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as the interpreter would
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stdout.flush()
         os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -149,5 +150,5 @@ def test_a_killed_loader_worker_ends_the_run_and_keeps_its_checkpoints(trainer, 
 
 def children_of(number):
     """Process numbers of the children of a process."""
-    with open(f"/proc/{number}/task/{number}/children") as stream:
-        return [int(word) for word in stream.read().split()]
+    words = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    return [int(word) for word in words]
