@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dnamdlm.assembly.labels import classifier_guidance, find_label
 from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.strands import read_strands
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.errors import DataError
+from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.generation import Template, generate_pieces
+from dnamdlm.lm.guidance import ClassGuidance, Guidance, GuideOrder
 from dnamdlm.lm.samplers import AncestralSampler, LeftToRightSampler, Sampler
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 
-def load(model: str, *, weights: str = "average", device: str = "auto") -> DnaModel:
+def load(
+    model: str, *, weights: str = "average", device: str = "auto", strands: str = "one"
+) -> DnaModel:
     """Load a trained model.
 
     Args:
-        model: run folder or checkpoint folder.
+        model: run folder, checkpoint folder, published weights (folder or file), or hub id.
         weights: 'average', the moving average of the weights, or 'raw'.
         device: 'auto', 'cpu', 'cuda' or another device of torch.
+        strands: 'both' averages the network over both strands, which takes twice the time.
 
     Raises:
         CheckpointError: if the model is missing or damaged.
+        ConfigError: if the model cannot do what is asked.
     """
-    return DnaModel(load_model(model, weights=weights, device=device))
+    loaded = load_model(model, weights=weights, device=device)
+    read_strands(loaded.lm, strands)
+    return DnaModel(loaded)
 
 
 class DnaModel:
@@ -55,6 +66,10 @@ class DnaModel:
         temperature: float = 1.0,
         top_p: float = 1.0,
         batch_size: int = 64,
+        label: str | int | None = None,
+        guidance: float = 1.0,
+        guide: DnaModel | None = None,
+        guide_order: GuideOrder = "exact",
     ) -> list[str]:
         """Generate sequences; the same seed gives the same sequences, whatever the batch size.
 
@@ -66,36 +81,56 @@ class DnaModel:
             temperature: below 1 sharpens every draw.
             top_p: draw from the nucleus of this total probability.
             batch_size: sequences at once.
+            label: name or index of a class, of this model or else of `guide`; None is no class.
+            guidance: strength: 0 is without the class, 1 is with it, above 1 sharpens it.
+            guide: a classifier of noisy sequences that steers this model towards `label`.
+            guide_order: 'exact', or 'first_order', which is faster.
+
+        Raises:
+            ConfigError: if the model cannot do what is asked.
         """
-        is_causal = isinstance(self.loaded.lm, CausalLM)
+        lm = self.loaded.language_model
+        is_causal = isinstance(lm, CausalLM)
         sampler = sampler or (LeftToRightSampler() if is_causal else AncestralSampler())
-        template = Template.of_masks(length or self.window_length, self.loaded.lm.vocabulary)
+        template = Template.of_masks(length or self.window_length, lm.vocabulary)
+        towards = self._guidance(label, guidance, guide, guide_order)
         sequences: list[str] = []
         for rows in torch.arange(num_sequences).split(batch_size):
             pieces = generate_pieces(
-                self.loaded.lm,
+                lm,
                 row_keys(seed, rows).to(self._device),
                 template,
                 sampler=sampler,
                 choice=Choice(temperature=temperature, top_p=top_p),
                 trained_length=self.window_length,
+                guidance=towards,
             )
             tokens = torch.cat([piece.tokens for piece in pieces], dim=1).cpu().numpy()
             sequences += [self._tokenizer.decode(row) for row in tokens]
         return sequences
 
     def log_likelihood(
-        self, sequences: Sequence[str], *, draws: int = 16, seed: int = 0, batch_size: int = 64
+        self,
+        sequences: Sequence[str],
+        *,
+        draws: int = 16,
+        seed: int = 0,
+        batch_size: int = 64,
+        label: str | int | None = None,
     ) -> NDArray[np.float64]:
         """Lower bound of log p in nats for each sequence, shape (num_sequences,).
 
-        N and ambiguity codes are seen but not scored.
+        N and ambiguity codes are seen but not scored. With a label it is log p given the class.
         """
+        lm = self.loaded.language_model
+        index = None if label is None else find_label(self.loaded.labels, label)
         scores = []
         for first in range(0, len(sequences), batch_size):
             batch = self._batch(sequences[first : first + batch_size], first, seed)
+            if index is not None:
+                batch = replace(batch, label=torch.full_like(batch.row, index))
             with torch.inference_mode():
-                likelihood = self.loaded.lm.log_likelihood(batch, draws=draws)
+                likelihood = lm.log_likelihood(batch, draws=draws)
             scores.append(-likelihood.nats.double().sum(dim=-1).cpu().numpy())
         return np.concatenate(scores) if scores else np.zeros(0)
 
@@ -110,6 +145,42 @@ class DnaModel:
             mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
             pooled.append(mean.cpu().numpy())
         return np.concatenate(pooled)
+
+    def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
+        """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).
+
+        The classes are in the order of `loaded.labels`.
+
+        Raises:
+            ConfigError: if this model is no classifier.
+        """
+        classifier = self.loaded.lm
+        if not isinstance(classifier, NoisyClassifier):
+            raise ConfigError(
+                f"a {type(classifier).__name__} classifies nothing; load the run of a training "
+                "with lm=classifier"
+            )
+        rows = []
+        for first in range(0, len(sequences), batch_size):
+            batch = self._batch(sequences[first : first + batch_size], first, 0)
+            with torch.inference_mode():
+                time = torch.zeros(len(batch), device=self._device)
+                rows.append(classifier.log_probs(batch.tokens, time, batch.attended).cpu().numpy())
+        return np.concatenate(rows).astype(np.float64)
+
+    def _guidance(
+        self, label: str | int | None, gamma: float, guide: DnaModel | None, order: GuideOrder
+    ) -> Guidance | None:
+        if guide is not None:
+            if label is None:
+                raise ConfigError("guide needs a label of the classifier; give label=NAME")
+            index = find_label(guide.loaded.labels, label)
+            return classifier_guidance(self.loaded, guide.loaded, index, gamma, order)
+        if label is not None:
+            return ClassGuidance(find_label(self.loaded.labels, label), float(gamma))
+        if gamma != 1.0:
+            raise ConfigError(f"guidance={gamma} has nothing to guide to; give label=NAME")
+        return None
 
     @property
     def _device(self) -> torch.device:

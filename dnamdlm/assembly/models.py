@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,18 @@ from typing import Any
 import torch
 
 from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
+from dnamdlm.assembly.published import (
+    Published,
+    check_same_form,
+    from_hub,
+    is_published,
+    read_published,
+)
+from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.data.interface import DataSource
+from dnamdlm.data.source import GenomeData
+from dnamdlm.diffusion.schedules import LogLinear
+from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
@@ -26,7 +37,9 @@ from dnamdlm.lm.checkpoint import (
     read_tensors,
     verify_folder,
 )
+from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
@@ -37,9 +50,11 @@ _PROVIDED = {
     "lm": ("backbone", "vocabulary", "schedule", "times"),
 }
 _FROM_RUN = ("average", "raw")
+UNKNOWN_FASTA = "(not known)"
+"""Stands for the training data of published weights."""
 
-TrainedLM = MaskedDiffusionLM | CausalLM
-"""The language models that can be trained and stored."""
+TrainedLM = MaskedDiffusionLM | CausalLM | NoisyClassifier
+"""The models that can be trained and stored."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,9 @@ class LoadedModel:
         tree: the config tree that it was trained with.
         step: optimizer steps behind it.
         digest: SHA-256 of the weights file.
-        folder: the checkpoint folder.
+        folder: the checkpoint folder, or what was published.
         run_dir: the run folder, or None where the checkpoint stands alone.
+        labels: names of the classes that it was trained with.
     """
 
     lm: TrainedLM
@@ -61,6 +77,21 @@ class LoadedModel:
     digest: str
     folder: Path
     run_dir: Path | None
+    labels: tuple[str, ...] = ()
+
+    @property
+    def language_model(self) -> MaskedDiffusionLM | CausalLM:
+        """The model, where it is one that scores and makes sequences.
+
+        Raises:
+            ConfigError: if it is a classifier.
+        """
+        if isinstance(self.lm, NoisyClassifier):
+            raise ConfigError(
+                "this model is a classifier of noisy sequences, which neither scores nor makes "
+                "sequences; give a language model as model=, and this one to sample as guide="
+            )
+        return self.lm
 
     @property
     def num_parameters(self) -> int:
@@ -97,14 +128,20 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
 
     Args:
         lm: filled in place; every tensor must be there and of the same shape.
-        model: run folder or checkpoint folder.
+        model: run folder, checkpoint folder, or weights of another project (`published`).
 
     Returns:
-        The checkpoint folder that was read.
+        The folder or file that was read.
 
     Raises:
-        CheckpointError: if it is missing, damaged, of other shapes or of another vocabulary.
+        CheckpointError: if it is missing, damaged, of another form or of another vocabulary.
     """
+    path = published_path(model, setting="init_from")
+    if path is not None:
+        published = read_published(path, lm.vocabulary)
+        check_same_form(published, lm.get_submodule("backbone"), f"init_from={model}")
+        load_weights(lm.get_submodule("backbone"), published.network.state_dict(), path)
+        return path
     folder, _ = find_checkpoint(model, setting="init_from")
     if read_json(folder / MODEL)["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
@@ -113,6 +150,43 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
     path = folder / AVERAGE
     load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
     return folder
+
+
+def published_path(model: str, *, setting: str = "model") -> Path | None:
+    """Where the weights of another project lie that a setting names; None if it names none.
+
+    Raises:
+        CheckpointError: if it is a hub id that cannot be fetched.
+    """
+    path = Path(model)
+    if is_published(path):
+        return path
+    return None if path.exists() else from_hub(model, setting)
+
+
+def _tree_of(published: Published) -> dict[str, Any]:
+    """A config tree that describes published weights; the data are left open."""
+    causal = isinstance(published.network, CausalTransformer)
+    targets = {
+        "noise": LogLinear,
+        "times": Stratified,
+        "lm": CausalLM if causal else MaskedDiffusionLM,
+        "data": GenomeData,
+    }
+    tree = {name: {TARGET: f"{x.__module__}.{x.__qualname__}"} for name, x in targets.items()}
+    data = tree["data"] | {"fasta": UNKNOWN_FASTA, "length": published.length}
+    return tree | {"backbone": published.node, "data": data}
+
+
+def _load_published(path: Path, weights: str, device: str) -> LoadedModel:
+    """A language model around the weights of another project."""
+    vocabulary = NUCLEOTIDE_VOCABULARY
+    published = read_published(path, vocabulary, weights="raw" if weights == "raw" else "average")
+    tree = _tree_of(published)
+    lm = build_language_model(tree, seed=0)
+    load_weights(lm.get_submodule("backbone"), published.network.state_dict(), published.file)
+    lm.to(choose_device(device)).eval()
+    return LoadedModel(lm, tree, 0, file_hash(published.file), path, None)
 
 
 def check_vocabulary(lm: TrainedLM, folder: Path) -> None:
@@ -151,11 +225,17 @@ def vocabulary_of(tree: Mapping[str, Any]) -> Vocabulary:
     return source.vocabulary
 
 
-def describe_model(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint records so that the model can be built again from it alone."""
+def describe_model(tree: Mapping[str, Any], labels: Sequence[str] = ()) -> dict[str, Any]:
+    """What a checkpoint records so that the model can be built again from it alone.
+
+    Args:
+        tree: the config of the training.
+        labels: names of the classes that the model is trained with.
+    """
     return {
         "config": dict(tree),
         "vocabulary": vocabulary_of(tree).fingerprint(),
+        "labels": list(labels),
     }
 
 
@@ -176,7 +256,8 @@ def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path |
         return path, path.parent.parent if is_in_run else None
     if not path.is_dir():
         raise CheckpointError(
-            f"{setting}={model} does not exist; give a run folder or a checkpoint folder"
+            f"{setting}={model} does not exist; give a run folder, a checkpoint folder or "
+            "published weights; for a hub id, install huggingface_hub"
         )
     checkpoints = path / "checkpoints"
     if not list_checkpoints(checkpoints):
@@ -193,13 +274,16 @@ def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path |
     return newest, path
 
 
-def load_model(model: str, *, weights: str = "average", device: str = "cpu") -> LoadedModel:
-    """Build the model of a run or checkpoint folder and fill it with its weights.
+def load_model(
+    model: str, *, weights: str = "average", device: str = "cpu", setting: str = "model"
+) -> LoadedModel:
+    """Build the model of a run or checkpoint folder, or of another project, with its weights.
 
     Args:
-        model: run folder or checkpoint folder.
+        model: run folder, checkpoint folder, folder or file of another project, or hub id.
         weights: 'average', the moving average, or 'raw', the weights as trained.
         device: where the model goes.
+        setting: name of the setting, for messages.
 
     Raises:
         CheckpointError: if it is missing, damaged or made with another vocabulary.
@@ -207,7 +291,7 @@ def load_model(model: str, *, weights: str = "average", device: str = "cpu") -> 
     """
     if weights not in _FROM_RUN:
         raise ConfigError(f"weights={weights} is unknown; choose {' or '.join(_FROM_RUN)}")
-    folder, run_dir = find_checkpoint(model)
+    folder, run_dir = find_checkpoint(model, setting=setting)
     description = read_json(folder / MODEL)
     tree = description["config"]
     lm = build_language_model(tree, seed=0)
@@ -219,7 +303,15 @@ def load_model(model: str, *, weights: str = "average", device: str = "cpu") -> 
     stored = read_tensors(folder / WEIGHTS) | read_tensors(path)
     load_weights(lm, stored, path)
     lm.to(choose_device(device)).eval()
-    return LoadedModel(lm, tree, int(description["step"]), file_hash(path), folder, run_dir)
+    return LoadedModel(
+        lm,
+        tree,
+        int(description["step"]),
+        file_hash(path),
+        folder,
+        run_dir,
+        labels=tuple(description.get("labels", ())),
+    )
 
 
 def windows_at_once(length: int, device: torch.device) -> int:

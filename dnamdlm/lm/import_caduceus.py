@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.import_mdlm import hub_weights, read_mdlm_checkpoint
 
 _TRUNKS = ("backbone.model.bimamba.backbone.", "model.bimamba.backbone.", "caduceus.backbone.")
 _TIME = {
@@ -51,7 +50,8 @@ def read_caduceus(folder: Path, *, exchange_strands: bool | None = None) -> Mamb
     """The network of a Hugging Face folder of Caduceus, in evaluation mode.
 
     Args:
-        folder: holds `config.json` and `model.safetensors`.
+        folder: holds `config.json` and `model.safetensors`, or `pytorch_model.bin`, of which
+            tensors alone are read.
         exchange_strands: see `import_caduceus`; None takes it from the config.
 
     Raises:
@@ -59,11 +59,9 @@ def read_caduceus(folder: Path, *, exchange_strands: bool | None = None) -> Mamb
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        state = load_file(folder / "model.safetensors")
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: needs a readable config.json and model.safetensors ({error})"
-        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder}: needs a readable config.json ({error})") from error
+    state = read_mdlm_checkpoint(hub_weights(folder))
     wanted = {"rms_norm": True, "bidirectional": True, "bidirectional_weight_tie": True}
     for key, value in wanted.items():
         if config.get(key, value) != value:

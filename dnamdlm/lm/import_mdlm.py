@@ -83,7 +83,7 @@ def read_mdlm_checkpoint(
             `config.json` are not those of the tensors.
     """
     if path.is_dir():
-        state = read_mdlm_checkpoint(_hub_weights(path), weights=weights)
+        state = read_mdlm_checkpoint(hub_weights(path), weights=weights)
         _check_hub_config(path / HUB_CONFIG, state)
         return state
     if not path.is_file():
@@ -93,7 +93,7 @@ def read_mdlm_checkpoint(
             return load_file(path)
         except SafetensorError as error:
             raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-    content = _load_without_code(path)
+    content = load_without_code(path)
     state = content.get("state_dict", content)
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no table of tensors under `state_dict`")
@@ -260,8 +260,12 @@ def _original_names(num_blocks: int, *, sees_time: bool) -> dict[str, str]:
     return names
 
 
-def _hub_weights(folder: Path) -> Path:
-    """The file with the weights in a Hugging Face folder."""
+def hub_weights(folder: Path) -> Path:
+    """The file with the weights in a Hugging Face folder.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
     for name in HUB_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
@@ -293,8 +297,12 @@ def _check_hub_config(path: Path, state: Mapping[str, Tensor]) -> None:
             )
 
 
-def _load_without_code(path: Path) -> dict[str, Any]:
-    """Read a file of torch; classes other than those of tensors become inert objects."""
+def load_without_code(path: Path) -> dict[str, Any]:
+    """Read a file of torch; classes other than those of tensors become inert objects.
+
+    Raises:
+        CheckpointError: if it is damaged or holds no table.
+    """
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         stand_ins: list[Any] = [(_Inert, name) for name in foreign]
