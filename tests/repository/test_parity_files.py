@@ -1,0 +1,31 @@
+"""Every file of golden numbers is whole, and a test compares something with it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parity
+def test_every_golden_file_is_whole(shared):
+    folder = shared / "parity"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, entry in manifest["files"].items():
+        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        assert digest == entry["sha256"], name
+
+
+@pytest.mark.parity
+def test_every_golden_file_is_named_by_a_test(shared):
+    sources = "\n".join(
+        path.read_text() for path in TESTS.rglob("test_*.py") if path != Path(__file__)
+    )
+    names = {
+        path.name.split(".")[0]
+        for path in (shared / "parity").iterdir()
+        if path.name not in {"README.md", "manifest.json"}
+    }
+    assert {name for name in names if name not in sources} == set()
