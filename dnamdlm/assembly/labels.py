@@ -9,7 +9,6 @@ from typing import Any, get_args
 from dnamdlm.assembly.models import LoadedModel, TrainedLM, load_model
 from dnamdlm.data.interface import OpenData
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.guidance import (
     ClassGuidance,
@@ -18,7 +17,6 @@ from dnamdlm.lm.guidance import (
     GuideOrder,
     check_gamma,
 )
-from dnamdlm.lm.masked import MaskedDiffusionLM
 
 SETTINGS: dict[str, Any] = {
     "label": str | int | None,
@@ -170,20 +168,6 @@ def classifier_guidance(
             "it with the same tokens"
         )
     return ClassifierGuidance(guide.lm, label, float(gamma), order)
-
-
-def refuse_classifier(lm: TrainedLM, entry: str) -> MaskedDiffusionLM | CausalLM:
-    """The model, if it is one of sequences, which can be scored and made.
-
-    Raises:
-        ConfigError: if it is a classifier, saying what that is for.
-    """
-    if isinstance(lm, NoisyClassifier):
-        raise ConfigError(
-            f"this model is a classifier of noisy sequences, which {entry} cannot use; give a "
-            "language model as model=, and this one to sample as guide="
-        )
-    return lm
 
 
 def _shown(names: Sequence[str]) -> str:

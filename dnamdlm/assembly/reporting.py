@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnamdlm.assembly.building import check_keys
+from dnamdlm.assembly.building import TARGET, check_keys
 from dnamdlm.errors import DataError
+from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.reporting.report import write_report
+from dnamdlm.training.run_folder import read_run_config
 
 _KEYS = {"run_dir": str, "debug": bool}
 
@@ -20,7 +22,7 @@ def report(tree: Mapping[str, Any]) -> Path:
         tree: the resolved config of `report`.
 
     Raises:
-        DataError: if the folder holds no run.
+        DataError: if the folder holds no run, or that of a classifier.
     """
     check_keys(tree, _KEYS)
     run_dir = Path(tree["run_dir"])
@@ -28,5 +30,11 @@ def report(tree: Mapping[str, Any]) -> Path:
         raise DataError(
             f"run_dir={run_dir} holds no run; train one first with "
             f"python -m dnamdlm.train config=NAME run_dir={run_dir}"
+        )
+    target = str((read_run_config(run_dir) or {}).get("lm", {}).get(TARGET, ""))
+    if target == f"{NoisyClassifier.__module__}.{NoisyClassifier.__qualname__}":
+        raise DataError(
+            f"run_dir={run_dir} holds a classifier, of which there is no report; its figures are "
+            f"in {run_dir / 'metrics.csv'}"
         )
     return write_report(run_dir)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from dnamdlm.assembly.building import TARGET, build, check_keys, check_node
+from dnamdlm.assembly.labels import labels_of
 from dnamdlm.assembly.models import (
     MODEL_NODES,
     build_language_model,
@@ -25,10 +26,13 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.data.interface import DataSource, OpenData
 from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.labels import score_labels
 from dnamdlm.evaluation.likelihood import score_windows
 from dnamdlm.lm.checkpoint import list_checkpoints, newest_valid
+from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.launch import launched_rank
+from dnamdlm.training.metrics import OF_BASES, OF_LABELS
 from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of
 from dnamdlm.training.settings import ResumeSettings, TrainerSettings
 
@@ -100,6 +104,7 @@ def train(tree: Mapping[str, Any]) -> Path:
         logger.info("starting from the weights of %s", initialise_from(lm, tree["init_from"]))
     is_owner = launched_rank() == 0
     opened = data.open()
+    labels = labels_of(lm, opened)
     stream = opened.training_stream(tree["seed"], settings.global_batch_size)
     validate = validation(opened, settings, tree["seed"])
     num_parameters = sum(parameter.numel() for parameter in lm.parameters())
@@ -136,8 +141,9 @@ def train(tree: Mapping[str, Any]) -> Path:
             settings=settings,
             run_dir=run_dir,
             seed=tree["seed"],
-            description=describe_model(tree),
+            description=describe_model(tree, labels),
             validate=validate,
+            figures=OF_LABELS if isinstance(lm, NoisyClassifier) else OF_BASES,
             checkpoint=checkpoint,
             loggers=loggers,
             facts={
@@ -169,17 +175,29 @@ def build_loggers(tree: Mapping[str, Any]) -> list[Any]:
 
 def validation(
     opened: OpenData, settings: TrainerSettings, seed: int
-) -> Callable[[nn.Module], float] | None:
-    """Bits per base on windows of the validation split; None where it holds nothing."""
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """Figures of windows of the validation split; None where it holds nothing.
+
+    They are bits per base of a language model, bits per label and accuracy of a classifier.
+    """
     if not opened.has_split("valid"):
         logger.info("there is no validation split; nothing is validated")
         return None
     windows = opened.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
 
-    def validate(lm: nn.Module) -> float:
+    def validate(lm: nn.Module) -> dict[str, float]:
+        device = next(lm.parameters()).device
+        if isinstance(lm, NoisyClassifier):
+            labels = score_labels(
+                lm,
+                windows,
+                draws=settings.valid_draws,
+                batch_size=windows_at_once(windows.length, device),
+                device=device,
+            )
+            return {OF_LABELS.valid: labels.bits, OF_LABELS.more[0]: labels.accuracy}
         if not isinstance(lm, LanguageModel):
             raise TypeError(f"a {type(lm).__name__} cannot be validated")
-        device = next(lm.parameters()).device
         scores = score_windows(
             lm,
             windows,
@@ -187,7 +205,7 @@ def validation(
             batch_size=windows_at_once(windows.length, device),
             device=device,
         )
-        return scores.bits().value
+        return {OF_BASES.valid: scores.bits().value}
 
     return validate
 

@@ -23,6 +23,7 @@ from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
+from dnamdlm.lm.classes import num_classes_of
 from dnamdlm.lm.interface import LossTerms, TokenLikelihood
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -40,13 +41,18 @@ class CausalLM(nn.Module):
             vocabulary: meaning of the ids.
 
         Raises:
-            ConfigError: if the backbone sees the future or knows too few ids.
+            ConfigError: if the backbone sees the future, is told classes or knows too few ids.
         """
         super().__init__()
         if not getattr(backbone, "causal", False):
             raise ConfigError(
                 f"lm=ar needs a backbone that sees only the past, and {type(backbone).__name__} "
                 "sees both sides; use backbone=ar"
+            )
+        if num_classes_of(backbone):
+            raise ConfigError(
+                f"backbone.num_classes={num_classes_of(backbone)}, but an autoregressive model is "
+                "trained without classes; use backbone.num_classes=0, or lm=mdlm"
             )
         if backbone.vocab_size < len(vocabulary):
             raise ConfigError(
