@@ -17,19 +17,17 @@ from dnamdlm.assembly.building import check_keys, check_value
 from dnamdlm.assembly.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.models import build_language_model, choose_device
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.data.fasta import CODE_MASK
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.genome import prepare_genome
 from dnamdlm.data.intervals import read_bed
 from dnamdlm.data.label_files import read_label_rows
-from dnamdlm.data.sequences import SequenceSet, encode_dna
+from dnamdlm.data.sequences import SequenceSet, encode_dna, interval_ids
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.evaluation.files import write_text_atomically
 from dnamdlm.evaluation.prediction import probabilities
 from dnamdlm.lm.checkpoint import load_weights, read_json, read_tensors, verify_folder
 from dnamdlm.lm.heads import SequenceClassifier, predict_outputs
 from dnamdlm.lm.pooling import WindowSettings, too_long
-from dnamdlm.tokens.nucleotide import IDS_OF_CODES, reverse_complement
 from dnamdlm.training.finetuning import TargetScale
 
 _KEYS = {
@@ -154,11 +152,9 @@ def read_input(path: str, data: Mapping[str, Any]) -> SequenceSet:
         raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
     store = prepare_genome(data["fasta"], cache_dir=data["cache_dir"])
     table = read_bed(path, store.lengths)
-    ids = IDS_OF_CODES.astype(np.uint8)
     names, arrays = [], []
     for interval, name in zip(table.intervals, table.names, strict=True):
-        codes = store.fetch(interval) & CODE_MASK
-        arrays.append(ids[reverse_complement(codes) if interval.strand == "-" else codes])
+        arrays.append(interval_ids(store, interval))
         names.append(name if name not in (None, ".") else str(interval))
     return SequenceSet.of(names, arrays)
 

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from dnamdlm.data.fasta import CODE_MASK
 from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.intervals import Interval, check_inside, unknown_record
+from dnamdlm.data.intervals import Interval, unknown_record
 from dnamdlm.data.labelled import LabelledSet, LabelledTask, check_task
-from dnamdlm.data.sequences import SequenceSet, encode_dna
+from dnamdlm.data.sequences import SequenceSet, encode_dna, interval_ids
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.nucleotide import IDS_OF_CODES, reverse_complement
 
 _COLUMNS = ("id", "region", "start", "end", "strand")
 _LIST_ENDINGS = (".csv.gz", ".csv")
@@ -196,16 +194,13 @@ def read_intervals(
         kept = [i for i, interval in enumerate(intervals) if interval.chrom in regions]
         names, intervals = [names[i] for i in kept], [intervals[i] for i in kept]
     records = _record_names(store)
-    ids = IDS_OF_CODES.astype(np.uint8)
     arrays = []
     for interval in intervals:
         record = records.get(interval.chrom)
         if record is None:
             raise DataError(f"{path}: {unknown_record(interval.chrom, store.lengths)}")
-        placed = Interval(record, interval.start, interval.end)
-        check_inside(placed, store.lengths)
-        codes = store.fetch(placed) & CODE_MASK
-        arrays.append(ids[reverse_complement(codes) if interval.strand == "-" else codes])
+        placed = replace(interval, chrom=record)
+        arrays.append(interval_ids(store, placed))
     return SequenceSet.of(names, arrays), intervals
 
 

@@ -9,12 +9,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.fasta import CODE_MASK
+from dnamdlm.data.genome import GenomeStore
+from dnamdlm.data.intervals import Interval
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES, IDS_OF_CODES, code_table
+from dnamdlm.tokens.nucleotide import (
+    AMBIGUITY_CODES,
+    BASE_CODES,
+    IDS_OF_CODES,
+    code_table,
+    reverse_complement,
+)
 
 _REFUSED = 255
 _CODES = code_table()
@@ -22,6 +32,15 @@ _AMBIGUOUS = np.zeros(256, dtype=bool)
 _AMBIGUOUS[[*AMBIGUITY_CODES, *AMBIGUITY_CODES.lower()]] = True
 _AMINO_ACIDS = frozenset(b"EFILPQ")
 _IDS = IDS_OF_CODES.astype(np.uint8)
+
+
+@runtime_checkable
+class TokenRows(Protocol):
+    """Anything with a length that gives the token ids of one sequence by its number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.integer]: ...
 
 
 @dataclass(frozen=True)
@@ -106,6 +125,16 @@ def encode_dna(names: Sequence[str], texts: Sequence[str], source: str) -> Seque
                 f"of its {lengths[row]} letters are ambiguity codes; give DNA sequences"
             )
     return SequenceSet(tuple(names), _IDS[codes], offsets)
+
+
+def interval_ids(store: GenomeStore, interval: Interval) -> NDArray[np.uint8]:
+    """Ids of an interval of a genome, those of the opposite strand where the interval says '-'.
+
+    Raises:
+        DataError: if the record is unknown or the interval ends past it.
+    """
+    codes = store.fetch(interval) & np.uint8(CODE_MASK)
+    return _IDS[reverse_complement(codes) if interval.strand == "-" else codes]
 
 
 def _meaning(letters: NDArray[np.uint8], letter: int) -> str:

@@ -7,13 +7,11 @@ and `labels`, and numbers for `regression`.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics
-from sklearn.exceptions import UndefinedMetricWarning
+from scipy.stats import rankdata
 
 from dnamdlm.data.labelled import Kind
 from dnamdlm.errors import ConfigError
@@ -56,13 +54,11 @@ def figures(kind: Kind, targets: NDArray, outputs: NDArray) -> dict[str, float]:
     """
     if not len(targets):
         return dict.fromkeys(METRICS[kind], math.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        if kind == "classes":
-            return _of_classes(targets, probabilities(kind, outputs))
-        if kind == "labels":
-            return _of_labels(targets, probabilities(kind, outputs))
-        return _of_numbers(targets, np.asarray(outputs, dtype=np.float64))
+    if kind == "classes":
+        return _of_classes(targets, probabilities(kind, outputs))
+    if kind == "labels":
+        return _of_labels(targets > 0.5, probabilities(kind, outputs))
+    return _of_numbers(targets, np.asarray(outputs, dtype=np.float64))
 
 
 def bootstrap(
@@ -105,61 +101,69 @@ def summary(values: Mapping[int, float]) -> dict[str, float]:
 def confusion(targets: NDArray, outputs: NDArray) -> NDArray[np.int64]:
     """Rows by true class (first axis) and predicted class, shape (C, C)."""
     num_classes = outputs.shape[1]
-    found = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(found, (targets, outputs.argmax(axis=1)), 1)
-    return found
+    cells = targets * num_classes + outputs.argmax(axis=1)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def _of_classes(targets: NDArray, shares: NDArray) -> dict[str, float]:
-    guesses = shares.argmax(axis=1)
-    two = shares.shape[1] == 2
-    is_complete = len(np.unique(targets)) == shares.shape[1]
-    auroc = math.nan
-    if is_complete:
-        auroc = float(
-            metrics.roc_auc_score(targets, shares[:, 1])
-            if two
-            else metrics.roc_auc_score(targets, shares, multi_class="ovr", average="macro")
-        )
-    return {
-        "accuracy": float((guesses == targets).mean()),
-        "mcc": float(metrics.matthews_corrcoef(targets, guesses)),
-        "f1": float(
-            metrics.f1_score(targets, guesses, average="binary" if two else "macro",
-                             zero_division=0.0)
-        ),
-        "auroc": auroc,
-    }  # fmt: skip
+    table = confusion(targets, shares).astype(np.float64)
+    hits, true, found = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+    total = table.sum()
+    scores = _f1(hits, true, found)
+    if len(table) == 2:
+        f1 = float(scores[1])
+        auroc = _auroc(targets == 1, shares[:, 1])
+    else:
+        f1 = float(scores[(true + found) > 0].mean())
+        auroc = float(np.mean([_auroc(targets == i, shares[:, i]) for i in range(len(table))]))
+    # Gorodkin 2004: the correlation of K classes from their confusion matrix.
+    spread = (total**2 - (found**2).sum()) * (total**2 - (true**2).sum())
+    mcc = (hits.sum() * total - (true * found).sum()) / math.sqrt(spread) if spread > 0 else 0.0
+    return {"accuracy": float(hits.sum() / total), "mcc": float(mcc), "f1": f1, "auroc": auroc}
 
 
 def _of_labels(targets: NDArray, shares: NDArray) -> dict[str, float]:
     guesses = shares > 0.5
-    mixed = (targets.min(axis=0) == 0) & (targets.max(axis=0) == 1)
-    auroc = math.nan
-    if mixed.any():
-        auroc = float(
-            np.mean([metrics.roc_auc_score(targets[:, i], shares[:, i])
-                     for i in np.flatnonzero(mixed)])
-        )  # fmt: skip
+    areas = [_auroc(targets[:, i], shares[:, i]) for i in range(targets.shape[1])]
+    scores = _f1((targets & guesses).sum(axis=0), targets.sum(axis=0), guesses.sum(axis=0))
     return {
-        "accuracy": float((guesses == (targets > 0.5)).mean()),
-        "f1": float(metrics.f1_score(targets > 0.5, guesses, average="macro", zero_division=0.0)),
-        "auroc": auroc,
+        "accuracy": float((guesses == targets).mean()),
+        "f1": float(scores.mean()),
+        "auroc": _mean([area for area in areas if not math.isnan(area)]),
     }
 
 
 def _of_numbers(targets: NDArray, outputs: NDArray) -> dict[str, float]:
-    from scipy import stats
-
     columns = range(targets.shape[1])
     varies = [i for i in columns if np.ptp(targets[:, i]) > 0 and np.ptp(outputs[:, i]) > 0]
     pairs = [(targets[:, i], outputs[:, i]) for i in varies]
+    spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    left = ((targets - outputs) ** 2).sum(axis=0)
     return {
-        "r2": float(metrics.r2_score(targets, outputs)) if len(targets) > 1 else math.nan,
-        "pearson": _mean([float(stats.pearsonr(a, b).statistic) for a, b in pairs]),
-        "spearman": _mean([float(stats.spearmanr(a, b).statistic) for a, b in pairs]),
+        "r2": _mean([float(1 - left[i] / spread[i]) for i in columns if spread[i] > 0]),
+        "pearson": _mean([_correlation(a, b) for a, b in pairs]),
+        "spearman": _mean([_correlation(rankdata(a), rankdata(b)) for a, b in pairs]),
         "mse": float(((targets - outputs) ** 2).mean()),
     }
+
+
+def _f1(hits: NDArray, true: NDArray, found: NDArray) -> NDArray[np.float64]:
+    """F1 of each class, and 0 where nothing is there or found."""
+    return 2.0 * hits / np.maximum(true + found, 1)
+
+
+def _auroc(is_positive: NDArray, scores: NDArray) -> float:
+    """Probability that a positive row scores higher than a negative one; ties count half."""
+    positive = int(is_positive.sum())
+    negative = len(scores) - positive
+    if not positive or not negative:
+        return math.nan
+    above = rankdata(scores)[is_positive].sum() - positive * (positive + 1) / 2
+    return float(above / (positive * negative))
+
+
+def _correlation(a: NDArray, b: NDArray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _mean(values: list[float]) -> float:

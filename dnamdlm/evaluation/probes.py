@@ -116,10 +116,15 @@ def _linear(  # noqa: PLR0917
     else:
         model = Ridge(alpha=1 / c).fit(scaled, targets)
         weight, bias = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
-    weight = weight / scaler.scale_
-    if scaler.mean_ is not None and scaler.with_mean:
-        bias = bias - weight @ scaler.mean_
-    return Probe(lambda features: np.asarray(features @ weight.T) + bias, c, weight, bias)
+    weight = np.asarray(weight, dtype=np.float64) / np.asarray(scaler.scale_, dtype=np.float64)
+    bias = np.asarray(bias, dtype=np.float64)
+    if scaler.with_mean:
+        bias = bias - weight @ np.asarray(scaler.mean_, dtype=np.float64)
+
+    def outputs(features: Features) -> NDArray[np.float64]:
+        return np.asarray(features @ weight.T, dtype=np.float64) + bias
+
+    return Probe(outputs, c, weight, bias)
 
 
 def _one_label(

@@ -12,7 +12,7 @@ Source: Schiff et al. 2024 (arXiv:2403.03234), section 4 (post-hoc conjoining, e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dnamdlm.backbones.caduceus import CaduceusPS
+from dnamdlm.data.sequences import TokenRows
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.pooling import Encoder, Windows, WindowSettings, make_windows, mean_of_states
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -29,6 +30,7 @@ Strand = Literal["one", "conjoined", "invariant"]
 _PROBE_LENGTH = 8
 
 
+@runtime_checkable
 class SequencePredictor(Protocol):
     """A module from sequences to C numbers each, whatever it makes of them in between."""
 
@@ -124,7 +126,7 @@ def opposite(sequence: NDArray[np.integer], vocabulary: Vocabulary) -> NDArray[n
 
 def predict_outputs(
     predictor: SequencePredictor,
-    sequences: Sequence[NDArray[np.integer]],
+    sequences: TokenRows,
     *,
     tokens_at_once: int = 16_384,
     device: torch.device | str = "cpu",
@@ -134,7 +136,7 @@ def predict_outputs(
 
     Args:
         predictor: in evaluation mode.
-        sequences: token ids of each; anything with a length and an index.
+        sequences: token ids of each.
         tokens_at_once: bound on the tokens of one call.
         device: where the predictor is.
         features: give the states below the head in place of its outputs.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ LongSequences = Literal["tile", "cut", "refuse"]
 Pooling = Literal["mean", "mean_padded"]
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A language model as far as its states are concerned."""
 

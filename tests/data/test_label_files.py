@@ -1,0 +1,181 @@
+"""Tables and FASTA files with labels, and what is said of faulty ones."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from dnamdlm.data.sequences import encode_dna
+from dnamdlm.data.tasks import GenomicBenchmarks, Gue, NucleotideTransformer, Table
+from dnamdlm.errors import ConfigError, DataError
+
+A, C, G, T, N = 7, 8, 9, 10, 11
+
+
+def write_table(folder, name="t.csv", header="sequence,label", rows=("ACGT,b", "ccgg,a", "TTTT,b")):
+    path = folder / name
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def test_letters_become_ids_and_ambiguity_codes_become_n():
+    found = encode_dna(["x", "y"], ["acGT", "NRtt"], "memory")
+    assert [found[i].tolist() for i in range(2)] == [[A, C, G, T], [N, N, T, T]]
+    assert found.lengths.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("MKVLEFQ", r"sequence 2 \('bad'\) has 'L' at position 4.*protein"),
+        ("ACGU", "position 4, which means RNA"),
+        ("AC-T", "no nucleotide code"),
+        ("RSKMA", "looks like protein, 4 of its 5"),
+        ("", r"sequence 2 \('bad'\) is empty"),
+    ],
+)
+def test_a_sequence_that_is_no_dna_is_refused_with_its_place(text, message):
+    with pytest.raises(DataError, match=message):
+        encode_dna(["good", "bad"], ["ACGT", text], "my.csv")
+
+
+def test_classes_are_sorted_and_the_same_in_every_part(tmp_path):
+    train = write_table(tmp_path)
+    test = write_table(tmp_path, "u.csv.gz")
+    content = gzip.compress(b"sequence,label\nACGT,a\nAAAA,b\n")
+    (tmp_path / "u.csv.gz").write_bytes(content)
+    task = Table(train, test=test).open(None)
+    assert task.label_names == ("a", "b")
+    assert (task.train.targets.tolist(), task.test.targets.tolist()) == ([1, 0, 1], [0, 1])
+    assert (task.name, task.metric) == ("t", "accuracy")
+
+
+def test_whole_numbers_are_sorted_by_value(tmp_path):
+    rows = ["A,10", "C,9", "G,10", "T,9"]
+    assert Table(write_table(tmp_path, rows=rows), test_fraction=0.25).open(None).label_names == (
+        "9",
+        "10",
+    )
+
+
+def test_several_labels_come_from_one_column_or_from_several(tmp_path):
+    one = write_table(tmp_path, rows=["A,x;y", "C,", "G,y", "T,x"])
+    several = write_table(
+        tmp_path, "u.tsv", "seq\tx\ty", ["A\t1\t1", "C\t0\t0", "G\t0\t1", "T\t1\t0"]
+    )
+    first = Table(one, test=one, kind="labels").open(None)
+    second = Table(several, test=several, kind="labels", label_column=["x", "y"]).open(None)
+    assert first.label_names == second.label_names == ("x", "y")
+    assert first.train.targets.tolist() == second.train.targets.tolist()
+    assert first.train.targets.tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]]
+
+
+def test_regression_reads_numbers(tmp_path):
+    path = write_table(tmp_path, rows=["A,0.5", "C,-1e3"])
+    task = Table(path, test=path, kind="regression").open("expression")
+    assert task.train.targets.tolist() == [[0.5], [-1000.0]]
+    assert (task.name, task.metric, task.num_outputs) == ("expression", "r2", 1)
+
+
+def test_a_test_part_is_drawn_where_none_is_given(tmp_path):
+    rows = [f"{'ACGT'[i % 4] * (i + 1)},{i % 2}" for i in range(20)]
+    path = write_table(tmp_path, rows=rows)
+    task = Table(path, test_fraction=0.25).open(None)
+    again = Table(path, test_fraction=0.25).open(None)
+    assert (len(task.train), len(task.test)) == (15, 5)
+    assert task.fingerprint() == again.fingerprint()
+    assert {*task.train.sequences.names, *task.test.sequences.names} == {
+        f"row_{i + 1}" for i in range(20)
+    }
+
+
+def test_fasta_headers_carry_labels_in_both_ways(tmp_path):
+    path = tmp_path / "t.fa"
+    path.write_text(">chr1|0:5|1\nAC\nGT\n>b label=0 x\nTT\n>c|1\nA\n")
+    task = Table(str(path), test=str(path)).open(None)
+    assert task.train.targets.tolist() == [1, 0, 1]
+    assert task.train.sequences[0].tolist() == [A, C, G, T]
+
+
+@pytest.mark.parametrize(
+    ("settings", "content", "message"),
+    [
+        ({}, "sequence,klass\nA,1\n", "no label column 'label' or 'labels'.*'klass'"),
+        ({}, "letters,label\nA,1\n", "no sequence column"),
+        ({"label_column": "y2"}, "sequence,label\nA,1\n", "no label column 'y2'"),
+        ({}, "sequence,label\n", "no row"),
+        ({}, "sequence,label\nA,1\nC,1\n", "all 2 rows have one label, '1'"),
+        ({}, "sequence,label\nMKVLEF,1\nC,0\n", "looks like protein"),
+        ({}, "sequence,label\nA,1,2\n", "line 2: 3 fields, the header has 2"),
+        ({"kind": "regression"}, "sequence,label\nA,high\nC,1\n", "'high', a number is needed"),
+        ({"kind": "regression"}, "sequence,label\nA,nan\nC,1\n", "not finite"),
+        ({"kind": "labels", "label_column": ["x", "y"]}, "sequence,x,y\nA,2,0\n", "0 and 1 only"),
+    ],
+)
+def test_a_faulty_table_gives_one_clear_sentence(tmp_path, settings, content, message):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message) as caught:
+        Table(str(path), test=str(path), **settings).open(None)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_look_like_numbers_are_not_taken_for_classes(tmp_path):
+    rows = [f"ACGT,{i / 7:.4f}" for i in range(150)]
+    with pytest.raises(DataError, match=r"data.kind=regression"):
+        Table(write_table(tmp_path, rows=rows)).open(None)
+
+
+def test_an_unknown_test_label_is_refused(tmp_path):
+    test = write_table(tmp_path, "u.csv", rows=["A,c"])
+    with pytest.raises(DataError, match="row 1 has the label 'c', which no training row has"):
+        Table(write_table(tmp_path), test=test).open(None)
+
+
+def test_parquet_without_its_package_says_what_to_install(tmp_path):
+    pytest.importorskip("pandas")
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        (tmp_path / "t.parquet").write_bytes(b"PAR1")
+        with pytest.raises(DataError, match="pyarrow"):
+            Table(str(tmp_path / "t.parquet")).open(None)
+        return
+    import pandas as pd
+
+    pd.DataFrame({"sequence": ["A", "C"], "label": [1, 0]}).to_parquet(tmp_path / "t.parquet")
+    path = str(tmp_path / "t.parquet")
+    assert Table(path, test=path).open(None).train.targets.tolist() == [1, 0]
+
+
+def test_the_folders_of_nucleotide_transformer_and_gue_are_read(tmp_path):
+    folder = tmp_path / "H3"
+    folder.mkdir()
+    for part in ("train", "test"):
+        (folder / f"{part}.fna").write_text(">a|0\nAC\n>b|1\nGT\n")
+    task = NucleotideTransformer(str(tmp_path)).open("H3")
+    assert (task.metric, task.valid, task.label_names) == ("mcc", None, ("0", "1"))
+    deeper = tmp_path / "prom" / "x"
+    deeper.mkdir(parents=True)
+    for part in ("train", "dev", "test"):
+        write_table(deeper, f"{part}.csv")
+    assert len(Gue(str(tmp_path)).open("x").valid) == 3
+    with pytest.raises(DataError, match="task=H5 is unknown; choose one of H3, "):
+        NucleotideTransformer(str(tmp_path)).open("H5")
+    with pytest.raises(ConfigError, match="task is not set"):
+        GenomicBenchmarks(str(tmp_path)).open(None)
+    (deeper / "dev.csv").unlink()
+    with pytest.raises(DataError, match="no dev file"):
+        Gue(str(tmp_path)).open("x")
+
+
+def test_random_splits_differ_by_seed_and_cover_the_rows(tmp_path):
+    rows = [f"{'ACGT'[i % 4]},{i % 2}" for i in range(40)]
+    path = write_table(tmp_path, rows=rows)
+    task = Table(path, test=path).open(None)
+    train, valid = task.split_rows(1, 0.1)
+    assert (len(train), len(valid)) == (36, 4)
+    assert sorted([*train, *valid]) == list(range(40))
+    assert not np.array_equal(valid, task.split_rows(2, 0.1)[1])
+    with pytest.raises(DataError, match="cannot be split"):
+        task.split_rows(1, 0.001)
