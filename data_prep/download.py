@@ -1,8 +1,9 @@
 """Download of one file: https only, size-capped, resumable, checked, renamed when complete.
 
 Unfinished data lie beside the target as NAME.part with the server's version tag in NAME.part.tag,
-so that a file that has changed on the server is never glued together from two versions. Plain http
-is allowed to this machine itself (loopback), for tests.
+so that a file that has changed on the server is never glued together from two versions. Room on the
+disk is checked before anything is written. Plain http is allowed to this machine itself (loopback),
+for tests.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import hashlib
 import http.client
 import ipaddress
 import os
+import re
+import shutil
 import time
 import urllib.error
 import urllib.parse
@@ -23,6 +26,8 @@ from typing import IO, Any
 from dnamdlm.errors import DataError
 
 _PIECE_BYTES = 1 << 20
+# left free on the disk, for whatever else is written there.
+_SPARE_BYTES = 1 << 26
 _AGENT = "dnamdlm-data-prep"
 _TEMPORARY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -46,6 +51,10 @@ class Limits:
 
 class _Incomplete(Exception):
     """The connection ended early, or the server asks to try again."""
+
+
+class _WrongHash(DataError):
+    """The whole file arrived, and it is another one than was expected."""
 
 
 def download(
@@ -73,23 +82,34 @@ def download(
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for unsafe in (path, part, _tag_path(part)):
+            if unsafe.is_symlink():
+                raise DataError(f"{unsafe}: this is a link, and nothing is written through links")
+        is_continued = part.exists()
         for attempt in range(limits.attempts):
             try:
                 _fetch(url, part, limits, report)
+                _check_digest(url, part, digest)
                 break
+            except _WrongHash:
+                # bytes of an earlier run may be to blame; without them there is nobody else.
+                if not is_continued or attempt + 1 == limits.attempts:
+                    raise
+                is_continued = False
             except _Incomplete as error:
                 if attempt + 1 == limits.attempts:
                     raise DataError(
                         f"{url}: incomplete after {limits.attempts} tries ({error}); "
                         "run the same command later, it goes on where it stopped"
                     ) from error
+                is_continued = part.exists()
                 time.sleep(limits.pause * 2**attempt)
-        _check_digest(url, part, digest)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
         _tag_path(part).unlink(missing_ok=True)
     except OSError as error:
+        # every error of the connection was dealt with where it occurs.
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}); "
             "give a folder with room that you may write to"
@@ -179,7 +199,8 @@ def _fetch(
 
 def _request(url: str, part: Path) -> tuple[urllib.request.Request, int]:
     """The request for what is missing, and the bytes that are there."""
-    request = urllib.request.Request(url, headers={"User-Agent": _AGENT})
+    headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
+    request = urllib.request.Request(url, headers=headers)
     tag_path = _tag_path(part)
     tag = tag_path.read_text(encoding="ascii") if tag_path.exists() else ""
     if not (tag and part.exists()):
@@ -198,9 +219,14 @@ def _receive(  # noqa: PLR0917
     limits: Limits,
     report: Callable[[int, int | None], object] | None,
 ) -> None:
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise DataError(
+            f"{url}: the server packs the file for the journey, which changes its bytes; "
+            "use another source"
+        )
     continues = response.status == http.HTTPStatus.PARTIAL_CONTENT
-    if continues and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-        part.unlink()
+    if continues and not _is_rest(response, have):
+        part.unlink(missing_ok=True)
         raise _Incomplete("the server sent another part than was asked for")
     if not continues:
         have = 0
@@ -212,6 +238,7 @@ def _receive(  # noqa: PLR0917
     total = have + int(announced) if announced.isdigit() else None
     if total is not None and total > limits.max_bytes:
         raise _too_large(url, part, total, limits)
+    check_room(part, (total or have) - have)
     with part.open("ab" if continues else "wb") as out:
         while piece := response.read(_PIECE_BYTES):
             have += len(piece)
@@ -222,6 +249,25 @@ def _receive(  # noqa: PLR0917
                 report(have, total)
     if total is not None and have < total:
         raise _Incomplete(f"{have} of {total} bytes")
+
+
+def _is_rest(response: http.client.HTTPResponse, have: int) -> bool:
+    """Whether a partial answer is all that is missing after the first `have` bytes."""
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+    if found is None:
+        return False
+    start, last, total = map(int, found.groups())
+    return start == have and last + 1 == total
+
+
+def check_room(path: Path, num_bytes: int) -> None:
+    """Raise DataError unless `num_bytes` more fit on the disk of `path`."""
+    free = shutil.disk_usage(path.parent).free
+    if free < num_bytes + _SPARE_BYTES:
+        raise DataError(
+            f"{path.parent}: {num_bytes / 1e9:.2f} GB are to be written and {free / 1e9:.2f} GB "
+            "are free; make room or give another folder"
+        )
 
 
 def _tag_path(part: Path) -> Path:
@@ -244,7 +290,7 @@ def _check_digest(url: str, part: Path, digest: tuple[str, str] | None) -> None:
         found = hashlib.file_digest(file, algorithm).hexdigest()
     if found != expected.lower():
         part.unlink()
-        raise DataError(
+        raise _WrongHash(
             f"{url}: its {algorithm} is {found}, {expected} is expected; "
             "the file was damaged on its way or has changed at the source: fetch it again"
         )

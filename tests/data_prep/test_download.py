@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,6 +26,10 @@ class Site:
         self.redirect = None
         self.ranges = []
         self.announce = True
+        self.encoding = None
+        self.wrong_range = None
+        self.wrong_once = []
+        self.size = None
 
 
 @pytest.fixture
@@ -51,12 +56,17 @@ def site():
                 start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
                 self.send_response(206)
                 size = len(state.content)
-                self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+                honest = f"bytes {start}-{size - 1}/{size}"
+                self.send_header("Content-Range", state.wrong_range or honest)
             else:
                 self.send_response(200)
             body = state.content[start:]
+            if state.wrong_once:
+                body = state.wrong_once.pop()[start:]
             if state.announce:
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(state.size or len(body)))
+            if state.encoding:
+                self.send_header("Content-Encoding", state.encoding)
             self.send_header("ETag", state.tag)
             self.end_headers()
             if state.cut_at:
@@ -158,6 +168,64 @@ def test_only_https_and_loopback_addresses_are_fetched(url):
 def test_an_unreachable_server_is_an_error_after_all_tries(tmp_path):
     with pytest.raises(DataError, match="incomplete after 2 tries"):
         download("http://127.0.0.1:9/x", tmp_path / "f", Limits(max_bytes=9, attempts=2, pause=0.0))
+
+
+@pytest.mark.parametrize(
+    "claimed", ["bytes 0-10239/10240", "bytes 1000-2000/10240", "bytes */10240", "lines 1-2/3", ""]
+)
+def test_another_part_than_was_asked_for_is_not_glued_on(site, tmp_path, claimed):
+    site.cut_at = [1000]
+    site.wrong_range = claimed or " "
+    download(site.url, tmp_path / "file", QUICK)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert site.ranges == [None, "bytes=1000-", None]
+
+
+def test_wrong_bytes_of_an_earlier_try_are_fetched_again(site, tmp_path):
+    digest = ("sha256", hashlib.sha256(CONTENT).hexdigest())
+    site.wrong_once, site.cut_at = [b"x" * len(CONTENT)], [1000]
+    download(site.url, tmp_path / "file", QUICK, digest=digest)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert site.ranges == [None, "bytes=1000-", None]
+
+
+def test_a_size_that_is_never_reached_is_an_error(site, tmp_path):
+    site.size = len(CONTENT) + 1
+    with pytest.raises(DataError, match=r"incomplete after 4 tries"):
+        download(site.url, tmp_path / "file", QUICK)
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_size_that_is_too_small_is_found_by_the_hash(site, tmp_path):
+    site.size = len(CONTENT) - 1
+    digest = ("sha256", hashlib.sha256(CONTENT).hexdigest())
+    with pytest.raises(DataError, match="its sha256 is"):
+        download(site.url, tmp_path / "file", QUICK, digest=digest)
+    assert list(tmp_path.glob("file*")) in ([], [tmp_path / "file.part.tag"])
+
+
+def test_bytes_that_are_packed_on_the_way_are_refused(site, tmp_path):
+    site.encoding = "gzip"
+    with pytest.raises(DataError, match="packs the file for the journey"):
+        download(site.url, tmp_path / "file", QUICK)
+
+
+@pytest.mark.parametrize("name", ["file", "file.part", "file.part.tag"])
+def test_nothing_is_written_through_a_link(site, tmp_path, name):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / name).symlink_to(victim)
+    with pytest.raises(DataError, match="nothing is written through links"):
+        download(site.url, tmp_path / "file", QUICK)
+    assert victim.read_text() == "precious"
+
+
+def test_room_on_the_disk_is_checked_before_anything_is_written(site, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"0\.00 GB are free; make room"):
+        download(site.url, tmp_path / "file", QUICK)
+    assert not (tmp_path / "file.part").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named(site, tmp_path):

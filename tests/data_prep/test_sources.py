@@ -3,6 +3,8 @@
 import functools
 import gzip
 import hashlib
+import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -185,11 +187,52 @@ def ucsc(serve, tmp_path):
 
 def test_hg38_is_fetched_once_and_checked(ucsc, tmp_path, capsys):
     folder, url = ucsc
-    assert hg38.main([f"out={tmp_path / 'out'}", f"base_url={url}/"]) == 0
+    assert hg38.main([f"out={tmp_path / 'out'}", f"base_url={url}/", "intervals=no"]) == 0
     assert "config=hg38 data.fasta=" in capsys.readouterr().out
     assert list(read_fasta(tmp_path / "out" / "hg38.fa.gz")) == ["chr1"]
     (folder / "hg38.fa.gz").unlink()
     assert hg38.fetch_genome(tmp_path / "out", base_url=url).is_file()
+
+
+def test_a_genome_that_was_damaged_on_the_disk_is_fetched_again(ucsc, tmp_path):
+    _, url = ucsc
+    path = hg38.fetch_genome(tmp_path, base_url=url)
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + b"x")
+    assert hg38.fetch_genome(tmp_path, base_url=url).read_bytes() == good
+
+
+INTERVALS = "chr1\t0\t10\ttrain\nchr1\t20\t30\ttrain\nchr2\t0\t9\tvalid\nchr3\t0\t9\ttest\n"
+
+
+def test_the_intervals_are_fetched_once_and_recorded(ucsc, tmp_path):
+    folder, url = ucsc
+    (folder / hg38.BED_NAME).write_text(INTERVALS)
+    out = tmp_path / "out"
+    bed = f"{url}/{hg38.BED_NAME}"
+    assert hg38.fetch_intervals(out, url=bed, num_train=2).read_text() == INTERVALS
+    recorded = json.loads((out / "manifest.json").read_text())[hg38.BED_NAME]
+    assert recorded["sha256"] == hashlib.sha256(INTERVALS.encode()).hexdigest()
+    (folder / hg38.BED_NAME).unlink()
+    hg38.fetch_intervals(out, url=bed, num_train=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<html>gone</html>", "line 1 is '<html>gone</html>'"),
+        (INTERVALS + "chr4\t9\t5\ttest\n", "line 5"),
+        (INTERVALS + "chr4\t5\t9\tdev\n", "line 5"),
+        (INTERVALS * 2, "2 for train are expected"),
+        ("", "2 for train are expected"),
+    ],
+)
+def test_other_intervals_than_the_published_are_refused_and_not_kept(ucsc, tmp_path, text, message):
+    folder, url = ucsc
+    (folder / hg38.BED_NAME).write_text(text)
+    with pytest.raises(DataError, match=re.escape(message)):
+        hg38.fetch_intervals(tmp_path / "out", url=f"{url}/{hg38.BED_NAME}", num_train=2)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_damaged_hg38_is_refused(ucsc, tmp_path):
