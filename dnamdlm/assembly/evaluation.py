@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.assembly.building import TARGET, build, check_keys, check_node, check_value
-from dnamdlm.assembly.models import LoadedModel, load_model, windows_at_once
+from dnamdlm.assembly.labels import check_same_labels
+from dnamdlm.assembly.models import (
+    UNKNOWN_FASTA,
+    LoadedModel,
+    load_model,
+    windows_at_once,
+)
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
+from dnamdlm.assembly.strands import read_strands
 from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.interface import DataSource, OpenData
@@ -49,6 +56,7 @@ _KEYS = {
     "batch_size": int | None,
     "max_order": int,
     "overlap_report": bool,
+    "strands": str,
     "weights": str,
     "device": str,
     "ops": str,
@@ -84,11 +92,13 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     _check(tree)
     start_ops(tree["ops"], tree["device"])
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
+    read_strands(loaded.lm, tree["strands"])
     device = next(loaded.lm.parameters()).device
-    lm = with_estimator(loaded.lm, tree["estimator"])
+    lm = with_estimator(loaded.language_model, tree["estimator"])
     out = _target(tree, loaded)
     data = evaluation_data(loaded, tree["data"])
     opened = data.open()
+    check_same_labels(loaded, opened)
     samples = read_fasta(tree["samples"]) if tree["samples"] else None
     genomes = chosen_genomes(opened, tree["genome"])
     if samples is not None and len(genomes) > 1:
@@ -210,6 +220,8 @@ def evaluation_data(loaded: LoadedModel, changes: Mapping[str, Any]) -> DataSour
         ConfigError: if something is changed that a mixture of genomes does not have.
     """
     node = dict(loaded.tree["data"])
+    if node.get("fasta") == UNKNOWN_FASTA and changes["fasta"] is None:
+        raise ConfigError(f"{loaded.folder} does not say what it was trained on; give data.fasta")
     if "fasta" not in node:
         if changes["fasta"] is not None:
             kept = {key: node[key] for key in ("length", "cache_dir") if key in node}
@@ -255,6 +267,7 @@ def provenance(loaded: LoadedModel, data: OpenData, tree: Mapping[str, Any]) -> 
         "step": loaded.step,
         "num_parameters": loaded.num_parameters,
         "weights": tree["weights"],
+        "strands": tree["strands"],
         "estimator": tree["estimator"],
         "seed": tree["seed"],
         "data": data.describe(),

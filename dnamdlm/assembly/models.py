@@ -291,6 +291,9 @@ def load_model(
     """
     if weights not in _FROM_RUN:
         raise ConfigError(f"weights={weights} is unknown; choose {' or '.join(_FROM_RUN)}")
+    path = published_path(model, setting=setting)
+    if path is not None:
+        return _load_published(path, weights, device)
     folder, run_dir = find_checkpoint(model, setting=setting)
     description = read_json(folder / MODEL)
     tree = description["config"]

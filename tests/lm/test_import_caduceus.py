@@ -35,7 +35,7 @@ def golden(shared):
     return read
 
 
-def _random_state(*, ps=True, size=8, blocks=2, vocab=16):
+def random_state(*, ps=True, size=8, blocks=2, vocab=16):
     """A table of random tensors under the original names, built without our code."""
     wrapper, inner, rank = (".submodule" if ps else ""), 2 * size, -(-size // 16)
     trunk = "caduceus.backbone."
@@ -140,7 +140,7 @@ def test_a_file_without_the_second_names_of_shared_tensors_is_the_same(golden, s
 
 @pytest.mark.parametrize("ps", [True, False], ids=["ps", "ph"])
 def test_sizes_follow_from_the_shapes(ps):
-    network = import_caduceus(_random_state(ps=ps, size=24, blocks=3, vocab=16))
+    network = import_caduceus(random_state(ps=ps, size=24, blocks=3, vocab=16))
     assert isinstance(network, CaduceusPS if ps else Mamba)
     stack = network.strand if ps else network
     assert (network.vocab_size, stack.hidden_size, len(stack.blocks)) == (16, 24, 3)
@@ -149,7 +149,7 @@ def test_sizes_follow_from_the_shapes(ps):
 
 
 def test_a_missing_and_a_left_over_tensor_are_both_named():
-    state = _random_state()
+    state = random_state()
     state["caduceus.backbone.layers.1.gain"] = state.pop("caduceus.backbone.layers.1.norm.weight")
     with pytest.raises(CheckpointError) as raised:
         import_caduceus(state, source="old")
@@ -158,14 +158,14 @@ def test_a_missing_and_a_left_over_tensor_are_both_named():
 
 
 def test_a_tensor_of_another_shape_is_named():
-    state = _random_state(ps=False)
+    state = random_state(ps=False)
     state["caduceus.backbone.norm_f.weight"] = torch.zeros(3)
     with pytest.raises(CheckpointError, match=r"norm_f\.weight has shape \(3,\), expected \(8,\)"):
         import_caduceus(state)
 
 
 def test_projections_that_are_not_shared_are_refused():
-    state = _random_state(ps=False)
+    state = random_state(ps=False)
     name = "caduceus.backbone.layers.0.mixer.mamba_fwd.in_proj.weight"
     state[name.replace("fwd", "rev")] = state[name] + 1
     with pytest.raises(CheckpointError, match="only directions with shared projections"):
@@ -173,7 +173,7 @@ def test_projections_that_are_not_shared_are_refused():
 
 
 def test_strands_without_a_complement_are_refused():
-    state = {k: v for k, v in _random_state().items() if "complement_map" not in k}
+    state = {k: v for k, v in random_state().items() if "complement_map" not in k}
     with pytest.raises(CheckpointError, match="needs one complement_map, found 0"):
         import_caduceus(state)
 
@@ -183,7 +183,7 @@ def folder(tmp_path):
     """Writes a folder as Hugging Face does."""
 
     def write(*, ps=True, **config):
-        save_file(_random_state(ps=ps), tmp_path / "model.safetensors")
+        save_file(random_state(ps=ps), tmp_path / "model.safetensors")
         (tmp_path / "config.json").write_text(json.dumps({"rcps": ps, **config}))
         return tmp_path
 
@@ -223,7 +223,7 @@ def test_a_folder_without_weights_is_refused(tmp_path):
 
 def test_imported_weights_go_on_as_a_diffusion_model():
     lm = MaskedDiffusionLM(
-        import_caduceus(_random_state()), NUCLEOTIDE_VOCABULARY, LogLinear(), Stratified()
+        import_caduceus(random_state()), NUCLEOTIDE_VOCABULARY, LogLinear(), Stratified()
     )
     present = torch.ones(2, 13, dtype=torch.bool)
     tokens = _tokens()
