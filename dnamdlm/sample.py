@@ -12,7 +12,7 @@ def main(tree: Tree) -> None:
     summary = sample(tree)
     print(
         f"wrote {summary.num_sequences} sequences of {summary.num_bases:,} bases to {summary.path} "
-        f"({summary.network_calls} network calls, {summary.row_calls} sequence evaluations)"
+        f"({summary.calls_per_sequence:,.1f} network calls per sequence)"
     )
 
 

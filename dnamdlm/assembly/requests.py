@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,11 @@ class Request:
     start: int
     end: int
     note: str = ""
+
+    @property
+    def num_hidden(self) -> int:
+        """Positions that are filled."""
+        return int((self.template.ids == NUCLEOTIDE_VOCABULARY.mask_id).sum())
 
 
 def of_length(length: int, motifs: Sequence[str]) -> Request:
@@ -98,6 +103,35 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
         note += f" written={interval.chrom}:{first}-{last}"
     template = Template(ids, np.full(end - start, ANY_BASE, dtype=np.uint8))
     return Request(template, first - start, last - start, note)
+
+
+def without(request: Request, forbidden: Sequence[str]) -> Request:
+    """The same request, in which no filled position becomes one of these bases.
+
+    Args:
+        request: what is filled; what it gives stays, forbidden or not.
+        forbidden: IUPAC letters.
+
+    Raises:
+        ConfigError: for a letter that is none, or a position that could become nothing.
+    """
+    text = "".join(forbidden)
+    sets = _SETS[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
+    if not sets.all():
+        raise ConfigError(
+            f"forbid={text[int(np.argmin(sets))]} is no nucleotide code; use A, C, G, T and IUPAC "
+            "codes"
+        )
+    bits = int(np.bitwise_or.reduce(sets, initial=0))
+    template = request.template
+    hidden = template.ids == NUCLEOTIDE_VOCABULARY.mask_id
+    allowed = np.where(hidden, template.sets & (ANY_BASE ^ bits), template.sets)
+    if not allowed.all():
+        raise ConfigError(
+            f"forbid=[{','.join(forbidden)}] leaves no base for position "
+            f"{int(np.argmin(allowed))}{request.note}; allow one of them"
+        )
+    return replace(request, template=Template(template.ids, allowed.astype(np.uint8)))
 
 
 def check_fits(request: Request, window: int) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dnamdlm.assembly import labels
 from dnamdlm.assembly.building import build, check_keys, check_node, check_value
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
@@ -20,7 +22,9 @@ from dnamdlm.assembly.requests import (
     of_interval,
     of_length,
     of_templates,
+    without,
 )
+from dnamdlm.assembly.sampling_progress import GenerationProgress
 from dnamdlm.assembly.sequences import read_templates
 from dnamdlm.data.fasta_writer import check_writable, write_fasta
 from dnamdlm.data.genome import GenomeStore
@@ -29,7 +33,7 @@ from dnamdlm.data.source import open_store
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.generation import check_served, generate_pieces
+from dnamdlm.lm.generation import Template, check_guided, check_served, generate_pieces
 from dnamdlm.lm.samplers import Sampler, SemiAutoregressiveSampler
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
@@ -45,8 +49,10 @@ _KEYS = {
     "top_k": int | None,
     "template": str | None,
     "motif": Sequence[str] | None,
+    "forbid": Sequence[str] | None,
     "infill": str | None,
     "flank": int,
+    **labels.SETTINGS,
     "batch_size": int,
     "width": int,
     "weights": str,
@@ -64,20 +70,60 @@ _TOKENS_HELD = 1 << 20
 
 @dataclass(frozen=True)
 class SamplingSummary:
-    """What a sampling run wrote and what it cost."""
+    """What a sampling run wrote and what it cost.
+
+    Attributes:
+        path: the FASTA file.
+        num_sequences: records in it.
+        num_bases: letters in it.
+        network_calls: how often a network read a sequence. It does not depend on how many it read
+            at once.
+    """
 
     path: Path
     num_sequences: int
     num_bases: int
     network_calls: int
-    row_calls: int
+
+    @property
+    def calls_per_sequence(self) -> float:
+        """Mean number of network calls that a sequence took."""
+        return self.network_calls / self.num_sequences
 
 
 @dataclass
-class _Cost:
+class _Run:
+    """What all sequences of a run share, and what they cost.
+
+    Attributes:
+        loaded: the model.
+        sampler: how it is sampled from.
+        choice: temperature and its kin.
+        named: a class to steer towards, or none.
+        seed: of all noise.
+        batch_size: most sequences at once.
+        watch: told how many more bases are filled.
+        bases: letters written so far.
+        network_calls: sequences that the network read so far, with repetition.
+    """
+
+    loaded: LoadedModel
+    sampler: Sampler
+    choice: Choice
+    named: labels.NamedGuidance
+    seed: int
+    batch_size: int
+    watch: Callable[[int], None]
     bases: int = 0
     network_calls: int = 0
-    row_calls: int = 0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One sequence to make, and its number from 0."""
+
+    number: int
+    request: Request
 
 
 def sample(tree: Mapping[str, Any]) -> SamplingSummary:
@@ -99,7 +145,10 @@ def sample(tree: Mapping[str, Any]) -> SamplingSummary:
     infill = _intervals(tree) if tree["infill"] else None
     start_ops(tree["ops"], tree["device"])
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
-    check_served(loaded.lm, sampler)
+    lm = loaded.language_model
+    check_served(lm, sampler)
+    named = labels.guidance_of(tree, loaded)
+    check_guided(lm, named.guidance)
     window = int(loaded.tree["data"]["length"])
     if isinstance(sampler, SemiAutoregressiveSampler):
         sampler.window_and_overlap(window)
@@ -113,16 +162,20 @@ def sample(tree: Mapping[str, Any]) -> SamplingSummary:
         ]
     else:
         requests = [of_length(tree["length"] or window, tree["motif"] or ())]
+    if tree["forbid"]:
+        requests = [without(request, tree["forbid"]) for request in requests]
     longest = max(requests, key=lambda request: len(request.template))
     advice = check_fits(longest, window)
     if advice and not isinstance(sampler, SemiAutoregressiveSampler):
         logger.warning("%s", advice)
-    cost = _Cost()
-    records = generate_records(
-        loaded, requests, sampler=sampler, choice=choice, tree=tree, cost=cost
-    )
-    count = write_fasta(out, records, width=tree["width"])
-    return SamplingSummary(out, count, cost.bases, cost.network_calls, cost.row_calls)
+    hidden = sum(request.num_hidden for request in requests) * tree["num_sequences"]
+    with GenerationProgress(hidden) as progress:
+        run = _Run(
+            loaded, sampler, choice, named, tree["seed"], tree["batch_size"], progress.advance
+        )
+        records = generate_records(run, requests, tree["num_sequences"])
+        count = write_fasta(out, records, width=tree["width"])
+    return SamplingSummary(out, count, run.bases, run.network_calls)
 
 
 def _check(tree: Mapping[str, Any]) -> None:
@@ -136,6 +189,7 @@ def _check(tree: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}={tree[key]} must be at least 1")
     if tree["length"] is not None and tree["length"] < 1:
         raise ConfigError(f"length={tree['length']} must be at least 1")
+    labels.check_settings(tree)
     if tree["flank"] < 0:
         raise ConfigError(f"flank={tree['flank']} must not be negative")
     if not 0 <= tree["seed"] < 2**63:
@@ -160,64 +214,78 @@ def _intervals(tree: Mapping[str, Any]) -> tuple[GenomeStore, tuple[Interval, ..
 
 
 def generate_records(
-    loaded: LoadedModel,
-    requests: Sequence[Request],
-    *,
-    sampler: Sampler,
-    choice: Choice,
-    tree: Mapping[str, Any],
-    cost: _Cost,
+    run: _Run, requests: Sequence[Request], num_sequences: int
 ) -> Iterator[tuple[str, Iterator[str]]]:
-    """FASTA records as they are made; each sequence depends on the seed and its number alone."""
-    device = next(loaded.lm.parameters()).device
-    steps = "auto" if sampler.steps is None else sampler.steps
+    """FASTA records in order; each sequence depends on the seed and its number alone."""
+    steps = "auto" if run.sampler.steps is None else run.sampler.steps
     settings = (
-        f"model={loaded.digest[:12]} sampler={sampler.name} steps={steps} seed={tree['seed']}"
+        f"model={run.loaded.digest[:12]} sampler={run.sampler.name} steps={steps} seed={run.seed}"
+        f"{run.named.note}"
     )
-    number = 0
-    for request in requests:
-        size = max(1, min(tree["batch_size"], _TOKENS_HELD // len(request.template)))
-        for first in range(0, tree["num_sequences"], size):
-            numbers = torch.arange(number, number + min(size, tree["num_sequences"] - first))
-            keys = row_keys(tree["seed"], numbers).to(device)
-            pieces = _pieces(loaded, keys, request, sampler=sampler, choice=choice, cost=cost)
-            sequences = [pieces] if len(numbers) == 1 else _columns(list(pieces), len(numbers))
-            for sequence in sequences:
-                number += 1
-                length = request.end - request.start
-                cost.bases += length
-                header = f"sample_{number:06d} length={length} {settings}{request.note}"
-                yield header, (rows[0] for rows in sequence)
+    pairs = itertools.product(requests, range(num_sequences))
+    for held in _held(_Job(number, request) for number, (request, _) in enumerate(pairs)):
+        texts = _streamed(run, held[0]) if len(held) == 1 else _side_by_side(run, held)
+        for job, text in zip(held, texts, strict=True):
+            length = job.request.end - job.request.start
+            run.bases += length
+            header = f"sample_{job.number + 1:06d} length={length} {settings}{job.request.note}"
+            yield header, text
 
 
-def _pieces(
-    loaded: LoadedModel,
-    keys: torch.Tensor,
-    request: Request,
-    *,
-    sampler: Sampler,
-    choice: Choice,
-    cost: _Cost,
-) -> Iterator[list[str]]:
-    """The letters of the written part of all rows, piece by piece."""
+def _held(jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
+    """Jobs in order, as many at once as may be held in memory."""
+    held: list[_Job] = []
+    tokens = 0
+    for job in jobs:
+        tokens += len(job.request.template)
+        if held and tokens > _TOKENS_HELD:
+            yield held
+            held, tokens = [], len(job.request.template)
+        held.append(job)
+    if held:
+        yield held
+
+
+def _streamed(run: _Run, job: _Job) -> Iterator[Iterator[str]]:
+    """One sequence, in pieces."""
+    yield (texts[0] for texts in _pieces(run, [job]))
+
+
+def _side_by_side(run: _Run, jobs: Sequence[_Job]) -> Iterator[Iterator[str]]:
+    """All sequences, those of one length in batches."""
+    by_length: dict[int, list[_Job]] = {}
+    for job in jobs:
+        by_length.setdefault(len(job.request.template), []).append(job)
+    made: dict[int, list[str]] = {}
+    for alike in by_length.values():
+        for first in range(0, len(alike), run.batch_size):
+            batch = alike[first : first + run.batch_size]
+            columns = zip(*_pieces(run, batch), strict=True)
+            made |= {job.number: list(column) for job, column in zip(batch, columns, strict=True)}
+    return (iter(made[job.number]) for job in jobs)
+
+
+def _pieces(run: _Run, jobs: Sequence[_Job]) -> Iterator[list[str]]:
+    """The letters of the written part of all sequences of one length, piece by piece."""
     tokenizer = NucleotideTokenizer()
+    device = next(run.loaded.lm.parameters()).device
     position = 0
     for piece in generate_pieces(
-        loaded.lm,
-        keys,
-        request.template,
-        sampler=sampler,
-        choice=choice,
-        trained_length=int(loaded.tree["data"]["length"]),
+        run.loaded.language_model,
+        row_keys(run.seed, torch.tensor([job.number for job in jobs])).to(device),
+        Template.of_rows([job.request.template for job in jobs]),
+        sampler=run.sampler,
+        choice=run.choice,
+        trained_length=int(run.loaded.tree["data"]["length"]),
+        guidance=run.named.guidance,
+        watch=run.watch,
     ):
-        cost.network_calls += piece.network_calls
-        cost.row_calls += piece.row_calls
-        tokens: np.ndarray = piece.tokens.cpu().numpy()
-        start, end = max(0, request.start - position), max(0, request.end - position)
-        position += tokens.shape[1]
-        yield [tokenizer.decode(row[start:end]) for row in tokens]
-
-
-def _columns(pieces: list[list[str]], num_rows: int) -> Iterator[Iterator[list[str]]]:
-    """One sequence of pieces per row, from pieces of all rows."""
-    return (iter([[piece[row]] for piece in pieces]) for row in range(num_rows))
+        run.network_calls += piece.row_calls
+        rows: np.ndarray = piece.tokens.cpu().numpy()
+        yield [
+            tokenizer.decode(
+                row[max(0, job.request.start - position) : max(0, job.request.end - position)]
+            )
+            for job, row in zip(jobs, rows, strict=True)
+        ]
+        position += rows.shape[1]

@@ -111,13 +111,16 @@ def test_intervals_are_filled_in_their_context(tmp_path, monkeypatch):
 
     def spy(lm, keys, template, **settings):
         seen.append(template.ids)
+        assert len(keys) == len(template.ids)
         return plain(lm, keys, template, **settings)
 
     monkeypatch.setattr(sampling, "generate_pieces", spy)
     bed = _bed(tmp_path, "chr1\t10\t14\nchr1\t0\t3\nchr2\t8\t10\nchr1\t20\t50\n")
     _sample(tmp_path / "x.fa", *_genome(tmp_path), bed, "num_sequences=1", "flank=2")
     symbols = np.array(list("?" * 3 + "." + "?" * 3 + "ACGTN"))
-    contexts = ["".join(symbols[ids]) for ids in seen]
+    # windows of one length are filled side by side.
+    assert [ids.shape for ids in seen] == [(2, 16), (1, 10), (1, 38)]
+    contexts = ["".join(symbols[ids]) for batch in seen for ids in batch]
     # 16 bases around each interval where the record has them, else a quarter window on each side.
     assert contexts[0] == GENOME[4:10] + "...." + GENOME[14:20]
     assert contexts[1] == "..." + GENOME[3:16]
@@ -172,6 +175,10 @@ def test_a_length_beyond_training_names_the_sampler_that_fits(tmp_path, caplog):
         (["sampler=block", "sampler.inner=x"], ConfigError, "inner=x is not allowed"),
         (["sampler=left_to_right"], ConfigError, "needs an autoregressive model"),
         (["sampler=semi_ar", "sampler.overlap=16"], ConfigError, "below the window of 16 bases"),
+        (["forbid=[A,E]"], ConfigError, "forbid=E is no nucleotide code"),
+        (["forbid=[S,W]"], ConfigError, r"forbid=\[S,W\] leaves no base for position 0"),
+        (["length=0"], ConfigError, "length=0 must be at least 1"),
+        (["batch_size=0"], ConfigError, "batch_size=0 must be at least 1"),
         (["top_k=0"], ConfigError, "top_k must be at least 1"),
         (["flank=-1"], ConfigError, "flank=-1 must not be negative"),
         (["length=8", "motif=[ACGTACGTAC@0]"], ConfigError, "ends at 10, but the sequence has 8"),
@@ -210,3 +217,40 @@ def test_a_protein_template_is_refused(tmp_path):
     template.write_text(">p\nMKVLAAGIVGLLLAQWERTYIPASDFGHKLMNQ\n")
     with pytest.raises(DataError, match="protein"):
         _sample(tmp_path / "x.fa", f"template={template}")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_sampler_fills_in_a_forbidden_base(name, tmp_path):
+    template = tmp_path / "t.fa"
+    template.write_text(">a\nACGTNNNNNNNNNNRSNNNNNNNNN\n>b\nNNNNACGT\n")
+    summary = _sample(
+        tmp_path / "x.fa", f"template={template}", "forbid=[A,c]", "num_sequences=4",
+        f"sampler={name}",
+    )  # fmt: skip
+    made = list(_letters(tmp_path / "x.fa").values())
+    assert summary.num_sequences == len(made) == 8
+    for letters in made[:4]:
+        assert letters[:4] == "ACGT"
+        assert set(letters[4:]) <= set("GT")
+        assert letters[14:16] == "GG"
+    assert all(letters[4:] == "ACGT" and set(letters[:4]) <= set("GT") for letters in made[4:])
+
+
+def test_calls_per_sequence_do_not_depend_on_the_batch_size(tmp_path):
+    chosen = ["num_sequences=5", "sampler.num_steps=8", "length=16"]
+    alone = _sample(tmp_path / "x.fa", *chosen, "batch_size=1")
+    together = _sample(tmp_path / "y.fa", *chosen, "batch_size=5")
+    assert alone.network_calls == together.network_calls
+    assert 1 <= alone.calls_per_sequence <= 8
+
+
+def test_intervals_of_mixed_lengths_come_in_the_order_of_the_file(tmp_path):
+    bed = _bed(tmp_path, "chr1\t10\t14\nchr1\t20\t50\nchr2\t8\t10\nchr1\t30\t33\n")
+    chosen = [*_genome(tmp_path), bed, "num_sequences=2"]
+    _sample(tmp_path / "x.fa", *chosen)
+    _sample(tmp_path / "y.fa", *chosen, "batch_size=1")
+    assert (tmp_path / "x.fa").read_bytes() == (tmp_path / "y.fa").read_bytes()
+    lengths = [len(letters) for letters in _letters(tmp_path / "x.fa").values()]
+    assert lengths == [4, 4, 30, 30, 2, 2, 3, 3]
+    names = [header.split()[0] for header in _headers(tmp_path / "x.fa")]
+    assert names == [f"sample_{number:06d}" for number in range(1, 9)]
