@@ -241,7 +241,7 @@ class FastaReader:
         if segment.startswith(_TWOBIT_MAGICS):
             return DataError(f"{self.path}: this is a compressed .2bit file; decompress it first")
         if b"\0" in segment[:4096]:
-            return DataError(f"{where}: this is a binary file; a FASTA text file is needed")
+            return DataError(f"{where}: this is a binary file; a FASTA or .2bit file is needed")
         if segment.startswith((b"LOCUS ", b"ID  ")):
             return DataError(f"{where}: this is a GenBank or EMBL record; export it as FASTA")
         found = segment[:20].split(b"\n")[0].decode("ascii", "backslashreplace")

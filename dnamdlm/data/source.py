@@ -180,11 +180,12 @@ class GenomeData:
             return None
         expanded = expand_rows(read_bed(self.bed, store.lengths), store.lengths)
         reach = _reach(splits, expanded)
-        _log.warning(
-            "data.expand: training windows reach %d bases outside the train split, %d of them in "
-            "valid and %d in test, so that held-out figures are not clean",
-            reach["outside"], reach["valid"], reach["test"],
-        )  # fmt: skip
+        if reach["outside"]:
+            _log.warning(
+                "data.expand: training windows reach %d bases outside the train split, %d of them "
+                "in valid and %d in test, so that held-out figures are not clean",
+                reach["outside"], reach["valid"], reach["test"],
+            )  # fmt: skip
         return expanded
 
     def _labels(self, store: GenomeStore, splits: Splits) -> RecordLabels | None:
@@ -197,7 +198,11 @@ class GenomeData:
     def _splits(self, store: GenomeStore) -> Splits:
         lengths = store.lengths
         if self.bed is not None:
-            return split_by_bed(read_bed(self.bed, lengths), lengths)
+            table = read_bed(self.bed, lengths)
+            try:
+                return split_by_bed(table, lengths)
+            except DataError as error:
+                raise DataError(f"{self.bed}: {error}") from None
         if self.names_records:
             return split_by_records(lengths, train=self.train, valid=self.valid, test=self.test)
         return split_by_fractions(

@@ -219,10 +219,18 @@ def expand_rows(
     start, whatever split the bases there belong to. Rows end with their record at the latest; the
     original takes windows past the end of a record from its last bases, over and over. Rows may
     overlap each other, so that bases are seen as often as in the original.
+
+    Raises:
+        DataError: for a row that is longer than `num_bases`.
     """
     rows: dict[str, list[Interval]] = {name: [] for name in SPLIT_NAMES}
     for interval, name in zip(table.intervals, table.names, strict=True):
         if name in rows:
+            if len(interval) > num_bases:
+                raise DataError(
+                    f"data.expand=true makes rows of {num_bases} bases, and {interval} has "
+                    f"{len(interval)}; cut the row into shorter ones or leave data.expand out"
+                )
             end = min(interval.start + num_bases, lengths[interval.chrom])
             rows[name].append(Interval(interval.chrom, interval.start, end))
     return {name: tuple(part) for name, part in rows.items()}

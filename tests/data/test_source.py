@@ -57,6 +57,9 @@ def test_named_records_and_bed_files_split_too(data, tmp_path):
     bed = tmp_path / "s.bed"
     bed.write_text("c0\t0\t200\ttrain\nc0\t200\t300\ttest\n")
     assert replace(data, bed=str(bed)).open().splits.num_bases("test") == 100
+    bed.write_text("c0\t0\t200\ttrain\nc0\t199\t300\ttest\n")
+    with pytest.raises(DataError, match=r"s\.bed: the splits overlap: c0:0-200 is in train and"):
+        replace(data, bed=str(bed)).open()
     with pytest.raises(DataError, match=r"data\.test: record 'chrc2' is not in the genome"):
         replace(data, test=["chrc2"]).open()
 

@@ -177,3 +177,5 @@ def test_expanded_rows_keep_their_start_and_end_with_the_record_at_the_latest():
     assert rows["train"] == (Interval("chr1", 0, 32), Interval("chr1", 90, 100))
     assert rows["valid"] == (Interval("chr1", 10, 42),)
     assert rows["test"] == ()
+    with pytest.raises(DataError, match="makes rows of 8 bases, and chr1:0-10 has 10; cut the row"):
+        expand_rows(table, LENGTHS, 8)
