@@ -42,7 +42,7 @@ def small_disk(folder, size):
 
 @pytest.mark.parametrize(
     ("place", "count"),
-    [("save_begin", 0), *(("save_file", count) for count in range(1, 9)), ("save_end", 0)],
+    [("save_begin", 0), *(("save_file", count) for count in range(1, 8)), ("save_end", 0)],
 )
 def test_a_run_killed_in_a_save_keeps_a_good_checkpoint(trainer, unbroken, tmp_path, place, count):
     folder = tmp_path / "run"

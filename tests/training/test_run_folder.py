@@ -1,11 +1,16 @@
 """A run folder belongs to one process, one config and one data set."""
 
 import os
+import shutil
+import socket
+from collections import namedtuple
 
 import pytest
+from torch import nn
 
-from dnamdlm.errors import ConfigError
-from dnamdlm.training.run_folder import claimed, open_run, read_run
+from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.lm.checkpoint import json_writer, write_folder
+from dnamdlm.training.run_folder import check_space, claimed, open_run, read_run, read_run_config
 
 TREE = {"seed": 1, "run_dir": "a", "trainer": {"max_steps": 5, "num_workers": 0}}
 DATA = {"fingerprint": "f1", "fasta": "x.fa"}
@@ -65,3 +70,69 @@ def test_changed_data_are_refused(tmp_path):
     open_run(tmp_path, TREE, DATA)
     with pytest.raises(ConfigError, match="other data"):
         open_run(tmp_path, TREE, DATA | {"fingerprint": "f2"})
+
+
+def test_allowed_settings_may_change_and_the_record_says_when(tmp_path):
+    open_run(tmp_path, TREE, DATA)
+    write_folder(tmp_path / "checkpoints" / "step_000000004", {"a.json": json_writer({})})
+    longer = TREE | {"seed": 2, "trainer": {"max_steps": 9, "num_workers": 0}}
+    with pytest.raises(ConfigError, match=r"seed was 1 and is now 2\); .*resume\.allow=\[seed\]"):
+        open_run(tmp_path, longer, DATA, allow=["trainer"])
+    found = open_run(tmp_path, longer, DATA, allow=["trainer.max_steps", "seed"])
+    assert found == tmp_path / "checkpoints" / "step_000000004"
+    assert read_run(tmp_path)["changes"] == [
+        {"step": 4, "changed": {"seed": [1, 2], "trainer.max_steps": [5, 9]}}
+    ]
+    assert read_run_config(tmp_path) == longer
+    open_run(tmp_path, longer, DATA)
+
+
+def test_other_data_may_be_allowed(tmp_path):
+    tree = TREE | {"data": {"fasta": "x.fa"}}
+    open_run(tmp_path, tree, DATA)
+    open_run(tmp_path, tree, DATA | {"fingerprint": "f2"}, allow=["data"])
+    assert read_run(tmp_path)["data"]["fingerprint"] == "f2"
+    assert read_run(tmp_path)["changes"][0]["changed"] == {"data": ["f1", "f2"]}
+
+
+def test_a_permission_for_no_setting_is_refused(tmp_path):
+    open_run(tmp_path, TREE, DATA)
+    with pytest.raises(ConfigError, match=r"resume\.allow names sede"):
+        open_run(tmp_path, TREE, DATA, allow=["sede"])
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_again(tmp_path):
+    open_run(tmp_path, TREE, DATA)
+    (tmp_path / "checkpoints" / "step_000000004").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="none of the 1 checkpoints"):
+        open_run(tmp_path, TREE, DATA)
+
+
+def test_a_refusal_names_the_process_that_has_the_folder(tmp_path):
+    expected = rf"number {os.getpid()} on {socket.gethostname()}"
+    with (
+        claimed(tmp_path),
+        pytest.raises(ConfigError, match=expected),
+        claimed(tmp_path),
+    ):
+        pass
+    assert not (tmp_path / ".owner").exists()
+
+
+Usage = namedtuple("Usage", ["total", "used", "free"])
+
+
+def test_room_for_the_checkpoints_is_asked_for(tmp_path, monkeypatch):
+    # four numbers of four bytes for each of 10^6 weights, in two checkpoints and a third on its way
+    model = nn.Linear(1000, 999)
+    need = 3 * (16 * 1000 * 999 + 16 * 999 + 65536)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, need))
+    check_space(tmp_path / "not" / "there", model, 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, need - 1))
+    with pytest.raises(ConfigError, match=r"48\.\d MB free, and 2 checkpoints of 16\.\d MB"):
+        check_space(tmp_path / "not" / "there", model, 2)
+    # two that exist already need no more room
+    for step in (1, 2):
+        (tmp_path / "checkpoints" / f"step_{step:09d}").mkdir(parents=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, need // 3))
+    check_space(tmp_path, model, 2)

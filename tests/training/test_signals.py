@@ -1,0 +1,48 @@
+"""What a process remembers of the signals that it gets."""
+
+import os
+import signal
+
+import pytest
+
+from dnamdlm.training import signals
+from dnamdlm.training.signals import StopRequest, ignore_stopping_signals, restored_handlers
+
+
+def test_the_first_signal_counts_and_later_ones_change_nothing():
+    with restored_handlers():
+        request = StopRequest()
+        request.install()
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert request.number == signal.SIGUSR1
+        assert not request.is_forced
+
+
+def test_an_interrupt_repeated_after_a_second_stops_at_once(monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    request = StopRequest()
+    request.receive(signal.SIGINT, None)
+    now[0] = 10.9
+    request.receive(signal.SIGINT, None)
+    assert not request.is_forced
+    now[0] = 11.0
+    with pytest.raises(KeyboardInterrupt):
+        request.receive(signal.SIGINT, None)
+    assert request.is_forced
+
+
+def test_a_worker_ignores_what_is_meant_for_the_trainer():
+    with restored_handlers():
+        ignore_stopping_signals(0)
+        for number in signals.STOPPING_SIGNALS:
+            os.kill(os.getpid(), number)
+
+
+def test_handlers_are_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with restored_handlers():
+        StopRequest().install()
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
