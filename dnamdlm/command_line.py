@@ -72,20 +72,43 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
         return
     if not debug:
         sys.excepthook = _one_line_failure
+    # whatever the surroundings allow, what is written here is not writable for everybody.
+    os.umask(os.umask(0o077) | 0o002)
     # the environment variable makes hydra raise its errors here instead of printing them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [f"dnamdlm.{name}", *arguments]
-    # hydra only composes; the tasks run after it, so that it wraps none of their errors.
+    # hydra only composes; the tasks run after it, so that it wraps none of their errors. Only what
+    # a launcher such as submitit takes to another process has to be done where it arrives.
     composed: list[Tree | DnamdlmError] = []
+
+    def receive(config: DictConfig) -> None:
+        tree = _tree_or_error(config)
+        if _is_launched_elsewhere():
+            _perform([tree], task, debug=debug)
+        else:
+            composed.append(tree)
+
     folder = str(config_folder(name))
     application = hydra.main(version_base="1.3", config_path=folder, config_name=name)
     try:
-        application(lambda config: composed.append(_tree_or_error(config)))()
+        application(receive)()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain_composition_error(error, name, arguments), debug=debug)
+    _perform(composed, task, debug=debug)
+
+
+def _is_launched_elsewhere() -> bool:
+    job = HydraConfig.get()
+    is_here = str(job.launcher.get("_target_")).endswith(".BasicLauncher")
+    return job.mode == RunMode.MULTIRUN and not is_here
+
+
+def _perform(
+    trees: list[Tree | DnamdlmError], task: Callable[[Tree], None], *, debug: bool
+) -> None:
     _configure_logging()
     try:
-        for tree in composed:
+        for tree in trees:
             if isinstance(tree, DnamdlmError):
                 raise tree
             task(tree)
