@@ -151,6 +151,27 @@ def test_jitter_reaches_every_position(store):
     assert seen == set(range(low, high - 15))
 
 
+@pytest.mark.parametrize("max_n_fraction", [0.0, 0.5, 0.99, 0.999])
+@pytest.mark.parametrize("length", [1, 2, 31, 60])
+def test_every_training_row_has_a_base_to_predict_and_no_n_is_one(store, length, max_n_fraction):
+    windows = WindowSet(store, INTERVALS, length, max_n_fraction=max_n_fraction)
+    stream = TrainingStream(windows, seed=2, global_batch_size=300, soft_mask_weight=0.1)
+    for step in range(3):
+        batch = stream.batch(step)
+        assert batch.valid.any(dim=1).all()
+        assert not batch.valid[batch.tokens == IDS["N"]].any()
+        # a batch of repeats alone still has targets.
+        assert (batch.weight > 0).all()
+
+
+def test_jitter_is_the_same_whenever_it_is_drawn(store):
+    def starts(step):
+        windows = WindowSet(store, INTERVALS, 16)
+        return TrainingStream(windows, seed=3, global_batch_size=50).batch(step).start.tolist()
+
+    assert starts(7) == starts(7) != starts(8)
+
+
 @pytest.mark.parametrize(("world_size", "num_micro_steps"), [(2, 1), (1, 4), (3, 2), (6, 4)])
 def test_sharing_out_a_batch_changes_nothing(store, world_size, num_micro_steps):
     stream = TrainingStream(
