@@ -105,7 +105,7 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
     return Request(template, first - start, last - start, note)
 
 
-def without(request: Request, forbidden: Sequence[str]) -> Request:
+def without(request: Request, forbidden: str | Sequence[str]) -> Request:
     """The same request, in which no filled position becomes one of these bases.
 
     Args:

@@ -49,7 +49,7 @@ _KEYS = {
     "top_k": int | None,
     "template": str | None,
     "motif": Sequence[str] | None,
-    "forbid": Sequence[str] | None,
+    "forbid": str | Sequence[str] | None,
     "infill": str | None,
     "flank": int,
     **labels.SETTINGS,

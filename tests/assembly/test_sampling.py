@@ -176,6 +176,7 @@ def test_a_length_beyond_training_names_the_sampler_that_fits(tmp_path, caplog):
         (["sampler=left_to_right"], ConfigError, "needs an autoregressive model"),
         (["sampler=semi_ar", "sampler.overlap=16"], ConfigError, "below the window of 16 bases"),
         (["forbid=[A,E]"], ConfigError, "forbid=E is no nucleotide code"),
+        (["forbid=N"], ConfigError, r"forbid=\[N\] leaves no base for position 0"),
         (["forbid=[S,W]"], ConfigError, r"forbid=\[S,W\] leaves no base for position 0"),
         (["length=0"], ConfigError, "length=0 must be at least 1"),
         (["batch_size=0"], ConfigError, "batch_size=0 must be at least 1"),

@@ -14,6 +14,7 @@ import torch
 from dnamdlm.diffusion.masking import mask_exactly, mask_tokens
 from dnamdlm.diffusion.objectives import masked_nll
 from dnamdlm.diffusion.schedules import Cosine, CosineSquared, LogLinear, nelbo_weight
+from dnamdlm.diffusion.times import log_uniform
 from tests.diffusion.cases import EXACT
 from tests.helpers.oracle import TabulatedLaw
 
@@ -58,6 +59,29 @@ def test_a_floor_makes_the_bound_too_low(family):
     # the part alpha < 1e-3 of the integral is missing: 1e-3 times the nats of three first reveals.
     assert gap.min() > -1e-2
     assert gap.max() < -1e-4
+
+
+@pytest.mark.parametrize("lowest", [1e-3, 1e-12])
+def test_the_change_of_variables_lacks_only_what_lies_below_its_lowest_mask_probability(lowest):
+    nodes, node_weights = np.polynomial.legendre.leggauss(300)
+    hidden, length = log_uniform(torch.tensor((nodes + 1) / 2), lowest, 1.0)
+    total = torch.zeros(len(LAW.sequences), dtype=torch.float64)
+    weight = torch.full((len(LAW.sequences),), length, dtype=torch.float64)
+    for hide in PATTERNS:
+        xt = torch.where(hide, LAW.mask_id, LAW.sequences)
+        nats = masked_nll(LAW.log_probs(xt), LAW.sequences, xt, weight, mask_id=LAW.mask_id)
+        chance = hidden ** hide.sum() * (1 - hidden) ** (~hide).sum()
+        total += (torch.tensor(node_weights / 2) * chance).sum() * nats.sum(dim=1)
+    # below it at most one token is hidden, but for squares of it: its nats times the probability.
+    missing = torch.zeros_like(total)
+    for position in range(LAW.length):
+        xt = LAW.sequences.clone()
+        xt[:, position] = LAW.mask_id
+        one = torch.full_like(weight, lowest)
+        missing += masked_nll(
+            LAW.log_probs(xt), LAW.sequences, xt, one, mask_id=LAW.mask_id
+        ).sum(dim=1)
+    assert (total + missing + LAW.probs.log()).abs().max() < 10 * lowest**2 + 1e-10
 
 
 def test_the_bound_with_exact_counts_is_the_likelihood():
