@@ -99,7 +99,7 @@ def test_a_dump_names_the_windows_and_is_strict_json(tmp_path):
         tmp_path, [batch], step=4, rank=1, reason="why", facts={"loss": math.nan, "seed": 3}
     )
     assert path == tmp_path / "bad_batches" / "step_000000004_rank_1.json"
-    content = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(word))
+    content = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert content == {
         "step": 4, "rank": 1, "reason": "why", "loss": "nan", "seed": 3,
         "micro_batches": [
