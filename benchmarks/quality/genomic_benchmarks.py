@@ -1,0 +1,147 @@
+"""Prediction tasks x seeds x a small sweep, beside baselines, in one table.
+
+    python -m benchmarks.quality.genomic_benchmarks --model RUN --out DIR
+        [--config genomic_benchmarks] [--set data.folder=DIR ...] [--tasks A B]
+        [--sweep training.learning_rate=0.001,0.002 ...] [--seeds 5] [--smoke]
+
+Each task and each point of the sweep is one run of `dnamdlm.finetune` in DIR, which resumes where it
+stopped. The point of the sweep is chosen per task by the mean of the validation figure; the test
+figure of that point is shown. The baselines are run once, at the first point. With `{task}` in a
+setting the name of the task is put there, such as data.train=tables/{task}/train.csv.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import OmegaConf
+
+from benchmarks.results_table import Cell, ResultTable, store
+from dnamdlm.assembly.finetuning import finetune
+from dnamdlm.command_line import config_folder
+from dnamdlm.data.genomic_benchmarks import SUITE
+
+
+def settings_of(config: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The composed tree of `dnamdlm.finetune`."""
+    folder = str(config_folder("finetune"))
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=folder):
+        composed = hydra.compose("finetune", overrides=[f"config={config}", *overrides])
+    tree = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def sweep_points(sweeps: Sequence[str]) -> list[list[str]]:
+    """All combinations of `key=a,b` as lists of overrides."""
+    choices = []
+    for sweep in sweeps:
+        key, _, values = sweep.partition("=")
+        choices.append([f"{key}={value}" for value in values.split(",")])
+    return [list(point) for point in itertools.product(*choices)]
+
+
+def run_points(
+    task: str, arguments: argparse.Namespace, points: list[list[str]]
+) -> list[dict[str, Any]]:
+    """Results of every point for one task; baselines with the first."""
+    results = []
+    for index, point in enumerate(points):
+        run_dir = Path(arguments.out) / task / (",".join(point) or "default")
+        own = [setting.replace("{task}", task) for setting in arguments.set]
+        overrides = [
+            f"model={arguments.model}", f"task={task}", f"run_dir='{run_dir}'",
+            f"seeds={arguments.seeds}", *own, *point,
+        ]  # fmt: skip
+        if index:
+            overrides.append("baselines=[]")
+        path, headline = finetune(settings_of(arguments.config, overrides))
+        print(f"{', '.join(point) or 'one point'}: {headline}")
+        results.append(json.loads(path.read_text(encoding="utf-8")))
+    return results
+
+
+def rows_of(
+    task: str, results: list[dict[str, Any]], points: list[list[str]]
+) -> list[tuple[Cell, ...]]:
+    """One row per predictor of a task; the point of the sweep is chosen by validation alone."""
+    metric = results[0]["metric"]
+
+    def valid(result: dict[str, Any], name: str) -> float:
+        own = [split for split in result["splits"] if split["predictor"] == name]
+        return statistics.mean(split["valid"][metric] or 0.0 for split in own)
+
+    sign = -1.0 if metric == "mse" else 1.0
+    chosen = max(range(len(points)), key=lambda index: sign * valid(results[index], "model"))
+    rows: list[tuple[Cell, ...]] = []
+    for name in results[0]["summary"]:
+        result = results[chosen] if name == "model" else results[0]
+        whole, clean = (result["summary"][name][part] for part in ("test", "test_without_leaks"))
+        seconds = statistics.mean(
+            split["seconds"] for split in result["splits"] if split["predictor"] == name
+        )
+        rows.append(
+            (
+                task,
+                name,
+                ", ".join(points[chosen]) if name == "model" else "",
+                metric,
+                whole[metric]["mean"],
+                whole[metric]["max_minus_min"],
+                clean[metric]["mean"],
+                result["leaks"]["any"],
+                result["leaks"]["rows"],
+                seconds,
+            )
+        )
+    return rows
+
+
+def main() -> None:
+    """Run, print and store."""
+    parser = argparse.ArgumentParser(description="Prediction tasks beside baselines.")
+    parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
+    parser.add_argument("--out", required=True, help="folder of the runs")
+    parser.add_argument("--config", default="genomic_benchmarks", help="recipe of finetune")
+    parser.add_argument("--tasks", nargs="+", default=list(SUITE))
+    parser.add_argument("--set", nargs="*", default=[], help="settings of finetune")
+    parser.add_argument("--sweep", nargs="*", default=[], help="key=a,b; tried in all combinations")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
+    arguments = parser.parse_args()
+    points = sweep_points(arguments.sweep)
+    rows: list[tuple[Cell, ...]] = []
+    details: dict[str, Any] = {}
+    for task in arguments.tasks:
+        results = run_points(task, arguments, points)
+        rows += rows_of(task, results, points)
+        details = results[0]
+    table = ResultTable(
+        theme=f"quality-{arguments.config.replace('_', '-')}",
+        title=f"Prediction tasks, {arguments.seeds} seeds",
+        columns=("task", "predictor", "chosen", "metric", "test", "max - min",
+                 "test without leaked rows", "leaked rows", "test rows", "seconds per seed"),
+        rows=rows,
+        notes=(
+            f"model {details['model_sha256'][:12]}, {details['model_parameters']:,} parameters, "
+            f"method {details['method']}, strand {details['strand']}, pooling "
+            f"{details['windows']['pooling']}",
+            "mean over seeds; the sweep is chosen per task on validation rows, and baselines are "
+            "run at its first point",
+            "leaked rows are test rows with an exact, reverse-complement or near copy in train",
+        ),
+    )  # fmt: skip
+    if arguments.smoke:
+        print(table.markdown({}))
+    else:
+        store(table, threads=torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()
