@@ -86,8 +86,8 @@ def find_label(names: Sequence[str], label: str | int, setting: str = "label") -
     if isinstance(label, int) and 0 <= label < len(names):
         return label
     raise ConfigError(
-        f"{setting}={label} is no class of this model; choose one of {_shown(names)}"
-        f", or an index below {len(names)}"
+        f"{setting}={label} is none of the classes {_shown(names)}; give one of these names, or an "
+        f"index below {len(names)}"
     )
 
 

@@ -11,6 +11,7 @@ from dnamdlm.assembly.models import build_language_model, initialise_from, load_
 from dnamdlm.assembly.training import train
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import DiscreteTime
 from tests.assembly.test_configs import FOLDER, compose
@@ -40,7 +41,8 @@ def _overrides(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_language_model_builds_from_its_yaml(model):
     lm = build_language_model(compose("config=tiny", *_overrides(model)), seed=1)
-    assert isinstance(lm, CausalLM if model == "ar" else MaskedDiffusionLM)
+    expected = {"ar": CausalLM, "classifier": NoisyClassifier}
+    assert isinstance(lm, expected.get(model, MaskedDiffusionLM))
 
 
 @pytest.mark.parametrize("model", ["ar", "d3pm", "mlm", "sedd"])

@@ -291,7 +291,7 @@ def test_more_strength_gives_more_sequences_of_the_class():
         ).tokens  # fmt: skip
         shares.append((tokens == 7).double().mean().item())
     assert shares[0] == pytest.approx(0.25, abs=0.1)
-    assert shares[0] < shares[1] < shares[2] - 0.2
+    assert shares[0] + 0.05 < shares[1] < shares[2] - 0.05
 
 
 def test_a_classifier_that_sees_time_is_asked_at_its_own_time():
