@@ -78,9 +78,9 @@ def test_the_change_of_variables_lacks_only_what_lies_below_its_lowest_mask_prob
         xt = LAW.sequences.clone()
         xt[:, position] = LAW.mask_id
         one = torch.full_like(weight, lowest)
-        missing += masked_nll(
-            LAW.log_probs(xt), LAW.sequences, xt, one, mask_id=LAW.mask_id
-        ).sum(dim=1)
+        missing += masked_nll(LAW.log_probs(xt), LAW.sequences, xt, one, mask_id=LAW.mask_id).sum(
+            dim=1
+        )
     assert (total + missing + LAW.probs.log()).abs().max() < 10 * lowest**2 + 1e-10
 
 
