@@ -14,7 +14,7 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.lm.interface import Trainable
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
-from dnamdlm.training.ranks import num_ranks, rank, sum_over_ranks
+from dnamdlm.training.ranks import exchange_device, num_ranks, rank, sum_over_ranks
 from dnamdlm.training.sharding import local, shard
 
 NATS_PER_BIT = math.log(2.0)
@@ -178,12 +178,11 @@ class LossWindow:
         return nats / count / NATS_PER_BIT
 
     def _over_ranks(self) -> tuple[float | None, int | None]:
+        nats = None if self.nats is None else float(self.nats)
+        count = None if self.count is None else int(self.count)
         if num_ranks() > 1:
-            if self.nats is None or self.count is None:
-                return None, None
-            sums = sum_over_ranks(torch.stack([self.nats, self.count.double()]))
-            return float(sums[0]), int(sums[1])
-        return (
-            None if self.nats is None else float(self.nats),
-            None if self.count is None else int(self.count),
-        )
+            # a rank that has seen nothing takes part all the same: the others wait for it.
+            sums = torch.tensor([nats or 0.0, count or 0], dtype=torch.float64)
+            nats, count = sum_over_ranks(sums.to(exchange_device())).tolist()
+            return (nats, int(count)) if count else (None, None)
+        return nats, count

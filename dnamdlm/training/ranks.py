@@ -32,6 +32,12 @@ def _communicates() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def exchange_device() -> torch.device:
+    """Where a tensor must be to be summed over ranks."""
+    on_gpu = _communicates() and dist.get_backend() == dist.Backend.NCCL
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, on each of them; `tensor` itself may be overwritten."""
     if num_ranks() > 1:
