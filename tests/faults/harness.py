@@ -131,3 +131,13 @@ def wait_for_row(run_dir, rows, limit=60.0):
             return
         time.sleep(0.005)
     raise TimeoutError(f"{path} has not reached {rows} rows")
+
+
+def wait_until_stopped(number, limit=60.0):
+    """Wait until a process has stopped itself; only then it can be told to go on."""
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"process {number} does not stop")

@@ -8,6 +8,7 @@ with its exit status, as `subprocess` gives it, or with null after the time limi
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -72,16 +73,23 @@ def wait(number, limit):
 
 def serve():
     """Answer requests until the other side closes."""
+    alive = set()
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":
             number = os.fork()
             if number == 0:
                 run(request["arguments"], request["faults"], Path(request["log"]))
+            alive.add(number)
             answer = number
         else:
             answer = wait(request["number"], request["limit"])
+            if answer is not None:
+                alive.discard(request["number"])
         print(json.dumps(answer), flush=True)
+    # whatever a test has left running or stopped ends with the tests.
+    for number in alive:
+        os.killpg(number, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ import torch
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import list_checkpoints, newest_valid, verify_checkpoint
 from dnamdlm.training.checkpointing import FolderCheckpointIO, prune
-from tests.faults.harness import checkpoints, leftovers, metrics, state, wait_for_row
+from tests.faults.harness import checkpoints, leftovers, metrics, state, wait_until_stopped
 
 pytestmark = pytest.mark.faults
 
@@ -71,10 +69,9 @@ def test_a_disk_that_fills_up_costs_a_checkpoint_but_not_the_run(trainer, unbrok
     with small_disk(tmp_path / "disk", "4m") as disk:
         folder = disk / "run"
         number, log = trainer.start(folder, faults=[STOPPED | {"step": step} for step in (4, 8)])
-        wait_for_row(folder, 4)
+        wait_until_stopped(number)
         fill(disk)
         os.kill(number, signal.SIGCONT)
-        # the rows wait too, so the process is asked instead
         wait_until_stopped(number)
         assert checkpoints(folder) == [3]
         assert leftovers(folder) == []
@@ -91,7 +88,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_one_sentence(trainer, unbroken
     with small_disk(tmp_path / "disk", "4m") as disk:
         folder = disk / "run"
         number, log = trainer.start(folder, faults=[STOPPED | {"step": 4}])
-        wait_for_row(folder, 4)
+        wait_until_stopped(number)
         fill(disk)
         os.kill(number, signal.SIGCONT)
         ended = trainer.wait(number, log)
@@ -116,15 +113,6 @@ def fill(disk):
     assert shutil.disk_usage(disk).free == 0
 
 
-def wait_until_stopped(number):
-    """Wait until a process has stopped itself."""
-    for _ in range(6000):
-        if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-            return
-        time.sleep(0.01)
-    raise TimeoutError(f"process {number} does not stop")
-
-
 def test_too_little_space_is_refused_before_the_first_step(trainer, tmp_path):
     with small_disk(tmp_path / "disk", "600k") as disk:
         ended = trainer.run(disk / "run")
@@ -144,7 +132,7 @@ def test_a_read_only_disk_is_refused_before_the_first_step(trainer, tmp_path):
 def test_a_disk_that_becomes_read_only_leaves_the_earlier_checkpoint(trainer, unbroken, tmp_path):
     folder = tmp_path / "run"
     number, log = trainer.start(folder, faults=[STOPPED | {"step": 4}])
-    wait_for_row(folder, 4)
+    wait_until_stopped(number)
     place = folder / "checkpoints"
     with mounted(place, "--bind", str(place)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
@@ -175,7 +163,7 @@ def test_a_signal_on_a_full_disk_is_no_success(trainer, tmp_path):
     with small_disk(tmp_path / "disk", "4m") as disk:
         folder = disk / "run"
         number, log = trainer.start(folder, faults=[STOPPED | {"step": 4}])
-        wait_for_row(folder, 4)
+        wait_until_stopped(number)
         fill(disk)
         os.kill(number, signal.SIGTERM)
         os.kill(number, signal.SIGCONT)
@@ -230,7 +218,6 @@ def test_a_foreign_file_in_a_checkpoint_keeps_its_folder(tmp_path, caplog):
 
 WATCHED = """
 import sys
-from pathlib import Path
 from dnamdlm.lm.checkpoint import newest_valid
 from dnamdlm.training.checkpointing import FolderCheckpointIO, prune
 from tests.faults.test_saving import content

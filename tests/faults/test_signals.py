@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnamdlm.lm.checkpoint import verify_checkpoint
-from tests.faults.harness import checkpoints, leftovers, state, wait_for_row
+from tests.faults.harness import checkpoints, leftovers, state, wait_for_row, wait_until_stopped
 
 pytestmark = pytest.mark.faults
 
@@ -107,7 +107,7 @@ def test_a_folder_in_use_is_refused_and_the_run_in_it_unharmed(trainer, unbroken
     number, log = trainer.start(
         folder, faults=[{"place": "batch_start", "step": 4, "signal": "SIGSTOP"}]
     )
-    wait_for_row(folder, 4)
+    wait_until_stopped(number)
     begin = time.monotonic()
     ended = trainer.run(folder)
     assert time.monotonic() - begin < 15
@@ -135,7 +135,7 @@ def test_a_killed_loader_worker_ends_the_run_and_keeps_its_checkpoints(trainer, 
         folder, "trainer.num_workers=2",
         faults=[{"place": "batch_start", "step": 5, "signal": "SIGSTOP"}],
     )  # fmt: skip
-    wait_for_row(folder, 5)
+    wait_until_stopped(number)
     for worker in children_of(number):
         os.kill(worker, signal.SIGKILL)
     os.kill(number, signal.SIGCONT)
