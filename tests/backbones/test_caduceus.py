@@ -59,9 +59,14 @@ def test_padding_keeps_both_strands_equal(case):
 @pytest.mark.parametrize(
     "case", [c for c in EQUIVARIANT if "average" not in c.name], ids=lambda case: case.name
 )
-def test_embeddings_of_both_strands_are_the_same_turned(case):
-    tokens = torch.randint(7, 12, (2, 20), generator=torch.Generator().manual_seed(0))
-    network, time = case.network(), torch.linspace(0.1, 1.0, 2)
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_embeddings_of_both_strands_are_the_same_turned(case, data):
+    length = data.draw(st.integers(1, 40))
+    tokens = torch.tensor(
+        [data.draw(st.lists(st.sampled_from(LETTERS), min_size=length, max_size=length))]
+    )
+    network, time = case.network(), torch.tensor([0.4])
     ahead, back = network.hidden(tokens, time), network.hidden(_opposite(tokens), time)
     torch.testing.assert_close(back, ahead.flip(1, 2), rtol=0, atol=1e-5)
 

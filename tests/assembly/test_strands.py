@@ -1,0 +1,78 @@
+"""The setting `strands`: an average over both strands, or nothing where none is needed."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+import dnamdlm
+from dnamdlm.assembly.evaluation import evaluate
+from dnamdlm.assembly.models import build_language_model
+from dnamdlm.assembly.strands import read_strands
+from dnamdlm.assembly.training import train
+from dnamdlm.backbones.equivariance import StrandAverage
+from dnamdlm.errors import ConfigError
+from tests.assembly.test_configs import compose
+
+SMALL = ("config=tiny", "backbone.hidden_size=8", "backbone.num_blocks=1")
+
+
+def test_both_strands_get_the_mean_of_their_logits():
+    lm = build_language_model(compose(*SMALL, "backbone=caduceus_ph"), seed=1)
+    complement = torch.tensor(lm.vocabulary.complement)
+    tokens = torch.tensor([[7, 8, 3, 10, 11, 9]])
+    turned = complement[tokens.flip(1)]
+    expected = (lm.backbone(tokens) + lm.backbone(turned).flip(1)[..., complement]) / 2
+    read_strands(lm, "one")
+    assert not isinstance(lm.backbone, StrandAverage)
+    read_strands(lm, "both")
+    torch.testing.assert_close(lm.backbone(tokens), expected)
+    found = lm.denoise(turned).flip(1)[..., complement]
+    torch.testing.assert_close(found.exp(), lm.denoise(tokens).exp())
+
+
+def test_a_network_for_both_strands_stays_as_it_is_and_the_log_says_so(caplog):
+    lm = build_language_model(compose(*SMALL, "backbone=caduceus_ps"), seed=1)
+    before = lm.backbone
+    with caplog.at_level(logging.INFO):
+        read_strands(lm, "both")
+    assert lm.backbone is before
+    assert "changes nothing: CaduceusPS reads both strands always" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "strands", "message"),
+    [
+        ((), "two", "strands=two is unknown; choose one or both"),
+        (("lm=ar", "backbone=ar"), "both", "sees both sides, which a CausalLM does not"),
+    ],
+    ids=["unknown", "causal"],
+)
+def test_what_cannot_be_done_is_refused(overrides, strands, message):
+    lm = build_language_model(compose("config=tiny", *overrides), seed=1)
+    with pytest.raises(ConfigError, match=message):
+        read_strands(lm, strands)
+
+
+def test_evaluation_and_python_read_both_strands(tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "genomes"))
+    short = ("trainer.max_steps=1", "trainer.log_every=1", "trainer.valid_every=1",
+             "trainer.checkpoint_every=1", "trainer.valid_windows=1")  # fmt: skip
+    tree = compose(*SMALL, *short, "backbone=caduceus_ph", f"run_dir={tmp_path / 'run'}")
+    run_dir = train(tree)
+    bits = {}
+    for strands in ("one", "both"):
+        out = tmp_path / f"{strands}.json"
+        options = (f"model={run_dir}", f"strands={strands}", f"out={out}", "limit=2", "draws=1",
+                   "max_order=0")  # fmt: skip
+        evaluate(compose(*options, name="evaluate"))
+        content = json.loads(out.read_text())
+        assert content["provenance"]["strands"] == strands
+        bits[strands] = content["likelihood"]["rows"][-1]["classes"]["all"]["bits_per_base"]
+    assert bits["one"] != bits["both"]
+    model = dnamdlm.load(str(run_dir), device="cpu", strands="both")
+    assert isinstance(model.loaded.lm.backbone, StrandAverage)
+    assert model.embed(["ACGT"]).shape == (1, 2 * model.loaded.lm.backbone.backbone.hidden_size)
+    with pytest.raises(ConfigError, match="strands=all is unknown"):
+        dnamdlm.load(str(run_dir), strands="all")
