@@ -29,12 +29,13 @@ _BASES_PER_BYTE = 4
 _REMEDY = "fetch the file again or make it again with faToTwoBit"
 
 
-def _unpacking_table() -> NDArray[np.uint8]:
-    """Store codes of the four bases of a byte, the first in its highest bits; shape (256, 4)."""
+def _unpacking_table() -> NDArray[np.uint32]:
+    """Store codes of the four bases of a byte, the first in its highest bits, as bytes; (256,)."""
     # the file's numbers are T 0, C 1, A 2, G 3.
     code_of_pair = np.array([3, 1, 0, 2], dtype=np.uint8)
     pairs = (np.arange(256)[:, None] >> np.array([6, 4, 2, 0])) & 3
-    return code_of_pair[pairs]
+    # four codes are copied at once as one number, in the order of the machine's bytes.
+    return code_of_pair[pairs].view(np.uint32).reshape(-1)
 
 
 _BASES_OF_BYTE = _unpacking_table()
@@ -212,9 +213,15 @@ class _Source:
         """Store codes of the bases [start, end) of a record; `start` is a multiple of 4."""
         first, last = start // _BASES_PER_BYTE, -(-end // _BASES_PER_BYTE)
         packed = self._bytes(record.bases_at + first, last - first, f"record {record.name!r}")
-        codes = _BASES_OF_BYTE[np.frombuffer(packed, dtype=np.uint8)].reshape(-1)[: end - start]
-        codes[_inside(record.n_blocks, start, end)] = N_CODE
-        codes[_inside(record.mask_blocks, start, end)] |= SOFT_MASK
+        unpacked = _BASES_OF_BYTE.take(np.frombuffer(packed, dtype=np.uint8))
+        codes = unpacked.view(np.uint8)[: end - start]
+        is_n, is_masked = (
+            _inside(blocks, start, end) for blocks in (record.n_blocks, record.mask_blocks)
+        )
+        if is_n is not None:
+            codes[is_n] = N_CODE
+        if is_masked is not None:
+            codes |= is_masked.view(np.uint8) * np.uint8(SOFT_MASK)
         return codes
 
     def _blocks(
@@ -263,12 +270,14 @@ class _Source:
         )
 
 
-def _inside(blocks: NDArray[np.int64], start: int, end: int) -> NDArray[np.bool_]:
-    """Which of the positions start ... end - 1 lie in a block, shape (end - start,)."""
+def _inside(blocks: NDArray[np.int64], start: int, end: int) -> NDArray[np.bool_] | None:
+    """Which of the positions start ... end - 1 lie in a block, (end - start,); None for none."""
     low = int(np.searchsorted(blocks[:, 1], start, side="right"))
     high = int(np.searchsorted(blocks[:, 0], end, side="left"))
+    if low >= high:
+        return None
     near = np.clip(blocks[low:high], start, end) - start
     edges = np.zeros(end - start + 1, dtype=np.int8)
     edges[near[:, 0]] += 1
     edges[near[:, 1]] -= 1
-    return np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
+    return np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
