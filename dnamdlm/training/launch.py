@@ -9,6 +9,8 @@ import os
 
 # a shell in an allocation has the variables of a task, but nothing waits for it.
 _INTERACTIVE_JOBS = ("bash", "interactive")
+# SLURM numbers the steps of batch scripts and interactive shells down from 2^32.
+_FIRST_SPECIAL_STEP = 2**31
 
 
 def launched_rank() -> int:
@@ -42,9 +44,11 @@ def is_slurm_task() -> bool:
     """Whether srun started this process as one of its tasks."""
     # the batch script itself is no task: what it starts without srun is a run of its own.
     environment = os.environ
+    step = environment.get("SLURM_STEP_ID", "")
     return (
         "SLURM_NTASKS" in environment
-        and "SLURM_STEP_ID" in environment
+        and step.isdigit()
+        and int(step) < _FIRST_SPECIAL_STEP
         and environment.get("SLURM_JOB_NAME") not in _INTERACTIVE_JOBS
     )
 

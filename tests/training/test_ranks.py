@@ -60,9 +60,10 @@ def test_two_processes_sum_agree_and_share_weights():
         (TORCHRUN, 5, (4, 2), False),
         (SRUN, 9, (8, 2), False),
         ({**SRUN, "SLURM_JOB_NAME": "interactive"}, 0, None, False),
+        ({**SRUN, "SLURM_STEP_ID": "4294967291"}, 0, None, False),
         ({name: value for name, value in SRUN.items() if name != "SLURM_STEP_ID"}, 0, None, False),
     ],
-    ids=["alone", "lightning", "torchrun", "srun", "interactive shell", "batch script"],
+    ids=["alone", "lightning", "torchrun", "srun", "interactive shell", "batch step", "no step"],
 )
 def test_the_launcher_is_recognised_by_its_variables(environment, variables, rank, shape, is_child):
     environment(variables)
