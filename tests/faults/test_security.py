@@ -96,6 +96,7 @@ def hostile(kind, form, marker):
     return form(content)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_payloads_work_on_a_careless_reader(tmp_path):
     for kind in ("system", "subprocess", "eval", "exec", "open"):
         path = tmp_path / kind
