@@ -159,8 +159,9 @@ class GenomeData:
             DataError: if a file or the split cannot be used.
         """
         path, expected = _resolve(self.fasta)
-        for key, file in (("fasta", path), ("bed", self.bed and Path(self.bed))):
-            if self.bring is not None and file and not file.exists():
+        bed = None if self.bed is None else Path(self.bed)
+        for key, file in (("fasta", path), ("bed", bed)):
+            if self.bring is not None and file is not None and not file.exists():
                 raise DataError(f"data.{key}={file} does not exist; bring it with: {self.bring}")
         store = prepare_genome(
             path,
