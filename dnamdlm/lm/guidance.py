@@ -91,7 +91,7 @@ class Guidance(Protocol):
         ...
 
 
-def check_gamma(gamma: float) -> None:
+def check_gamma(gamma: float | int) -> None:
     """Refuse a strength that is negative or not finite, with a `ConfigError`."""
     if not (math.isfinite(gamma) and gamma >= 0):
         raise ConfigError(
