@@ -10,7 +10,7 @@ VENV ?= .venv
 RUN_DIR ?= runs/demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
-BENCHES ?= training loader scan length
+BENCHES ?= training loader scan length head
 # twice quiet: errors only; `make test PIP_ARGS=` shows what pip does
 PIP_ARGS ?= --quiet --quiet
 
