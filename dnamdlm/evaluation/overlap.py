@@ -10,8 +10,8 @@ Memory follows the held-out split, and the other one streams past in pieces. A h
 more than `max_minimizers` keeps those whose second hash lies below a threshold, the same share of
 every window, so that shares stay what they are and only their noise grows. Per held-out window that
 is some 40 bytes and per kept minimizer 60: some 300 MB for a tenth of the human genome in windows
-of 1,024 bases. A base that streams past takes about 0.1 microseconds, so that the splits of the human
-genome take some minutes.
+of 1,024 bases. A base that streams past takes about 0.1 microseconds, so that the splits of the
+human genome take some minutes.
 """
 
 from __future__ import annotations
