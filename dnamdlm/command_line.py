@@ -89,6 +89,9 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
             composed.append(tree)
 
     folder = str(config_folder(name))
+    for argument in arguments:
+        if (key := repeated_key(argument)) is not None:
+            _fail(ConfigError(f"{key} is given twice in {argument}; give it once"), debug=debug)
     application = hydra.main(version_base="1.3", config_path=folder, config_name=name)
     try:
         application(receive)()
@@ -198,6 +201,25 @@ def _dotted(tree: Any, prefix: str = "") -> list[str]:
         keys.append(f"{prefix}{key}")
         keys.extend(_dotted(value, f"{prefix}{key}."))
     return keys
+
+
+def repeated_key(argument: str) -> str | None:
+    """A key that one level of a `{key: value}` in an argument has twice; Hydra would keep the last.
+
+    Text in quotes is passed over.
+    """
+    levels: list[set[str]] = []
+    for token in re.findall(r"'[^']*'|\"[^\"]*\"|[{}]|[^\s{},:'\"\[\]=]+\s*:", argument):
+        if token == "{":
+            levels.append(set())
+        elif token == "}" and levels:
+            levels.pop()
+        elif token.endswith(":") and levels:
+            key = token[:-1].strip()
+            if key in levels[-1]:
+                return key
+            levels[-1].add(key)
+    return None
 
 
 def _suggest(word: str, choices: list[str]) -> str:

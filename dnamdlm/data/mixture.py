@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from dnamdlm.tokens.vocabulary import Vocabulary
 _LEAST_WINDOWS = 8
 _OF_ALL = ("length", "cache_dir", "jitter", "reverse_complement", "soft_mask_weight")
 
-Weights = Literal["equal", "size"] | Mapping[str, float]
+# numbers of a mapping and names of rules are checked here, for messages that name the genome.
+Weights = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ class GenomeMixture:
                 f"{', '.join(self.genomes)}"
             )
         for name, weight in self.weights.items():
-            if not (weight > 0 and math.isfinite(weight)):
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not (is_number and weight > 0 and math.isfinite(weight)):
                 raise ConfigError(
-                    f"data.weights.{name}={weight} must be above 0; leave a genome out of "
+                    f"data.weights.{name}={weight} must be a number above 0; leave a genome out of "
                     "data.genomes if it is not wanted"
                 )
 

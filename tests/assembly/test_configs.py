@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from dnamdlm.assembly.models import build_language_model
 from dnamdlm.assembly.training import check_tree
-from dnamdlm.command_line import config_folder, known_keys
+from dnamdlm.command_line import config_folder, known_keys, repeated_key
 from dnamdlm.errors import ConfigError
 
 FOLDER = config_folder()
@@ -115,6 +115,20 @@ def test_appended_typos_are_always_refused_and_mostly_corrected():
             check_tree(changed)
         corrected += f"did you mean {group}.{key}?" in str(caught.value)
     assert corrected >= 180
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ("data.genomes={a:{fasta:x},b:{fasta:y}}", None),
+        ("data.genomes={a:{fasta:x},a:{fasta:y}}", "a"),
+        ("data.genomes={a:{fasta:x, fasta : y}}", "fasta"),
+        ("data.genomes={a:{fasta:'{b:1,b:2}'}}", None),
+        ("data.fasta=a:b:a:b", None),
+    ],
+)
+def test_a_key_that_is_given_twice_in_braces_is_found(argument, key):
+    assert repeated_key(argument) == key
 
 
 def test_known_keys_hold_groups_and_dotted_settings():

@@ -179,9 +179,16 @@ WRONG = {
     "unknown rule": ({"weights": "fair"}, "data.weights=fair is unknown; choose equal, size"),
     "weight left out": ({"weights": {"ant": 1, "bee": 1}}, "differ in 'cat'"),
     "weight too many": ({"weights": {"ant": 1, "bee": 1, "cat": 1, "dog": 1}}, "differ in 'dog'"),
-    "weight 0": ({"weights": {"ant": 0, "bee": 1, "cat": 1}}, "data.weights.ant=0 must be above 0"),
-    "negative": ({"weights": {"ant": -1, "bee": 1, "cat": 1}}, "must be above 0"),
-    "infinite": ({"weights": {"ant": float("inf"), "bee": 1, "cat": 1}}, "must be above 0"),
+    "weight 0": (
+        {"weights": {"ant": 0, "bee": 1, "cat": 1}},
+        "data.weights.ant=0 must be a number above 0",
+    ),
+    "negative": ({"weights": {"ant": -1, "bee": 1, "cat": 1}}, "must be a number above 0"),
+    "text": ({"weights": {"ant": "a", "bee": 1, "cat": 1}}, "data.weights.ant=a must be a number"),
+    "infinite": (
+        {"weights": {"ant": float("inf"), "bee": 1, "cat": 1}},
+        "must be a number above 0",
+    ),
 }
 
 
