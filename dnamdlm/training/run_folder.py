@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,9 @@ def claimed(run_dir: Path) -> Iterator[None]:
         remove_partial(run_dir / "checkpoints")
         yield
     finally:
-        (run_dir / _OWNER).unlink(missing_ok=True)
+        # how the run ended matters more than this note, whose absence is harmless.
+        with suppress(OSError):
+            (run_dir / _OWNER).unlink(missing_ok=True)
         lock.release()
 
 
