@@ -4,7 +4,7 @@
         [--config genomic_benchmarks] [--set data.folder=DIR ...] [--tasks A B]
         [--sweep training.learning_rate=0.001,0.002 ...] [--seeds 5] [--smoke]
 
-Each task and each point of the sweep is one run of `dnamdlm.finetune` in DIR, which resumes where it
+Each task and each point of the sweep is one run of `dnamdlm.finetune` in DIR and goes on where it
 stopped. The point of the sweep is chosen per task by the mean of the validation figure; the test
 figure of that point is shown. The baselines are run once, at the first point. With `{task}` in a
 setting the name of the task is put there, such as data.train=tables/{task}/train.csv.

@@ -94,6 +94,8 @@ def finetune(tree: Mapping[str, Any]) -> tuple[Path, str]:
     source: TaskSource = build(tree["data"], "data")
     training: FinetuneSettings = build(tree["training"], "training")
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
+    # refuses a classifier of noisy sequences.
+    _ = loaded.language_model
     task = limited(source.open(tree["task"]), tree["limit"])
     check_metric(task.kind, task.metric)
     trained_length = int(loaded.tree["data"]["length"])
