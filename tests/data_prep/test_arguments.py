@@ -39,7 +39,7 @@ def test_a_mistake_prints_one_sentence_and_gives_status_2(capsys):
     assert capsys.readouterr().err == "error: x: no such file\n"
 
 
-@pytest.mark.parametrize("script", ["yeast", "hg38"])
+@pytest.mark.parametrize("script", ["yeast", "hg38", "species", "package"])
 def test_every_script_explains_itself(script):
     done = subprocess.run(
         [sys.executable, "-m", f"data_prep.{script}", "--help"],
