@@ -31,8 +31,8 @@ from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 
-# launchers end all ranks within a second once one has failed.
-_RANK_ZERO_FIRST_S = 3.0
+# a launcher ends all ranks soon after one has failed; on a busy machine it takes seconds to notice.
+_RANK_ZERO_FIRST_S = 10.0
 
 Tree = dict[str, Any]
 
