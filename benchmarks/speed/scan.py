@@ -1,6 +1,6 @@
 """Speed and memory of the selective scan, beside mambapy and the slow path of transformers.
 
-    python -m benchmarks.speed.scan [--threads N] [--seconds 12] [--only NAME] [--small]
+    python -m benchmarks.speed.scan [--threads N] [--seconds 8] [--only NAME] [--small]
 
 Times of one shape are taken in one process, all rows in turn, and the best of each counts: a busy
 machine then slows all rows alike. Peak memory is that of one pass in a process of its own. All
@@ -249,7 +249,7 @@ def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=12.0, help="of timing for each shape")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of timing for each shape")
     parser.add_argument("--only", default="", help="measure and print rows with this in their name")
     parser.add_argument("--small", action="store_true", help="a tiny shape; prints, stores nothing")
     parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)

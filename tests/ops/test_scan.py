@@ -16,13 +16,19 @@ NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
 LENGTHS = (1, 2, 63, 64, 1000)
 
 
+@pytest.fixture(autouse=True)
+def _kernels(tmp_path_factory, monkeypatch):
+    """The kernel is built once for these tests, in seconds."""
+    monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "kernels"))
+
+
 @pytest.fixture(params=["portable", "compiled"])
 def fast_mode(request):
     """The mode of each implementation that is compared with the reference."""
     if request.param == "portable":
         return "portable"
     try:
-        compiled_scan.load()
+        compiled_scan.build()
     except ImportError as error:
         pytest.skip(f"the compiled scan: {error}")
     return "fused"
@@ -245,7 +251,7 @@ def test_the_scan_equals_the_original(shared, case, dtype):
 
 def _is_built():
     try:
-        compiled_scan.load()
+        compiled_scan.build()
     except ImportError:
         return False
     return True
@@ -253,7 +259,7 @@ def _is_built():
 
 def test_the_compiled_gradients_do_not_depend_on_the_number_of_threads():
     if not _is_built():
-        pytest.skip("the compiled scan is not built")
+        pytest.skip("the compiled scan cannot be built")
     inputs = _inputs(3, 130, channels=150, dtype=torch.float32)
     before = torch.get_num_threads()
     try:
@@ -280,6 +286,18 @@ def test_fused_on_demand_fails_without_a_compiler(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(KernelUnavailable, match=r"g\+\+ is not installed"):
         selective_scan(**_inputs(1, 3, dtype=torch.float32), mode="fused")
+
+
+def test_what_a_failing_compiler_says_is_passed_on_and_nothing_is_left(monkeypatch, tmp_path):
+    compiler = tmp_path / "bin" / "g++"
+    compiler.parent.mkdir()
+    compiler.write_text("#!/bin/sh\necho 'scan.cpp:1: error: no such thing' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{compiler.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(ImportError, match=r"g\+\+ fails: scan\.cpp:1: error: no such thing"):
+        compiled_scan.build()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_a_state_too_large_for_the_compiled_scan_falls_back():
