@@ -93,7 +93,7 @@ def main() -> None:
                 hidden[row].astype(np.uint8), np.full(tokens.shape[1], ANY_BASE, np.uint8)
             )
             for piece in generate_pieces(
-                loaded.lm,
+                loaded.language_model,
                 keys[row : row + 1].to(device),
                 template,
                 sampler=sampler,

@@ -101,7 +101,7 @@ def measure(
     start = time.perf_counter()
     pieces = list(
         generate_pieces(
-            loaded.lm,
+            loaded.language_model,
             row_keys(1, torch.arange(num_sequences)).to(device),
             Template.of_masks(length, NUCLEOTIDE_VOCABULARY),
             sampler=sampler,
