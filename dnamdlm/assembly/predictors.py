@@ -34,7 +34,7 @@ BASELINES = ("kmer", "cnn", "random_weights")
 _CNN_LEARNING_RATE = 1e-3
 _CNN_BATCH_SIZE = 64
 _CNN_MAX_LENGTH = 1024
-_TOKENS_AT_ONCE = {"cpu": 16_384, "cuda": 1 << 18}
+_TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 1 << 18}
 
 
 @dataclass(frozen=True)

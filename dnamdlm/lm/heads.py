@@ -128,7 +128,7 @@ def predict_outputs(
     predictor: SequencePredictor,
     sequences: TokenRows,
     *,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: int = 4096,
     device: torch.device | str = "cpu",
     features: bool = False,
 ) -> NDArray[np.float32]:

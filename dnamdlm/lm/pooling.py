@@ -194,7 +194,7 @@ def pooled_states(
     sequences: Iterable[NDArray[np.integer]],
     settings: WindowSettings,
     *,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: int = 4096,
     device: torch.device | str = "cpu",
 ) -> Iterator[NDArray[np.float32]]:
     """Mean hidden states of a stream of sequences, (b, D) at a time, in the order of the stream.

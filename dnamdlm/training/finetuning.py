@@ -103,7 +103,7 @@ def train_predictor(
     metric: str,
     seed: int,
     device: torch.device | str = "cpu",
-    tokens_at_once: int = 16_384,
+    tokens_at_once: int = 4096,
     label: str = "",
 ) -> list[Epoch]:
     """Train in place; the predictor ends with the weights of its best epoch.
