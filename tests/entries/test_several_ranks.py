@@ -136,7 +136,9 @@ def wait_for_steps(folder, number):
 
 def children(number):
     """Process numbers of the children of a process."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(number)], capture_output=True, check=True)
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(number)], capture_output=True, check=True
+    )
     return [int(text) for text in found.stdout.split()]
 
 
@@ -215,7 +217,7 @@ def test_a_mistake_is_told_once(start, tmp_path, settings, message):
     process = start(TORCHRUN, tmp_path / "run", *settings)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    (sentence,) = [line for line in errors.splitlines() if line.startswith("dnamdlm")]
+    (sentence,) = [line for line in errors.splitlines() if line.startswith("dnamdlm: ")]
     assert message in sentence
     assert "exitcode  : 2" in errors
     assert not (tmp_path / "run").exists()
@@ -228,7 +230,7 @@ def test_a_folder_in_use_refuses_the_ranks_of_a_second_run(start, tmp_path):
     second = start(TORCHRUN, folder, "trainer.max_steps=100000")
     _, errors = second.communicate(timeout=60)
     assert second.returncode != 0
-    (sentence,) = [line for line in errors.splitlines() if line.startswith("dnamdlm")]
+    (sentence,) = [line for line in errors.splitlines() if line.startswith("dnamdlm: ")]
     assert "is in use by another training process" in sentence
     assert first.poll() is None
     first.terminate()
