@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from benchmarks.results_table import Cell, ResultTable, store
-from dnamdlm.assembly.evaluation import evaluation_data, fit_baselines
+from benchmarks.trained import genome_of
+from dnamdlm.assembly.evaluation import fit_baselines
 from dnamdlm.assembly.models import load_model
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
@@ -76,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load_model(arguments.model, device=arguments.device)
     device = next(loaded.lm.parameters()).device
-    genome = evaluation_data(loaded, {"fasta": None, "bed": None}).open()
+    genome = genome_of(loaded)
     windows = genome.evaluation_windows(arguments.split, arguments.length, arguments.windows)
     tokens = np.concatenate(
         [batch.tokens[batch.valid.all(dim=1)].numpy() for batch in windows.batches(64)]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.results_table import Cell, ResultTable, store
-from dnamdlm.assembly.evaluation import evaluation_data
+from benchmarks.trained import genome_of
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.data.source import OpenGenome
 from dnamdlm.diffusion.categorical import UNCHANGED
@@ -152,7 +152,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     loaded = load_model(arguments.model, device=arguments.device)
-    genome = _genome(loaded)
+    genome = genome_of(loaded)
     rows: list[tuple[Cell, ...]] = []
     for length in arguments.lengths:
         reference = real_windows(genome, arguments.split, length, 4096, seed=0)
@@ -195,12 +195,6 @@ def main() -> None:
         print(table.markdown({}))
     else:
         store(table, threads=arguments.threads or torch.get_num_threads())
-
-
-def _genome(loaded: LoadedModel) -> OpenGenome:
-    """The genome that the model was trained on."""
-    unchanged = {"fasta": None, "bed": None}
-    return evaluation_data(loaded, unchanged).open()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,18 @@
+"""What benchmarks of a trained model share: the genome it was trained on."""
+
+from dnamdlm.assembly.evaluation import evaluation_data
+from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.data.source import OpenGenome
+from dnamdlm.errors import ConfigError
+
+
+def genome_of(loaded: LoadedModel) -> OpenGenome:
+    """The genome that a model was trained on.
+
+    Raises:
+        ConfigError: if it was trained on something else than one genome.
+    """
+    opened = evaluation_data(loaded, {"fasta": None, "bed": None}).open()
+    if not isinstance(opened, OpenGenome):
+        raise ConfigError(f"{loaded.folder} was not trained on one genome; give a model that was")
+    return opened
