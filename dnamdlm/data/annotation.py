@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.intervals import Interval, check_inside
+from dnamdlm.data.intervals import Interval, check_inside, coordinate
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
@@ -116,11 +116,10 @@ def _parse_row(line: str, lengths: Mapping[str, int]) -> Feature:
     if len(columns) != _NUM_COLUMNS:
         raise DataError(f"{len(columns)} tab-separated columns, GFF3 has {_NUM_COLUMNS}")
     chrom, _, kind, start_text, end_text, _, strand, _, _ = columns
-    for column, text in (("start", start_text), ("end", end_text)):
-        if not (text.isascii() and text.isdigit() and int(text) > 0):
-            raise DataError(f"{column} must be a whole number of at least 1, got {text!r}")
-    interval = Interval(
-        chrom, int(start_text) - 1, int(end_text), strand if strand in "+-" else "."
+    start, end = (
+        coordinate(column, text, least=1)
+        for column, text in (("start", start_text), ("end", end_text))
     )
+    interval = Interval(chrom, start - 1, end, "." if strand == "?" else strand)
     check_inside(interval, lengths)
     return Feature(kind, interval)

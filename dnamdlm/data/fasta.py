@@ -2,7 +2,8 @@
 
 Sequence becomes store codes (A 0, C 1, G 2, T 3, N 4) with the flag 0x80 on lower-case letters,
 the soft mask. Every fault of a file is an error that names the record, the line and a remedy;
-nothing is guessed. Blank lines, ragged lines, `;` comments, LF, CRLF and CR line ends are accepted.
+nothing is guessed. Blank lines, ragged lines, `;` comments, LF, CRLF and CR line ends are accepted;
+`FastaCounts` tells of what is unusual.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.layout import LineLayout
 from dnamdlm.data.order import SampleOrder
 from dnamdlm.data.textfile import open_blocks
 from dnamdlm.errors import DataError
@@ -55,11 +57,31 @@ class FastaCounts:
         lengths: bases of each record, in file order; empty records are not listed.
         empty_records: names of records without a base.
         iupac: number of each ambiguity code (upper case) that was replaced.
+        uneven: records with lines of unequal length or blank lines inside -> line of the first.
+        line_ends: kinds of line ends that were met: "LF", "CRLF", "CR".
     """
 
     lengths: dict[str, int] = field(default_factory=dict)
     empty_records: list[str] = field(default_factory=list)
     iupac: Counter[str] = field(default_factory=Counter)
+    uneven: dict[str, int] = field(default_factory=dict)
+    line_ends: set[str] = field(default_factory=set)
+
+    def irregularities(self) -> list[str]:
+        """What was read although it is unusual, one clause each."""
+        found: list[str] = []
+        if self.empty_records:
+            names = self.empty_records
+            found.append(f"{len(names)} empty records are left out: {names[:5]}")
+        if self.uneven:
+            name, line = next(iter(self.uneven.items()))
+            found.append(
+                f"{len(self.uneven)} records have blank lines inside or lines of unequal length, "
+                f"the first is {name!r} at line {line}; the bases are read as they stand"
+            )
+        if len(self.line_ends) > 1:
+            found.append(f"line ends are mixed ({', '.join(sorted(self.line_ends))})")
+        return found
 
 
 class FastaReader:
@@ -92,6 +114,8 @@ class FastaReader:
         self._block_bytes = block_bytes
         self._on_raw = on_raw
         as_sets = iupac == "sets"
+        self._layout = LineLayout()
+        self.counts.uneven = self._layout.uneven
         self._table = set_table(rna=rna).tobytes() if as_sets else _translation(rna=rna)
         self._plain = _PLAIN + (b"Uu" if rna else b"")
         if as_sets:
@@ -112,7 +136,7 @@ class FastaReader:
             DataError: at the first fault.
         """
         blocks = open_blocks(self.path, block_bytes=self._block_bytes, on_raw=self._on_raw)
-        for block in _unix_line_ends(blocks):
+        for block in _unix_line_ends(blocks, self.counts.line_ends):
             yield from self._parse(block)
         if self._state == "header":
             self._begin_record(bytes(self._header))
@@ -137,6 +161,7 @@ class FastaReader:
                 elif first == b";":
                     self._state = "comment"
                 elif first == b"\n":
+                    self._layout.add(first, self._line)
                     position += 1
                     self._line += 1
                 else:
@@ -145,6 +170,7 @@ class FastaReader:
                 end = _end_of_sequence(block, position)
                 segment = block[position:end]
                 codes = self._encode(segment)
+                self._layout.add(segment, self._line)
                 self._line += segment.count(b"\n")
                 self._state = "line start" if segment.endswith(b"\n") else "sequence"
                 position = end
@@ -192,6 +218,7 @@ class FastaReader:
             )
         self._name_lines[name] = self._line
         self._name, self._record_bases, self._record_ambiguous = name, 0, 0
+        self._layout.begin(name)
         self._record_seed = int.from_bytes(hashlib.sha256(words[0]).digest()[:8], "little")
 
     def _end_record(self) -> None:
@@ -304,8 +331,8 @@ def _end_of_sequence(block: bytes, position: int) -> int:
     return end if comment < 0 else comment + 1
 
 
-def _unix_line_ends(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Turn CRLF and CR into LF, also where a CRLF is cut by the end of a block."""
+def _unix_line_ends(blocks: Iterator[bytes], kinds: set[str]) -> Iterator[bytes]:
+    """Turn CRLF and CR into LF, also where a CRLF is cut by the end of a block; note the kinds."""
     held = b""
     for piece in blocks:
         block = held + piece
@@ -313,9 +340,19 @@ def _unix_line_ends(blocks: Iterator[bytes]) -> Iterator[bytes]:
         if b"\r" in block:
             if block.endswith(b"\r"):
                 block, held = block[:-1], b"\r"
+            num_crlf = block.count(b"\r\n")
+            has = {
+                "CRLF": num_crlf > 0,
+                "CR": block.count(b"\r") > num_crlf,
+                "LF": block.count(b"\n") > num_crlf,
+            }
+            kinds.update(kind for kind, is_there in has.items() if is_there)
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif b"\n" in block:
+            kinds.add("LF")
         yield block
     if held:
+        kinds.add("CR")
         yield b"\n"
 
 

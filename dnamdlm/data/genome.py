@@ -290,9 +290,8 @@ def _build(fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]
         raise DataError(
             f"{fasta}: all {position} bases are N; a genome with A, C, G and T is needed"
         )
-    if reader.counts.empty_records:
-        names = reader.counts.empty_records
-        _log.warning("%s: %d empty records are left out: %s", fasta, len(names), names[:5])
+    for clause in reader.counts.irregularities():
+        _log.warning("%s: %s", fasta, clause)
     with (folder / _N_RUNS).open("wb") as out:
         np.save(out, n_runs)
         os.fsync(out.fileno())

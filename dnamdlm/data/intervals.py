@@ -16,6 +16,7 @@ from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
 _MAX_COLUMNS = 12
+_MAX_DIGITS = 18
 _SKIPPED_PREFIXES = ("#", "track", "browser")
 
 
@@ -158,14 +159,29 @@ def _parse_row(line: str, lengths: Mapping[str, int]) -> tuple[Interval, str | N
     if len(columns) > _MAX_COLUMNS:
         raise DataError(f"{len(columns)} columns, BED has at most {_MAX_COLUMNS}")
     chrom, start_text, end_text = columns[:3]
-    start, end = _coordinate("start", start_text), _coordinate("end", end_text)
+    start, end = (
+        coordinate(column, text, least=0)
+        for column, text in (("start", start_text), ("end", end_text))
+    )
     strand = columns[5] if len(columns) > 5 else "."
     interval = Interval(chrom, start, end, strand)
     check_inside(interval, lengths)
     return interval, columns[3] if len(columns) > 3 else None
 
 
-def _coordinate(column: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise DataError(f"{column} must be a whole number of at least 0, got {text!r}")
+def coordinate(column: str, text: str, *, least: int) -> int:
+    """A coordinate of a text file.
+
+    Args:
+        column: what it is called, for the message.
+        text: the field.
+        least: smallest number that is allowed.
+
+    Raises:
+        DataError: if the field is no whole number, too small, or longer than any coordinate.
+    """
+    # few digits, since longer numbers neither occur nor fit into 64 bits
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) >= least):
+        shown = repr(text) if len(text) <= 2 * _MAX_DIGITS else f"{len(text)} characters"
+        raise DataError(f"{column} must be a whole number of at least {least}, got {shown}")
     return int(text)
