@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "numpy", "lightning", "pyfaidx", "safetensors")
+PACKAGES = ("torch", "numpy", "lightning", "pyfaidx", "pysam", "safetensors")
 
 Cell = str | int | float | None
 

@@ -1,14 +1,16 @@
-"""Windows per second of the training stream, beside one pyfaidx read per window.
+"""Windows per second of the training stream, beside one pyfaidx or pysam read per window.
 
     python -m benchmarks.speed.loader [--fasta FILE] [--threads N] [--repeats 9]
 
-The pyfaidx rows read one random window at a time and turn it into ids, with a dictionary letter by
-letter or with a table, and stack a batch. They do less than the training stream, which also shifts
-and turns windows, marks N, and makes noise keys. All loaders take turns on the same genome. The
-last rows time the preparation of the genome from compressed and from plain FASTA.
+The pyfaidx and pysam rows read one random window at a time and turn it into ids, with a dictionary
+letter by letter or with a table, and stack a batch; pysam is measured where it is installed. They
+do less than the training stream, which also shifts and turns windows, marks N, and makes noise
+keys. All loaders take turns on the same genome. The last rows time the preparation of the genome
+from compressed and from plain FASTA.
 """
 
 import argparse
+import importlib.util
 import os
 import statistics
 import tempfile
@@ -30,17 +32,31 @@ SHAPES = ((1024, 32), (1024, 256), (32_768, 8))
 LETTERS = "ACGTN"
 
 
-class FaidxLoader:
-    """Random windows of a plain FASTA file, one pyfaidx read each."""
+def faidx_reader(fasta: Path) -> Callable[[str, int, int], str]:
+    """Letters of an interval, read by pyfaidx."""
+    file = pyfaidx.Fasta(str(fasta), as_raw=True, sequence_always_upper=True)
+    return lambda name, start, end: file[name][start:end]
+
+
+def pysam_reader(fasta: Path) -> Callable[[str, int, int], str]:
+    """Letters of an interval, read by pysam."""
+    import pysam
+
+    file = pysam.FastaFile(str(fasta))
+    return lambda name, start, end: file.fetch(name, start, end).upper()
+
+
+class WindowLoader:
+    """Random windows of a plain FASTA file, one read each."""
 
     def __init__(
         self,
-        fasta: Path,
+        read: Callable[[str, int, int], str],
         genome: GenomeStore,
         shape: tuple[int, int],
         encode: Callable[[str], torch.Tensor],
     ) -> None:
-        self._fasta = pyfaidx.Fasta(str(fasta), as_raw=True, sequence_always_upper=True)
+        self._read = read
         self._length, self._batch = shape
         self._names = [name for name, size in genome.lengths.items() if size >= self._length]
         self._sizes = np.array([genome.lengths[name] for name in self._names])
@@ -54,9 +70,8 @@ class FaidxLoader:
         rows = []
         for record in records:
             start = int(self._random.integers(self._sizes[record] - self._length + 1))
-            rows.append(
-                self._encode(self._fasta[self._names[record]][start : start + self._length])
-            )
+            letters = self._read(self._names[record], start, start + self._length)
+            rows.append(self._encode(letters))
         return torch.stack(rows)
 
 
@@ -113,6 +128,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     load = os.getloadavg()[0]
+    readers = {"pyfaidx": faidx_reader}
+    if importlib.util.find_spec("pysam") is not None:
+        readers["pysam"] = pysam_reader
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -126,10 +144,11 @@ def main() -> None:
             still = GenomeData(**settings, jitter=False, reverse_complement=False)
             shape = (length, batch)
             loaders = {
-                "pyfaidx, dictionary": FaidxLoader(
-                    plain, opened.store, shape, encode_by_dictionary
-                ),
-                "pyfaidx, table": FaidxLoader(plain, opened.store, shape, encode_by_table),
+                **{
+                    f"{reader}, {encoding}": WindowLoader(read(plain), opened.store, shape, encode)
+                    for reader, read in readers.items()
+                    for encoding, encode in ENCODINGS.items()
+                },
                 "training stream, no augmentation": stream_loader(still, batch),
                 "training stream": stream_loader(GenomeData(**settings), batch),
             }
@@ -137,6 +156,11 @@ def main() -> None:
                 loaders, batch, repeats=arguments.repeats, seconds=arguments.seconds
             )
             base = rates["pyfaidx, dictionary"]
+            rows += [
+                (f"{reader} (not installed)", length, batch, None, None, None)
+                for reader in ("pysam",)
+                if reader not in readers
+            ]
             rows += [
                 (loader, length, batch, rate, rate * length / 1e6, rate / base)
                 for loader, rate in rates.items()
@@ -147,14 +171,21 @@ def main() -> None:
     table = ResultTable(
         "speed-loader",
         "Loading of training windows",
-        ("loader", "bp per window", "windows per batch", "windows/s", "Mb/s", "x dictionary"),
+        (
+            "loader",
+            "bp per window",
+            "windows per batch",
+            "windows/s",
+            "Mb/s",
+            "x pyfaidx, dictionary",
+        ),
         rows,
         (
             f"genome: {Path(arguments.fasta).name}, {opened.store.num_bases:,} bp; "
             "files in the page cache",
             f"medians of {arguments.repeats} turns of {arguments.seconds} s after one that is not "
             "counted; the loaders take turns",
-            "the pyfaidx rows neither shift nor turn windows, nor make masks or noise keys",
+            "the pyfaidx and pysam rows neither shift nor turn windows, nor make noise keys",
             "preparation: median of 3, with hashing, checking and flushing to disk",
             f"load average of the machine at the start: {load:.1f} on {os.cpu_count()} processors",
         ),
@@ -164,6 +195,8 @@ def main() -> None:
 
 _IDS = {letter: int(NucleotideTokenizer().encode(letter)[0]) for letter in LETTERS}
 _TABLE = IDS_OF_CODES[np.minimum(code_table(), len(IDS_OF_CODES) - 1)]
+
+ENCODINGS = {"dictionary": encode_by_dictionary, "table": encode_by_table}
 
 
 if __name__ == "__main__":
