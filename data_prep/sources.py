@@ -1,0 +1,275 @@
+"""Where documents of text come from: local files, and data sets of the Hugging Face hub.
+
+A source gives the documents of each split in a fixed order, and an identity: all that decides what
+they are, as JSON values, for the cache key.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from data_prep.checksums import file_digest
+from dnamdlm.errors import ConfigError, DataError
+
+UNITS = ("line", "paragraph", "file")
+_NEEDS = "install it with pip install 'dnamdlm[text]'"
+
+
+class Source(Protocol):
+    """Documents of the splits train, valid and test."""
+
+    @property
+    def rule(self) -> str:
+        """How the splits were made, for people."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the documents."""
+        ...
+
+    def splits(self) -> Mapping[str, Iterator[str]]:
+        """The documents of each split that there is; an iterator is used once."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Text (.txt or anything else), JSON lines (.jsonl) and Parquet (.parquet) files.
+
+    Attributes:
+        files: files to be split by fractions; or the training files where others are held out.
+        valid: validation files.
+        test: test files.
+        unit: what a document of a text file is: line, paragraph or file.
+        field: key or column of the text in the other two.
+        valid_fraction: share of `files` held out from their end, where no files are given for it.
+        test_fraction: likewise, after the validation part.
+    """
+
+    files: Sequence[Path]
+    valid: Sequence[Path] = ()
+    test: Sequence[Path] = ()
+    unit: str = "line"
+    field: str = "text"
+    valid_fraction: float = 0.05
+    test_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ConfigError(f"unit={self.unit} is unknown; choose {', '.join(UNITS)}")
+        for path in (*self.files, *self.valid, *self.test):
+            if not path.is_file():
+                raise DataError(f"{path} does not exist; name files that do")
+        if min(self._fractions) < 0 or sum(self._fractions) >= 1:
+            raise ConfigError(
+                "valid_fraction and test_fraction must not be negative and their sum must be below "
+                f"1, got {self.valid_fraction} and {self.test_fraction}"
+            )
+
+    @property
+    def _fractions(self) -> tuple[float, float]:
+        """Shares of `files` that are held out; none of what has files of its own."""
+        return (
+            0.0 if self.valid else self.valid_fraction,
+            0.0 if self.test else self.test_fraction,
+        )
+
+    @property
+    def rule(self) -> str:
+        """Files, or fractions."""
+        valid, test = self._fractions
+        return (
+            f"files, of the first the last {valid + test:.3g} (valid {valid:.3g}, test {test:.3g})"
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Hashes of the files in their order, and what is read of them."""
+        digests = {
+            name: [[path.suffix, file_digest(path, "sha256")] for path in paths]
+            for name, paths in (("files", self.files), ("valid", self.valid), ("test", self.test))
+        }
+        return {**digests, "unit": self.unit, "field": self.field, "fractions": self._fractions}
+
+    def splits(self) -> Mapping[str, Iterator[str]]:
+        """Documents of each split; a single document is cut, several are dealt out whole."""
+        given = {"valid": self.valid, "test": self.test}
+        parts: dict[str, Iterator[str]] = {"train": self._read(self.files)}
+        if any(self._fractions):
+            total = sum(1 for _ in self._read(self.files))
+            if total == 1:
+                text = next(self._read(self.files))
+                train, valid = self._cuts(len(text))
+                pieces = (text[:train], text[train:valid], text[valid:])
+                parts = {
+                    name: iter([piece])
+                    for name, piece in zip(("train", "valid", "test"), pieces, strict=True)
+                    if piece
+                }
+            else:
+                train, valid = self._cuts(total)
+                for name, first, last in (
+                    ("train", 0, train),
+                    ("valid", train, valid),
+                    ("test", valid, total),
+                ):
+                    if first < last:
+                        parts[name] = itertools.islice(self._read(self.files), first, last)
+        return parts | {name: self._read(paths) for name, paths in given.items() if paths}
+
+    def _cuts(self, total: int) -> tuple[int, int]:
+        """Where train and valid end."""
+        valid, test = self._fractions
+        train = total - round(total * (valid + test))
+        return train, total - round(total * test)
+
+    def _read(self, paths: Sequence[Path]) -> Iterator[str]:
+        for path in paths:
+            if path.suffix == ".parquet":
+                yield from _parquet(path, self.field)
+            elif path.suffix == ".jsonl":
+                yield from _json_lines(path, self.field)
+            else:
+                yield from _text(path, self.unit)
+
+
+@dataclass(frozen=True)
+class HubPart:
+    """Rows of one split of a data set; `first` and `last` as in a Python slice."""
+
+    split: str
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A data set of the Hugging Face hub that needs no loading script.
+
+    Attributes:
+        path: its id.
+        parts: our split -> which rows.
+        config: its configuration, or None.
+        field: column of the text.
+        revision: branch or commit.
+        characters: cut all text, as one document, at these characters: ends of train and valid.
+    """
+
+    path: str
+    parts: Mapping[str, HubPart]
+    config: str | None = None
+    field: str = "text"
+    revision: str | None = None
+    characters: tuple[int, int] | None = None
+
+    @property
+    def rule(self) -> str:
+        """Which rows are which split."""
+        return ", ".join(
+            f"{name}: {part.split}[{part.first or ''}:{part.last or ''}]"
+            for name, part in self.parts.items()
+        ) + (f", cut at characters {self.characters}" if self.characters else "")
+
+    def identity(self) -> dict[str, Any]:
+        """The commit of the data set, and what is read of it."""
+        return {
+            "hub": self.path,
+            "commit": self._commit(),
+            "config": self.config,
+            "field": self.field,
+            "rule": self.rule,
+        }
+
+    def splits(self) -> Mapping[str, Iterator[str]]:
+        """Documents of each split."""
+        commit = self._commit()
+        parts = {name: self._rows(part, commit) for name, part in self.parts.items()}
+        if self.characters is None:
+            return parts
+        text = "".join(itertools.chain(*parts.values()))
+        train, valid = self.characters
+        pieces = {"train": text[:train], "valid": text[train:valid], "test": text[valid:]}
+        return {name: iter([piece]) for name, piece in pieces.items()}
+
+    def _commit(self) -> str:
+        hub, _ = self._packages()
+        try:
+            return str(hub.HfApi().dataset_info(self.path, revision=self.revision).sha)
+        except (hub.errors.HfHubHTTPError, OSError) as error:
+            raise self._not_there(error) from error
+
+    def _rows(self, part: HubPart, commit: str) -> Iterator[str]:
+        hub, datasets = self._packages()
+        try:
+            rows = datasets.load_dataset(self.path, self.config, split=part.split, revision=commit)
+        except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+            raise self._not_there(error) from error
+        first, last, _ = slice(part.first, part.last).indices(len(rows))
+        for row in rows.select(range(first, last)):
+            yield str(row[self.field])
+
+    def _packages(self) -> tuple[Any, Any]:
+        try:
+            import datasets  # pyright: ignore[reportMissingImports]
+            import huggingface_hub  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ConfigError(
+                f"data sets of the hub need the package datasets; {_NEEDS}, or give files="
+            ) from error
+        return huggingface_hub, datasets
+
+    def _not_there(self, error: Exception) -> DataError:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return DataError(
+            f"the Hugging Face hub does not give {self.path} ({said}); run this on a machine with "
+            "a network, or give local files: files=, valid= and test="
+        )
+
+
+def _text(path: Path, unit: str) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            if unit == "line":
+                yield from (line.rstrip("\n") for line in file)
+            elif unit == "file":
+                yield file.read()
+            else:
+                for is_blank, lines in itertools.groupby(file, lambda line: not line.strip()):
+                    if not is_blank:
+                        yield "".join(lines).rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text ({error}); convert it first") from error
+
+
+def _json_lines(path: Path, field: str) -> Iterator[str]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number} is no JSON ({error})") from error
+            if not isinstance(value, dict) or not isinstance(value.get(field), str):
+                known = ", ".join(value) if isinstance(value, dict) else type(value).__name__
+                raise DataError(
+                    f"{path}, line {number} has no text under {field!r}, but {known}; give field="
+                )
+            yield value[field]
+
+
+def _parquet(path: Path, field: str) -> Iterator[str]:
+    try:
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ConfigError(f"{path} needs the package pyarrow; {_NEEDS}") from error
+    with parquet.ParquetFile(path) as file:
+        if field not in file.schema_arrow.names:
+            raise DataError(
+                f"{path} has no column {field!r}, but {', '.join(file.schema_arrow.names)}; give "
+                "field="
+            )
+        for batch in file.iter_batches(columns=[field]):
+            yield from map(str, batch.column(0).to_pylist())

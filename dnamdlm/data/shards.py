@@ -1,0 +1,169 @@
+"""Prepared text: token ids in memory-mapped shards, with a manifest of what made them.
+
+A folder holds `manifest.json`, `tokenizer/` (the files of the tokenizer, if it has any) and, for
+each shard, `SPLIT_00000.bin` (ids, uint16 or uint32, little-endian) and `SPLIT_00000.ends.npy`
+(int64, where each document ends in the shard). Documents follow each other without gaps; where the
+tokenizer has an end mark, each document ends with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.errors import DataError
+
+FORMAT, FORMAT_VERSION = "dnamdlm.corpus", 1
+MANIFEST, TOKENIZER = "manifest.json", "tokenizer"
+
+
+def dtype_for(num_ids: int) -> np.dtype[Any]:
+    """The narrowest of uint16 and uint32 that holds every id."""
+    return np.dtype("<u2" if num_ids <= 1 << 16 else "<u4")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it when it is complete.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); choose another out"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_shard(
+    folder: Path, stem: str, documents: Sequence[NDArray[np.int64]], dtype: np.dtype[Any]
+) -> dict[str, Any]:
+    """Write the ids of documents; returns the entry of the manifest."""
+    ids = np.concatenate([np.zeros(0, dtype=np.int64), *documents]).astype(dtype)
+    ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
+    raw = ids.tobytes()
+    write_atomically(folder / f"{stem}.bin", raw)
+    partial = folder / f".{stem}.partial-{os.getpid()}.npy"
+    np.save(partial, ends)
+    partial.replace(folder / f"{stem}.ends.npy")
+    return {
+        "stem": stem,
+        "num_tokens": len(ids),
+        "num_documents": len(documents),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+
+
+def read_manifest(folder: Path, bring: str | None = None) -> dict[str, Any]:
+    """The manifest of a prepared corpus.
+
+    Args:
+        folder: where it lies.
+        bring: command that makes it, for the message.
+
+    Raises:
+        DataError: if there is none, or one of another version.
+    """
+    path = folder / MANIFEST
+    command = bring or f"python -m data_prep.text files=[FILE,...] tokenizer=NAME out={folder}"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"data.corpus={folder} holds no prepared corpus (there is no {path}); bring it with: "
+            f"{command}"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); prepare it again: {command}") from error
+    found = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("version"))
+    if found != (FORMAT, FORMAT_VERSION):
+        raise DataError(
+            f"{path} is no corpus of version {FORMAT_VERSION}; prepare it again: {command}"
+        )
+    return manifest
+
+
+@dataclass(frozen=True)
+class CorpusSplit:
+    """The documents of one split as one long row of ids.
+
+    Attributes:
+        folder: where the shards lie.
+        entry: what the manifest says of this split.
+        dtype: of the ids on disk.
+    """
+
+    folder: Path
+    entry: Mapping[str, Any]
+    dtype: np.dtype[Any]
+
+    @property
+    def num_tokens(self) -> int:
+        """Ids in all."""
+        return int(self._starts[-1])
+
+    @property
+    def num_documents(self) -> int:
+        """Documents in all."""
+        return sum(int(shard["num_documents"]) for shard in self.entry["shards"])
+
+    @functools.cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        counts = [int(shard["num_tokens"]) for shard in self.entry["shards"]]
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+    @functools.cached_property
+    def _shards(self) -> list[NDArray[Any]]:
+        return [self._map(shard) for shard in self.entry["shards"]]
+
+    def _map(self, shard: Mapping[str, Any]) -> NDArray[Any]:
+        path, size = self.folder / f"{shard['stem']}.bin", int(shard["num_tokens"])
+        try:
+            found = path.stat().st_size
+        except OSError as error:
+            raise DataError(f"{path} is missing; prepare the corpus again") from error
+        if found != size * self.dtype.itemsize:
+            raise DataError(
+                f"{path} has {found:,} bytes, but the manifest says "
+                f"{size * self.dtype.itemsize:,}; prepare the corpus again"
+            )
+        if not size:
+            return np.zeros(0, dtype=self.dtype)
+        return np.memmap(path, dtype=self.dtype, mode="r", shape=(size,))
+
+    @functools.cached_property
+    def document_ends(self) -> NDArray[np.int64]:
+        """Where each document ends, shape (documents,)."""
+        ends = [
+            np.load(self.folder / f"{shard['stem']}.ends.npy") + start
+            for shard, start in zip(self.entry["shards"], self._starts[:-1], strict=True)
+        ]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *ends])
+
+    def read(self, start: int, end: int) -> NDArray[np.int64]:
+        """The ids at start <= i < end, copied, across shards."""
+        parts: list[NDArray[Any]] = []
+        shard = int(np.searchsorted(self._starts, start, side="right")) - 1
+        while start < end:
+            first, last = int(self._starts[shard]), int(self._starts[shard + 1])
+            stop = min(end, last)
+            parts.append(self._shards[shard][start - first : stop - first])
+            start, shard = stop, shard + 1
+        return np.concatenate([np.zeros(0, dtype=np.int64), *parts]).astype(np.int64)

@@ -1,0 +1,82 @@
+"""Which tokenizer a name means, and where its files are looked for.
+
+`bytes` and `text8` need no file. A folder is read where it lies. Any other name, such as gpt2 or
+bert-base-uncased, is looked for in `tokenizers/NAME` of the cache folder and then, where the
+package huggingface_hub is installed, in its cache and on the hub.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from dnamdlm.data.shards import TOKENIZER, read_manifest
+from dnamdlm.errors import DataError
+from dnamdlm.tokens.subwords import FILES, SubwordTokenizer, has_tokenizer
+from dnamdlm.tokens.text import BUILT_IN, TextTokenizer
+
+
+def tokenizer_folder(cache_dir: str | Path | None = None) -> Path:
+    """`tokenizers` in `cache_dir`, else $DNAMDLM_CACHE_DIR, else the user's cache."""
+    if chosen := cache_dir or os.environ.get("DNAMDLM_CACHE_DIR"):
+        return Path(chosen) / "tokenizers"
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "dnamdlm" / "tokenizers"
+
+
+def open_tokenizer(name: str, *, cache_dir: str | Path | None = None) -> TextTokenizer:
+    """The tokenizer of a name or folder.
+
+    Raises:
+        ConfigError: if it needs a package that is missing.
+        DataError: if it is unknown here and the hub does not give it.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    if Path(name).is_dir():
+        return SubwordTokenizer(Path(name))
+    cached = tokenizer_folder(cache_dir) / name.replace("/", "--")
+    if has_tokenizer(cached):
+        return SubwordTokenizer(cached, name)
+    reason = "huggingface_hub is not installed"
+    if importlib.util.find_spec("huggingface_hub") is not None:
+        folder, reason = _from_hub(name)
+        if folder is not None:
+            return SubwordTokenizer(folder, name)
+    raise DataError(
+        f"tokenizer={name} is neither {' nor '.join(BUILT_IN)}, nor a folder, nor in {cached}, and "
+        f"the Hugging Face hub does not give it ({reason}); on a machine with a network run "
+        f"hf download {name} {' '.join(FILES)} --local-dir {cached}, or name a folder with "
+        "tokenizer.json, vocab.json and merges.txt, or vocab.txt"
+    )
+
+
+def tokenizer_of_corpus(
+    corpus: Path, name: str | None = None, *, bring: str | None = None, cache_dir: str | None = None
+) -> TextTokenizer:
+    """The tokenizer that a prepared corpus brings, or the one of a name.
+
+    Raises:
+        DataError: if neither is there.
+    """
+    if name is not None:
+        return open_tokenizer(name, cache_dir=cache_dir)
+    name = str(read_manifest(corpus, bring)["tokenizer"]["name"])
+    return BUILT_IN[name]() if name in BUILT_IN else SubwordTokenizer(corpus / TOKENIZER, name)
+
+
+def _from_hub(name: str) -> tuple[Path | None, str]:
+    """The local folder of a hub id, or why there is none."""
+    from huggingface_hub import (  # pyright: ignore[reportMissingImports]
+        errors,
+        snapshot_download,
+    )
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except (
+        errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError,
+    ) as error:  # fmt: skip
+        return None, str(error).strip().splitlines()[0]
+    return (folder, "") if has_tokenizer(folder) else (None, "it has no tokenizer files")
