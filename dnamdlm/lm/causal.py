@@ -147,6 +147,8 @@ class CausalLM(nn.Module):
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
         try:
             for group in torch.arange(len(keys), device=keys.device).split(min(batch_size, rows)):
+                if len(group) == 0:
+                    continue
                 todo = initial[group] == self._vocabulary.mask_id
                 filled = self._continue(
                     RowNoise(keys[group]),

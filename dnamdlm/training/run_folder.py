@@ -134,13 +134,13 @@ def check_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
     while not place.exists():
         place = place.parent
     try:
-        free = shutil.disk_usage(place).free
+        disk = shutil.disk_usage(place)
     except OSError:
-        # a place that tells nothing is tried when the folder is claimed.
+        # a place that tells nothing is tried when the folder is claimed, as is one without size.
         return
-    if free < needed:
+    if disk.total and disk.free < needed:
         raise ConfigError(
-            f"run_dir={run_dir} has {free / 1e6:,.1f} MB free, and {keep} checkpoints of "
+            f"run_dir={run_dir} has {disk.free / 1e6:,.1f} MB free, and {keep} checkpoints of "
             f"{size / 1e6:,.1f} MB with room to write the next need {needed / 1e6:,.1f} MB; free "
             "some, lower trainer.keep_checkpoints or choose another folder"
         )
