@@ -317,9 +317,16 @@ def load_model(
     )
 
 
-def windows_at_once(length: int, device: torch.device) -> int:
-    """Windows per call without gradients: what fits the cache of a CPU, or fills a GPU."""
-    positions = 4096 if device.type == "cpu" else 1 << 17
+def windows_at_once(length: int, device: torch.device, num_ids: int = 12) -> int:
+    """Windows per call without gradients: what fits the cache of a CPU, or fills a GPU.
+
+    Args:
+        length: positions per window.
+        device: where the model is.
+        num_ids: size of the vocabulary; a large one makes the logits the largest tensor.
+    """
+    positions, numbers = (4096, 1 << 26) if device.type == "cpu" else (1 << 17, 1 << 31)
+    positions = min(positions, numbers // num_ids)
     return max(1, positions // length)
 
 

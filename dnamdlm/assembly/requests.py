@@ -124,6 +124,8 @@ def without(request: Request, forbidden: str | Sequence[str]) -> Request:
         )
     bits = int(np.bitwise_or.reduce(sets, initial=0))
     template = request.template
+    if template.sets is None:
+        return request
     hidden = template.ids == NUCLEOTIDE_VOCABULARY.mask_id
     allowed = np.where(hidden, template.sets & (ANY_BASE ^ bits), template.sets)
     if not allowed.all():

@@ -202,7 +202,7 @@ def validation(
             lm,
             windows,
             draws=settings.valid_draws,
-            batch_size=windows_at_once(windows.length, device),
+            batch_size=windows_at_once(windows.length, device, len(lm.vocabulary)),
             device=device,
         )
         return {OF_BASES.valid: scores.bits().value}
@@ -218,13 +218,17 @@ def summary(
 ) -> str:
     """What will be trained on what, in a few lines."""
     described = opened.describe()
+    is_text = described.get("kind") == "text"
+    unit, records, symbols = ("bp", "records", "bases")
+    if is_text:
+        unit, records, symbols = ("tokens", "documents", "tokens")
     splits = ", ".join(
-        f"{name} {part['num_bases']:,} bp" for name, part in described["splits"].items()
+        f"{name} {part['num_bases']:,} {unit}" for name, part in described["splits"].items()
     )
     per_step = settings.global_batch_size * opened.length
     return (
-        f"{tree['name']}: {described['fasta']}, {described['num_bases']:,} bp in "
-        f"{described['num_records']} records, split by {described['split_rule']} ({splits})\n"
+        f"{tree['name']}: {described['fasta']}, {described['num_bases']:,} {unit} in "
+        f"{described['num_records']:,} {records}, split by {described['split_rule']} ({splits})\n"
         f"model {tree['backbone'][TARGET].rpartition('.')[2]} with {num_parameters:,} parameters; "
-        f"{settings.max_steps:,} steps of {per_step:,} bases"
+        f"{settings.max_steps:,} steps of {per_step:,} {symbols}"
     )

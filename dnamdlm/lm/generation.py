@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,12 +35,13 @@ class Template:
     """What a sequence must contain; or each of several, with a row for each.
 
     Attributes:
-        ids: token ids, the mask where a base is to be filled in, shape (L,) or (B, L).
-        sets: bases that each filled position may become, see `dnamdlm.tokens.iupac`, same shape.
+        ids: token ids, the mask where a token is to be filled in, shape (L,) or (B, L).
+        sets: bases that each filled position may become, see `dnamdlm.tokens.iupac`, same shape;
+            None for text, where any token may.
     """
 
-    ids: NDArray[np.uint8]
-    sets: NDArray[np.uint8]
+    ids: NDArray[Any]
+    sets: NDArray[np.uint8] | None
 
     @classmethod
     def of_sets(cls, sets: NDArray[np.uint8], vocabulary: Vocabulary) -> Template:
@@ -54,10 +56,9 @@ class Template:
     @classmethod
     def of_rows(cls, templates: Sequence[Template]) -> Template:
         """Several templates of one length as the rows of one."""
-        return cls(
-            np.stack([template.ids for template in templates]),
-            np.stack([template.sets for template in templates]),
-        )
+        sets = [template.sets for template in templates if template.sets is not None]
+        ids = np.stack([template.ids for template in templates])
+        return cls(ids, np.stack(sets) if sets else None)
 
     def __len__(self) -> int:
         """Number of positions."""
@@ -65,11 +66,12 @@ class Template:
 
     def part(self, start: int, end: int) -> Template:
         """Positions start <= i < end."""
-        return Template(self.ids[..., start:end], self.sets[..., start:end])
+        sets = None if self.sets is None else self.sets[..., start:end]
+        return Template(self.ids[..., start:end], sets)
 
     def allowed(self, num_rows: int, num_ids: int) -> Constraints | None:
         """The tokens that each position of each row may become; None if all bases may."""
-        if not bool((self.sets != ANY_BASE).any()):
+        if self.sets is None or not bool((self.sets != ANY_BASE).any()):
             return None
         allowed = torch.from_numpy(allowed_tokens(self.sets, num_ids))
         return Constraints(allowed.expand(num_rows, -1, -1))
@@ -187,7 +189,7 @@ class _Filler:
         self,
         keys: Tensor,
         template: Template,
-        ids: NDArray[np.uint8] | Tensor,
+        ids: NDArray[Any] | Tensor,
         fill: Tensor | None = None,
     ) -> Generated:
         """One reverse process from `ids`, (L,) or (B, L), within the sets of the template."""
@@ -241,6 +243,6 @@ class _Filler:
         return Generated(ids, network_calls, row_calls)
 
 
-def _rows_of(ids: NDArray[np.uint8] | Tensor, num_rows: int) -> Tensor:
+def _rows_of(ids: NDArray[Any] | Tensor, num_rows: int) -> Tensor:
     """Token ids (B, L) from (L,) or (B, L)."""
     return torch.as_tensor(ids, dtype=torch.int64).expand(num_rows, -1)

@@ -23,7 +23,14 @@ NO_GROUPS = ("config", "finetune")
 GROUPS = sorted(
     path.name for path in FOLDER.iterdir() if path.is_dir() and path.name not in NO_GROUPS
 )
-RECIPES = sorted(path.stem for path in (FOLDER / "config").glob("*.yaml"))
+TEXT_RECIPES = sorted(
+    path.stem
+    for path in (FOLDER / "config").glob("*.yaml")
+    if path.stem.startswith(("lm1b", "openwebtext", "text", "wikitext2"))
+)
+RECIPES = sorted(
+    path.stem for path in (FOLDER / "config").glob("*.yaml") if path.stem not in TEXT_RECIPES
+)
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))
 ]
@@ -39,6 +46,11 @@ def compose(*overrides, name="train"):
 def test_every_recipe_passes_the_closed_schema(recipe):
     overrides = ["data.fasta=x.fa"] if recipe in ("genome", "hg38_cpu") else []
     check_tree(compose(f"config={recipe}", *overrides))
+
+
+@pytest.mark.parametrize("recipe", TEXT_RECIPES)
+def test_every_recipe_of_text_passes_the_closed_schema(recipe):
+    check_tree(compose(f"config={recipe}", "data.corpus=x"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -57,6 +69,8 @@ def test_every_option_of_every_group_composes_and_passes(option):
         assert tree["sampler"]["_target_"]
     elif choice in ("tensorboard", "wandb"):
         assert compose("config=tiny", option)["logger"]["_target_"].startswith("lightning.")
+    elif option == "data=text":
+        check_tree(compose("config=text", "data.corpus=x"))
     elif choice == "mixture":
         genomes = "data.genomes={a:{fasta:x.fa}}"
         check_tree(compose("config=genome", option, "data.length=8", genomes))
