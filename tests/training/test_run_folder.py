@@ -126,13 +126,16 @@ def test_room_for_the_checkpoints_is_asked_for(tmp_path, monkeypatch):
     # four numbers of four bytes for each of 10^6 weights, in two checkpoints and a third on its way
     model = nn.Linear(1000, 999)
     need = 3 * (16 * 1000 * 999 + 16 * 999 + 65536)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, need))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, need))
     check_space(tmp_path / "not" / "there", model, 2)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, need - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, need - 1))
     with pytest.raises(ConfigError, match=r"48\.\d MB free, and 2 checkpoints of 16\.\d MB"):
         check_space(tmp_path / "not" / "there", model, 2)
     # two that exist already need no more room
     for step in (1, 2):
         (tmp_path / "checkpoints" / f"step_{step:09d}").mkdir(parents=True)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, need // 3))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, need // 3))
     check_space(tmp_path, model, 2)
+    # a place without size says nothing about space
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 0))
+    check_space(tmp_path / "not" / "there", model, 2)
