@@ -37,6 +37,9 @@ _RANK_ZERO_FIRST_S = 10.0
 Tree = dict[str, Any]
 
 
+_FREE_TEXT = ("prompt",)
+
+
 class Stopped(DnamdlmError):
     """A run ended early by request, with everything saved; `exit_code` goes to the shell."""
 
@@ -65,7 +68,7 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
         task: receives the resolved config tree as plain dictionaries and lists.
         arguments: command line without the program name; `sys.argv` by default.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(map(quoted_text, sys.argv[1:] if arguments is None else arguments))
     debug = "debug=true" in (argument.lower() for argument in arguments)
     if "--help" in arguments or "-h" in arguments:
         print(entry_help(config_folder(name), name))
@@ -201,6 +204,16 @@ def _dotted(tree: Any, prefix: str = "") -> list[str]:
         keys.append(f"{prefix}{key}")
         keys.extend(_dotted(value, f"{prefix}{key}."))
     return keys
+
+
+def quoted_text(argument: str) -> str:
+    """An argument whose value is free text in quotes, so that Hydra reads no grammar in it."""
+    key, equals, value = argument.partition("=")
+    if key not in _FREE_TEXT or not equals or value == "null" or value[:1] in ("'", '"'):
+        return argument
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)$", r"\1\1", value).replace("${", "\\${")
+    return f"{key}='{value}'"
 
 
 def repeated_key(argument: str) -> str | None:

@@ -21,6 +21,7 @@ from dnamdlm.assembly.models import (
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
 from dnamdlm.assembly.strands import read_strands
+from dnamdlm.assembly.text_evaluation import is_text, text_data, text_sentence
 from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.interface import DataSource, OpenData
@@ -37,7 +38,9 @@ from dnamdlm.evaluation.likelihood import (
     evaluate_likelihood,
 )
 from dnamdlm.evaluation.pooling import pooled_report
+from dnamdlm.evaluation.text import evaluate_text
 from dnamdlm.lm.estimation import with_estimator
+from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
 from dnamdlm.training.run_folder import read_run, versions
@@ -72,6 +75,7 @@ _DATA_KEYS: dict[str, Any] = {
     "valid": Sequence[str] | None,
     "test": Sequence[str] | None,
     "cache_dir": str | None,
+    "corpus": str | None,
 }
 _SPLITS = ("train", "valid", "test")
 _RECORD_LISTS = ("train", "valid", "test")
@@ -96,6 +100,10 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     device = next(loaded.lm.parameters()).device
     lm = with_estimator(loaded.language_model, tree["estimator"])
     out = _target(tree, loaded)
+    if is_text(loaded.tree):
+        return score_text(tree, loaded, lm, out)
+    if tree["data"]["corpus"] is not None:
+        raise ConfigError("data.corpus is for models of text; give data.fasta to one of DNA")
     data = evaluation_data(loaded, tree["data"])
     opened = data.open()
     check_same_labels(loaded, opened)
@@ -153,6 +161,36 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     forget_other_model(out, loaded)
     write_evaluation(out, tree["split"], sections)
     return out, sentence(report, tree["split"], list(reports) if len(genomes) > 1 else ())
+
+
+def score_text(
+    tree: Mapping[str, Any], loaded: LoadedModel, lm: LanguageModel, out: Path
+) -> tuple[Path, str]:
+    """Perplexity of a split of the corpus of the model, or of another that was prepared alike.
+
+    Raises:
+        ConfigError: for a setting that is for DNA.
+        DataError: if the corpus was made with another vocabulary.
+    """
+    opened = text_data(tree, loaded)
+    windows = opened.evaluation_windows(tree["split"], limit=tree["limit"], seed=tree["seed"])
+    device = next(loaded.lm.parameters()).device
+    logger.info("%s: %d rows of %d tokens", tree["split"], len(windows), windows.length)
+    report = evaluate_text(
+        lm,
+        windows,
+        opened.split(tree["split"]),
+        opened.split("train") if opened.has_split("train") else None,
+        draws=tree["draws"],
+        batch_size=tree["batch_size"]
+        or windows_at_once(windows.length, device, len(lm.vocabulary)),
+        device=device,
+        progress=_progress,
+    )
+    sections = {"provenance": provenance(loaded, opened, tree), "text": report.to_json()}
+    forget_other_model(out, loaded)
+    write_evaluation(out, tree["split"], sections)
+    return out, text_sentence(report, tree["split"])
 
 
 def _check(tree: Mapping[str, Any]) -> None:

@@ -26,6 +26,12 @@ from dnamdlm.assembly.requests import (
 )
 from dnamdlm.assembly.sampling_progress import GenerationProgress
 from dnamdlm.assembly.sequences import read_templates
+from dnamdlm.assembly.text_evaluation import is_text
+from dnamdlm.assembly.text_sampling import (
+    TextSummary,
+    check_text_settings,
+    sample_text,
+)
 from dnamdlm.data.fasta_writer import check_writable, write_fasta
 from dnamdlm.data.genome import GenomeStore
 from dnamdlm.data.intervals import Interval, read_bed
@@ -47,6 +53,7 @@ _KEYS = {
     "temperature": float,
     "top_p": float,
     "top_k": int | None,
+    "prompt": str | None,
     "template": str | None,
     "motif": Sequence[str] | None,
     "forbid": str | Sequence[str] | None,
@@ -126,8 +133,8 @@ class _Job:
     request: Request
 
 
-def sample(tree: Mapping[str, Any]) -> SamplingSummary:
-    """Generate sequences and write them, complete or not at all.
+def sample(tree: Mapping[str, Any]) -> SamplingSummary | TextSummary:
+    """Generate sequences, or texts, and write them, complete or not at all.
 
     Args:
         tree: the resolved config of `sample`.
@@ -152,6 +159,11 @@ def sample(tree: Mapping[str, Any]) -> SamplingSummary:
     window = int(loaded.tree["data"]["length"])
     if isinstance(sampler, SemiAutoregressiveSampler):
         sampler.window_and_overlap(window)
+    if is_text(loaded.tree):
+        check_text_settings(tree)
+        return sample_text(tree, loaded, sampler, choice)
+    if tree["prompt"] is not None:
+        raise ConfigError("prompt is for models of text; give template=FILE.fa to one of DNA")
     if templates is not None:
         requests = of_templates(templates)
     elif infill is not None:

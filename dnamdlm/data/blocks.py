@@ -183,18 +183,21 @@ class BlockWindows:
         rows: the rows.
         seed: of the noise keys and row numbers.
         limit: at most this many rows.
+
+    Attributes:
+        rows: all rows of the split.
     """
 
     def __init__(self, rows: Rows, *, seed: int = 0, limit: int | None = None) -> None:
         if limit is not None and limit < 1:
             raise ConfigError(f"the window limit must be at least 1, got {limit}")
-        self._rows, self._seed = rows, seed
+        self.rows, self._seed = rows, seed
         self._num_used = len(rows) if limit is None else min(limit, len(rows))
 
     @property
     def length(self) -> int:
         """Positions per row."""
-        return self._rows.rule.length
+        return self.rows.rule.length
 
     def __len__(self) -> int:
         return self._num_used
@@ -210,6 +213,6 @@ class BlockWindows:
         order = SampleOrder(len(self), self._seed)
         for first in range(0, len(self), batch_size):
             ordinals = np.arange(first, min(first + batch_size, len(self)))
-            items = ordinals * len(self._rows) // len(self)
+            items = ordinals * len(self.rows) // len(self)
             keys = row_keys(self._seed, torch.from_numpy(items)).numpy()
-            yield self._rows.batch(items, keys, order.indices(ordinals), len(self))
+            yield self.rows.batch(items, keys, order.indices(ordinals), len(self))

@@ -7,6 +7,7 @@ One JSON object, UTF-8, without NaN:
     split           "valid" or "test"
     provenance      whatever the writer knows: checkpoint, command, versions, seeds
     likelihood      LikelihoodReport.to_json(), optional
+    text            TextReport.to_json() of a model of text, optional
     genomes         name -> LikelihoodReport.to_json() of each genome of a mixture, optional
     generated       the result of evaluate_generated(), optional
     overlap         OverlapReport.to_json(), or {"genomes": {name: such a report}}, optional
@@ -28,7 +29,7 @@ from dnamdlm.errors import DataError
 
 FORMAT = "dnamdlm.evaluation"
 FORMAT_VERSION = 1
-SECTIONS = ("provenance", "likelihood", "genomes", "generated", "overlap")
+SECTIONS = ("provenance", "likelihood", "text", "genomes", "generated", "overlap")
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def write_evaluation(path: str | Path, split: str, sections: Mapping[str, Any]) 
     Args:
         path: the file; missing folders are made.
         split: "valid" or "test".
-        sections: any of "provenance", "likelihood", "genomes", "generated", as JSON values.
+        sections: any of "provenance", "likelihood", "text", "genomes", "generated", as JSON values.
 
     Raises:
         DataError: for an unknown section, or if the file belongs to another split.

@@ -1,0 +1,144 @@
+"""Perplexity of text: nats per token of a split, as bits per byte too, beside unigram frequencies.
+
+Protocol. A split is read as the rows of `dnamdlm.data.blocks`: packed rows hold every token once;
+padded rows cut long documents. Each row is scored with `draws` stratified times (a bound) or once
+(exact). Perplexity is exp(nats / scored tokens); its standard error comes from the spread between
+rows. Bits per byte divides the bits of all scored tokens by the UTF-8 bytes of the cleaned text.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnamdlm.data.blocks import BlockWindows
+from dnamdlm.data.shards import CorpusSplit
+from dnamdlm.evaluation.likelihood import Progress, score_windows
+from dnamdlm.evaluation.statistics import Rate, clustered_rate
+from dnamdlm.lm.interface import LanguageModel
+
+_TOKENS_AT_ONCE = 1 << 22
+_PSEUDO_COUNT = 1.0
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """Likelihood of a split of text.
+
+    Attributes:
+        bits: bits per token of the model.
+        unigram: bits per token under the frequencies of the train split (plus one), or None.
+        uniform: bits per token if all real tokens were equally likely.
+        kind: "exact" or "upper bound".
+        bits_per_byte: bits per UTF-8 byte, or None where documents were cut.
+        facts: rows, length, draws, seconds, and how the text was cut.
+    """
+
+    bits: Rate
+    unigram: Rate | None
+    uniform: float
+    kind: str
+    bits_per_byte: float | None
+    facts: Mapping[str, Any]
+
+    @property
+    def perplexity(self) -> float:
+        """Of a token."""
+        return 2.0**self.bits.value
+
+    @property
+    def perplexity_error(self) -> float:
+        """Standard error of the perplexity, to first order."""
+        return self.perplexity * math.log(2.0) * self.bits.standard_error
+
+    def to_json(self) -> dict[str, Any]:
+        """The section "text" of an evaluation file."""
+        return {
+            **self.facts,
+            "kind": self.kind,
+            "tokens": self.bits.count,
+            "bits_per_token": self.bits.value,
+            "bits_per_token_standard_error": _finite(self.bits.standard_error),
+            "perplexity": self.perplexity,
+            "perplexity_standard_error": _finite(self.perplexity_error),
+            "bits_per_byte": self.bits_per_byte,
+            "unigram_perplexity": None if self.unigram is None else 2.0**self.unigram.value,
+            "uniform_perplexity": 2.0**self.uniform,
+        }
+
+
+def evaluate_text(
+    model: LanguageModel,
+    windows: BlockWindows,
+    split: CorpusSplit,
+    train: CorpusSplit | None,
+    *,
+    draws: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> TextReport:
+    """Score the rows of a split.
+
+    Args:
+        model: already on `device` and in evaluation mode.
+        windows: the rows.
+        split: what the rows were cut from.
+        train: what the unigram frequencies are counted in, or None.
+        draws: noise draws per row; an exact model ignores it.
+        batch_size: rows per call.
+        device: where the model is.
+        progress: called with (rows done, rows in all).
+    """
+    began = time.perf_counter()
+    scores = score_windows(
+        model, windows, draws=draws, batch_size=batch_size, device=device, progress=progress
+    )
+    seconds = time.perf_counter() - began
+    bits = scores.bits()
+    rule, num_rows = windows.rows.rule, len(windows.rows)
+    num_bytes = float(split.entry["num_bytes"]) * len(windows) / num_rows
+    vocabulary = model.vocabulary
+    return TextReport(
+        bits=bits,
+        unigram=None if train is None else _unigram(windows, train, vocabulary.real_tokens()),
+        uniform=math.log2(len(vocabulary.real_ids)),
+        kind=scores.kind,
+        bits_per_byte=bits.value * bits.count / num_bytes if rule.layout == "packed" else None,
+        facts={
+            "num_rows": len(windows),
+            "num_rows_in_split": num_rows,
+            "row_length": windows.length,
+            "layout": rule.layout,
+            "marked": rule.end_id is not None,
+            "score_marks": rule.score_marks,
+            "draws": draws,
+            "seconds": seconds,
+        },
+    )
+
+
+def _unigram(windows: BlockWindows, train: CorpusSplit, is_real: np.ndarray) -> Rate:
+    """Bits per token under the frequencies of another split, with one more of each real token."""
+    counts = np.where(is_real, _PSEUDO_COUNT, 0.0)
+    for start in range(0, train.num_tokens, _TOKENS_AT_ONCE):
+        ids = train.read(start, min(start + _TOKENS_AT_ONCE, train.num_tokens))
+        counts += np.bincount(ids, minlength=len(counts))
+    with np.errstate(divide="ignore"):
+        bits = np.log2(counts.sum()) - np.log2(counts)
+    sums, tokens = [], []
+    for batch in windows.batches(256):
+        valid = batch.valid.numpy()
+        sums.append(np.where(valid, bits[batch.tokens.numpy()], 0.0).sum(axis=1))
+        tokens.append(valid.sum(axis=1))
+    return clustered_rate(np.concatenate(sums), np.concatenate(tokens))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
