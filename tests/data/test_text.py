@@ -1,0 +1,160 @@
+"""Prepared text: shards, rows, order, and the mistakes that can be made with them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.text import main
+from dnamdlm.data.blocks import BlockWindows, RowRule, Rows
+from dnamdlm.data.interface import DataSource
+from dnamdlm.data.shards import CorpusSplit, dtype_for, write_shard
+from dnamdlm.data.text import TextData
+from dnamdlm.data.tokenizers import open_tokenizer
+from dnamdlm.errors import ConfigError, DataError
+
+DOCUMENTS = [[1, 2, 3, 9], [4, 9], [5, 6, 7, 8, 9], [1, 9]]
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Eleven tokens, 9 at each end, in two shards."""
+    arrays = [np.array(document) for document in DOCUMENTS]
+    entries = [
+        write_shard(tmp_path, f"train_{i:05d}", part, dtype_for(12))
+        for i, part in enumerate((arrays[:2], arrays[2:]))
+    ]
+    return CorpusSplit(tmp_path, {"shards": entries, "num_bytes": 20}, dtype_for(12))
+
+
+RULE = RowRule(5, "packed", None, None, 11, True, True)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    (tmp_path / "lines.txt").write_text("".join(f"line {i} of text\n" for i in range(200)))
+    assert main([f"files={tmp_path / 'lines.txt'}", f"out={tmp_path / 'corpus'}"]) == 0
+    return tmp_path / "corpus"
+
+
+def test_reading_crosses_shards(split):
+    whole = [token for document in DOCUMENTS for token in document]
+    for start in range(len(whole) + 1):
+        for end in range(start, len(whole) + 1):
+            assert split.read(start, end).tolist() == whole[start:end]
+    assert split.document_ends.tolist() == [4, 6, 11, 13]
+    assert (split.num_tokens, split.num_documents) == (13, 4)
+
+
+def test_evaluation_blocks_hold_every_token_once(split):
+    windows = BlockWindows(Rows(split, RULE, "train", slide_back=False))
+    batches = list(windows.batches(2))
+    tokens = torch.cat([batch.tokens for batch in batches])
+    valid = torch.cat([batch.valid for batch in batches])
+    assert tokens[valid].tolist() == split.read(0, 13).tolist()
+    assert tokens[~valid].tolist() == [11, 11]
+    assert torch.equal(valid, torch.cat([batch.present for batch in batches]))
+    assert sorted(torch.cat([batch.row for batch in batches]).tolist()) == [0, 1, 2]
+
+
+def test_training_blocks_are_full(split):
+    rows = Rows(split, RULE, "train", slide_back=True)
+    batch = rows.batch(np.arange(3), np.zeros(3, np.int64), np.arange(3), 3)
+    assert batch.full
+    assert batch.tokens[2].tolist() == split.read(8, 13).tolist()
+
+
+@pytest.mark.parametrize("score", [True, False])
+def test_wrapped_blocks_have_marks_around_them(split, score):
+    rule = replace(RULE, begin_id=10, end_id=9, score_marks=score)
+    rows = Rows(split, rule, "train", slide_back=False)
+    batch = rows.batch(np.array([0, 4]), np.zeros(2, np.int64), np.arange(2), 2)
+    assert batch.tokens.tolist() == [[10, 1, 2, 3, 9], [10, 9, 9, 11, 11]]
+    assert batch.valid[0].tolist() == [score, True, True, True, score]
+
+
+def test_padded_rows_hold_one_document_each_and_cut_long_ones(split):
+    rule = replace(RULE, layout="padded", begin_id=10, end_id=9, score_marks=False)
+    rows = Rows(split, rule, "train", slide_back=False)
+    batch = rows.batch(np.arange(4), np.zeros(4, np.int64), np.arange(4), 4)
+    assert batch.tokens.tolist() == [
+        [10, 1, 2, 3, 9],
+        [10, 4, 9, 11, 11],
+        [10, 5, 6, 7, 9],
+        [10, 1, 9, 11, 11],
+    ]
+    assert batch.present.sum(dim=1).tolist() == [5, 3, 5, 3]
+    assert batch.valid.sum(dim=1).tolist() == [4, 2, 4, 2]
+
+
+def test_the_batch_of_a_step_does_not_depend_on_ranks_and_micro_steps(corpus):
+    stream = TextData(str(corpus), length=16).open().training_stream(3, 8)
+    whole = stream.batch(5)
+    parts = [
+        stream.batch(5, rank=rank, world_size=2, micro_step=micro, num_micro_steps=2)
+        for rank in range(2)
+        for micro in range(2)
+    ]
+    for name in ("tokens", "key", "row"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert not torch.equal(stream.batch(6).tokens, whole.tokens)
+
+
+def test_an_epoch_holds_every_block_once(corpus):
+    opened = TextData(str(corpus), length=16).open()
+    stream = opened.training_stream(1, 1)
+    count = len(stream.rows)
+    starts = {int(stream.batch(step).start) for step in range(count)}
+    assert len(starts) == count
+
+
+def test_a_corpus_is_a_data_source(corpus):
+    source = TextData(str(corpus), length=16)
+    opened = source.open()
+    assert isinstance(source, DataSource)
+    assert opened.has_split("valid")
+    assert not opened.has_split("other")
+    text = "".join(f"line {i} of text" for i in range(180))
+    assert opened.split("train").num_tokens == len(text) + 180
+    assert opened.fingerprint() == TextData(str(corpus), length=16).open().fingerprint()
+    assert opened.fingerprint() != TextData(str(corpus), length=17).open().fingerprint()
+    assert json.dumps(opened.describe())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"length": 2}, "data.length must be at least 3"),
+        ({"layout": "loose"}, "data.layout must be packed or padded"),
+        ({"layout": "padded", "wrap": True}, "leave it out"),
+        ({"corpus": ""}, "data.corpus is empty"),
+    ],
+)
+def test_settings_are_checked(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        TextData(**{"corpus": "x", **setting})
+
+
+def test_another_tokenizer_than_that_of_the_shards_is_refused(corpus):
+    with pytest.raises(DataError, match="was prepared with the tokenizer bytes"):
+        TextData(str(corpus), tokenizer="text8").open()
+
+
+def test_a_cut_shard_is_named(corpus):
+    shard = corpus / "train_00000.bin"
+    shard.write_bytes(shard.read_bytes()[:-2])
+    with pytest.raises(DataError, match=r"train_00000\.bin has .* bytes, but the manifest says"):
+        TextData(str(corpus), length=16).open().training_stream(1, 1).batch(0)
+
+
+def test_a_missing_corpus_names_folder_and_command(tmp_path):
+    with pytest.raises(DataError, match=r"nothing/manifest\.json\); bring it with: fetch it"):
+        TextData(str(tmp_path / "nothing"), bring="fetch it").open()
+
+
+def test_an_unknown_tokenizer_names_where_it_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=rf"nor in {tmp_path}/tokenizers/none, .* hf download none"):
+        open_tokenizer("none", cache_dir=tmp_path)
