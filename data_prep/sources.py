@@ -83,9 +83,9 @@ class LocalFiles:
     def rule(self) -> str:
         """Files, or fractions."""
         valid, test = self._fractions
-        return (
-            f"files, of the first the last {valid + test:.3g} (valid {valid:.3g}, test {test:.3g})"
-        )
+        if not valid + test:
+            return "files"
+        return f"position in the files (valid {valid:.3g} and test {test:.3g} at their end)"
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the files in their order, and what is read of them."""

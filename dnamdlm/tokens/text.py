@@ -67,7 +67,7 @@ _PROBES = (
     "the cat sat on the mat",
     "It's 12,345.67 (or so) -- they'll see; we'd say \"no\"!?",
     "  Two  spaces,\ttabs\nand lines\r\n\n",
-    "Caf\u00e9 na\u00efve \u0130stanbul \u4e2d\u6587 \U0001f600 e\u0301",
+    "Caf\u00e9 na\u00efve \u0130stanbul \u4e2d\u6587 \U0001f600 e\u0301",  # codespell:ignore
     "[MASK] [PAD] <unk> <|endoftext|> </s>",
     "antidisestablishmentarianism qzxv 0x1F https://example.org/a_b",
 )
