@@ -93,8 +93,7 @@ class SequenceClassifier(nn.Module):
         pooled = mean_of_states(self.lm.hidden(inputs.batch), inputs)
         if self.strand != "invariant":
             return pooled
-        ahead, back = pooled.chunk(2, dim=-1)
-        return (ahead + back.flip(-1)) / 2
+        return mean_of_halves(pooled)
 
     def forward(self, inputs: Windows) -> Float[Tensor, "B C"]:
         """Logits."""
@@ -105,6 +104,12 @@ class SequenceClassifier(nn.Module):
         real = np.full(_PROBE_LENGTH, self.vocabulary.real_ids[0])
         with torch.no_grad():
             return self.features(self.collate([real]).to(device)).shape[-1]
+
+
+def mean_of_halves(states: Float[Tensor, "*rows D2"]) -> Float[Tensor, "*rows D"]:
+    """Mean of the two strands in the states of an equivariant network, position by position."""
+    ahead, back = states.chunk(2, dim=-1)
+    return (ahead + back.flip(-1)) / 2
 
 
 def is_equivariant(lm: Encoder) -> bool:
