@@ -1,0 +1,18 @@
+"""Score variants: `python -m dnamdlm.score model=RUN variants=VCF data.fasta=FILE out=FILE`."""
+
+from __future__ import annotations
+
+from dnamdlm.command_line import Tree, run_entry
+
+
+def main(tree: Tree) -> None:
+    """Score, and say where the table lies."""
+    from dnamdlm.assembly.scoring import score
+
+    path, headline = score(tree)
+    print(headline)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run_entry("score", main)
