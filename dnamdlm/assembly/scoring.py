@@ -72,7 +72,9 @@ _KEYS = {
     "debug": bool,
 }
 _DATA_KEYS: dict[str, Any] = {"fasta": str, "cache_dir": str | None}
-_ROWS_AT_ONCE = 512
+# rows that are read together, in batches, so that pairs of one kind fill a call.
+_BATCHES_OF_ROWS = 4
+_MIN_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class ScoreSettings:
 
     scores: tuple[str, ...] = ("llr", "elbo")
     length: int | None = None
-    draws: int = 16
+    draws: int = 8
     match_names: bool = False
     max_mismatch: float = 0.01
     batch_size: int | None = None
@@ -163,7 +165,7 @@ def _checked(tree: Mapping[str, Any]) -> tuple[ScoreSettings, str]:
 
 
 class VariantScorer:
-    """Scores the rows of a file in their order, some hundred at a time.
+    """Scores the rows of a file in their order, some at a time.
 
     Attributes:
         reasons: how many alleles were not scored, by reason, so far.
@@ -213,7 +215,8 @@ class VariantScorer:
             DataError: if the file has not the rows that were counted.
         """
         rows, number = file.rows(), 0
-        while chosen := list(islice(rows, _ROWS_AT_ONCE)):
+        together = max(_MIN_ROWS, _BATCHES_OF_ROWS * self.at_once)
+        while chosen := list(islice(rows, together)):
             number += len(chosen)
             yield from self._scored(chosen)
         if number != counts.rows:

@@ -1,0 +1,286 @@
+"""The strict VCF reader: every row in is a row out or an error that says where and why."""
+
+import gzip
+import zlib
+
+import pytest
+from Bio.bgzf import BgzfWriter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dnamdlm.data.genome import prepare_genome
+from dnamdlm.data.variant_tables import Column, ScoredVariant, as_record, variant_sink
+from dnamdlm.data.variants import (
+    REASONS,
+    VariantFile,
+    bases,
+    check_variants,
+    reasons_of,
+    record_of,
+)
+from dnamdlm.errors import DataError
+
+HEADER = "##fileformat=VCFv4.2\n##contig=<ID=20>\n"
+NAMES = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+GENOME = ">chr1\nACGTACGTNNACGT\n>chrM\nGGCC\n"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("genome")
+    (folder / "g.fa").write_text(GENOME)
+    return prepare_genome(folder / "g.fa", cache_dir=folder / "cache")
+
+
+def row(pos=1, ref="A", alt="C", chrom="chr1", **more):
+    fields = {"id": ".", "qual": ".", "filter": "PASS", "info": "."} | more
+    cells = [chrom, pos, fields["id"], ref, alt, fields["qual"], fields["filter"], fields["info"]]
+    return "\t".join(map(str, cells)) + "\n"
+
+
+def write(tmp_path, *rows, header=HEADER + NAMES, name="v.vcf"):
+    path = tmp_path / name
+    path.write_text(header + "".join(rows), newline="")
+    return path
+
+
+def reasons_in(path, store):
+    return [reasons_of(v, store, record_of(v.chrom, store.lengths, match_names=False))
+            for v in VariantFile(path).rows()]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (row(), (None,)),
+        (row(1, "a", "g"), (None,)),
+        (row(2, "CGT", "C"), (None,)),
+        (row(4, "T", "TAAA,G"), (None, None)),
+        (row(14, "T", "G"), (None,)),
+        (row(1, "A", "."), ("no_alt",)),
+        (row(1, "A", "*,C"), ("star", None)),
+        (row(1, "A", "<DEL>,C,<DUP:TANDEM>"), ("symbolic", None, "symbolic")),
+        (row(1, "A", "A[chr1:7[,]chr1:7]A,A.,.A"), ("breakend",) * 4),
+        (row(1, "A", "A"), ("same_as_ref",)),
+        (row(1, "A", "N,R,C"), ("ambiguous", "ambiguous", None)),
+        (row(8, "TNN", "T"), ("ambiguous",)),
+        (row(8, "TAA", "T"), ("genome_n",)),
+        (row(8, "GAA", "T"), ("ref_mismatch",)),
+        (row(0, "N", "A"), ("position_zero",)),
+        (row(14, "TA", "T"), ("past_end",)),
+        (row(99, "A", "T,C"), ("past_end",) * 2),
+        (row(1, "C", "T"), ("ref_mismatch",)),
+        (row(1, "A", "C", chrom="chrUn_x"), ("unknown_record",)),
+    ],
+)  # fmt: skip
+def test_each_row_has_one_reason_per_allele(tmp_path, store, text, expected):
+    found = reasons_in(write(tmp_path, row(), text), store)
+    assert found == [(None,), expected]
+    assert {reason for reason in expected if reason} <= set(REASONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chr1\t1\t.\tA\n", "line 5: 4 tab-separated columns, the header has 8"),
+        (row().replace("\t", " "), "columns must be separated by tabs"),
+        (row().strip() + "\tGT\n", "9 tab-separated columns, the header has 8"),
+        (row("x"), "POS must be a whole number of at least 0, got 'x'"),
+        (row(-3), "POS must be a whole number of at least 0, got '-3'"),
+        (row("1.5"), "POS must be a whole number"),
+        (row("9" * 40), "POS must be a whole number"),
+        (row(1, "Z9"), "REF must be bases A, C, G, T or N, got 'Z9'"),
+        (row(1, "."), "REF must be bases"),
+        (row(1, "A", "C;G"), "ALT must be bases"),
+        (row(1, "A", "C,"), "ALT must be bases"),
+        (row(1, "A", "C,."), "ALT must be bases"),
+        (row(1, "A", "<DEL"), "ALT must be bases"),
+        (row(1, "", "C"), "column REF is empty"),
+        (row(1, "A", "C", id="a b"), "column ID has blanks"),
+        (row(1, "A", "C\0"), "NUL byte"),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_no_vcf_is_refused_with_its_line(tmp_path, text, message):
+    with pytest.raises(DataError, match=message) as error:
+        list(VariantFile(write(tmp_path, row(), text)).rows())
+    assert "v.vcf" in str(error.value)
+    assert "line 5" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("", "begins with '##fileformat=VCF"),
+        (NAMES, "begins with '##fileformat=VCF"),
+        (HEADER, "where the column names must stand"),
+        (HEADER + NAMES.replace("\t", " "), "separated by tabs, not spaces"),
+        (HEADER + "#CHROM\tPOS\tREF\n", "where the column names must stand"),
+    ],
+)
+def test_a_file_without_its_header_is_refused(tmp_path, header, message):
+    with pytest.raises(DataError, match=message):
+        VariantFile(write(tmp_path, row(), header=header))
+
+
+def test_a_header_alone_has_no_rows(tmp_path, store):
+    with pytest.raises(DataError, match="no rows below the header"):
+        check_variants(VariantFile(write(tmp_path)), store)
+    with pytest.raises(DataError, match="'#CHROM' is missing"):
+        VariantFile(write(tmp_path, header=HEADER))
+
+
+def test_missing_empty_and_cut_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        VariantFile(tmp_path / "none.vcf")
+    (tmp_path / "empty.vcf").write_bytes(b"")
+    with pytest.raises(DataError, match="empty"):
+        VariantFile(tmp_path / "empty.vcf")
+    whole = gzip.compress((HEADER + NAMES + row() * 5000).encode())
+    (tmp_path / "cut.vcf.gz").write_bytes(whole[:-9])
+    with pytest.raises(DataError, match="truncated gzip"):
+        list(VariantFile(tmp_path / "cut.vcf.gz").rows())
+
+
+def test_compression_line_ends_and_order_do_not_matter(tmp_path):
+    text = HEADER + NAMES + row(9) + row(2) + "\n" + row(2)
+    with BgzfWriter(str(tmp_path / "b.vcf.gz")) as file:
+        file.write(text)
+    (tmp_path / "g.vcf.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "c.vcf").write_bytes(text.replace("\n", "\r\n").encode())
+    for name in ("b.vcf.gz", "g.vcf.gz", "c.vcf"):
+        file = VariantFile(tmp_path / name)
+        assert [v.start for v in file.rows()] == [8, 1, 1]
+        assert [v.start for v in file.rows()] == [8, 1, 1]
+
+
+def test_another_build_is_refused_and_rare_mismatches_are_not(tmp_path, store):
+    good, bad = row(), row(1, "C", "T")
+    counts = check_variants(VariantFile(write(tmp_path, bad, good * 99)), store)
+    assert (counts.rows, counts.alleles, dict(counts.reasons)) == (100, 100, {"ref_mismatch": 1})
+    file = VariantFile(write(tmp_path, bad, row(77), good * 98))
+    with pytest.raises(DataError, match=r"2 of 100 rows \(2.0%\).*genome build\?") as error:
+        check_variants(file, store)
+    assert "line 4: REF is C and the genome has A" in str(error.value)
+    assert check_variants(file, store, max_mismatch=0.5).rows == 100
+    elsewhere = row(chrom="other") * 50
+    with pytest.raises(DataError, match="1 of 2 rows"):
+        check_variants(VariantFile(write(tmp_path, good, bad, elsewhere)), store)
+
+
+def test_other_names_of_chromosomes_are_refused_with_the_remedy(tmp_path, store):
+    file = VariantFile(write(tmp_path, row(chrom="1")))
+    with pytest.raises(DataError, match="'chr1' is.*match_names=true"):
+        check_variants(file, store)
+    assert not check_variants(file, store, match_names=True).reasons
+    with pytest.raises(DataError, match="'zzz' is not in the genome"):
+        check_variants(VariantFile(write(tmp_path, row(chrom="zzz"))), store, match_names=True)
+    assert record_of("MT", store.lengths, match_names=True) == "chrM"
+    assert record_of("MT", store.lengths, match_names=False) is None
+    assert record_of("chr20", {"20": 5}, match_names=True) == "20"
+
+
+DNA = st.text("ACGTNacgtn", min_size=1, max_size=6)
+ALT = st.one_of(
+    DNA, st.sampled_from(["*", "<DEL>", "<INS:ME>", "G]17:198]", "]13:5]T", "C.", ".A"])
+)
+WORD = st.text(st.characters(codec="ascii", min_codepoint=33, exclude_characters=","), min_size=1)
+ROW = st.tuples(
+    WORD.filter(lambda x: not x.startswith("#")),
+    st.integers(0, 10**12),
+    WORD,
+    DNA,
+    st.one_of(st.just(["."]), st.lists(ALT, min_size=1, max_size=4)),
+    WORD,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    rows=st.lists(ROW, min_size=1, max_size=6),
+    end=st.sampled_from(["\n", "\r\n"]),
+    packed=st.booleans(),
+)
+def test_what_is_written_is_read(tmp_path_factory, rows, end, packed):
+    lines = [HEADER.replace("\n", end) + NAMES.replace("\n", end)]
+    lines += [
+        end.join([row(pos, ref, ",".join(alts), chrom, id=name, info=info).rstrip("\n"), ""])
+        for chrom, pos, name, ref, alts, info in rows
+    ]
+    raw = "".join(lines).encode()
+    path = tmp_path_factory.mktemp("v") / "v.vcf"
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+    found = list(VariantFile(path).rows())
+    assert len(found) == len(rows)
+    for variant, (chrom, pos, name, ref, alts, info) in zip(found, rows, strict=True):
+        assert (variant.chrom, variant.start, variant.ref) == (chrom, pos - 1, ref.upper())
+        assert (variant.identifier, variant.fields[7]) == (name, info)
+        assert variant.fields[4].split(",") == alts
+        assert len(variant.alts) == len(alts)
+
+
+COLUMNS = (Column("llr", "a ratio, nats"),)
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".tsv.gz", ".vcf", ".vcf.gz"])
+def test_every_row_is_written_in_order_with_a_value_per_allele(tmp_path, ending):
+    names = NAMES.strip() + "\tFORMAT\ts1\n"
+    texts = [row(5, "a", "C,G", id="x").strip() + "\tGT\t0/1\n", row(2).strip() + "\tGT\t1/1\n"]
+    file = VariantFile(write(tmp_path, *texts, header=HEADER + names))
+    path = tmp_path / f"out{ending}"
+    with variant_sink(path, ending, file, COLUMNS) as sink:
+        scores = [([0.5, float("nan")], [None, "not_snv"]), ([-1.25], [None])]
+        for variant, (values, reasons) in zip(file.rows(), scores, strict=True):
+            sink.add(ScoredVariant(variant, {"llr": values}, reasons))
+    raw = path.read_bytes()
+    if ending.endswith(".gz"):
+        raw = zlib.decompress(raw, 31) if ending == ".tsv.gz" else gzip.decompress(raw)
+    lines = raw.decode().splitlines()
+    if ending.startswith(".tsv"):
+        assert lines == [
+            "chrom\tpos\tid\tref\talt\tllr\treason",
+            "chr1\t5\tx\ta\tC,G\t0.5,.\t.,not_snv",
+            "chr1\t2\t.\tA\tC\t-1.25\t.",
+        ]
+        return
+    info = "DNAMDLM_LLR=0.5,.;DNAMDLM_REASON=.,not_snv"
+    assert lines[-2:] == [
+        f"chr1\t5\tx\ta\tC,G\t.\tPASS\t{info}\tGT\t0/1",
+        "chr1\t2\t.\tA\tC\t.\tPASS\tDNAMDLM_LLR=-1.25\tGT\t1/1",
+    ]
+    assert lines[:2] == HEADER.splitlines()
+    assert '##INFO=<ID=DNAMDLM_LLR,Number=A,Type=Float,Description="a ratio, nats">' in lines
+    assert lines[-3] == names.strip()
+    # what was written is read again, and new scores take the place of the old ones.
+    again, second = VariantFile(path), tmp_path / "second.vcf"
+    with variant_sink(second, ".vcf", again, COLUMNS) as sink:
+        for variant in again.rows():
+            sink.add(ScoredVariant(variant, {"llr": [2.0] * len(variant.alts)}, [None]))
+    assert second.read_text().count("ID=DNAMDLM_LLR") == 1
+    assert [v.fields[7] for v in VariantFile(second).rows()] == [
+        "DNAMDLM_LLR=2,2", "DNAMDLM_LLR=2",
+    ]  # fmt: skip
+
+
+def test_parquet_has_a_list_per_row(tmp_path):
+    import pandas as pd
+
+    file = VariantFile(write(tmp_path, row(5, "a", "C,G"), row(2)))
+    path = tmp_path / "out.parquet"
+    scored = [
+        ScoredVariant(v, {"llr": [0.5, float("nan")][: len(v.alts)]}, [None] * len(v.alts))
+        for v in file.rows()
+    ]
+    with variant_sink(path, ".parquet", file, COLUMNS) as sink:
+        for item in scored:
+            sink.add(item)
+    table = pd.read_parquet(path)
+    assert table["pos"].tolist() == [5, 2]
+    assert [list(x) for x in table["alt"]] == [["C", "G"], ["C"]]
+    assert as_record(scored[0])["llr"] == [0.5, None]
+    flat = table.explode(["alt", "llr", "reason"])
+    assert flat["llr"].astype(float).tolist()[::2] == [0.5, 0.5]
+
+
+def test_bases_are_letters_of_the_genome(store):
+    assert bases(store, "chr1", 6, 11) == "GTNNA"
+    assert bases(store, "chrM", 0, 4) == "GGCC"
