@@ -1,0 +1,112 @@
+"""Which windows a training run sees when it is stopped in the middle of a pass and resumed."""
+
+import json
+import logging
+import signal
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from tests.faults.harness import Trainer as Processes
+
+NUM_WINDOWS, BATCH_SIZE, STOP, KILL = 256, 4, 24, 30
+STEPS_PER_PASS = NUM_WINDOWS // BATCH_SIZE
+NUM_STEPS = 2 * STEPS_PER_PASS
+# 256 windows of one chromosome, and a checkpoint at the step where the other trainer has one
+SETTINGS = (
+    "data.train=[chrI]", "data.length=896", "data.jitter=false",
+    f"trainer.max_steps={NUM_STEPS}", f"trainer.global_batch_size={BATCH_SIZE}",
+    "trainer.micro_batch_size=null", f"trainer.checkpoint_every={STOP}",
+    f"trainer.valid_every={NUM_STEPS}",
+)  # fmt: skip
+
+Seen = list[tuple[int, ...]]
+
+
+class Recorder(LightningModule):
+    """A model of one weight that remembers which items it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.seen: Seen = []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Remember the items."""
+        del batch_idx
+        self.seen.append(tuple(batch.tolist()))
+        return self.weight**2
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Any optimizer will do."""
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def by_lightning(folder: Path, num_steps: int, checkpoint: Path | None) -> tuple[Seen, Path]:
+    """A shuffled data loader and a trainer, as its documentation shows them."""
+    seed_everything(1, verbose=False)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    model = Recorder()
+    saver = ModelCheckpoint(folder, every_n_train_steps=STOP, save_top_k=-1)
+    trainer = Trainer(
+        max_steps=num_steps, accelerator="cpu", logger=False, callbacks=[saver],
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    items = DataLoader(range(NUM_WINDOWS), batch_size=BATCH_SIZE, shuffle=True)  # pyright: ignore[reportArgumentType]
+    trainer.fit(model, items, ckpt_path=checkpoint)
+    return model.seen, Path(saver.best_model_path or saver.last_model_path)
+
+
+def by_command(trainer: Processes, folder: Path, killed_after: int | None) -> Seen:
+    """Windows that `dnamdlm.train` computes each step from, killed on the way and started again."""
+    trace, run_dir = folder / "trace", folder / "run"
+    folder.mkdir()
+    watch = {"trace": str(trace)}
+    if killed_after is not None:
+        ended = trainer.run(
+            run_dir, *SETTINGS, faults=[watch, {"place": "update", "step": killed_after}]
+        )
+        if ended.code != -signal.SIGKILL:
+            raise RuntimeError(f"the run was not killed: {ended.text}")
+    trainer.finish(run_dir, *SETTINGS, faults=[watch])
+    # a step that was lost with its process is computed again: what counts is the last time
+    last = {}
+    for line in trace.read_text(encoding="utf-8").splitlines():
+        batch = json.loads(line)
+        last[batch["step"]] = tuple(batch["start"])
+    return [last[step] for step in range(NUM_STEPS)]
+
+
+def row_of(name: str, unbroken: Seen, resumed: Seen) -> tuple[str, ...]:
+    """What the broken run saw of the first pass, beside the unbroken run."""
+    first_pass = [item for batch in resumed[:STEPS_PER_PASS] for item in batch]
+    expected = {item for batch in unbroken[:STEPS_PER_PASS] for item in batch}
+    twice = len(first_pass) - len(set(first_pass))
+    same = sum(ours == theirs for ours, theirs in zip(resumed, unbroken, strict=False))
+    return (
+        name,
+        f"{twice} of {len(expected)}",
+        f"{len(expected - set(first_pass))}",
+        f"{same} of {len(unbroken)}",
+    )
+
+
+def resumption_rows(folder: Path) -> list[tuple[str, ...]]:
+    """One row per trainer."""
+    unbroken, _ = by_lightning(folder / "unbroken", NUM_STEPS, None)
+    start, checkpoint = by_lightning(folder / "broken", STOP, None)
+    rest, _ = by_lightning(folder / "resumed", NUM_STEPS, checkpoint)
+    processes = Processes(folder)
+    try:
+        ours = by_command(processes, folder / "ours", None)
+        killed = by_command(processes, folder / "killed", KILL)
+    finally:
+        processes.close()
+    return [
+        row_of("dnamdlm", ours, killed),
+        row_of("Lightning, shuffled DataLoader", unbroken, start + rest),
+    ]
