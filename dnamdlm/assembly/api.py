@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,8 +13,12 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.labels import classifier_guidance, find_label
 from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.scoring import ScoreSettings, VariantScorer
 from dnamdlm.assembly.strands import read_strands
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.genome import prepare_genome
+from dnamdlm.data.variant_tables import as_record
+from dnamdlm.data.variants import VariantFile, check_variants
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
@@ -22,6 +28,9 @@ from dnamdlm.lm.generation import Template, generate_pieces
 from dnamdlm.lm.guidance import ClassGuidance, Guidance, GuideOrder
 from dnamdlm.lm.samplers import AncestralSampler, LeftToRightSampler, Sampler
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def load(
@@ -145,6 +154,53 @@ class DnaModel:
             mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
             pooled.append(mean.cpu().numpy())
         return np.concatenate(pooled)
+
+    def score_variants(
+        self,
+        variants: str | Path,
+        fasta: str | Path,
+        *,
+        scores: Sequence[str] = ("llr", "elbo"),
+        length: int | None = None,
+        draws: int = 8,
+        match_names: bool = False,
+        max_mismatch: float = 0.01,
+        batch_size: int | None = None,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> DataFrame:
+        """Score a VCF file, as `python -m dnamdlm.score` does; load with `strands="both"` for that.
+
+        Args:
+            variants: VCF file.
+            fasta: the genome that the variants were called on.
+            scores: any of `llr`, `elbo` and `embedding`.
+            length: bases of a window; None is that of the training.
+            draws: noise draws per allele for `elbo`.
+            match_names: take 20 and chr20 for the same record.
+            max_mismatch: share of rows that may contradict the genome.
+            batch_size: pairs of windows at once; None is what suits the device.
+            seed: of the noise.
+            cache_dir: folder of prepared genomes.
+
+        Returns:
+            One row per row of the file, in order; `alt`, the scores and `reason` hold a list with
+            one entry per allele, which `DataFrame.explode` spreads.
+
+        Raises:
+            ConfigError: for an impossible setting, or a model that cannot score.
+            DataError: for a file that is refused.
+        """
+        from pandas import DataFrame
+
+        settings = ScoreSettings(
+            tuple(scores), length, draws, match_names, max_mismatch, batch_size, seed
+        )
+        file = VariantFile(variants)
+        store = prepare_genome(fasta, cache_dir=cache_dir)
+        counts = check_variants(file, store, match_names=match_names, max_mismatch=max_mismatch)
+        scorer = VariantScorer(self.loaded, store, settings)
+        return DataFrame([as_record(row) for row in scorer.scored(file, counts)])
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).

@@ -121,7 +121,7 @@ def embed(tree: Mapping[str, Any]) -> tuple[Path, str]:
 
 def _settings(tree: Mapping[str, Any], trained_length: int) -> EmbeddingSettings:
     length = trained_length if tree["length"] is None else tree["length"]
-    return EmbeddingSettings(tree["pooling"], length, tree["bin_size"], tree["overlap"])
+    return EmbeddingSettings(tree["pooling"], length, tree["bin_size"], float(tree["overlap"]))
 
 
 def _check(tree: Mapping[str, Any]) -> str:

@@ -272,9 +272,7 @@ def check_variants(
         known += names[row.chrom] is not None
         if reasons[0] in _AGAINST_GENOME:
             against += 1
-            example = (
-                example or f"the first is line {row.line}: {_contradiction(row, store, names)}"
-            )
+            example = example or f"line {row.line}: {_contradiction(row, store, names)}"
     if not counts.rows:
         raise DataError(f"{file.path}: no rows below the header; give at least one variant")
     if not known:

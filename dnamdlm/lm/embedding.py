@@ -39,15 +39,7 @@ class StateReader:
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        """Wrap a language model in evaluation mode.
-
-        Raises:
-            ConfigError: if the model has no states.
-        """
-        if not isinstance(encoder, Encoder):
-            raise ConfigError(
-                f"a {type(encoder).__name__} has no hidden states; choose another model"
-            )
+        """Wrap a language model in evaluation mode."""
         self.encoder = encoder
         self.averaged = isinstance(getattr(encoder, "backbone", None), StrandAverage)
 

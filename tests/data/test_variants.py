@@ -160,7 +160,7 @@ def test_another_build_is_refused_and_rare_mismatches_are_not(tmp_path, store):
     file = VariantFile(write(tmp_path, bad, row(77), good * 98))
     with pytest.raises(DataError, match=r"2 of 100 rows \(2.0%\).*genome build\?") as error:
         check_variants(file, store)
-    assert "line 4: REF is C and the genome has A" in str(error.value)
+    assert "the first is line 4: REF is C and the genome has A" in str(error.value)
     assert check_variants(file, store, max_mismatch=0.5).rows == 100
     elsewhere = row(chrom="other") * 50
     with pytest.raises(DataError, match="1 of 2 rows"):
@@ -169,7 +169,7 @@ def test_another_build_is_refused_and_rare_mismatches_are_not(tmp_path, store):
 
 def test_other_names_of_chromosomes_are_refused_with_the_remedy(tmp_path, store):
     file = VariantFile(write(tmp_path, row(chrom="1")))
-    with pytest.raises(DataError, match="'chr1' is.*match_names=true"):
+    with pytest.raises(DataError, match=r"'chr1' is.*match_names=true"):
         check_variants(file, store)
     assert not check_variants(file, store, match_names=True).reasons
     with pytest.raises(DataError, match="'zzz' is not in the genome"):

@@ -128,9 +128,7 @@ def test_an_insertion_has_the_difference_of_all_bases():
     lm = language_model(SingleBases(), NUCLEOTIDE_VOCABULARY)
     # TT comes in after the second base and the last two fall out of the window.
     pair = pair_of([7, 8, 9, 7, 8, 8], [7, 8, 10, 10, 9, 7], slots=[0, 1, 12, 13, 2, 3])
-    found, error = bound_difference(
-        lm, make_pairs([pair], NUCLEOTIDE_VOCABULARY, 0), draws=DRAWS
-    )
+    found, error = bound_difference(lm, make_pairs([pair], NUCLEOTIDE_VOCABULARY, 0), draws=DRAWS)
     expected = math.log(0.3 * 0.3 / (0.1 * 0.1))
     assert abs(float(found) - expected) < 4 * float(error)
 

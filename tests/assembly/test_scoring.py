@@ -1,0 +1,241 @@
+"""Variant scores and embeddings as commands: tables, mistakes, batches, real variants."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dnamdlm.assembly import embedding as embedding_module
+from dnamdlm.assembly import scoring
+from dnamdlm.assembly.api import DnaModel
+from dnamdlm.assembly.embedding import embed
+from dnamdlm.assembly.models import LoadedModel, build_language_model
+from dnamdlm.assembly.scoring import score
+from dnamdlm.data.genome import prepare_genome
+from dnamdlm.data.variants import VariantFile, check_variants
+from dnamdlm.errors import ConfigError, DataError
+from tests.assembly.test_configs import compose
+
+HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+SEQUENCE = "".join(np.array(list("ACGT"))[np.random.default_rng(5).integers(0, 4, 300)])
+ROWS = [(150, SEQUENCE[149], "ACGT"[("ACGT".index(SEQUENCE[149]) + 1) % 4]),
+        (1, SEQUENCE[0], "".join(x + "," for x in "ACGT" if x != SEQUENCE[0]).rstrip(",")),
+        (300, SEQUENCE[299], SEQUENCE[299] + "TTG"), (80, SEQUENCE[79:84], SEQUENCE[79]),
+        (90, SEQUENCE[89:91], "<DEL>,*"), (20, SEQUENCE[19], ".")]  # fmt: skip
+SMALL = ("config=tiny", "backbone.hidden_size=16", "backbone.num_blocks=1")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A genome, variants, and a model with random weights in place of one from disk."""
+    loaded = random_model()
+    for module in (scoring, embedding_module):
+        monkeypatch.setattr(module, "load_model", lambda *_args, **_options: loaded)
+    monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "g.fa").write_text(f">a\n{SEQUENCE}\n")
+    lines = [f"a\t{pos}\tid{i}\t{ref}\t{alt}\t.\t.\t.\n" for i, (pos, ref, alt) in enumerate(ROWS)]
+    (tmp_path / "v.vcf").write_text(HEADER + "".join(lines))
+    return tmp_path
+
+
+def random_model(*overrides):
+    tree = compose(*SMALL, *overrides)
+    lm = build_language_model(tree, seed=3)
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) * 0.1)
+    return LoadedModel(lm.eval(), tree, 0, "", None, None)  # pyright: ignore[reportArgumentType]
+
+
+def score_tree(folder, *overrides):
+    given = [f"variants={folder}/v.vcf", f"data.fasta={folder}/g.fa", f"out={folder}/out.tsv"]
+    return compose("model=x", *given, "draws=2", *overrides, name="score")
+
+
+def embed_tree(folder, *overrides):
+    given = [f"data.fasta={folder}/g.fa", f"out={folder}/out.parquet"]
+    return compose("model=x", *given, *overrides, name="embed")
+
+
+def test_every_row_has_its_scores_or_a_reason(files):
+    path, headline = score(score_tree(files, "scores=[llr,elbo,embedding]"))
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    assert list(table) == ["chrom", "pos", "id", "ref", "alt", "llr", "delta_elbo",
+                           "delta_elbo_se", "cosine_distance", "l2_distance", "reason"]  # fmt: skip
+    assert table["id"].tolist() == [f"id{i}" for i in range(len(ROWS))]
+    assert table["reason"].tolist() == [
+        ".", ".,.,.", "not_snv", "not_snv", "symbolic,star", "no_alt",
+    ]  # fmt: skip
+    assert table["llr"].tolist()[2:] == [".", ".", ".,.", "."]
+    assert (table["delta_elbo"] != ".").tolist() == [True, True, True, True, True, False]
+    assert table["delta_elbo"][4] == ".,."
+    assert "6 rows in and out, 4 with a score" in headline
+
+
+def test_the_log_ratio_is_that_of_the_network_at_the_hidden_base(files):
+    loaded = random_model()
+    score(score_tree(files, "scores=[llr]", "strands=one", "length=20"))
+    (pos, ref, alt), ids = ROWS[0], {"A": 7, "C": 8, "G": 9, "T": 10}
+    tokens = torch.tensor([[ids[x] for x in SEQUENCE[pos - 11 : pos + 9]]])
+    tokens[0, 10] = 3
+    with torch.no_grad():
+        law = loaded.lm.denoise(tokens)[0, 10]
+    expected = float(law[ids[alt]] - law[ids[ref]])
+    found = pd.read_csv(files / "out.tsv", sep="\t")["llr"][0]
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_both_strands_give_one_score_for_both_strands(files):
+    score(score_tree(files, "scores=[llr]"))
+    ahead = pd.read_csv(files / "out.tsv", sep="\t", dtype=str)
+    complement = str.maketrans("ACGT", "TGCA")
+    turned = SEQUENCE[::-1].translate(complement)
+    (files / "g.fa").write_text(f">a\n{turned}\n")
+    # a window of odd length has the same bases on both strands.
+    pos, ref, alt = ROWS[0]
+    row = f"a\t{301 - pos}\t.\t{ref.translate(complement)}\t{alt.translate(complement)}\t.\t.\t.\n"
+    (files / "v.vcf").write_text(HEADER + row)
+    score(score_tree(files, "scores=[llr]", "length=65"))
+    back = pd.read_csv(files / "out.tsv", sep="\t")["llr"][0]
+    (files / "g.fa").write_text(f">a\n{SEQUENCE}\n")
+    (files / "v.vcf").write_text(HEADER + f"a\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
+    score(score_tree(files, "scores=[llr]", "length=65"))
+    assert pd.read_csv(files / "out.tsv", sep="\t")["llr"][0] == pytest.approx(back, rel=1e-4)
+    assert len(ahead) == len(ROWS)
+
+
+@pytest.mark.parametrize("ending", ["tsv.gz", "parquet", "vcf", "vcf.gz"])
+def test_the_batch_size_changes_nothing(files, ending):
+    found = []
+    for size in (1, 3, 100):
+        score(score_tree(files, f"batch_size={size}", f"out={files}/{size}.{ending}"))
+        if ending == "parquet":
+            exploded = pd.read_parquet(files / f"{size}.parquet").explode(
+                ["alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
+            )
+            found.append(exploded[["llr", "delta_elbo"]].astype(float).to_numpy())
+        else:
+            raw = (files / f"{size}.{ending}").read_bytes()
+            text = (gzip.decompress(raw) if ending.endswith("gz") else raw).decode()
+            body = [x for x in text.replace("=", "\t").replace(";", "\t").splitlines()
+                    if x[:1] != "#"]  # fmt: skip
+            found.append(np.array([_number(x) for line in body for x in _cells(line)]))
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=2e-3, atol=1e-4)
+
+
+def _cells(line):
+    return line.replace(",", "\t").split("\t")
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["scores=[ldr]"], "scores=ldr is unknown; choose any of llr, elbo, embedding"),
+        (["scores=[]"], "at most once"),
+        (["scores=[llr,llr]"], "at most once"),
+        (["draws=0"], "draws=0 must be at least 1"),
+        (["length=0"], "length=0 must be at least 1"),
+        (["max_mismatch=2.0"], "max_mismatch=2.0 must lie in 0..1"),
+        (["strands=two"], "strands=two is unknown"),
+        (["out=x.csv"], "out=x.csv must end in .tsv"),
+        (["out=nowhere/x.tsv"], "folder that does not exist"),
+        (["draws=a"], "draws=a is not allowed"),
+    ],
+)
+def test_impossible_settings_are_refused_and_write_nothing(files, overrides, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        score(score_tree(files, *overrides))
+    assert sorted(x.name for x in files.iterdir()) == ["g.fa", "v.vcf"]
+
+
+def test_a_faulty_row_in_the_middle_leaves_no_table(files):
+    (files / "out.tsv").write_text("before")
+    with (files / "v.vcf").open("a") as file:
+        file.write("a\tx\t.\tA\tC\t.\t.\t.\n")
+    with pytest.raises(DataError, match="line 9: POS"):
+        score(score_tree(files))
+    assert (files / "out.tsv").read_text() == "before"
+    assert not list(files.glob(".*partial*"))
+
+
+def test_the_output_may_not_be_the_input(files):
+    with pytest.raises(ConfigError, match="is an input of the command"):
+        score(score_tree(files, f"out={files}/v.vcf"))
+
+
+def test_models_of_another_kind_are_refused(files, monkeypatch):
+    causal = random_model("lm=ar", "backbone=ar")
+    monkeypatch.setattr(scoring, "load_model", lambda *_args, **_options: causal)
+    with pytest.raises(ConfigError, match="masked diffusion models, and this is a CausalLM"):
+        score(score_tree(files))
+
+
+def test_python_gives_the_same_scores(files):
+    score(score_tree(files, "strands=one", f"out={files}/x.parquet"))
+    written = pd.read_parquet(files / "x.parquet")
+    table = DnaModel(random_model()).score_variants(files / "v.vcf", files / "g.fa", draws=2)
+    for name in ("pos", "ref"):
+        assert table[name].tolist() == written[name].tolist()
+    columns = ["alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
+    ours, theirs = table.explode(columns), written.explode(columns)
+    np.testing.assert_allclose(
+        ours["delta_elbo"].astype(float), theirs["delta_elbo"].astype(float), rtol=1e-6
+    )
+
+
+def test_records_and_intervals_are_embedded_in_their_order(files):
+    path, headline = embed(embed_tree(files))
+    whole = pd.read_parquet(path)
+    assert whole[["name", "start", "end", "num_valid"]].to_numpy().tolist() == [["a", 0, 300, 300]]
+    assert "1 rows of 16 float32 numbers" in headline
+    (files / "b.bed").write_text("a\t50\t90\tx\t0\t+\na\t50\t90\ty\t0\t-\na\t0\t300\n")
+    embed(embed_tree(files, f"data.bed={files}/b.bed", "strands=both"))
+    rows = pd.read_parquet(path)
+    assert rows["name"].tolist() == ["x", "y", "a:0-300"]
+    # with both strands an interval has one mean, whichever strand it is on.
+    np.testing.assert_allclose(rows["embedding"][0], rows["embedding"][1], atol=1e-5)
+    assert np.abs(rows["embedding"][2] - whole["embedding"][0]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["pooling=sum"], "pooling=sum is unknown"),
+        (["dtype=float64"], "dtype=float64 is unknown"),
+        (["strands=one"], "strands=one is unknown; choose forward or both"),
+        (["out=x.tsv"], "must end in .parquet, .npz"),
+        (["overlap=1"], "overlap=1 must be at least 0 and below 1"),
+        (["batch_size=0"], "batch_size=0"),
+    ],
+)
+def test_impossible_settings_of_embeddings_are_refused(files, overrides, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        embed(embed_tree(files, *overrides))
+
+
+def test_records_without_bases_are_refused(files):
+    (files / "g.fa").write_text(">a\nACGT\n>b\n")
+    with pytest.raises(DataError, match="record 'b' has no bases"):
+        embed(embed_tree(files))
+
+
+def test_variants_of_1000_genomes_agree_with_their_chromosome(shared, tmp_path_factory):
+    cache = tmp_path_factory.getbasetemp() / "genomes"
+    store = prepare_genome(shared / "data/genomes/human_b37_chr20.fa.gz", cache_dir=cache)
+    folder = shared / "data/variants"
+    counts = check_variants(VariantFile(folder / "1kgp3_chr20_1M-2M_b37.vcf.gz"), store)
+    assert counts.rows == 28_998
+    assert counts.reasons["ref_mismatch"] == counts.reasons["past_end"] == 0
+    indels = check_variants(VariantFile(folder / "vt_chr20_indels_b37.vcf.gz"), store)
+    assert indels.rows == 194
+    assert not indels.reasons
