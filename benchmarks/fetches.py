@@ -19,7 +19,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -80,7 +82,11 @@ def check(fetch: Fetch, texts: dict[str, str], number: int, seed: int) -> Counts
 
 
 def _child(
-    fetch: Fetch | Path, texts: dict[str, str] | Path, number: int, seed: int, results: object
+    fetch: Fetch | Path,
+    texts: dict[str, str] | Path,
+    number: int,
+    seed: int,
+    results: SimpleQueue[Counts],
 ) -> None:
     if isinstance(texts, Path):
         texts = oracle(texts)
@@ -90,7 +96,11 @@ def _child(
 
 
 def in_processes(
-    kind: str, fetch: Fetch | Path, texts: dict[str, str] | Path, number: int, workers: int
+    kind: Literal["fork", "spawn"],
+    fetch: Fetch | Path,
+    texts: dict[str, str] | Path,
+    number: int,
+    workers: int,
 ) -> Counts:
     """Sums over `workers` processes that share the work."""
     context = multiprocessing.get_context(kind)
