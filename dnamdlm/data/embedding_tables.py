@@ -27,15 +27,8 @@ _COLUMNS = ("record", "start", "end", "num_valid")
 class EmbeddingSink(Protocol):
     """Takes rows one after the other."""
 
-    def add(
-        self,
-        record: NDArray[np.int64],
-        start: NDArray[np.int64],
-        end: NDArray[np.int64],
-        num_valid: NDArray[np.int64],
-        values: NDArray[np.float32],
-    ) -> None:
-        """Write rows; see `dnamdlm.lm.embedding.Rows`."""
+    def add(self, *columns: NDArray) -> None:
+        """Write rows: record, start, end, num_valid, values, as in `dnamdlm.lm.embedding.Rows`."""
         ...
 
 

@@ -214,7 +214,7 @@ def test_records_and_intervals_are_embedded_in_their_order(files):
         (["dtype=float64"], "dtype=float64 is unknown"),
         (["strands=one"], "strands=one is unknown; choose forward or both"),
         (["out=x.tsv"], "must end in .parquet, .npz"),
-        (["overlap=1"], "overlap=1 must be at least 0 and below 1"),
+        (["overlap=1"], "overlap=1.0 must be at least 0 and below 1"),
         (["batch_size=0"], "batch_size=0"),
     ],
 )
