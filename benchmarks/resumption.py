@@ -126,6 +126,8 @@ def row_of(name: str, unbroken: Seen, resumed: Seen) -> tuple[str, ...]:
 
 def resumption_rows(folder: Path) -> list[tuple[str, ...]]:
     """One row per trainer."""
+    folder = folder / "resumption"
+    folder.mkdir()
     unbroken, _ = by_lightning(folder / "unbroken", NUM_STEPS, None)
     start, checkpoint = by_lightning(folder / "broken", STOP, None)
     rest, _ = by_lightning(folder / "resumed", NUM_STEPS, checkpoint)
