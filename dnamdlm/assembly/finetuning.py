@@ -30,6 +30,7 @@ from dnamdlm.assembly.predictors import (
 from dnamdlm.data.labelled import LabelledTask, TaskSource, limited
 from dnamdlm.data.leaks import Leaks, find_leaks, overlap_shares
 from dnamdlm.data.sequences import SequenceSet
+from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.evaluation.prediction import check_metric, probabilities
 from dnamdlm.evaluation.probes import PROBES
@@ -236,7 +237,7 @@ def _prediction_table(task: LabelledTask, fit: Fit, leaks: Leaks) -> str:
             if task.kind == "classes"
             else ";".join(f"{value:g}" for value in target)
         )
-        cells = [name.replace("\t", " "), shown, str(int(leaks.any[row]))]
+        cells = [plain_cell(name), shown, str(int(leaks.any[row]))]
         lines.append("\t".join([*cells, *(f"{share:.6g}" for share in shares[row])]))
     return "\n".join(lines) + "\n"
 

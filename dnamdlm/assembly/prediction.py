@@ -22,6 +22,7 @@ from dnamdlm.data.genome import prepare_genome
 from dnamdlm.data.intervals import read_bed
 from dnamdlm.data.label_files import read_label_rows
 from dnamdlm.data.sequences import SequenceSet, encode_dna, interval_ids
+from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.evaluation.files import write_text_atomically
 from dnamdlm.evaluation.prediction import probabilities
@@ -165,7 +166,7 @@ def _table(sequences: SequenceSet, head: Mapping[str, Any], shares: NDArray[np.f
     header = ["name", "length", *([] if kind == "regression" else ["prediction"])]
     lines = ["\t".join([*header, *(f"{column}_{label}" for label in labels)])]
     for row, name in enumerate(sequences.names):
-        cells = [name.replace("\t", " "), str(sequences.lengths[row])]
+        cells = [plain_cell(name), str(sequences.lengths[row])]
         if kind == "classes":
             cells.append(labels[int(shares[row].argmax())])
         elif kind == "labels":

@@ -84,6 +84,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         yield number + 1, _decode_line(path, number + 1, rest)
 
 
+def plain_cell(text: str) -> str:
+    """A name from a file as one cell of a tab-separated table, never a formula of a spreadsheet.
+
+    Tabs and line ends become blanks; a leading =, +, - or @ gets an apostrophe before it.
+    """
+    text = " ".join(text.replace("\t", " ").splitlines())
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _decode_line(path: Path, number: int, line: bytes) -> str:
     line = line.removesuffix(b"\r")
     if b"\0" in line:
