@@ -148,8 +148,8 @@ def main() -> None:
             ),
             "Fetches by four workers": (
                 "The handle is opened before the workers start and shared by them, as a data set "
-                "does that opens its file when it is made; neither pysam nor pyfaidx promises that "
-                "this works, and a handle per worker mends it.",
+                "does that opens its file when it is made. The counts of pysam and pyfaidx change "
+                "from run to run; handles opened by each worker were not tried.",
                 ("reader, workers", "fetches", "wrong bases", "failed"),
                 worker_fetches(folder, arguments.fetches),
             ),
