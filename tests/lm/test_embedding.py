@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from dnamdlm.assembly.models import build_language_model
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.embedding_tables import embedding_sink
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.embedding import EmbeddingSettings, StateReader, count_rows, embed_records
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
+from tests.assembly.test_configs import compose
 
 
 class Positions:
@@ -164,3 +166,15 @@ def test_tables_hold_what_was_added_and_are_the_same_bytes_each_time(tmp_path, e
         np.testing.assert_array_equal(columns[name], expected)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_an_equivariant_network_has_one_state_per_base_whichever_strand_is_read():
+    small = ("backbone=caduceus_ps", "backbone.hidden_size=8", "backbone.num_blocks=1")
+    lm = build_language_model(compose("config=tiny", *small), seed=1)
+    reader = StateReader(lm.eval())
+    ahead = NucleotideTokenizer().encode("ACGTTGCAAG")
+    back = NucleotideTokenizer().encode("CTTGCAACGT")
+    settings = EmbeddingSettings("none", 16)
+    rows = [r.values for r in embed_records(reader, [ahead, back], settings)]
+    assert rows[0].shape == (10, reader.width("cpu")) == (10, 8)
+    np.testing.assert_allclose(rows[0], rows[1][::-1], atol=1e-5)
