@@ -12,7 +12,7 @@ from dnamdlm.command_line import config_folder, quoted_text
 )
 def test_a_prompt_arrives_as_it_was_typed(prompt):
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        argument = quoted_text(f"prompt={prompt}") if prompt != "'" else quoted_text("prompt=\"'\"")
+        argument = quoted_text(f"prompt={prompt}") if prompt != "'" else quoted_text('prompt="\'"')
         config = hydra.compose(config_name="sample", overrides=[argument, "model=x", "out=y"])
     assert config.prompt == prompt
 

@@ -12,7 +12,8 @@ RESERVED = {
     "lightning": ("dnamdlm/training/",),
     "pytorch_lightning": (),
     "hydra": ("dnamdlm/command_line.py", *(f"dnamdlm/{entry}.py" for entry in (
-        "train", "evaluate", "sample", "finetune", "predict", "score", "embed", "report", "doctor"))),
+        "train", "evaluate", "sample", "finetune", "predict", "score", "embed", "report",
+        "doctor"))),
     "omegaconf": ("dnamdlm/command_line.py", "dnamdlm/assembly.py", "dnamdlm/assembly/"),
     "mamba_ssm": ("dnamdlm/ops/kernels/",),
     "causal_conv1d": ("dnamdlm/ops/kernels/",),
