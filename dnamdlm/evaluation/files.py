@@ -4,12 +4,13 @@ One JSON object, UTF-8, without NaN:
 
     format          "dnamdlm.evaluation"
     format_version  1
-    split           "valid" or "test"
+    split           "valid" or "test"; "reference" for sequences beside a FASTA file
     provenance      whatever the writer knows: checkpoint, command, versions, seeds
     likelihood      LikelihoodReport.to_json(), optional
     text            TextReport.to_json() of a model of text, optional
     genomes         name -> LikelihoodReport.to_json() of each genome of a mixture, optional
     generated       the result of evaluate_generated(), optional
+    quality         the result of evaluate_quality(), optional
     overlap         OverlapReport.to_json(), or {"genomes": {name: such a report}}, optional
 
 A section that is written replaces the section of that name and leaves the others. The file is
@@ -29,7 +30,7 @@ from dnamdlm.errors import DataError
 
 FORMAT = "dnamdlm.evaluation"
 FORMAT_VERSION = 1
-SECTIONS = ("provenance", "likelihood", "text", "genomes", "generated", "overlap")
+SECTIONS = ("provenance", "likelihood", "text", "genomes", "generated", "quality", "overlap")
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:

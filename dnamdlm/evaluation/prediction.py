@@ -105,6 +105,35 @@ def confusion(targets: NDArray, outputs: NDArray) -> NDArray[np.int64]:
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def reliability(targets: NDArray, outputs: NDArray, bins: int = 10) -> list[dict[str, float | int]]:
+    """How sure the predicted class is against how often it is right, in bins of equal width.
+
+    Args:
+        targets: true classes (N,).
+        outputs: logits (N, C).
+        bins: of the probability of the predicted class, from 0 to 1.
+
+    Returns:
+        For each bin `count` and, where it holds rows, mean `confidence` and `accuracy`.
+
+    Source: Niculescu-Mizil and Caruana 2005, "Predicting good probabilities".
+    """
+    shares = probabilities("classes", outputs)
+    sure, is_right = shares.max(axis=1), shares.argmax(axis=1) == targets
+    places = np.minimum((sure * bins).astype(int), bins - 1)
+    table: list[dict[str, float | int]] = []
+    for place in range(bins):
+        rows = places == place
+        item: dict[str, float | int] = {"count": int(rows.sum())}
+        if rows.any():
+            item |= {
+                "confidence": float(sure[rows].mean()),
+                "accuracy": float(is_right[rows].mean()),
+            }
+        table.append(item)
+    return table
+
+
 def _of_classes(targets: NDArray, shares: NDArray) -> dict[str, float]:
     table = confusion(targets, shares).astype(np.float64)
     hits, true, found = table.diagonal(), table.sum(axis=1), table.sum(axis=0)

@@ -1,0 +1,99 @@
+"""Estimates with bootstrap intervals, whole sequences being what is drawn.
+
+A figure of a sample is a function of sums over its sequences, so that a resample is a weighted sum
+and needs no second look at the bases. Intervals are percentiles of 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+NUM_RESAMPLES = 200
+_TAILS = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval; nan where it is not defined."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain values, null in place of what is not a number."""
+        cells = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: float(cell) if math.isfinite(cell) else None for name, cell in cells.items()}
+
+
+def resample_weights(
+    num_items: int, rng: np.random.Generator, repeats: int = NUM_RESAMPLES
+) -> np.ndarray:
+    """How often each item is in each resample, int (repeats, num_items)."""
+    return rng.multinomial(num_items, np.full(num_items, 1 / num_items), size=repeats)
+
+
+def estimate(
+    columns: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    *,
+    repeats: int = NUM_RESAMPLES,
+) -> Estimate:
+    """A function of sums over sequences, with its interval.
+
+    Args:
+        columns: float (N, C), what each sequence adds to the C sums.
+        function: sums (..., C) -> figures (...); may give nan.
+        rng: of the resampling.
+        repeats: resamples.
+    """
+    if not len(columns):
+        return Estimate(math.nan)
+    value = float(function(columns.sum(axis=0)[None])[0])
+    if len(columns) < 2:
+        return Estimate(value)
+    return Estimate(
+        value, *interval(function(resample_weights(len(columns), rng, repeats) @ columns))
+    )
+
+
+def mean_estimate(values: np.ndarray, rng: np.random.Generator) -> Estimate:
+    """Mean of one number per sequence; numbers that are nan are left out."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    columns = np.stack([known, np.ones(len(known))], axis=1)
+    return estimate(columns, lambda sums: ratio(sums[..., 0], sums[..., 1]), rng)
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """Percentiles of 95 % of the draws that are numbers."""
+    known = draws[np.isfinite(draws)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.percentile(known, _TAILS)
+    return float(low), float(high)
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Quotient above / below, nan where below is 0."""
+    above, below = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+
+
+def around(
+    value: float, draws: np.ndarray, limits: tuple[float, float] = (0.0, math.inf)
+) -> Estimate:
+    """1.96 standard errors on either side of a figure that resampling itself moves.
+
+    Distances grow and correlations fall when sequences are repeated; percentiles would move along.
+    """
+    known = draws[np.isfinite(draws)]
+    if len(known) < 2:
+        return Estimate(value)
+    error = 1.96 * float(np.std(known, ddof=1))
+    return Estimate(value, max(value - error, limits[0]), min(value + error, limits[1]))
