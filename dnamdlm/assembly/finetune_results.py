@@ -12,7 +12,14 @@ from dnamdlm.assembly.predictors import Fit
 from dnamdlm.data.labelled import LabelledTask
 from dnamdlm.data.leaks import Leaks
 from dnamdlm.evaluation.files import write_text_atomically
-from dnamdlm.evaluation.prediction import METRICS, bootstrap, confusion, figures, summary
+from dnamdlm.evaluation.prediction import (
+    METRICS,
+    bootstrap,
+    confusion,
+    figures,
+    reliability,
+    summary,
+)
 
 RESULTS_JSON, RESULTS_TSV = "results.json", "results.tsv"
 FORMAT, FORMAT_VERSION = "dnamdlm.finetune", 1
@@ -35,6 +42,7 @@ def split_figures(
         }
     if task.kind == "classes":
         result["confusion"] = confusion(task.test.targets, fit.outputs).tolist()
+        result["reliability"] = reliability(task.test.targets, fit.outputs)
     return result
 
 

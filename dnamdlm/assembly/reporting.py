@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.assembly.building import TARGET, check_keys
-from dnamdlm.errors import DataError
+from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.reporting.other_reports import (
+    is_finetuning,
+    write_finetune_report,
+    write_samples_report,
+)
 from dnamdlm.reporting.report import write_report
 from dnamdlm.training.run_folder import read_run_config
 
-_KEYS = {"run_dir": str, "debug": bool}
+_KEYS = {"run_dir": str | None, "evaluation": str | None, "debug": bool}
 
 
 def report(tree: Mapping[str, Any]) -> Path:
-    """Write `report.html` into a run folder.
+    """Write `report.html` into a run folder, or the page of an evaluation file beside it.
 
     Args:
         tree: the resolved config of `report`.
@@ -25,7 +30,16 @@ def report(tree: Mapping[str, Any]) -> Path:
         DataError: if the folder holds no run, or that of a classifier.
     """
     check_keys(tree, _KEYS)
+    if (tree["run_dir"] is None) == (tree["evaluation"] is None):
+        raise ConfigError(
+            "a report is about one thing; give run_dir=FOLDER of a run, or evaluation=FILE.json of "
+            "compared samples"
+        )
+    if tree["evaluation"] is not None:
+        return write_samples_report(Path(tree["evaluation"]))
     run_dir = Path(tree["run_dir"])
+    if is_finetuning(run_dir):
+        return write_finetune_report(run_dir)
     if not (run_dir / "config.yaml").is_file():
         raise DataError(
             f"run_dir={run_dir} holds no run; train one first with "

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from dnamdlm.evaluation.files import write_text_atomically
 from dnamdlm.reporting import figures, tables
+from dnamdlm.reporting.drawing import Drawing, inline, save_all
+from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
 from dnamdlm.reporting.run_files import RunFiles, read_run_files
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -36,9 +37,12 @@ def write_report(run_dir: str | Path) -> Path:
         DataError: if the folder is no run folder, or a file in it is damaged.
     """
     files = read_run_files(Path(run_dir))
-    page = _environment().get_template("report.html.j2").render(_content(files))
+    drawings = _drawings(files)
+    page = environment().get_template("report.html.j2").render(_content(files, drawings))
+    folder = files.run_dir / "report_data"
     for name, text in data_files(files).items():
-        write_text_atomically(files.run_dir / "report_data" / name, text)
+        write_text_atomically(folder / name, text)
+    save_all(drawings.values(), folder)
     target = files.run_dir / "report.html"
     write_text_atomically(target, page)
     return target
@@ -72,6 +76,8 @@ def data_files(files: RunFiles) -> dict[str, str]:
         )
     if (found := files.section("generated")) is not None:
         texts |= _generated_files(found[1])
+    if (found := files.section("quality")) is not None:
+        texts["quality.csv"] = quality_csv(found[1])
     return texts
 
 
@@ -107,9 +113,10 @@ def _generated_files(generated: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _content(files: RunFiles) -> dict[str, Any]:
+def _content(files: RunFiles, drawings: Mapping[str, Drawing]) -> dict[str, Any]:
     likelihood_split, likelihood = files.section("likelihood") or ("", None)
     _, generated = files.section("generated") or ("", None)
+    _, quality = files.section("quality") or ("", None)
     run = shlex.quote(str(files.run_dir))
     return {
         "run_name": files.run_dir.resolve().name,
@@ -117,7 +124,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "generated_cards": tables.generated_cards(generated) if generated else [],
         "missing": tables.missing_parts(files),
         "report_command": f"python -m dnamdlm.report run_dir={run}",
-        "curve": _curve(files, likelihood),
+        "curve": inline(drawings.get("training")),
         "likelihood": likelihood,
         "likelihood_split": likelihood_split,
         "likelihood_table": tables.likelihood_table(likelihood, every_order=False)
@@ -126,40 +133,44 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "full_table": tables.likelihood_table(likelihood, every_order=True) if likelihood else None,
         "generated": generated,
         "divergence": tables.divergence_table(generated) if generated else None,
-        "scatters": _scatters(generated) if generated else [],
-        "gc": Markup(figures.gc_histogram(generated["gc"]["edges"], generated["gc"]["rows"]))
+        "scatters": [{"k": k, "svg": inline(drawings[f"kmer{k}"])} for k in generated["spectra"]]
         if generated
-        else None,
+        else [],
+        "gc": inline(drawings.get("gc")),
+        "quality": quality_content(quality, drawings) if quality else None,
         "examples": tables.examples(files.samples),
         "facts": list(tables.flat(files.run)),
         "config": files.config,
     }
 
 
-def _curve(files: RunFiles, likelihood: Mapping[str, Any] | None) -> Markup | None:
+def _drawings(files: RunFiles) -> dict[str, Drawing]:
+    """All figures of a run by name."""
+    _, likelihood = files.section("likelihood") or ("", None)
     train, valid = files.column("train_bits_per_base"), files.column("valid_bits_per_base")
-    if not len(train[0]) and not len(valid[0]):
-        return None
-    lines = tables.markov_lines(likelihood) if likelihood else {}
-    return Markup(figures.training_curve(train, valid, lines, x_label="training step"))
+    found: list[Drawing] = []
+    if len(train[0]) or len(valid[0]):
+        lines = tables.markov_lines(likelihood) if likelihood else {}
+        found.append(figures.training_curve(train, valid, lines, x_label="training step"))
+    if (section := files.section("generated")) is not None:
+        generated = section[1]
+        found += [figures.kmer_scatter(int(k), item) for k, item in generated["spectra"].items()]
+        found.append(figures.gc_histogram(generated["gc"]["edges"], generated["gc"]["rows"]))
+    if (section := files.section("quality")) is not None:
+        found += quality_drawings(section[1])
+    return {drawing.name: drawing for drawing in found}
 
 
-def _scatters(generated: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"k": k, "svg": Markup(figures.kmer_scatter(int(k), spectrum))}
-        for k, spectrum in generated["spectra"].items()
-    ]
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The template engine, which escapes every text."""
+    engine = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    return environment
+    engine.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return engine
 
 
 def _csv(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

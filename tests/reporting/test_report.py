@@ -240,7 +240,7 @@ def test_texts_from_files_are_escaped(tmp_path):
 def test_figures_follow_the_theme_and_share_no_ids(tmp_path):
     text = write_report(complete_run(tmp_path / "run")).read_text()
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert all("var(--ink)" in drawing and "#010203" not in drawing for drawing in drawings)
+    assert all("var(--ink)" in drawing and "#1c2126" not in drawing for drawing in drawings)
     clip_ids = [set(re.findall(r'<clipPath id="([^"]+)"', drawing)) for drawing in drawings]
     assert sum(map(len, clip_ids)) == len(set.union(*clip_ids))
 
@@ -249,7 +249,9 @@ def test_the_numbers_behind_each_figure_are_written(tmp_path):
     run = complete_run(tmp_path / "run")
     write_report(run)
     names = {path.name for path in (run / "report_data").iterdir()}
+    drawings = ("training", "kmer3", "kmer6", "gc")
     assert names == {
+        *(f"{drawing}{suffix}" for drawing in drawings for suffix in (".png", ".svg")),
         "training_curve.csv",
         "likelihood.csv",
         "differences.csv",

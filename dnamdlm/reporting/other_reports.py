@@ -1,0 +1,162 @@
+"""Reports of what is no training run: compared samples, and fine-tuned predictors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnamdlm.errors import DataError
+from dnamdlm.evaluation.files import read_evaluation, write_text_atomically
+from dnamdlm.reporting.drawing import Drawing, inline, save_all
+from dnamdlm.reporting.prediction_figures import confusion_figure, reliability_figure
+from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
+from dnamdlm.reporting.report import environment
+from dnamdlm.reporting.tables import flat
+
+_RESULTS = "results.json"
+
+
+def write_samples_report(path: Path) -> Path:
+    """Write the page of an evaluation file with a section "quality", and a folder of its figures.
+
+    Raises:
+        DataError: if the file is damaged or has no such section.
+    """
+    content = read_evaluation(path)
+    quality = content.get("quality")
+    if quality is None:
+        raise DataError(
+            f"{path} compares no samples; run dnamdlm.evaluate with samples=FILE.fa first"
+        )
+    drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
+    folder = path.with_name(f"{path.stem}_data")
+    save_all(drawings.values(), folder)
+    write_text_atomically(folder / "quality.csv", quality_csv(quality))
+    page = (
+        environment()
+        .get_template("samples.html.j2")
+        .render(
+            title=path.stem,
+            quality=quality_content(quality, drawings),
+            facts=list(flat(content.get("provenance", {}))),
+            folder=folder.name,
+        )
+    )
+    target = path.with_suffix(".html")
+    write_text_atomically(target, page)
+    return target
+
+
+def is_finetuning(run_dir: Path) -> bool:
+    """Whether a folder holds results of `dnamdlm.finetune`."""
+    return (run_dir / _RESULTS).is_file()
+
+
+def write_finetune_report(run_dir: Path) -> Path:
+    """Write report.html and report_data/ of a fine-tuning run.
+
+    Raises:
+        DataError: if the results are damaged.
+    """
+    path = run_dir / _RESULTS
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        splits, summary, names = results["splits"], results["summary"], results["label_names"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not readable as results of finetune ({error!r})") from error
+    drawings = finetune_drawings(splits, names)
+    folder = run_dir / "report_data"
+    save_all(drawings.values(), folder)
+    metrics = list(next(iter(summary.values()))["test"])
+    page = (
+        environment()
+        .get_template("finetune.html.j2")
+        .render(
+            title=f"{results['task']}, {run_dir.resolve().name}",
+            task=results["task"],
+            rows=", ".join(f"{count:,} {part} rows" for part, count in results["rows"].items()),
+            num_splits=len({split["seed"] for split in splits}),
+            metrics=metrics,
+            table=[_row(name, parts, metrics) for name, parts in summary.items()],
+            leaks=results["leaks"]["any"],
+            drawings={name: inline(drawing) for name, drawing in drawings.items()}
+            | {name: None for name in ("confusion", "reliability") if name not in drawings},
+            facts=[
+                item
+                for key in ("model", "model_sha256", "method", "strand", "windows", "training")
+                for item in flat({key: results.get(key)})
+            ],
+            folder=folder.name,
+        )
+    )
+    target = run_dir / "report.html"
+    write_text_atomically(target, page)
+    return target
+
+
+def finetune_drawings(
+    splits: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, Drawing]:
+    """Confusion matrices and reliability curves, where the task has classes."""
+    by_predictor: dict[str, list[Mapping[str, Any]]] = {}
+    for split in splits:
+        by_predictor.setdefault(_label(split["predictor"]), []).append(split)
+    matrices = {
+        label: np.sum([split["confusion"] for split in own], axis=0).tolist()
+        for label, own in by_predictor.items()
+        if all("confusion" in split for split in own)
+    }
+    curves = {
+        label: _joined([split["reliability"] for split in own])
+        for label, own in by_predictor.items()
+        if all("reliability" in split for split in own)
+    }
+    drawings = {}
+    if matrices:
+        drawings["confusion"] = confusion_figure(matrices, names)
+    if curves:
+        drawings["reliability"] = reliability_figure(curves)
+    return drawings
+
+
+def _joined(curves: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The bins of several splits together."""
+    joined = []
+    for bins in zip(*curves, strict=True):
+        count = sum(item["count"] for item in bins)
+        used = [item for item in bins if item["count"]]
+        joined.append(
+            {"count": count}
+            | {
+                name: sum(item["count"] * item[name] for item in used) / count
+                for name in ("confidence", "accuracy")
+                if count
+            }
+        )
+    return joined
+
+
+def _row(name: str, parts: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    cells = []
+    for metric in metrics:
+        whole, clean = parts["test"][metric], parts["test_without_leaks"][metric]
+        cells.append(
+            {
+                "value": _shown(whole["mean"]),
+                "note": f"\u00b1 {_shown(whole['max_minus_min'])}; {_shown(clean['mean'])}",
+            }
+        )
+    return {"name": name, "label": _label(name), "cells": cells}
+
+
+def _label(name: str) -> str:
+    labels = {"model": "this model", "random_weights": "random weights", "kmer": "k-mers"}
+    return labels.get(name, name.upper() if name == "cnn" else name)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,96 @@
+"""Figures of fine-tuned models: confusion matrices and reliability curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from dnamdlm.reporting.drawing import EXTRA, FLOOR, INK, OURS, REFERENCE, drawn
+
+_MAP = LinearSegmentedColormap.from_list("ours", ["#eef4fa", "#1f6fb3"])
+_MAX_NUMBERED = 12
+_COLORS = (OURS, REFERENCE, FLOOR, EXTRA, INK)
+
+
+@drawn
+def confusion_figure(
+    matrices: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]
+) -> tuple[str, Figure]:
+    """A matrix per predictor, rows by true class, as shares of each row.
+
+    Args:
+        matrices: predictor -> counts (C, C), summed over splits.
+        names: of the C classes.
+    """
+    size = 2.3 if len(names) <= 4 else 3.2
+    figure = Figure(figsize=(size * len(matrices) + 1.0, size + 0.7), layout="constrained")
+    grid = figure.subplots(1, len(matrices), squeeze=False)[0]
+    is_long = max(map(len, names)) > 3
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if is_long else {}
+    for axes, (label, counts) in zip(grid, matrices.items(), strict=True):
+        table = np.asarray(counts, float)
+        shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap=_MAP, vmin=0, vmax=1)
+        if len(table) <= _MAX_NUMBERED:
+            for row, column in np.ndindex(*table.shape):
+                share = shares[row, column]
+                axes.text(
+                    column,
+                    row,
+                    f"{100 * share:.0f} %",
+                    ha="center",
+                    va="center",
+                    fontsize=9.0,
+                    # text on a cell has the colour that the cell needs, in both themes.
+                    color="#ffffff" if share > 0.6 else "#10202e",
+                )
+        axes.set_title(label, fontsize=10.0)
+        axes.set_xticks(range(len(names)), names, **turned)
+        axes.set_yticks(range(len(names)), names if axes is grid[0] else [])
+        axes.set_xlabel("predicted class")
+        axes.tick_params(labelsize=8.5, length=0)
+        axes.grid(visible=False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    grid[0].set_ylabel("true class")
+    return "confusion", figure
+
+
+@drawn
+def reliability_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, Figure]:
+    """How often predictions are right against how sure they are; below, how many there are.
+
+    Args:
+        curves: predictor -> bins with the mean confidence, the accuracy and the count.
+    """
+    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1.0]})
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+    for (label, bins), color in zip(curves.items(), _COLORS, strict=False):
+        used = [item for item in bins if item["count"]]
+        sure = [item["confidence"] for item in used]
+        upper.plot(
+            sure,
+            [item["accuracy"] for item in used],
+            color=color,
+            marker="o",
+            markersize=4.0,
+            label=label,
+        )
+        total = sum(item["count"] for item in used)
+        lower.plot(
+            sure, [item["count"] / total for item in used], color=color, marker="o", markersize=3.0
+        )
+    lowest = min(item["confidence"] for bins in curves.values() for item in bins if item["count"])
+    upper.set_xlim(max(lowest - 0.05, 0), 1.02)
+    upper.set_ylim(0, 1.04)
+    upper.set_ylabel("share of right predictions")
+    upper.legend(loc="lower right")
+    lower.set_ylabel("share of rows")
+    lower.set_ylim(bottom=0)
+    lower.set_xlabel("probability of the predicted class")
+    return "reliability", figure
