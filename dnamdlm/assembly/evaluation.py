@@ -12,6 +12,7 @@ import numpy as np
 
 from dnamdlm.assembly.building import TARGET, build, check_keys, check_node, check_value
 from dnamdlm.assembly.labels import check_same_labels
+from dnamdlm.assembly.locus import write_locus
 from dnamdlm.assembly.models import (
     UNKNOWN_FASTA,
     LoadedModel,
@@ -20,6 +21,13 @@ from dnamdlm.assembly.models import (
 )
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
+from dnamdlm.assembly.quality import (
+    QualityOptions,
+    check_quality_keys,
+    compare_with_file,
+    compare_with_split,
+    is_file_comparison,
+)
 from dnamdlm.assembly.strands import read_strands
 from dnamdlm.assembly.text_evaluation import is_text, text_data, text_sentence
 from dnamdlm.data.fasta import read_fasta
@@ -38,6 +46,7 @@ from dnamdlm.evaluation.likelihood import (
     evaluate_likelihood,
 )
 from dnamdlm.evaluation.pooling import pooled_report
+from dnamdlm.evaluation.quality_text import quality_text
 from dnamdlm.evaluation.text import evaluate_text
 from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.interface import LanguageModel
@@ -48,10 +57,15 @@ from dnamdlm.training.run_folder import read_run, versions
 logger = logging.getLogger(__name__)
 
 _KEYS = {
-    "model": str,
+    "model": str | None,
     "split": str,
     "out": str | None,
     "samples": str | None,
+    "reference": str,
+    "motifs": str | None,
+    "genes": bool,
+    "infill_windows": int,
+    "locus": str | None,
     "genome": str | None,
     "draws": int,
     "estimator": str,
@@ -85,7 +99,7 @@ _OF_ONE_GENOME = ("annotation", "bed", "labels", "expand", "train", "valid", "te
 
 
 def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
-    """Score a split and, where asked, generated sequences; write both as JSON.
+    """Score a split or a locus, and test generated sequences where asked; write the figures.
 
     Args:
         tree: the resolved config of `evaluate`.
@@ -94,11 +108,18 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
         The JSON file, and its headline for people.
     """
     _check(tree)
+    is_comparison = is_file_comparison(tree)
     start_ops(tree["ops"], tree["device"])
+    if tree["model"] is None:
+        return compare_with_file(tree, None, None)
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
     read_strands(loaded.lm, tree["strands"])
     device = next(loaded.lm.parameters()).device
     lm = with_estimator(loaded.language_model, tree["estimator"])
+    if tree["locus"] is not None:
+        return write_locus(tree, loaded, lm, evaluation_data(loaded, tree["data"]).open())
+    if is_comparison:
+        return compare_with_file(tree, loaded, _training_genome(tree, loaded))
     out = _target(tree, loaded)
     if is_text(loaded.tree):
         return score_text(tree, loaded, lm, out)
@@ -108,6 +129,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     opened = data.open()
     check_same_labels(loaded, opened)
     samples = read_fasta(tree["samples"]) if tree["samples"] else None
+    options = QualityOptions(tree) if samples is not None else None
     genomes = chosen_genomes(opened, tree["genome"])
     if samples is not None and len(genomes) > 1:
         raise ConfigError(
@@ -143,7 +165,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     }
     if len(genomes) > 1:
         sections["genomes"] = {name: part.to_json() for name, part in reports.items()}
-    if samples is not None:
+    if samples is not None and options is not None:
         logger.info(
             "comparing %d generated sequences with the %s split", len(samples), tree["split"]
         )
@@ -156,11 +178,23 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
             rng=np.random.default_rng(tree["seed"]),
             heldout=tree["split"],
         )
+        sections["quality"] = compare_with_split(tree, samples, genome, loaded, options)
     if tree["overlap_report"]:
         sections["overlap"] = report_overlap(opened)
     forget_other_model(out, loaded)
     write_evaluation(out, tree["split"], sections)
-    return out, sentence(report, tree["split"], list(reports) if len(genomes) > 1 else ())
+    text = sentence(report, tree["split"], list(reports) if len(genomes) > 1 else ())
+    if "quality" in sections:
+        text += "\n\n" + quality_text(sections["quality"])
+    return out, text
+
+
+def _training_genome(tree: Mapping[str, Any], loaded: LoadedModel) -> OpenGenome | None:
+    """The genome in whose training split copies are looked for; None if it is not one genome."""
+    if loaded.tree["data"].get("fasta") in (None, UNKNOWN_FASTA):
+        return None
+    opened = evaluation_data(loaded, tree["data"]).open()
+    return opened if isinstance(opened, OpenGenome) and opened.splits.train else None
 
 
 def score_text(
@@ -203,6 +237,7 @@ def _check(tree: Mapping[str, Any]) -> None:
     for key in ("draws", "batch_size", "limit"):
         if tree[key] is not None and tree[key] < 1:
             raise ConfigError(f"{key}={tree[key]} must be at least 1")
+    check_quality_keys(tree)
     if not 0 <= tree["max_order"] <= _MAX_ORDER:
         raise ConfigError(f"max_order={tree['max_order']} must lie in 0..{_MAX_ORDER}")
 

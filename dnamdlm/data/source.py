@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnamdlm.data.annotation import RegionClasses, read_gff, region_classes
+from dnamdlm.data.annotation import Feature, RegionClasses, read_gff, region_classes
 from dnamdlm.data.fasta import IupacPolicy
 from dnamdlm.data.genome import GenomeStore, prepare_genome
 from dnamdlm.data.interface import OpenData
@@ -318,6 +318,20 @@ class OpenGenome:
         )
 
     @functools.cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """Rows of the annotation; empty without one.
+
+        Raises:
+            DataError: if the annotation cannot be used with this genome.
+        """
+        if self.settings.annotation is None:
+            return ()
+        path, expected = _resolve(self.settings.annotation, suffix=".gff3.gz")
+        if expected is not None:
+            _check_sha256(path, expected)
+        return read_gff(path, self.store.lengths)
+
+    @functools.cached_property
     def region_classes(self) -> RegionClasses | None:
         """Coding or non-coding for each base; None without an annotation.
 
@@ -326,11 +340,7 @@ class OpenGenome:
         """
         if self.settings.annotation is None:
             return None
-        path, expected = _resolve(self.settings.annotation, suffix=".gff3.gz")
-        if expected is not None:
-            _check_sha256(path, expected)
-        features = read_gff(path, self.store.lengths)
-        return region_classes(features, self.store.lengths, self.store.offsets)
+        return region_classes(self.features, self.store.lengths, self.store.offsets)
 
     def fingerprint(self) -> str:
         """Hash of everything that decides which batches come out, but not of where files lie."""
