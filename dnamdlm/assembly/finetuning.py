@@ -27,7 +27,8 @@ from dnamdlm.assembly.predictors import (
     strand_of,
     window_settings,
 )
-from dnamdlm.data.labelled import LabelledTask, TaskSource, limited
+from dnamdlm.assembly.text_tasks import open_task
+from dnamdlm.data.labelled import LabelledTask, limited
 from dnamdlm.data.leaks import Leaks, find_leaks, overlap_shares
 from dnamdlm.data.sequences import SequenceSet
 from dnamdlm.data.textfile import plain_cell
@@ -92,12 +93,12 @@ def finetune(tree: Mapping[str, Any]) -> tuple[Path, str]:
     _check(tree)
     start_ops(tree["ops"], tree["device"])
     choose_device(tree["device"])
-    source: TaskSource = build(tree["data"], "data")
+    source = build(tree["data"], "data")
     training: FinetuneSettings = build(tree["training"], "training")
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
     # refuses a classifier of noisy sequences.
     _ = loaded.language_model
-    task = limited(source.open(tree["task"]), tree["limit"])
+    task = limited(open_task(source, tree, loaded), tree["limit"])
     check_metric(task.kind, task.metric)
     trained_length = int(loaded.tree["data"]["length"])
     setup = Setup(
@@ -215,6 +216,7 @@ def _store(folder: Path, setup: Setup, fit: Fit, leaks: Leaks, result: Mapping[s
             "kind": setup.task.kind,
             "task": setup.task.name,
             "label_names": list(setup.task.label_names),
+            "text_columns": list(setup.task.text_columns),
             "strand": setup.strand,
             "windows": asdict(setup.windows),
             "target_mean": fit.scale.mean.tolist(),

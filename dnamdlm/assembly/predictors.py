@@ -2,7 +2,8 @@
 
 Each is fitted on the same rows, chosen on the same validation rows, and gives outputs for the same
 test rows. `model` and `random_weights` are the language model with trained and with random weights;
-`cnn` is the network published with Genomic Benchmarks; `kmer` is a linear model of word counts.
+`cnn` is the network published with Genomic Benchmarks; `kmer` is a linear model of word counts,
+and `bag_of_words` its counterpart for text; `majority` gives every row the commonest label.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.models import LoadedModel, build_language_model
 from dnamdlm.data.labelled import LabelledSet, LabelledTask
 from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.bag_of_words import commonest, fit_bag_of_words
 from dnamdlm.evaluation.prediction import figures
 from dnamdlm.evaluation.probes import Probe, fit_probe, kmer_frequencies
 from dnamdlm.lm.adapters import add_adapters, merge_adapters
@@ -29,7 +31,7 @@ from dnamdlm.lm.suite_cnn import SuiteCnn
 from dnamdlm.training.finetuning import FinetuneSettings, TargetScale, train_predictor
 
 METHODS = ("full", "lora", "probe")
-BASELINES = ("kmer", "cnn", "random_weights")
+BASELINES = ("kmer", "cnn", "bag_of_words", "majority", "random_weights")
 # as the papers train the CNN of Genomic Benchmarks.
 _CNN_LEARNING_RATE = 1e-3
 _CNN_BATCH_SIZE = 64
@@ -124,6 +126,10 @@ class Predictors:
             return self._fit_kmer(seed)
         if name == "cnn":
             return self._fit_cnn(seed)
+        if name == "bag_of_words":
+            return self._fit_bag_of_words(seed)
+        if name == "majority":
+            return self._fit_majority(seed)
         if self.setup.tree["method"] == "probe":
             return self._fit_probe(name, seed)
         return self._fit_network(name, seed)
@@ -229,6 +235,30 @@ class Predictors:
         trained = 0 if probe.weight is None else probe.weight.size + len(probe.weight)
         details = {"strength": probe.strength, "trained_parameters": trained}
         return Fit(valid, probe.outputs(features["test"]), details)
+
+    def _fit_bag_of_words(self, seed: int) -> Fit:
+        task = self.setup.task
+        train, valid = self._parts(seed)
+        assert train.texts is not None
+        assert valid.texts is not None
+        assert task.test.texts is not None
+        model, strength = fit_bag_of_words(
+            task.kind,
+            (train.texts, train.targets),
+            (valid.texts, valid.targets),
+            num_outputs=task.num_outputs,
+            metric=task.metric,
+        )
+        found = figures(task.kind, valid.targets, model.outputs(valid.texts))
+        details = {"strength": strength, "words": len(model.weights.vocabulary_)}
+        return Fit(found, model.outputs(task.test.texts), details)
+
+    def _fit_majority(self, seed: int) -> Fit:
+        task = self.setup.task
+        train, valid = self._parts(seed)
+        outputs = commonest(task.kind, train.targets, task.num_outputs)
+        found = figures(task.kind, valid.targets, outputs(len(valid)))
+        return Fit(found, outputs(len(task.test)), {"trained_parameters": 0})
 
     def _probed(
         self, probe_name: str, features: Mapping[str, Any], seed: int

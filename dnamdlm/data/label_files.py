@@ -14,7 +14,7 @@ from pathlib import Path
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
-SEQUENCE_COLUMNS = ("sequence", "seq", "text", "dna")
+SEQUENCE_COLUMNS = ("sequence", "seq", "text", "sentence", "dna")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 NAME_COLUMNS = ("name", "id")
 FASTA_ENDINGS = (".fa", ".fasta", ".fna")
@@ -23,11 +23,15 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t"}
 
 @dataclass(frozen=True)
 class LabelRows:
-    """Rows of a file: names, letters, and one list of label texts per label column (or none)."""
+    """Rows of a file: names, letters, and one list of label texts per label column (or none).
+
+    `column` is the name of the column that the letters stood in.
+    """
 
     names: list[str]
     sequences: list[str]
     labels: dict[str, list[str]]
+    column: str = "sequence"
 
 
 def is_fasta(path: Path) -> bool:
@@ -46,7 +50,7 @@ def read_label_rows(
 
     Args:
         path: CSV, TSV, parquet or FASTA, the text forms also compressed with gzip.
-        sequence_column: name of the column; None takes `sequence`, `seq`, `text` or `dna`.
+        sequence_column: name of the column; None takes one of `SEQUENCE_COLUMNS`.
         label_columns: names of the columns; None takes `label`, `labels`, `class`, `target` or `y`.
         labelled: False reads no labels.
 
@@ -68,7 +72,8 @@ def read_label_rows(
         count = len(table[sequence])
         name_column = next((name for name in NAME_COLUMNS if name in table), None)
         names = table[name_column] if name_column else [f"row_{i + 1}" for i in range(count)]
-        rows = LabelRows(names, table[sequence], {name: table[name] for name in wanted})
+        labels = {name: table[name] for name in wanted}
+        rows = LabelRows(names, table[sequence], labels, sequence)
     if not rows.sequences:
         raise DataError(f"{path}: the table has no row; at least one sequence is needed")
     return rows

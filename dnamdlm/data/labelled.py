@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,15 @@ KINDS: tuple[Kind, ...] = ("classes", "labels", "regression")
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """N sequences and their targets; `intervals` says where they lie, if that is known."""
+    """N sequences and their targets; `intervals` says where they lie, if that is known.
+
+    Of text, `texts` holds the one or two sentences of each row.
+    """
 
     sequences: SequenceSet
     targets: NDArray
     intervals: tuple[Interval, ...] | None = None
+    texts: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -36,7 +40,8 @@ class LabelledSet:
     def take(self, indices: NDArray[np.integer]) -> LabelledSet:
         """Some of the rows, in the order of `indices`."""
         where = None if self.intervals is None else tuple(self.intervals[i] for i in indices)
-        return LabelledSet(self.sequences.take(indices), self.targets[indices], where)
+        texts = None if self.texts is None else tuple(self.texts[i] for i in indices)
+        return LabelledSet(self.sequences.take(indices), self.targets[indices], where, texts)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class LabelledTask:
         valid: rows to choose by; None where they are to be drawn from `train`.
         metric: name of the figure that is selected on and reported first.
         length: published length of the task in bases, or None.
+        text_columns: of the sentences in the files, where the task is one of text.
     """
 
     name: str
@@ -62,6 +68,7 @@ class LabelledTask:
     valid: LabelledSet | None = None
     metric: str = "accuracy"
     length: int | None = None
+    text_columns: tuple[str, ...] = ()
 
     @property
     def num_outputs(self) -> int:
@@ -102,8 +109,9 @@ class LabelledTask:
         return content.hexdigest()
 
 
+@runtime_checkable
 class TaskSource(Protocol):
-    """Settings of a family of tasks."""
+    """Settings of a family of tasks of DNA."""
 
     def open(self, task: str | None) -> LabelledTask:
         """Read one task of the family."""

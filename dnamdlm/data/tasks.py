@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from dnamdlm.data.labelled import (
     class_targets,
     sorted_classes,
 )
-from dnamdlm.data.sequences import encode_dna
+from dnamdlm.data.sequences import SequenceSet, encode_dna
+from dnamdlm.data.text_tasks import TextEncoder
 from dnamdlm.errors import ConfigError, DataError
 
 _HISTONE = ("H3", "H3K14ac", "H3K36me3", "H3K4me1", "H3K4me2", "H3K4me3", "H3K79me3", "H3K9ac",
@@ -37,6 +38,8 @@ NUCLEOTIDE_TRANSFORMER: dict[str, str] = {
 
 _TABLE_ENDINGS = (".csv", ".tsv", ".parquet", *FASTA_ENDINGS)
 _MANY_CLASSES = 100
+Encode = Callable[[Sequence[str], Sequence[str], str], SequenceSet]
+"""Names, texts and the name of the file to ids."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Table:
         valid: file with the rows to choose by; None draws a share of `train` for each seed.
         kind: `classes` (one label per row), `labels` (any number of labels per row, separated by
             ';', or several columns of 0 and 1) or `regression` (one or more columns of numbers).
-        sequence_column: None takes `sequence`, `seq`, `text` or `dna`.
+        sequence_column: None takes `sequence`, `seq`, `text`, `sentence` or `dna`.
         label_column: one name or several; None takes `label`, `labels`, `class`, `target` or `y`.
         test_fraction: share of rows for the test where there is no `test` file.
         split_seed: of that draw.
@@ -138,7 +141,18 @@ class Table:
             raise ConfigError(f"data.test_fraction={self.test_fraction} must lie between 0 and 1")
 
     def open(self, task: str | None) -> LabelledTask:
-        """Read the files; `task` only names the results."""
+        """Read the files as DNA; `task` only names the results."""
+        return self._open(task, encode_dna)
+
+    def open_text(self, task: str | None, encoder: TextEncoder) -> LabelledTask:
+        """Read the files as text, one text per row; `task` only names the results."""
+
+        def encode(names: Sequence[str], texts: Sequence[str], source: str) -> SequenceSet:
+            return encoder.encode(names, [(text,) for text in texts], source)
+
+        return self._open(task, encode, is_text=True)
+
+    def _open(self, task: str | None, encode: Encode, *, is_text: bool = False) -> LabelledTask:
         columns = [self.label_column] if isinstance(self.label_column, str) else self.label_column
         files = {
             name: Path(path)
@@ -153,8 +167,9 @@ class Table:
         names = _label_names(kind, rows["train"], str(files["train"]))
         parts = {
             name: LabelledSet(
-                encode_dna(rows[name].names, rows[name].sequences, str(path)),
+                encode(rows[name].names, rows[name].sequences, str(path)),
                 _targets(kind, names, rows[name], str(path)),
+                texts=tuple((text,) for text in rows[name].sequences) if is_text else None,
             )
             for name, path in files.items()
         }
@@ -170,6 +185,7 @@ class Table:
                 parts["test"],
                 parts.get("valid"),
                 metric,
+                text_columns=(rows["train"].column,) if is_text else (),
             )
         )
 

@@ -24,7 +24,7 @@ from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 LongSequences = Literal["tile", "cut", "refuse"]
-Pooling = Literal["mean", "mean_padded"]
+Pooling = Literal["mean", "mean_padded", "first"]
 
 
 @runtime_checkable
@@ -50,7 +50,8 @@ class WindowSettings:
         long: `tile` reads longer sequences in overlapping windows, `cut` keeps their first
             `length` tokens, `refuse` is an error.
         pooling: `mean` over the sequence alone; `mean_padded` fills every window to `length` from
-            the left with padding that is attended and counted, as published for Caduceus.
+            the left with padding that is attended and counted, as published for Caduceus; `first`
+            is the state of the first token alone, as published for BERT.
         overlap: share of a window that neighbouring tiles have in common at least.
     """
 
@@ -152,7 +153,8 @@ def make_windows(
         shift = width - size if padded else 0
         tokens[index, shift : shift + size] = sequences[row][tile.start : tile.end]
         present[index, shift : shift + size] = True
-        counted[index, shift + tile.first - tile.start : shift + tile.last - tile.start] = True
+        last = 1 - tile.start if settings.pooling == "first" else tile.last - tile.start
+        counted[index, shift + tile.first - tile.start : shift + max(last, 0)] = True
     if padded:
         present[:] = counted[:] = True
     ids = torch.from_numpy(tokens)
