@@ -30,6 +30,11 @@ from dnamdlm.assembly.quality import (
 )
 from dnamdlm.assembly.strands import read_strands
 from dnamdlm.assembly.text_evaluation import is_text, text_data, text_sentence
+from dnamdlm.assembly.text_samples import (
+    check_sample_settings,
+    compare_texts,
+    compared_sentence,
+)
 from dnamdlm.data.fasta import read_fasta
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.interface import DataSource, OpenData
@@ -61,6 +66,8 @@ _KEYS = {
     "split": str,
     "out": str | None,
     "samples": str | None,
+    "scorer": str | None,
+    "mauve": bool,
     "reference": str,
     "motifs": str | None,
     "genes": bool,
@@ -116,13 +123,16 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     read_strands(loaded.lm, tree["strands"])
     device = next(loaded.lm.parameters()).device
     lm = with_estimator(loaded.language_model, tree["estimator"])
+    if is_text(loaded.tree):
+        return score_text(tree, loaded, lm, _target(tree, loaded))
+    for key in ("scorer", "mauve"):
+        if tree[key]:
+            raise ConfigError(f"{key} is for models of text, and this is one of DNA; leave it out")
     if tree["locus"] is not None:
         return write_locus(tree, loaded, lm, evaluation_data(loaded, tree["data"]).open())
     if is_comparison:
         return compare_with_file(tree, loaded, _training_genome(tree, loaded))
     out = _target(tree, loaded)
-    if is_text(loaded.tree):
-        return score_text(tree, loaded, lm, out)
     if tree["data"]["corpus"] is not None:
         raise ConfigError("data.corpus is for models of text; give data.fasta to one of DNA")
     data = evaluation_data(loaded, tree["data"])
@@ -202,11 +212,15 @@ def score_text(
 ) -> tuple[Path, str]:
     """Perplexity of a split of the corpus of the model, or of another that was prepared alike.
 
+    Samples are compared with held-out text where they are given.
+
     Raises:
         ConfigError: for a setting that is for DNA.
-        DataError: if the corpus was made with another vocabulary.
+        DataError: if the corpus was made with another vocabulary, or samples cannot be read.
     """
+    check_sample_settings(tree)
     opened = text_data(tree, loaded)
+    compared = None if tree["samples"] is None else compare_texts(tree, loaded, opened, _progress)
     windows = opened.evaluation_windows(tree["split"], limit=tree["limit"], seed=tree["seed"])
     device = next(loaded.lm.parameters()).device
     logger.info("%s: %d rows of %d tokens", tree["split"], len(windows), windows.length)
@@ -222,9 +236,13 @@ def score_text(
         progress=_progress,
     )
     sections = {"provenance": provenance(loaded, opened, tree), "text": report.to_json()}
+    text = text_sentence(report, tree["split"])
+    if compared is not None:
+        sections["generated_text"] = compared
+        text += compared_sentence(compared)
     forget_other_model(out, loaded)
     write_evaluation(out, tree["split"], sections)
-    return out, text_sentence(report, tree["split"])
+    return out, text
 
 
 def _check(tree: Mapping[str, Any]) -> None:

@@ -14,7 +14,10 @@ from dnamdlm.evaluation.text import TextReport
 # settings of `evaluate` that speak of bases, with the value that leaves them out.
 _OF_DNA: Mapping[str, Any] = {
     "genome": None,
-    "samples": None,
+    "reference": "split",
+    "motifs": None,
+    "genes": False,
+    "locus": None,
     "overlap_report": False,
     "strands": "one",
 }

@@ -8,6 +8,7 @@ One JSON object, UTF-8, without NaN:
     provenance      whatever the writer knows: checkpoint, command, versions, seeds
     likelihood      LikelihoodReport.to_json(), optional
     text            TextReport.to_json() of a model of text, optional
+    generated_text  generated beside held-out text (TextQuality.to_json() of each), optional
     genomes         name -> LikelihoodReport.to_json() of each genome of a mixture, optional
     generated       the result of evaluate_generated(), optional
     quality         the result of evaluate_quality(), optional
@@ -30,7 +31,16 @@ from dnamdlm.errors import DataError
 
 FORMAT = "dnamdlm.evaluation"
 FORMAT_VERSION = 1
-SECTIONS = ("provenance", "likelihood", "text", "genomes", "generated", "quality", "overlap")
+SECTIONS = (
+    "provenance",
+    "likelihood",
+    "text",
+    "generated_text",
+    "genomes",
+    "generated",
+    "quality",
+    "overlap",
+)
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,232 @@
+"""Generated text beside held-out text, from a composed config tree."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnamdlm.assembly.building import build
+from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.data.text import OpenText, TextData
+from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.evaluation.generated_text import (
+    NGRAMS,
+    TextSample,
+    text_quality,
+    text_states,
+)
+from dnamdlm.evaluation.mauve import check_mauve, mauve
+from dnamdlm.evaluation.scorers import CheckpointScorer, Scorer, hugging_face_scorer
+from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.checkpoint import MODEL
+from dnamdlm.tokens.text import TextTokenizer
+
+logger = logging.getLogger(__name__)
+
+_HEADING = re.compile(r"^----- sample \d+\n", re.MULTILINE)
+
+
+def read_texts(path: Path, tokenizer: TextTokenizer) -> list[TextSample]:
+    """Texts of a .jsonl file (keys text and, if known, ids) or a .txt file as `sample` writes it.
+
+    Args:
+        path: the file.
+        tokenizer: makes ids where the file has none.
+
+    Raises:
+        DataError: if it cannot be read or holds no text.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"samples={path} cannot be read ({error}); give a .txt or .jsonl file that "
+            "dnamdlm.sample wrote"
+        ) from error
+    if path.suffix == ".jsonl":
+        records = [_record(path, number, line) for number, line in _lines(content)]
+    else:
+        before, *texts = _HEADING.split(content)
+        if before.strip() and texts:
+            raise DataError(f"samples={path} has text before its first sample; mend the file")
+        # a file without headings is one text.
+        records = [{"text": text.removesuffix("\n")} for text in texts or [before]]
+    samples = [
+        TextSample(record["text"], _ids(record, path, tokenizer))
+        for record in records
+        if record["text"]
+    ]
+    if not samples:
+        raise DataError(f"samples={path} holds no text; sample some first")
+    return samples
+
+
+def _lines(content: str) -> list[tuple[int, str]]:
+    lines = enumerate(content.split("\n"), start=1)
+    return [(number, line) for number, line in lines if line.strip()]
+
+
+def _record(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"samples={path}, line {number} is no JSON ({error})") from error
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise DataError(f"samples={path}, line {number} has no text under 'text'; mend the file")
+    return record
+
+
+def _ids(record: Mapping[str, Any], path: Path, tokenizer: TextTokenizer) -> np.ndarray:
+    ids = record.get("ids")
+    if ids is None:
+        return tokenizer.encode(record["text"])
+    if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
+        raise DataError(f"samples={path} has ids that are no list of integers; mend the file")
+    found = np.array(ids, dtype=np.int64)
+    vocabulary = tokenizer.vocabulary
+    if len(found) and not 0 <= found.min() <= found.max() < len(vocabulary):
+        raise DataError(
+            f"samples={path} has ids outside [0, {len(vocabulary)}), so another tokenizer made "
+            "them; evaluate them with the model that did"
+        )
+    return found[found != vocabulary.pad_id]
+
+
+def real_texts(opened: OpenText, split: str, length: int, count: int) -> list[TextSample]:
+    """Held-out rows of a split, as many and as long, written as `sample` would write them."""
+    windows = opened.evaluation_windows(split, length=max(length, 3), limit=count)
+    found = []
+    for batch in windows.batches(64):
+        for tokens, present in zip(batch.tokens.numpy(), batch.present.numpy(), strict=True):
+            ids = tokens[present]
+            found.append(TextSample(opened.tokenizer.decode(ids), ids))
+    return found
+
+
+def open_scorer(name: str, device: torch.device | str) -> Scorer:
+    """The scorer that a setting names.
+
+    Args:
+        name: run or checkpoint folder of ours, folder of a Hugging Face model, or hub id.
+        device: where it goes.
+
+    Raises:
+        CheckpointError: if a folder of ours is damaged.
+        ConfigError: if it is not autoregressive, or a package is missing.
+        DataError: if there is no such model.
+    """
+    folder = Path(name)
+    if not (folder / "checkpoints").is_dir() and not (folder / MODEL).is_file():
+        return hugging_face_scorer(name, device)
+    loaded = load_model(name, device=str(device), setting="scorer")
+    if not isinstance(loaded.lm, CausalLM):
+        raise ConfigError(
+            f"scorer={name} is a {type(loaded.lm).__name__}, which has no law of the next token; "
+            "give an autoregressive one (lm=ar), or GPT-2"
+        )
+    settings = build(loaded.tree["data"], "data")
+    if not isinstance(settings, TextData):
+        raise ConfigError(f"scorer={name} is a model of DNA; give one of text")
+    return CheckpointScorer(
+        loaded.lm, settings.open_tokenizer(), settings.length, folder.resolve().name
+    )
+
+
+def marks_of(tokenizer: TextTokenizer) -> list[str]:
+    """Symbols of the begin and end of a document, as `decode` writes them."""
+    ids = (tokenizer.begin_id, tokenizer.end_id)
+    return sorted({tokenizer.vocabulary.symbols[id_] for id_ in ids if id_ is not None})
+
+
+def check_sample_settings(tree: Mapping[str, Any]) -> None:
+    """Refuse settings of samples that do not fit each other, with a `ConfigError`."""
+    if tree["samples"] is None and tree["scorer"] is not None:
+        raise ConfigError(
+            f"scorer={tree['scorer']} reads samples, and there are none; give samples=FILE.jsonl"
+        )
+    if tree["mauve"]:
+        if tree["scorer"] is None:
+            raise ConfigError(
+                "mauve=true compares states of a scorer, and there is none; give scorer=MODEL"
+            )
+        check_mauve()
+
+
+def compare_texts(
+    tree: Mapping[str, Any],
+    loaded: LoadedModel,
+    opened: OpenText,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """The section "generated_text": samples and held-out text, each by the same protocol.
+
+    Args:
+        tree: the resolved config of `evaluate`, checked.
+        loaded: the model that made the samples.
+        opened: its corpus.
+        progress: called with (texts scored, texts in all).
+
+    Raises:
+        ConfigError: if the scorer is none.
+        DataError: if samples or scorer cannot be read.
+    """
+    samples = read_texts(Path(tree["samples"]), opened.tokenizer)
+    length = int(np.median([len(sample.ids) for sample in samples]))
+    real = real_texts(opened, tree["split"], length, len(samples))
+    device = next(loaded.lm.parameters()).device
+    scorer = None if tree["scorer"] is None else open_scorer(tree["scorer"], device)
+    logger.info("comparing %d texts of %d tokens with held-out text", len(samples), length)
+    marks = marks_of(opened.tokenizer)
+    section: dict[str, Any] = {
+        "scorer": None if scorer is None else scorer.name,
+        "scorer_context": None if scorer is None else scorer.context,
+        "length": length,
+        "heldout": tree["split"],
+        "generated": text_quality(samples, scorer, marks, progress=progress).to_json(),
+        "real": text_quality(real, scorer, marks, progress=progress).to_json(),
+    }
+    if tree["mauve"]:
+        assert scorer is not None
+        states = (text_states(texts, scorer, marks) for texts in (samples, real))
+        section["mauve"] = mauve(*states, seed=tree["seed"])
+    return section
+
+
+def compared_sentence(section: Mapping[str, Any]) -> str:
+    """Figures of samples and of held-out text below each other."""
+    lines = [
+        f"\n{name} ({section[key]['num_texts']} texts of about {section['length']} tokens): "
+        + _figures(section[key])
+        for name, key in (("samples", "generated"), (f"{section['heldout']} text", "real"))
+    ]
+    if section["scorer"] is None:
+        lines.append("\n  no perplexity of samples without a scorer; give scorer=gpt2-large")
+    if "mauve" in section:
+        lines.append(f"\n  MAUVE {section['mauve']:.3f}")
+    return "".join(lines)
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    def shown(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    text = ""
+    if figures["perplexity"] is not None:
+        text = (
+            f"generative perplexity {figures['perplexity']:.2f} +- "
+            f"{shown(figures['perplexity_standard_error'], 2)}, "
+        )
+    longest = str(max(NGRAMS))
+    return (
+        f"{text}entropy {shown(figures['entropy_nats'], 3)} nats, distinct-2 "
+        f"{shown(figures['distinct']['2'], 3)}, rep-{longest} "
+        f"{shown(figures['repeated'][longest], 3)}"
+    )
+
