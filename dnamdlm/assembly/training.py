@@ -27,12 +27,12 @@ from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.data.interface import DataSource, OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.labels import score_labels
-from dnamdlm.evaluation.likelihood import score_windows
+from dnamdlm.evaluation.likelihood import Progress, score_windows
 from dnamdlm.lm.checkpoint import list_checkpoints, newest_valid
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.launch import launched_rank
-from dnamdlm.training.metrics import OF_BASES, OF_LABELS
+from dnamdlm.training.metrics import OF_BASES, OF_LABELS, lacks_figures
 from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of
 from dnamdlm.training.settings import ResumeSettings, TrainerSettings
 
@@ -126,7 +126,11 @@ def train(tree: Mapping[str, Any]) -> Path:
         else:
             checkpoint = newest_valid(run_dir / "checkpoints")
         first_step = step_of(checkpoint)
-        if first_step >= settings.max_steps:
+        figures = OF_LABELS if isinstance(lm, NoisyClassifier) else OF_BASES
+        is_validated = validate is None or not lacks_figures(
+            run_dir / "metrics.csv", first_step, figures.valid
+        )
+        if first_step >= settings.max_steps and is_validated:
             logger.info("all %d steps are done already", settings.max_steps)
             return run_dir
         if checkpoint is not None:
@@ -143,7 +147,7 @@ def train(tree: Mapping[str, Any]) -> Path:
             seed=tree["seed"],
             description=describe_model(tree, labels),
             validate=validate,
-            figures=OF_LABELS if isinstance(lm, NoisyClassifier) else OF_BASES,
+            figures=figures,
             checkpoint=checkpoint,
             loggers=loggers,
             facts={
@@ -175,7 +179,7 @@ def build_loggers(tree: Mapping[str, Any]) -> list[Any]:
 
 def validation(
     opened: OpenData, settings: TrainerSettings, seed: int
-) -> Callable[[nn.Module], dict[str, float]] | None:
+) -> Callable[[nn.Module, Progress], dict[str, float]] | None:
     """Figures of windows of the validation split; None where it holds nothing.
 
     They are bits per base of a language model, bits per label and accuracy of a classifier.
@@ -185,7 +189,7 @@ def validation(
         return None
     windows = opened.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
 
-    def validate(lm: nn.Module) -> dict[str, float]:
+    def validate(lm: nn.Module, progress: Progress) -> dict[str, float]:
         device = next(lm.parameters()).device
         if isinstance(lm, NoisyClassifier):
             labels = score_labels(
@@ -194,6 +198,7 @@ def validation(
                 draws=settings.valid_draws,
                 batch_size=windows_at_once(windows.length, device),
                 device=device,
+                progress=progress,
             )
             return {OF_LABELS.valid: labels.bits, OF_LABELS.more[0]: labels.accuracy}
         if not isinstance(lm, LanguageModel):
@@ -204,6 +209,7 @@ def validation(
             draws=settings.valid_draws,
             batch_size=windows_at_once(windows.length, device, len(lm.vocabulary)),
             device=device,
+            progress=progress,
         )
         return {OF_BASES.valid: scores.bits().value}
 

@@ -9,6 +9,7 @@ import torch
 
 from dnamdlm.data.interface import WindowSequence
 from dnamdlm.errors import DataError
+from dnamdlm.evaluation.likelihood import Progress
 from dnamdlm.lm.classifier import NoisyClassifier
 
 
@@ -37,6 +38,7 @@ def score_labels(
     draws: int,
     batch_size: int,
     device: torch.device | str = "cpu",
+    progress: Progress | None = None,
 ) -> LabelScores:
     """Score every window.
 
@@ -46,6 +48,7 @@ def score_labels(
         draws: times per window, from equal strata.
         batch_size: windows at once; does not change the result.
         device: where the classifier is.
+        progress: called with (windows done, windows in all) after each batch.
 
     Raises:
         DataError: if the windows have no labels, or there are none.
@@ -56,6 +59,8 @@ def score_labels(
         nats += float(of_rows.sum())
         right += float(hits.sum())
         count += len(batch)
+        if progress is not None:
+            progress(count, len(windows))
     if count == 0:
         raise DataError("there is no window to score the classifier on; choose another split")
     return LabelScores(nats / count / math.log(2.0), right / count, count)

@@ -27,13 +27,16 @@ from dnamdlm.training.checkpointing import (
 )
 from dnamdlm.training.failures import TrainingDiverged, TrainingFailed
 from dnamdlm.training.guard import UpdateGuard, dump_batches
-from dnamdlm.training.metrics import OF_BASES, Figures, MetricsFile
+from dnamdlm.training.metrics import OF_BASES, Figures, MetricsFile, lacks_figures
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.progress import TrainingProgress
 from dnamdlm.training.ranks import StopAgreement
-from dnamdlm.training.signals import Interrupted, StopRequest
+from dnamdlm.training.signals import Finished, Interrupted, StopRequest, ValidationCut
 
 logger = logging.getLogger(__name__)
+
+# figures of a model; the second argument is called with (windows done, windows in all).
+Validation = Callable[[nn.Module, Callable[[int, int], None]], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Schedule:
     """When things happen, in optimizer steps.
 
     Attributes:
+        max_steps: optimizer steps of the whole run.
         log_every: steps between rows of the metrics file.
         valid_every: steps between validations; the last step is always validated.
         checkpoint_every: steps between checkpoints; the last step is always saved.
         keep_checkpoints: newest checkpoints that stay on disk.
     """
 
+    max_steps: int
     log_every: int
     valid_every: int
     checkpoint_every: int
@@ -66,7 +71,7 @@ class RunCallback(pl.Callback):
         storage: writes the checkpoints.
         guard: judges each update.
         bases_per_step: positions in one global batch.
-        validate: gives the validation columns of the averaged model.
+        validate: gives the validation columns of the averaged model; a signal ends it early.
         resumed_step: optimizer steps already done.
         figures: what the losses are called.
     """
@@ -80,7 +85,7 @@ class RunCallback(pl.Callback):
         storage: FolderCheckpointIO,
         guard: UpdateGuard,
         bases_per_step: int,
-        validate: Callable[[nn.Module], Mapping[str, float]] | None,
+        validate: Validation | None,
         resumed_step: int,
         figures: Figures = OF_BASES,
     ) -> None:
@@ -98,6 +103,7 @@ class RunCallback(pl.Callback):
         self.save_due = False
         self.batches: list[Batch] = []
         self.fault: str | None = None
+        self.cut_by: int | None = None
         self.gradient_norm = float("nan")
         self.metrics: MetricsFile | None = None
         self.progress: TrainingProgress | None = None
@@ -114,17 +120,47 @@ class RunCallback(pl.Callback):
         self.guard.load(state_dict["guard"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the metrics file and take over the signals."""
-        del pl_module
+        """Open the metrics file, take over the signals, and validate where a signal forbade it.
+
+        Raises:
+            Finished: if all steps are done.
+        """
         self.stop.install()
         self.agreement = StopAgreement(self.stop)
         if trainer.is_global_zero:
             self.metrics = MetricsFile(
                 self.run_dir / "metrics.csv", self.step, self.figures.columns
             )
-            self.progress = TrainingProgress(int(trainer.max_steps), self.step)
+            self.progress = TrainingProgress(self.schedule.max_steps, self.step)
             self.progress.__enter__()
         self.started = self.row_time = time.monotonic()
+        is_cut = self.is_validated(self.step) and lacks_figures(
+            self.run_dir / "metrics.csv", self.step, self.figures.valid
+        )
+        if trainer.strategy.broadcast(is_cut) and isinstance(pl_module, TrainingModule):
+            self._validate_again(trainer, pl_module)
+        if self.step >= self.schedule.max_steps:
+            self.agreement.finish()
+            raise Finished
+
+    def is_validated(self, step: int) -> bool:
+        """Whether the model is validated after so many steps."""
+        is_due = step % self.schedule.valid_every == 0 or step == self.schedule.max_steps
+        return self.validate is not None and step > 0 and is_due
+
+    def _validate_again(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        begin = time.monotonic()
+        try:
+            figures = self._validate(module)
+        except ValidationCut as cut:
+            # nothing has changed since the checkpoint.
+            self.agreement.finish()
+            raise Interrupted(cut.number, self.step) from None
+        self.paused += time.monotonic() - begin
+        if self.metrics is not None and self.progress is not None:
+            row = self.metrics.complete(figures)
+            self.progress.report(row)
+            self._tell_loggers(trainer, row)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -133,9 +169,12 @@ class RunCallback(pl.Callback):
         micro_step = batch_idx % trainer.accumulate_grad_batches
         if micro_step == 0:
             signal_number = self.agreement.number()
-            if self.save_due or signal_number is not None:
-                self.save(trainer, pl_module, must=signal_number is not None)
+            if signal_number is None and self.save_due:
+                self.save(trainer, pl_module, must=False)
+                # a signal that came meanwhile is about this step too.
+                signal_number = self.agreement.number_of_one()
             if signal_number is not None:
+                self.save(trainer, pl_module, must=True)
                 self.agreement.finish()
                 raise Interrupted(signal_number, self.step)
             self.batches = []
@@ -202,19 +241,24 @@ class RunCallback(pl.Callback):
         self.step = trainer.global_step
         if self.fault is None:
             pl_module.average.update(pl_module.lm)  # pyright: ignore[reportArgumentType]
-        is_last = self.step == trainer.max_steps
+        is_last = self.step == self.schedule.max_steps
         row: dict[str, float] = {}
         if self.step % self.schedule.log_every == 0 or is_last:
             row = self._training_row(trainer, pl_module)
-        if self.validate and (self.step % self.schedule.valid_every == 0 or is_last):
+        self.cut_by = None
+        if self.is_validated(self.step):
             begin = time.monotonic()
-            row |= self._validate(pl_module)
+            try:
+                row |= self._validate(pl_module)
+            except ValidationCut as cut:
+                self.cut_by = cut.number
             self.paused += time.monotonic() - begin
         if self.step % self.schedule.checkpoint_every == 0:
             self.save_due = True
         if self.progress is not None:
             self.progress.advance(self.step)
-        if row:
+        # a row without its figures tells the resumed run to validate.
+        if row or self.cut_by is not None:
             self._write(row, trainer)
 
     def _training_row(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, float]:
@@ -240,10 +284,17 @@ class RunCallback(pl.Callback):
             raise TypeError("a language model without weights cannot be validated here")
         was_training = lm.training
         lm.eval()
-        with module.average.applied_to(lm), torch.no_grad():
-            row = dict(self.validate(lm))
-        lm.train(was_training)
-        return row
+        try:
+            with module.average.applied_to(lm), torch.no_grad():
+                return dict(self.validate(lm, self._between_batches))
+        finally:
+            lm.train(was_training)
+
+    def _between_batches(self, done: int, total: int) -> None:
+        """Called after each batch of a validation, on all ranks alike."""
+        number = self.agreement.number()
+        if number is not None and done < total:
+            raise ValidationCut(number)
 
     def _write(self, row: dict[str, float], trainer: pl.Trainer) -> None:
         if self.metrics is None or self.progress is None:
@@ -257,13 +308,18 @@ class RunCallback(pl.Callback):
         }
         self.metrics.append(row)
         self.progress.report(row)
+        self._tell_loggers(trainer, row)
+
+    def _tell_loggers(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
         for logger in trainer.loggers:
             logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=self.step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the last step."""
+        """Save the last step; the run is not at its end if its validation was cut."""
         self.agreement.finish()
         self.save(trainer, pl_module, must=True)
+        if self.cut_by is not None:
+            raise Interrupted(self.cut_by, self.step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the terminal back, however the run ended."""

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.interface import BatchStream
+from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.signals import ignore_stopping_signals
 
 
@@ -49,6 +50,30 @@ class StepIndexedBatches(IterableDataset[Batch]):
             position += stride
 
 
+class StreamLoader(DataLoader[Batch]):
+    """A loader that tells in one sentence when one of its processes was killed."""
+
+    def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Yield the batches.
+
+        Raises:
+            TrainingFailed: if a worker is gone.
+        """
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (ConnectionError, EOFError) as error:
+                # killed while it handed a batch over; elsewhere torch itself names the worker.
+                raise TrainingFailed(
+                    "a loader worker was killed, perhaps for want of memory; the checkpoints are "
+                    "whole, and the same command goes on, with trainer.num_workers=0 if it recurs"
+                ) from error
+            yield batch
+
+
 class StreamDataModule(pl.LightningDataModule):
     """Hands Lightning the stream from the step that the trainer has reached.
 
@@ -82,7 +107,7 @@ class StreamDataModule(pl.LightningDataModule):
             num_micro_steps=self.num_micro_steps,
         )
         dataset = StepIndexedBatches(self.stream, share, self.first_step())
-        return DataLoader(
+        return StreamLoader(
             dataset,
             batch_size=None,
             num_workers=self.num_workers,

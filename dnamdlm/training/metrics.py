@@ -63,15 +63,30 @@ class MetricsFile:
         self.columns = columns
         rows = [row for row in read_rows(path) if int(row["step"]) <= resumed_step]
         self.seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
+        self._waiting = ""
+        self._bytes = 0
+        self._rewrite(rows)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
         content = io.StringIO()
-        writer = csv.DictWriter(content, columns, lineterminator="\n")
+        writer = csv.DictWriter(content, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        partial = path.with_name(f".{path.name}.partial")
+        partial = self.path.with_name(f".{self.path.name}.partial")
         partial.write_text(content.getvalue(), encoding="ascii")
-        partial.replace(path)
-        self._bytes = path.stat().st_size
-        self._waiting = ""
+        partial.replace(self.path)
+        self._bytes = self.path.stat().st_size
+
+    def complete(self, figures: dict[str, float]) -> dict[str, float]:
+        """Fill columns of the last row that stayed empty when a run was interrupted.
+
+        Returns:
+            The whole row.
+        """
+        rows = read_rows(self.path)
+        rows[-1] |= {name: _text(value) for name, value in figures.items()}
+        self._rewrite(rows)
+        return {name: float(text) for name, text in rows[-1].items() if text}
 
     def append(self, row: dict[str, float]) -> None:
         """Add one row; columns that were not measured stay empty.
@@ -111,5 +126,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     ]
 
 
+def lacks_figures(path: Path, step: int, column: str) -> bool:
+    """Whether the last row of a metrics file is that of `step` and has nothing in `column`."""
+    rows = read_rows(path)
+    return bool(rows) and int(rows[-1]["step"]) == step and not rows[-1].get(column)
+
+
 def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    # nine digits give a 32-bit number back exactly.
+    return str(value) if isinstance(value, int) else f"{value:.9g}"

@@ -99,6 +99,10 @@ class StopAgreement:
         self._sent = (work, largest)
         return agreed
 
+    def number_of_one(self) -> int | None:
+        """The signal to stop for right now, which only a run of one process can know."""
+        return self.request.number if self._group is None else None
+
     def finish(self) -> int | None:
         """Wait for what is under way, so that no rank leaves while another still speaks to it."""
         if self._sent is None:

@@ -20,6 +20,18 @@ class Interrupted(Exception):
         self.step = step
 
 
+class Finished(Exception):
+    """Nothing is left to train; what an interrupted run had left out is done."""
+
+
+class ValidationCut(Exception):
+    """A signal ended a validation between two of its batches; it is done again on resuming."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"cut by {signal.Signals(number).name}")
+        self.number = number
+
+
 class StopRequest:
     """Remembers the first stopping signal; later ones change nothing, so that a save finishes.
 

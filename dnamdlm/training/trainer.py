@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import nn
 from dnamdlm.data.interface import BatchStream
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.interface import Trainable
-from dnamdlm.training.callbacks import RunCallback, Schedule
+from dnamdlm.training.callbacks import RunCallback, Schedule, Validation
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
@@ -29,7 +29,7 @@ from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, require_same
 from dnamdlm.training.run_folder import step_of
 from dnamdlm.training.settings import TrainerSettings
-from dnamdlm.training.signals import restored_handlers
+from dnamdlm.training.signals import Finished, restored_handlers
 
 
 class SameFacts(pl.Callback):
@@ -55,7 +55,7 @@ def fit(
     run_dir: Path,
     seed: int,
     description: dict[str, Any],
-    validate: Callable[[nn.Module], Mapping[str, float]] | None,
+    validate: Validation | None,
     checkpoint: Path | None,
     loggers: list[Logger],
     figures: Figures = OF_BASES,
@@ -73,7 +73,8 @@ def fit(
         run_dir: the claimed run folder.
         seed: seed of the run.
         description: content of `model.json` in every checkpoint.
-        validate: gives the validation columns of the averaged model.
+        validate: gives the validation columns of the averaged model; called again for a last step
+            whose validation a signal has cut.
         checkpoint: verified checkpoint folder to continue from.
         loggers: further Lightning loggers.
         figures: what the losses are called.
@@ -100,6 +101,7 @@ def fit(
         run_dir=run_dir,
         seed=seed,
         schedule=Schedule(
+            max_steps=settings.max_steps,
             log_every=settings.log_every,
             valid_every=settings.valid_every,
             checkpoint_every=settings.checkpoint_every,
@@ -116,7 +118,8 @@ def fit(
         _hush_lightning()
         devices = hardware(settings)
         trainer = _make_trainer(
-            max_steps=settings.max_steps,
+            # a run whose last validation was cut still has something to begin for.
+            max_steps=max(settings.max_steps, first_step + 1),
             **devices | {"plugins": [storage, *devices["plugins"]]},
             gradient_clip_val=settings.gradient_clip or None,
             callbacks=[SameFacts(facts or {}), callback],
@@ -138,6 +141,8 @@ def fit(
         )
         try:
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except Finished:
+            pass
         except SystemExit:
             if callback.stop.is_forced:
                 raise KeyboardInterrupt from None
@@ -152,7 +157,7 @@ def fit(
                     f"{run_dir} is whole, and the same command goes on from there"
                 ) from error
             raise
-    return trainer.global_step
+    return callback.step
 
 
 def check_devices(settings: TrainerSettings) -> None:

@@ -218,6 +218,8 @@ def test_a_foreign_file_in_a_checkpoint_keeps_its_folder(tmp_path, caplog):
 
 WATCHED = """
 import sys
+from pathlib import Path
+
 from dnamdlm.lm.checkpoint import newest_valid
 from dnamdlm.training.checkpointing import FolderCheckpointIO, prune
 from tests.faults.test_saving import content

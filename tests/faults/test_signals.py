@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from dnamdlm.lm.checkpoint import verify_checkpoint
-from tests.faults.harness import checkpoints, leftovers, state, wait_for_row, wait_until_stopped
+from tests.faults.harness import (
+    STEPS,
+    checkpoints,
+    leftovers,
+    metrics,
+    state,
+    wait_for_row,
+    wait_until_stopped,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -52,6 +60,57 @@ def test_a_signal_from_outside_ends_a_run_in_time(trainer, tmp_path, name):
     assert ended.code == code_of(name), ended.text
     assert time.monotonic() - begin < 30
     verify_checkpoint(folder / "checkpoints" / f"step_{checkpoints(folder)[-1]:09d}")
+
+
+# more windows than go through the network at once
+LONGER = "trainer.valid_windows=200"
+
+
+@pytest.fixture(scope="module")
+def unbroken_with_longer_validations(trainer, tmp_path_factory):
+    """Folder of a run whose validations take several batches."""
+    folder = tmp_path_factory.mktemp("longer") / "run"
+    trainer.finish(folder, LONGER)
+    return folder
+
+
+@pytest.mark.parametrize("step", [4, STEPS], ids=["in the midst", "at the end"])
+def test_a_validation_is_cut_by_a_signal_and_made_up_for(
+    trainer, unbroken_with_longer_validations, tmp_path, step
+):
+    folder = tmp_path / "run"
+    signalled = {"place": "validation", "step": step, "signal": "SIGTERM"}
+    ended = trainer.run(folder, LONGER, faults=[signalled])
+    assert ended.code == code_of("SIGTERM"), ended.text
+    assert f"after step {step};" in ended.sentence
+    assert checkpoints(folder)[-1] == step
+    assert metrics(folder)[-1]["step"] == str(step)
+    assert metrics(folder)[-1]["valid_bits_per_base"] == ""
+    # the validation that is made up for can be cut as well, or killed
+    ended = trainer.run(folder, LONGER, faults=[signalled])
+    assert ended.code == code_of("SIGTERM"), ended.text
+    killed = {"place": "validation", "step": step}
+    assert trainer.run(folder, LONGER, faults=[killed]).code == -signal.SIGKILL
+    trainer.finish(folder, LONGER)
+    assert state(folder) == state(unbroken_with_longer_validations)
+    assert "all 12 steps are done" in trainer.finish(folder, LONGER).text
+
+
+def test_a_signal_in_a_validation_of_minutes_ends_a_run_in_time(trainer, tmp_path):
+    folder = tmp_path / "run"
+    number, log = trainer.start(
+        folder, "trainer.valid_every=2", "trainer.valid_windows=100000", "trainer.valid_draws=64"
+    )
+    wait_for_row(folder, 1)
+    # by now step 2 is over and its validation has begun
+    time.sleep(3)
+    begin = time.monotonic()
+    os.kill(number, signal.SIGTERM)
+    ended = trainer.wait(number, log)
+    assert ended.code == code_of("SIGTERM"), ended.text
+    assert time.monotonic() - begin < 30
+    assert checkpoints(folder) == [2]
+    verify_checkpoint(folder / "checkpoints" / "step_000000002")
 
 
 @pytest.mark.parametrize("second", SIGNALS)

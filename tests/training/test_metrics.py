@@ -1,6 +1,15 @@
 """The metrics file: one row per step, also after an interrupted run went on."""
 
-from dnamdlm.training.metrics import COLUMNS, OF_BASES, OF_LABELS, MetricsFile, read_rows
+import torch
+
+from dnamdlm.training.metrics import (
+    COLUMNS,
+    OF_BASES,
+    OF_LABELS,
+    MetricsFile,
+    lacks_figures,
+    read_rows,
+)
 from dnamdlm.training.progress import loss_text
 
 
@@ -35,6 +44,29 @@ def test_a_new_run_starts_an_empty_file(tmp_path):
     MetricsFile(path, 0).append(_row(5))
     MetricsFile(path, 0)
     assert read_rows(path) == []
+
+
+def test_what_a_cut_validation_left_empty_is_filled_in(tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics = MetricsFile(path, 0)
+    metrics.append(_row(5) | {"valid_bits_per_base": 1.9})
+    metrics.append(_row(10))
+    assert lacks_figures(path, 10, "valid_bits_per_base")
+    assert not lacks_figures(path, 5, "valid_bits_per_base")
+    resumed = MetricsFile(path, 10)
+    whole = resumed.complete({"valid_bits_per_base": 1.8})
+    assert whole == _row(10) | {"valid_bits_per_base": 1.8}
+    assert not lacks_figures(path, 10, "valid_bits_per_base")
+    resumed.append(_row(15))
+    assert [row["valid_bits_per_base"] for row in read_rows(path)] == ["1.9", "1.8", ""]
+
+
+def test_no_digit_of_a_loss_is_lost(tmp_path):
+    loss = float(torch.tensor(1.9434567, dtype=torch.float32))
+    metrics = MetricsFile(tmp_path / "metrics.csv", 0)
+    metrics.append(_row(5) | {"train_bits_per_base": loss})
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    assert torch.tensor(float(row["train_bits_per_base"]), dtype=torch.float32).item() == loss
 
 
 def test_a_classifier_has_columns_of_its_own(tmp_path):
