@@ -33,7 +33,7 @@ from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.interface import LanguageModel
 from dnamdlm.training.launch import launched_rank
 from dnamdlm.training.metrics import OF_BASES, OF_LABELS, lacks_figures
-from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of
+from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of, try_space
 from dnamdlm.training.settings import ResumeSettings, TrainerSettings
 
 logger = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def train(tree: Mapping[str, Any]) -> Path:
     # one process owns the folder; the others only look which checkpoint it will take.
     with claimed(run_dir) if is_owner else nullcontext():
         if is_owner:
+            try_space(run_dir, lm, settings.keep_checkpoints)
             checkpoint = open_run(run_dir, tree, described, allow=resume.allow)
             if overlap is not None:
                 store_overlap(overlap, run_dir)

@@ -12,7 +12,6 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
-from torch import nn
 
 from dnamdlm.data.interface import BatchStream
 from dnamdlm.errors import ConfigError

@@ -1,6 +1,8 @@
 """A run folder belongs to one process, one config and one data set."""
 
+import errno
 import os
+import resource
 import shutil
 import socket
 from collections import namedtuple
@@ -10,7 +12,15 @@ from torch import nn
 
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.checkpoint import json_writer, write_folder
-from dnamdlm.training.run_folder import check_space, claimed, open_run, read_run, read_run_config
+from dnamdlm.training import run_folder
+from dnamdlm.training.run_folder import (
+    check_space,
+    claimed,
+    open_run,
+    read_run,
+    read_run_config,
+    try_space,
+)
 
 TREE = {"seed": 1, "run_dir": "a", "trainer": {"max_steps": 5, "num_workers": 0}}
 DATA = {"fingerprint": "f1", "fasta": "x.fa"}
@@ -120,6 +130,43 @@ def test_a_refusal_names_the_process_that_has_the_folder(tmp_path):
 
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
+
+
+def test_a_limit_that_the_free_space_does_not_show_is_noticed(tmp_path, monkeypatch):
+    model = nn.Linear(1000, 999)
+    # moments of 8 bytes a weight fit below this limit, and in 1 byte less they do not
+    largest = 8 * (1000 * 999 + 999) + 32768
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+        try_space(tmp_path, model, 2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, before[1]))
+        with pytest.raises(ConfigError, match=r"cannot take 48\.\d MB \(File too large\)"):
+            try_space(tmp_path, model, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "is_refused"),
+    [(errno.EDQUOT, True), (errno.ENOSPC, True), (errno.EOPNOTSUPP, False), (errno.EIO, False)],
+)
+def test_only_a_want_of_space_is_a_reason_to_refuse(tmp_path, monkeypatch, number, is_refused):
+    asked = []
+
+    def refuse(descriptor, num_bytes):
+        asked.append(num_bytes)
+        if sum(asked) > 30e6:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(run_folder, "_allocate", refuse)
+    if is_refused:
+        with pytest.raises(ConfigError, match=os.strerror(number)):
+            try_space(tmp_path, nn.Linear(1000, 999), 2)
+    else:
+        try_space(tmp_path, nn.Linear(1000, 999), 2)
+    assert asked == [asked[0]] * 4
 
 
 def test_room_for_the_checkpoints_is_asked_for(tmp_path, monkeypatch):
