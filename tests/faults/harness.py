@@ -63,7 +63,7 @@ class Trainer:
         request = {"do": "start", "arguments": arguments, "faults": list(faults), "log": str(log)}
         return self._ask(request), log
 
-    def wait(self, number, log, limit=120.0):
+    def wait(self, number, log, limit=300.0):
         """The end of a run; it is killed, and that is an error, if it does not come in time."""
         code = self._ask({"do": "wait", "number": number, "limit": limit})
         if code is None:
@@ -84,7 +84,7 @@ class Trainer:
     def close(self):
         """End the server."""
         self.server.stdin.close()
-        self.server.wait(timeout=30)
+        self.server.wait(timeout=120)
         self.server.stdout.close()
 
     def _ask(self, request):
@@ -122,7 +122,7 @@ def state(run_dir, step=STEPS):
     return digests(run_dir, step), metrics(run_dir)
 
 
-def wait_for_row(run_dir, rows, limit=60.0):
+def wait_for_row(run_dir, rows, limit=300.0):
     """Wait until the metrics file has so many rows."""
     path = run_dir / "metrics.csv"
     deadline = time.monotonic() + limit
@@ -133,7 +133,7 @@ def wait_for_row(run_dir, rows, limit=60.0):
     raise TimeoutError(f"{path} has not reached {rows} rows")
 
 
-def wait_until_stopped(number, limit=60.0):
+def wait_until_stopped(number, limit=300.0):
     """Wait until a process has stopped itself; only then it can be told to go on."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
