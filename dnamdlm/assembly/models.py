@@ -19,8 +19,10 @@ from dnamdlm.assembly.published import (
     read_published,
 )
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.bert import Bert, too_long
 from dnamdlm.data.interface import DataSource
 from dnamdlm.data.source import GenomeData
+from dnamdlm.data.text import TextData
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -40,6 +42,7 @@ from dnamdlm.lm.checkpoint import (
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
@@ -112,6 +115,9 @@ def build_language_model(tree: Mapping[str, Any], seed: int) -> TrainedLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build(tree["backbone"], "backbone", **_for_backbone(tree, vocabulary))
+    length = tree["data"].get("length") or 0
+    if isinstance(backbone, Bert) and length > backbone.max_length:
+        raise too_long(length, backbone.max_length)
     parts = {
         "backbone": backbone,
         "vocabulary": vocabulary,
@@ -164,25 +170,36 @@ def published_path(model: str, *, setting: str = "model") -> Path | None:
     return None if path.exists() else from_hub(model, setting)
 
 
-def _tree_of(published: Published) -> dict[str, Any]:
-    """A config tree that describes published weights; the data are left open."""
+def _tree_of(published: Published, tokenizer: str | None) -> dict[str, Any]:
+    """A config tree that describes published weights; the data are left open.
+
+    Args:
+        published: what was read.
+        tokenizer: folder of the tokenizer of a model of text; None for DNA.
+    """
     causal = isinstance(published.network, CausalTransformer)
     targets = {
         "noise": LogLinear,
         "times": Stratified,
         "lm": CausalLM if causal else MaskedDiffusionLM,
-        "data": GenomeData,
+        "data": GenomeData if tokenizer is None else TextData,
     }
     tree = {name: {TARGET: f"{x.__module__}.{x.__qualname__}"} for name, x in targets.items()}
-    data = tree["data"] | {"fasta": UNKNOWN_FASTA, "length": published.length}
+    if tokenizer is None:
+        data = tree["data"] | {"fasta": UNKNOWN_FASTA, "length": published.length}
+    else:
+        own = {"corpus": UNKNOWN_FASTA, "tokenizer": tokenizer, "length": published.length}
+        data = tree["data"] | own
     return tree | {"backbone": published.node, "data": data}
 
 
 def _load_published(path: Path, weights: str, device: str) -> LoadedModel:
     """A language model around the weights of another project."""
-    vocabulary = NUCLEOTIDE_VOCABULARY
+    vocabulary, tokenizer = NUCLEOTIDE_VOCABULARY, None
+    if path.is_dir() and has_tokenizer(path):
+        vocabulary, tokenizer = SubwordTokenizer(path).vocabulary, str(path)
     published = read_published(path, vocabulary, weights="raw" if weights == "raw" else "average")
-    tree = _tree_of(published)
+    tree = _tree_of(published, tokenizer)
     lm = build_language_model(tree, seed=0)
     load_weights(lm.get_submodule("backbone"), published.network.state_dict(), published.file)
     lm.to(choose_device(device)).eval()

@@ -1,12 +1,13 @@
-"""Predictions of fine-tuned heads for new sequences, from a composed config tree.
+"""Predictions of fine-tuned heads for new sequences or texts, from a composed config tree.
 
-The table has one line per sequence of the input, in its order: name, length, the predicted class
+The table has one line per sequence of the input, in its order: name, length (of text in tokens,
+marks included, at most those of a window), the predicted class
 (or labels), and one probability per class or label, or one value per number of a regression.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from dnamdlm.assembly.building import check_keys, check_value
 from dnamdlm.assembly.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.models import build_language_model, choose_device
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.text_evaluation import is_text
+from dnamdlm.assembly.text_tasks import encoder_of
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.genome import prepare_genome
 from dnamdlm.data.intervals import read_bed
-from dnamdlm.data.label_files import read_label_rows
+from dnamdlm.data.label_files import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.sequences import SequenceSet, encode_dna, interval_ids
+from dnamdlm.data.text_tasks import TextEncoder, chosen, read_table
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.evaluation.files import write_text_atomically
@@ -64,7 +68,7 @@ def predict(tree: Mapping[str, Any]) -> tuple[Path, str]:
     check_writable(out)
     start_ops(tree["ops"], tree["device"])
     folders = head_folders(Path(tree["model"]), tree["seed"])
-    sequences = read_input(tree["input"], tree["data"])
+    sequences = _input_of(folders[0], tree)
     total: NDArray[np.float64] | None = None
     head: dict[str, Any] = {}
     for folder in folders:
@@ -137,6 +141,16 @@ def load_head(
     return classifier.to(choose_device(device)).eval(), head, scale
 
 
+def _input_of(folder: Path, tree: Mapping[str, Any]) -> SequenceSet:
+    """The sequences or texts to predict for, as ids of the model of a head."""
+    verify_folder(folder)
+    head = read_json(folder / HEAD)
+    if not is_text(head["model_config"]):
+        return read_input(tree["input"], tree["data"])
+    encoder = encoder_of(head["model_config"], head["windows"]["length"])
+    return read_texts(tree["input"], tree["data"], head.get("text_columns", ()), encoder)
+
+
 def read_input(path: str, data: Mapping[str, Any]) -> SequenceSet:
     """Sequences of a FASTA file, a table, or the intervals of a BED file.
 
@@ -158,6 +172,34 @@ def read_input(path: str, data: Mapping[str, Any]) -> SequenceSet:
         arrays.append(interval_ids(store, interval))
         names.append(name if name not in (None, ".") else str(interval))
     return SequenceSet.of(names, arrays)
+
+
+def read_texts(
+    path: str, data: Mapping[str, Any], columns: Sequence[str], encoder: TextEncoder
+) -> SequenceSet:
+    """Texts of a table, in the columns that the task had, as ids of a model of text.
+
+    In a `.csv` file quotes group fields; in a `.tsv` file they are letters.
+
+    Raises:
+        ConfigError: for a setting that is for DNA.
+        DataError: for a file that is missing, or without these columns.
+    """
+    if data["fasta"] is not None:
+        raise ConfigError("data.fasta is for models of DNA, and this is one of text; leave it out")
+    if not path.removesuffix(".gz").endswith((".csv", ".tsv")):
+        raise ConfigError(
+            f"input={path} must end in .csv or .tsv for a model of text, with the columns "
+            f"{', '.join(columns)}"
+        )
+    if data["sequence_column"] is not None and len(columns) == 1:
+        columns = (data["sequence_column"],)
+    table, _ = read_table(Path(path), quoted=".csv" in Path(path).suffixes)
+    texts = list(zip(*chosen(table, columns, Path(path)), strict=True))
+    count = len(texts)
+    name_column = next((name for name in NAME_COLUMNS if name in table), None)
+    names = table[name_column] if name_column else [f"row_{row + 1}" for row in range(count)]
+    return encoder.encode(names, texts, path)
 
 
 def _table(sequences: SequenceSet, head: Mapping[str, Any], shares: NDArray[np.float64]) -> str:

@@ -1,6 +1,6 @@
 """Weights that other projects published, as backbones with the settings that describe them.
 
-Read are folders in the layout of Hugging Face (Caduceus, MDLM), single files of tensors and
+Read are folders in the layout of Hugging Face (Caduceus, MDLM, BERT), single files of tensors and
 Lightning checkpoints of MDLM. Which network it is follows from the names of the tensors.
 """
 
@@ -14,15 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from dnamdlm.assembly.building import TARGET
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.bert import Bert, BertBlock
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT, TransformerBlock
 from dnamdlm.backbones.mamba import MambaBlock
 from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.lm.import_mdlm import (
     HUB_CONFIG,
@@ -33,9 +36,11 @@ from dnamdlm.lm.import_mdlm import (
     import_dit,
     read_mdlm_checkpoint,
 )
+from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
+from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-Network = Mamba | CaduceusPS | DiT | CausalTransformer
+Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert
 
 FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 # bases per window where the source does not say; the length of the smaller published models.
@@ -93,7 +98,9 @@ def from_hub(model: str, setting: str) -> Path | None:
     )
 
     try:
-        folder = snapshot_download(model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS])
+        folder = snapshot_download(
+            model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES]
+        )
     except (
         errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError,
     ) as error:  # fmt: skip
@@ -125,6 +132,8 @@ def read_published(
     if any(_MAMBA_MARK in name for name in state):
         is_folder = path.is_dir()
         network = read_caduceus(path) if is_folder else import_caduceus(state, source=str(path))
+    elif any(name.endswith(BERT_MARK) for name in state):
+        network = import_bert(state, config, source=str(path))
     elif any(_TIME_MARK in name for name in state):
         # for its checks of the sizes that the folder declares.
         state = read_mdlm_checkpoint(path) if path.is_dir() else state
@@ -134,8 +143,10 @@ def read_published(
             network = fold_time(network)
     else:
         network = import_autoregressive(state, num_heads=config.get("n_heads"), source=str(path))
+    network = _with_padding_row(network, vocabulary)
     _check_vocabulary(network, vocabulary, path)
     length = config.get("model_length") or USUAL_LENGTH
+    length = min(length, network.max_length) if isinstance(network, Bert) else length
     return Published(network.float().eval(), describe_network(network), file, length)
 
 
@@ -152,6 +163,8 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
         return _of_mamba(network) | {"residual": first.residual}
     if isinstance(network, DiT | CausalTransformer):
         return _of_transformer(network)
+    if isinstance(network, Bert):
+        return _of_bert(network)
     return {}
 
 
@@ -188,13 +201,44 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _check_vocabulary(network: Network, vocabulary: Vocabulary, path: Path) -> None:
     """Published DNA models have our ids, rounded up to a multiple of at most 128."""
+    is_text = vocabulary.complement is None
     size = len(vocabulary)
     is_padded = isinstance(network, Mamba | CaduceusPS) and size < network.vocab_size <= size + 128
     if network.vocab_size != size and not is_padded:
         raise CheckpointError(
-            f"{path}: has {network.vocab_size} token ids, and the vocabulary of DNA has {size}; "
-            "use weights that were trained on DNA"
+            f"{path}: has {network.vocab_size} token ids, and the vocabulary of "
+            + (
+                f"this text has {size}; use weights that were trained with the same tokenizer"
+                if is_text
+                else f"DNA has {size}; use weights that were trained on DNA, or put the files of "
+                "their tokenizer into a folder with weights of text"
+            )
         )
+    if is_text and path.is_dir() and has_tokenizer(path):
+        theirs = SubwordTokenizer(path).vocabulary
+        if theirs.fingerprint() != vocabulary.fingerprint():
+            raise CheckpointError(
+                f"{path}: its tokenizer has other ids than this text was prepared with; prepare "
+                f"the text with tokenizer={path}"
+            )
+
+
+@torch.no_grad()
+def _with_padding_row(network: Network, vocabulary: Vocabulary) -> Network:
+    """The network with an idle row for padding, if that is the one id that it lacks.
+
+    MDLM gives GPT-2 one new id for both the mask and padding; here they are two.
+    """
+    size = len(vocabulary)
+    is_short = network.vocab_size == size - 1 and vocabulary.pad_id == size - 1
+    if not is_short or not isinstance(network, DiT | CausalTransformer):
+        return network
+    for part in (network.embedding, network.head):
+        for name, values in list(part.named_parameters()):
+            row = values.new_zeros(1, *values.shape[1:])
+            setattr(part, name, nn.Parameter(torch.cat([values, row])))
+    network.vocab_size = size
+    return network
 
 
 def _of_mamba(network: Mamba) -> dict[str, Any]:
@@ -238,6 +282,24 @@ def _of_transformer(network: DiT | CausalTransformer) -> dict[str, Any]:
         if network.time_embedding is not None:
             node["cond_size"] = network.time_embedding.output.out_features
     return node
+
+
+def _of_bert(network: Bert) -> dict[str, Any]:
+    """Settings of a transformer of BERT."""
+    first = network.blocks[0]
+    assert isinstance(first, BertBlock)
+    ratio = first.mlp.input.out_features / network.hidden_size
+    return {
+        TARGET: _target(network),
+        "hidden_size": network.hidden_size,
+        "num_blocks": len(network.blocks),
+        "num_heads": first.attention.num_heads,
+        "mlp_ratio": int(ratio) if ratio.is_integer() else ratio,
+        "max_length": network.max_length,
+        "num_token_types": len(network.token_types.weight),
+        "activation": first.mlp.activation,
+        "norm_epsilon": network.embedding_norm.epsilon,
+    }
 
 
 def _target(network: nn.Module) -> str:

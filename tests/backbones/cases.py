@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from dnamdlm.backbones.bert import Bert
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT
@@ -50,6 +51,10 @@ def _dit(**options):
     return DiT(VOCAB_SIZE, 16, 2, 2, **options)
 
 
+def _bert(**options):
+    return Bert(VOCAB_SIZE, 16, 2, 2, max_length=40, **options)
+
+
 def _mamba(**options):
     return Mamba(VOCAB_SIZE, 16, 2, state_size=4, **options)
 
@@ -70,6 +75,8 @@ CASES = [
     Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),
     Case("dit-bias", lambda: _dit(qkv_bias=True, mlp_ratio=2), 4764),
     Case("dit-classes", lambda: _dit(num_classes=3), 6844),
+    Case("bert", _bert, 7772),
+    Case("bert-checkpointing", lambda: _bert(gradient_checkpointing=True), 7772),
     Case("mamba", _mamba, 6192),
     Case("mamba-causal", lambda: _mamba(directions="forward"), 4848, causal=True),
     Case("mamba-multiply", lambda: _mamba(directions="multiply"), 6192),
