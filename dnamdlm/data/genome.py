@@ -4,6 +4,10 @@ A byte holds the code in its low three bits (A 0, C 1, G 2, T 3, N 4) and the so
 records of the file lie one after the other; an offset counts bases from the first record. A
 store is built in a temporary folder beside its place, flushed, and renamed under a lock, so that a
 half-written store is never seen.
+
+A store's name comes from the hash of its file, so a file is hashed before it is read. Only a large
+file that can have no store yet, since none was made from a file of its size, is hashed while it
+is read; its store gets its name at the end.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +39,11 @@ from dnamdlm.errors import DataError
 
 FORMAT_VERSION = 1
 _CODES, _N_RUNS, _MANIFEST = "codes.bin", "n_runs.npy", "manifest.json"
+# hashing less takes no time that is worth saving.
+_LARGE_BYTES = 1 << 26
+# the size of the source stands before the records, of which there may be many.
+_MANIFEST_HEAD = 4096
+_SOURCE_BYTES = re.compile(r'"source": \{[^}]*"bytes": (\d+)')
 _log = logging.getLogger(__name__)
 
 
@@ -210,26 +221,60 @@ def prepare_genome(
         DataError: if the file has a fault, holds no base but N, or the cache cannot be written.
     """
     fasta = Path(fasta)
+    cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    policy = {"iupac": iupac, "rna": rna}
+    if expected_sha256 is None and _can_have_no_store(fasta, cache):
+        size = fasta.stat().st_size
+        with _writable(cache), FileLock(cache / f"new-{size}.lock"):
+            # another process may have built it meanwhile.
+            if _can_have_no_store(fasta, cache):
+                return _build_unhashed(fasta, cache, policy)
     source_sha256 = _file_sha256(fasta)
     if expected_sha256 is not None and source_sha256 != expected_sha256:
         raise DataError(
             f"{fasta}: SHA-256 is {source_sha256[:12]}..., {expected_sha256[:12]}... is expected; "
             "the file is damaged: install the package again or fetch the file again"
         )
-    cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
-    policy = {"iupac": iupac, "rna": rna}
-    key_text = json.dumps([FORMAT_VERSION, source_sha256, policy], sort_keys=True)
-    key = hashlib.sha256(key_text.encode()).hexdigest()[:32]
+    key = _key(source_sha256, policy)
     folder = cache / key
     if (folder / _MANIFEST).is_file():
         try:
             return GenomeStore.open(folder)
         except _DamagedStore as error:
             _log.warning("building a damaged genome store again: %s", error)
+    with _writable(cache), FileLock(cache / f"{key}.lock"):
+        return _open_or_build(fasta, folder, source_sha256, policy)
+
+
+def _key(source_sha256: str, policy: dict[str, Any]) -> str:
+    """Name of the store of a file."""
+    text = json.dumps([FORMAT_VERSION, source_sha256, policy], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _can_have_no_store(fasta: Path, cache: Path) -> bool:
+    """Whether a file is large, and no store was made from a file of its size."""
+    try:
+        size = fasta.stat().st_size
+        if size < _LARGE_BYTES:
+            return False
+        for manifest in cache.glob(f"[!.]*/{_MANIFEST}"):
+            with manifest.open(encoding="utf-8") as file:
+                recorded = _SOURCE_BYTES.search(file.read(_MANIFEST_HEAD))
+            if recorded is None or int(recorded[1]) == size:
+                return False
+    except (OSError, ValueError):
+        # whatever is wrong is told where the file is hashed.
+        return False
+    return True
+
+
+@contextmanager
+def _writable(cache: Path) -> Iterator[None]:
+    """Make the folder of stores, and say what to do where it cannot be written."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{key}.lock"):
-            return _open_or_build(fasta, folder, source_sha256, policy)
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             found = f"no space is left in the genome cache {cache}"
@@ -241,30 +286,69 @@ def prepare_genome(
         ) from error
 
 
+def _build_unhashed(fasta: Path, cache: Path, policy: dict[str, Any]) -> GenomeStore:
+    """Build a store in one pass; the caller holds the lock of the file's size."""
+    before = fasta.stat()
+    name = f"new-{before.st_size}"
+    with _temporary(cache, name) as temporary:
+        source_sha256 = _build(fasta, temporary, None, policy)
+        after = fasta.stat()
+        if (before.st_ino, before.st_size, before.st_mtime_ns) != (
+            after.st_ino, after.st_size, after.st_mtime_ns
+        ):  # fmt: skip
+            raise _changed(fasta)
+        folder = cache / _key(source_sha256, policy)
+        with FileLock(cache / f"{folder.name}.lock"):
+            # whoever hashed the file first may have been faster.
+            if folder.exists():
+                try:
+                    return GenomeStore.open(folder)
+                except _DamagedStore:
+                    shutil.rmtree(folder)
+            _publish(temporary, folder)
+    return GenomeStore.open(folder)
+
+
 def _open_or_build(
     fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]
 ) -> GenomeStore:
     """Build the store unless another process did so meanwhile; the caller holds the lock."""
-    for stale in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
     if folder.exists():
         try:
             return GenomeStore.open(folder)
         except _DamagedStore:
             shutil.rmtree(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
+    with _temporary(folder.parent, folder.name) as temporary:
         _build(fasta, temporary, source_sha256, policy)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-        _sync(folder.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _publish(temporary, folder)
     return GenomeStore.open(folder)
 
 
-def _build(fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]) -> None:
-    """One pass over the file: codes, runs of N, counts and hashes."""
+@contextmanager
+def _temporary(cache: Path, name: str) -> Iterator[Path]:
+    """A folder to build in, gone afterwards, as are those of killed processes with that name."""
+    for stale in cache.glob(f".{name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=cache))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    """Let a finished store appear under its name."""
+    temporary.chmod(0o755)
+    temporary.rename(folder)
+    _sync(folder.parent)
+
+
+def _changed(fasta: Path) -> DataError:
+    return DataError(f"{fasta}: the file changed while it was read; try again")
+
+
+def _build(fasta: Path, folder: Path, expected_sha256: str | None, policy: dict[str, Any]) -> str:
+    """One pass over the file: codes, runs of N, counts and hashes; gives the hash of the file."""
     source_hash, content_hash = hashlib.sha256(), hashlib.sha256()
     reader = (
         TwoBitReader(fasta, on_raw=source_hash.update)
@@ -282,8 +366,9 @@ def _build(fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]
             position += chunk.codes.size
         out.flush()
         os.fsync(out.fileno())
-    if source_hash.hexdigest() != source_sha256:
-        raise DataError(f"{fasta}: the file changed while it was read; try again")
+    source_sha256 = source_hash.hexdigest()
+    if expected_sha256 not in (None, source_sha256):
+        raise _changed(fasta)
     n_runs = runs.finish()
     num_n = int((n_runs[:, 1] - n_runs[:, 0]).sum())
     if num_n == position:
@@ -317,6 +402,7 @@ def _build(fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]
         out.flush()
         os.fsync(out.fileno())
     _sync(folder)
+    return source_sha256
 
 
 class _RunCollector:

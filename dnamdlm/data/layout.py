@@ -6,6 +6,13 @@ have lost or gained something, so that its user is told.
 
 from __future__ import annotations
 
+import numpy as np
+
+
+def count_lines(segment: bytes, end: int | None = None) -> int:
+    """Number of line ends before `end`; many times as fast as `bytes.count` on long segments."""
+    return int(np.count_nonzero(np.frombuffer(segment, dtype=np.uint8)[:end] == ord("\n")))
+
 
 class LineLayout:
     """Watches the sequence lines of one record after the other.
@@ -53,7 +60,7 @@ class LineLayout:
             return 0
         first, step = self._width - self._column, self._width + 1
         places = segment[first:end:step]
-        num_lines = segment.count(b"\n", 0, end)
+        num_lines = count_lines(segment, end)
         is_even = places.count(b"\n") == len(places) == num_lines
         return num_lines if is_even and first + (num_lines - 1) * step + 1 == end else 0
 

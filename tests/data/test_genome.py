@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -215,6 +216,93 @@ def test_a_leftover_temporary_folder_is_removed(fasta, cache):
     assert not leftover.exists()
 
 
+@pytest.fixture
+def large(monkeypatch):
+    """Every file counts as large: hashed while it is read, unless a store may be there."""
+    monkeypatch.setattr(genome, "_LARGE_BYTES", 1)
+
+
+def refuse(*_):
+    raise AssertionError("this is not to be called")
+
+
+def test_a_large_new_file_is_read_once_and_gets_the_same_store(fasta, tmp_path, monkeypatch, large):
+    expected = prepare_genome(fasta, cache_dir=tmp_path / "one")
+    monkeypatch.setattr(genome, "_LARGE_BYTES", 1 << 26)
+    hashed_first = prepare_genome(fasta, cache_dir=tmp_path / "two")
+    assert expected.folder.name == hashed_first.folder.name
+    assert expected.manifest == hashed_first.manifest
+    monkeypatch.setattr(genome, "_LARGE_BYTES", 1)
+    monkeypatch.setattr(genome, "_file_sha256", refuse)
+    assert prepare_genome(fasta, cache_dir=tmp_path / "three").codes.tolist() == (
+        expected.codes.tolist()
+    )
+
+
+def test_a_large_file_whose_store_may_be_there_is_not_built_again(fasta, cache, monkeypatch, large):
+    first = prepare_genome(fasta, cache_dir=cache)
+    monkeypatch.setattr(genome, "_build", refuse)
+    assert prepare_genome(fasta, cache_dir=cache).folder == first.folder
+
+
+def test_a_large_file_of_the_size_of_another_gets_a_store_of_its_own(fasta, cache, large):
+    first = prepare_genome(fasta, cache_dir=cache)
+    fasta.write_text(CONTENT.replace("TTTNNN", "TTANNN"))
+    second = prepare_genome(fasta, cache_dir=cache)
+    assert second.fetch(Interval("b", 2, 3)).tolist() == [0]
+    assert first.folder != second.folder
+
+
+def test_a_large_file_that_changes_while_it_is_read_is_refused(fasta, cache, monkeypatch, large):
+    build = genome._build
+
+    def build_and_change(*arguments):
+        found = build(*arguments)
+        with fasta.open("a") as file:
+            file.write("ACGT\n")
+        return found
+
+    monkeypatch.setattr(genome, "_build", build_and_change)
+    with pytest.raises(DataError, match="changed while it was read"):
+        prepare_genome(fasta, cache_dir=cache)
+    assert [path for path in cache.iterdir() if path.is_dir()] == []
+
+
+def test_a_large_faulty_file_leaves_no_store(fasta, cache, large):
+    fasta.write_text(CONTENT + ">d\nAC-GT\n")
+    with pytest.raises(DataError, match="gap"):
+        prepare_genome(fasta, cache_dir=cache)
+    assert [path for path in cache.iterdir() if path.is_dir()] == []
+
+
+def test_a_damaged_store_of_a_large_file_is_built_again(fasta, cache, large):
+    first = prepare_genome(fasta, cache_dir=cache)
+    (first.folder / "manifest.json").write_text("{")
+    assert prepare_genome(fasta, cache_dir=cache).verify() is None
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("place", ["_sync", "_publish"])
+def test_a_kill_while_a_large_file_is_read_leaves_nothing_that_is_seen(
+    fasta, cache, monkeypatch, large, place
+):
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(genome, place, die)
+        process = multiprocessing.get_context("fork").Process(
+            target=prepare_genome, args=(fasta,), kwargs={"cache_dir": cache}
+        )
+        process.start()
+        process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    (leftover,) = [path for path in cache.iterdir() if path.is_dir()]
+    assert leftover.name.startswith(".")
+    prepare_genome(fasta, cache_dir=cache).verify()
+    assert not leftover.exists()
+
+
 def test_a_genome_of_n_only_is_refused(fasta, cache):
     fasta.write_text(">a\nNNNN\n>b\nnn\n")
     with pytest.raises(DataError, match="all 6 bases are N"):
@@ -267,7 +355,9 @@ def prepare_in_process(fasta, cache, queue):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_32_processes_at_once_build_one_valid_store(tmp_path, cache):
+@pytest.mark.parametrize("large", [1 << 26, 1], ids=["hashed first", "hashed while read"])
+def test_32_processes_at_once_build_one_valid_store(tmp_path, cache, monkeypatch, large):
+    monkeypatch.setattr(genome, "_LARGE_BYTES", large)
     rng = np.random.default_rng(0)
     path = tmp_path / "big.fa"
     letters = np.frombuffer(b"ACGTacgtN", dtype=np.uint8)
@@ -279,9 +369,9 @@ def test_32_processes_at_once_build_one_valid_store(tmp_path, cache):
     ]
     for process in processes:
         process.start()
-    results = {queue.get(timeout=60) for _ in processes}
+    results = {queue.get(timeout=300) for _ in processes}
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert len(results) == 1
     assert [path for path in cache.iterdir() if path.is_dir()] == [
         prepare_genome(path, cache_dir=cache).folder
