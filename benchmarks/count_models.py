@@ -1,7 +1,7 @@
-"""Counts of short contexts as a language model: the floor beside which small models of text stand.
+"""Counts of short contexts as a language model: the floor under small models of text.
 
-Witten-Bell interpolation. With c(hw) the count of token w after context h, c(h) the count of h, T(h)
-the number of distinct tokens seen after h, and h' the context h without its oldest token,
+Witten-Bell interpolation. With c(hw) the count of token w after context h, c(h) the count of h,
+T(h) the number of distinct tokens seen after h, and h' the context h without its oldest token,
 
     p(w | h) = (c(hw) + T(h) p(w | h')) / (c(h) + T(h)),
 
@@ -56,7 +56,7 @@ class CountModel:
             self._levels.append(_Level(known, totals, kinds, words, counts))
 
     def probabilities(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """p of each token of one row given those before it in the row, shape (L,)."""
+        """Probability of each token of one row given those before it in the row, shape (L,)."""
         result = np.full(len(tokens), 1.0 / self._num_real)
         for length, level in enumerate(self._levels[: len(tokens)]):
             contexts = _keys(tokens, length, self._num_ids)

@@ -1,10 +1,11 @@
 """AR, MDLM, SEDD and D3PM on three small corpora of text, at equal steps, tokens and seeds.
 
-    python -m benchmarks.quality.text [--steps 400] [--seeds 3] [--corpora lm1b] [--runs DIR]
+    python -m benchmarks.quality.text [--steps 400] [--seeds 2] [--corpora lm1b] [--runs DIR]
 
-All models of a corpus have the same transformer (128 channels, 2 blocks; AR with causal attention),
+All models of a corpus have the same transformer (64 channels, 2 blocks; AR with causal attention),
 optimizer, rows and order. Perplexities are those of held-out rows, bounds but for AR, beside counts
-of short contexts. With `--runs DIR` the run folders stay, for figure2.py and semi_autoregressive.py.
+of short contexts. With `--runs DIR` the run folders stay, for `benchmarks.quality.figure2` and
+`benchmarks.speed.semi_autoregressive`.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def result_table(rows: list[tuple[Cell, ...]], size: Size, facts: Sequence[str])
         rows,
         (
             "small scale: networks of less than a million parameters, minutes of training, "
-            f"{tokens:,} tokens each; the order of models need not be that of long training",
+            f"{tokens:,} tokens read by each; the order of models need not be that of long training",
             "last column: quoted from Sahoo et al. 2024, table 1, networks of 110 M parameters "
             "after 33 billion tokens (D3PM and SEDD as cited there), of the tokens of BERT; not "
             "comparable in size with what was measured here, only in order",
@@ -193,7 +194,9 @@ def result_table(rows: list[tuple[Cell, ...]], size: Size, facts: Sequence[str])
             "row is read by itself, by counts as well",
             "seeds: standard error of the mean over seeds of weights, order and noise; rows: over "
             "test rows, as of one network; MDLM, SEDD and D3PM are upper bounds",
-            "counts: Witten-Bell interpolation, nothing tuned, fitted on the whole training part",
+            "counts: Witten-Bell interpolation, nothing tuned, fitted on the whole training part, "
+            "of which the networks read the tokens named above",
+            "bits per byte take the mean number of bytes of a test row, the same for all models",
             *facts,
         ),
     )
@@ -203,8 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=256, help="test rows, spread over the split")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=128, help="test rows, spread over the split")
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--corpora", nargs="+", choices=list(CORPORA), default=list(CORPORA))
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
