@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dnamdlm.assembly.building import TARGET, build, check_keys, check_node, check_value
 from dnamdlm.assembly.labels import check_same_labels
@@ -125,16 +126,12 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     lm = with_estimator(loaded.language_model, tree["estimator"])
     if is_text(loaded.tree):
         return score_text(tree, loaded, lm, _target(tree, loaded))
-    for key in ("scorer", "mauve"):
-        if tree[key]:
-            raise ConfigError(f"{key} is for models of text, and this is one of DNA; leave it out")
+    _refuse_settings_of_text(tree)
     if tree["locus"] is not None:
         return write_locus(tree, loaded, lm, evaluation_data(loaded, tree["data"]).open())
     if is_comparison:
         return compare_with_file(tree, loaded, _training_genome(tree, loaded))
     out = _target(tree, loaded)
-    if tree["data"]["corpus"] is not None:
-        raise ConfigError("data.corpus is for models of text; give data.fasta to one of DNA")
     data = evaluation_data(loaded, tree["data"])
     opened = data.open()
     check_same_labels(loaded, opened)
@@ -149,25 +146,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     if loaded.run_dir is not None:
         refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, tree["split"])
     windows = windows_of(opened, genomes, tree)
-    reports: dict[str, LikelihoodReport] = {}
-    markov: dict[Smoothing, MarkovFit] | None = None
-    for name, part in windows.items():
-        logger.info(
-            "%s: %d windows of %d bases, %d draws each",
-            f"{tree['split']} of {name}" if name else tree["split"], len(part), data.length,
-            tree["draws"],
-        )  # fmt: skip
-        markov = fit_baselines(genomes[name], tree["max_order"])
-        reports[name] = evaluate_likelihood(
-            lm,
-            part,
-            draws=tree["draws"],
-            batch_size=tree["batch_size"] or windows_at_once(data.length, device),
-            device=device,
-            region_classes=genomes[name].region_classes,
-            markov=markov,
-            progress=_progress,
-        )
+    reports, markov = _score_genomes(tree, lm, windows, genomes, device)
     report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
     sections: dict[str, Any] = {
         "provenance": provenance(loaded, opened, tree),
@@ -179,16 +158,9 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
         logger.info(
             "comparing %d generated sequences with the %s split", len(samples), tree["split"]
         )
-        genome = next(iter(genomes.values()))
-        sections["generated"] = evaluate_generated(
-            samples,
-            genome.store,
-            genome.splits,
-            markov or {},
-            rng=np.random.default_rng(tree["seed"]),
-            heldout=tree["split"],
+        sections |= _sections_of_samples(
+            tree, samples, next(iter(genomes.values())), loaded, options=options, markov=markov
         )
-        sections["quality"] = compare_with_split(tree, samples, genome, loaded, options)
     if tree["overlap_report"]:
         sections["overlap"] = report_overlap(opened)
     forget_other_model(out, loaded)
@@ -197,6 +169,66 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     if "quality" in sections:
         text += "\n\n" + quality_text(sections["quality"])
     return out, text
+
+
+def _refuse_settings_of_text(tree: Mapping[str, Any]) -> None:
+    for key in ("scorer", "mauve"):
+        if tree[key]:
+            raise ConfigError(f"{key} is for models of text, and this is one of DNA; leave it out")
+    if tree["data"]["corpus"] is not None:
+        raise ConfigError("data.corpus is for models of text; give data.fasta to one of DNA")
+
+
+def _score_genomes(
+    tree: Mapping[str, Any],
+    lm: LanguageModel,
+    windows: Mapping[str, EvaluationWindows],
+    genomes: Mapping[str, OpenGenome],
+    device: torch.device,
+) -> tuple[dict[str, LikelihoodReport], dict[Smoothing, MarkovFit] | None]:
+    """The likelihood of each genome, and the baselines of the last one."""
+    reports: dict[str, LikelihoodReport] = {}
+    markov: dict[Smoothing, MarkovFit] | None = None
+    for name, part in windows.items():
+        logger.info(
+            "%s: %d windows of %d bases, %d draws each",
+            f"{tree['split']} of {name}" if name else tree["split"], len(part), part.length,
+            tree["draws"],
+        )  # fmt: skip
+        markov = fit_baselines(genomes[name], tree["max_order"])
+        reports[name] = evaluate_likelihood(
+            lm,
+            part,
+            draws=tree["draws"],
+            batch_size=tree["batch_size"] or windows_at_once(part.length, device),
+            device=device,
+            region_classes=genomes[name].region_classes,
+            markov=markov,
+            progress=_progress,
+        )
+    return reports, markov
+
+
+def _sections_of_samples(
+    tree: Mapping[str, Any],
+    samples: Mapping[str, np.ndarray],
+    genome: OpenGenome,
+    loaded: LoadedModel,
+    *,
+    options: QualityOptions,
+    markov: Mapping[Smoothing, MarkovFit] | None,
+) -> dict[str, Any]:
+    """The two sections on generated sequences."""
+    generated = evaluate_generated(
+        samples,
+        genome.store,
+        genome.splits,
+        markov or {},
+        rng=np.random.default_rng(tree["seed"]),
+        heldout=tree["split"],
+    )
+    quality = compare_with_split(tree, samples, genome, loaded, options)
+    return {"generated": generated, "quality": quality}
 
 
 def _training_genome(tree: Mapping[str, Any], loaded: LoadedModel) -> OpenGenome | None:
@@ -307,28 +339,33 @@ def evaluation_data(loaded: LoadedModel, changes: Mapping[str, Any]) -> DataSour
 
     Another genome does not inherit the splits and the annotation of the training genome.
 
+    Args:
+        loaded: the model.
+        changes: settings by name; what is absent or None stays as in the run.
+
     Raises:
         ConfigError: if something is changed that a mixture of genomes does not have.
     """
     node = dict(loaded.tree["data"])
-    if node.get("fasta") == UNKNOWN_FASTA and changes["fasta"] is None:
+    given = {key: value for key, value in changes.items() if value is not None}
+    if node.get("fasta") == UNKNOWN_FASTA and "fasta" not in given:
         raise ConfigError(f"{loaded.folder} does not say what it was trained on; give data.fasta")
     if "fasta" not in node:
-        if changes["fasta"] is not None:
+        if "fasta" in given:
             kept = {key: node[key] for key in ("length", "cache_dir") if key in node}
             node = {TARGET: f"{GenomeData.__module__}.{GenomeData.__name__}", "fasta": None, **kept}
-        elif odd := [key for key in _OF_ONE_GENOME if changes.get(key) is not None]:
+        elif odd := [key for key in _OF_ONE_GENOME if key in given]:
             raise ConfigError(
                 f"data.{odd[0]} belongs to one genome, and this model was trained on a mixture; "
                 "give data.fasta too, or leave it out"
             )
-    if changes["fasta"] is not None and changes["fasta"] != node["fasta"]:
+    if "fasta" in given and given["fasta"] != node["fasta"]:
         node |= {key: None for key in _OF_ONE_GENOME if key != "expand"} | {"expand": False}
-    if changes["bed"] is not None:
+    if "bed" in given:
         node |= dict.fromkeys(_RECORD_LISTS)
-    elif any(changes[key] is not None for key in _RECORD_LISTS):
+    elif any(key in given for key in _RECORD_LISTS):
         node |= {"bed": None, "expand": False}
-    node |= {key: value for key, value in changes.items() if value is not None}
+    node |= given
     check_node(node, "data")
     return build(node, "data")
 

@@ -15,7 +15,7 @@ from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.intervals import Interval, check_inside
 from dnamdlm.data.source import OpenGenome
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.locus import locus_bits
+from dnamdlm.evaluation.locus import locus_bits, locus_record, record_name, write_record
 from dnamdlm.evaluation.tracks import check_track, write_track
 from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.lm.interface import LanguageModel
@@ -56,8 +56,10 @@ def write_locus(
         opened: its data.
 
     Returns:
-        The track, and a sentence.
+        The track, and a sentence. For a run folder, a record for its report is written too.
     """
+    if tree["samples"] is not None:
+        raise ConfigError("locus and samples are two evaluations; give one of them at a time")
     if tree["out"] is None:
         raise ConfigError(
             f"locus={tree['locus']} needs a file; give out=FILE.bedgraph, .bw or .tsv"
@@ -86,16 +88,27 @@ def write_locus(
         nats = best.position_nats(before, where.start - first)
         tracks["markov"] = np.where(codes < 4, nats / np.log(2.0), np.nan)
         label = best.label
-    write_track(out, where, tracks, store.lengths, name="dnamdlm")
-    figure = locus_figure(
-        where, tracks, _features(opened, where), markov_label=label, place=_place(opened, where)
+    record = locus_record(
+        where,
+        tracks,
+        _features(opened, where),
+        markov_label=label,
+        place=_place(opened, where),
+        made_by={"step": loaded.step, "model_sha256": loaded.digest, "data": store.sha256},
     )
-    for suffix in (".png", ".svg"):
-        figure.save(out.with_suffix(suffix))
-    means = ", ".join(f"{name} {np.nanmean(bits):.4f}" for name, bits in tracks.items())
+    write_track(out, where, tracks, store.lengths, name="dnamdlm")
+    written = [out.with_suffix(suffix) for suffix in (".png", ".svg")]
+    figure = locus_figure(record)
+    for path in written:
+        figure.save(path)
+    if loaded.run_dir is not None:
+        written.append(loaded.run_dir / "evaluation" / record_name(where))
+        write_record(written[-1], record)
+    means = "; ".join(f"{track['label']} {track['mean']}" for track in record["tracks"].values())
     return out, (
-        f"{where} ({_place(opened, where)}): mean bits per base given the surroundings: {means}\n"
-        f"wrote {out.with_suffix('.png')} and {out.with_suffix('.svg')}"
+        f"{where.chrom}:{where.start}-{where.end} ({record['place']}), mean bits per base: {means} "
+        "(a model of masked diffusion sees both sides, a Markov model the left one)\n"
+        + "\n".join(f"wrote {path}" for path in written)
     )
 
 

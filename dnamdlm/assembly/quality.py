@@ -21,7 +21,7 @@ from dnamdlm.data.source import OpenGenome, open_store
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.files import write_evaluation
 from dnamdlm.evaluation.floors import MARKOV_ORDERS, markov_models, windows_without_n
-from dnamdlm.evaluation.infilling import infill_recovery
+from dnamdlm.evaluation.infilling import GAPS, infill_recovery, windows_of_gap
 from dnamdlm.evaluation.motifs import Motif, read_motifs
 from dnamdlm.evaluation.quality import Question, evaluate_quality
 from dnamdlm.evaluation.quality_text import quality_text
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 REFERENCE = "reference"
 """Stands for the split in an evaluation file of sequences beside a FASTA file."""
 HELD_OUT = "split"
+_MARKOV_WINDOWS = 4096
 
 
 def is_file_comparison(tree: Mapping[str, Any]) -> bool:
@@ -81,6 +82,7 @@ def compare_with_file(
     question = replace(
         options.question(store, [Interval(name, 0, size) for name, size in store.lengths.items()]),
         where=Path(tree["reference"]).name,
+        lengths=list(store.lengths.values()),
         copies_of=None if training is None else (training.store, training.splits.train),
     )
     section = _with_model(tree, samples, question, loaded)
@@ -160,6 +162,8 @@ def _with_model(
     if fills:
         assert loaded is not None
         section["infilling"] = _infilling(tree, question, loaded)
+        if not section["infilling"]:
+            section["left_out"]["infilling"] = "the reference has no two windows of the model"
     return section
 
 
@@ -181,20 +185,22 @@ def _infilling(
     windows = [item for item in windows if len(item) == length]
     rng = np.random.default_rng(tree["seed"])
     chosen = [windows[index] for index in rng.permutation(len(windows))]
-    used = chosen[: tree["infill_windows"]]
+    num_windows = tree["infill_windows"]
+    # half of a small reference is left for the Markov model, which must not know what is hidden.
+    used = chosen[: min(windows_of_gap(GAPS[0], num_windows), len(chosen) // 2)]
     if not used:
         logger.info("no window of %d bases to refill", length)
         return []
     logger.info("refilling gaps of %d windows", len(used))
-    codes = [question.store.fetch(item) & BASE_BITS for item in chosen[:4096]]
+    codes = [question.store.fetch(item) & BASE_BITS for item in chosen[:_MARKOV_WINDOWS]]
     order = max(MARKOV_ORDERS)
     lm = loaded.language_model
     return infill_recovery(
         lm,
         IDS_OF_CODES[np.stack(codes[: len(used)])],
-        # the Markov model may learn from all but the windows that are refilled.
-        markov_models(codes[len(used) :] or codes, order)[order],
+        markov_models(codes[len(used) :], order)[order],
         seed=tree["seed"],
+        num_windows=num_windows,
         device=next(loaded.lm.parameters()).device,
     )
 

@@ -31,6 +31,7 @@ FIRST_BASE_ID = int(IDS_OF_CODES[0])
 GAPS = (1, 4, 16, 64, 256)
 WAYS: dict[str, Choice] = {"drawn": UNCHANGED, "most likely": Choice(top_k=1)}
 _ROWS_AT_ONCE = 16
+_BASES_PER_WINDOW = 32
 
 
 def hide_span(tokens: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -83,12 +84,22 @@ def refill(
     return np.concatenate(made)
 
 
+def windows_of_gap(gap: int, num_windows: int) -> int:
+    """Windows that are refilled: `num_windows`, and more for gaps below 32 bases.
+
+    A short gap hides few bases and costs few calls of the network, so that about as many bases are
+    hidden at each length.
+    """
+    return max(num_windows, _BASES_PER_WINDOW * num_windows // gap)
+
+
 def infill_recovery(
     lm: LanguageModel,
     tokens: NDArray[np.integer],
     markov: MarkovModel,
     *,
     seed: int,
+    num_windows: int,
     gaps: Sequence[int] = GAPS,
     device: torch.device | str = "cpu",
 ) -> list[dict[str, Any]]:
@@ -96,16 +107,18 @@ def infill_recovery(
 
     Args:
         lm: a masked diffusion model, on `device`.
-        tokens: ids (N, L) of windows without N.
+        tokens: ids (N, L) of windows without N, from which the first are taken.
         markov: a Markov model of the same genome.
         seed: of places and draws.
+        num_windows: windows for the long gaps, see `windows_of_gap`.
         gaps: lengths; those above half a window are left out.
         device: where the model is.
     """
     rng = np.random.default_rng(seed)
     rows = []
     for gap in (gap for gap in gaps if 2 * gap <= tokens.shape[1]):
-        hidden = hide_span(tokens, gap, rng)
+        used = tokens[: windows_of_gap(gap, num_windows)]
+        hidden = hide_span(used, gap, rng)
         filled: Mapping[str, np.ndarray] = {
             **{
                 f"model, {way}": refill(lm, hidden, choice, seed=seed, device=device)
@@ -116,7 +129,8 @@ def infill_recovery(
             "commonest base": commonest_filled(hidden),
         }
         rows += [
-            {"gap": gap, "label": label} | recovery(tokens, hidden, made, rng).to_json()
+            {"gap": gap, "label": label, "windows": len(used)}
+            | recovery(used, hidden, made, rng).to_json()
             for label, made in filled.items()
         ]
     return rows

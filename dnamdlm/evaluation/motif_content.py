@@ -49,7 +49,8 @@ def motif_section(
 
     Returns:
         Sample -> correlation, and JSON values: rates per 1,000 bases of each motif in generated
-        and reference sequence, and the motifs that differ most, with their matrices.
+        and reference sequence, and the motifs that differ most, with their matrices and their
+        enrichment in each sample.
     """
     # rates need no more, and the scan of hundreds of motifs is slow.
     longest = max(map(len, reference))
@@ -67,8 +68,10 @@ def motif_section(
     }
     ours = counts["generated"]
     expected = target * sizes["generated"] / num_reference
-    folds = np.log2((ours.sum(axis=0) + 0.5) / (expected + 0.5))
-    draws = np.log2((resample_weights(len(ours), rng) @ ours + 0.5) / (expected + 0.5))
+    folds = {
+        name: _folds(table, target * sizes[name] / num_reference, rng)
+        for name, table in counts.items()
+    }
     # in units of the scatter of a count of this size, so that rare motifs do not come first.
     surprise = np.abs(ours.sum(axis=0) - expected) / np.sqrt(expected + 1)
     order = np.argsort(-surprise, kind="stable")
@@ -85,12 +88,20 @@ def motif_section(
                 "name": motifs[index].name,
                 "matches": int(ours[:, index].sum()),
                 "expected": round(float(expected[index]), 2),
-                "log2_fold": Estimate(float(folds[index]), *interval(draws[:, index])).to_json(),
+                "log2_fold": {name: own[index].to_json() for name, own in folds.items()},
                 "counts": motifs[index].counts.round(3).tolist(),
             }
             for index in order[:_SHOWN].tolist()
         ],
     }
+
+
+def _folds(counts: np.ndarray, expected: np.ndarray, rng: np.random.Generator) -> list[Estimate]:
+    """Log2 of matches over expected matches of each motif, half a match added to both."""
+    values = np.log2((counts.sum(axis=0) + 0.5) / (expected + 0.5))
+    draws = np.log2((resample_weights(len(counts), rng) @ counts + 0.5) / (expected + 0.5))
+    spans = (interval(column) for column in draws.T)
+    return [Estimate(value, *span) for value, span in zip(values.tolist(), spans, strict=True)]
 
 
 def _rates(counts: np.ndarray, num_bases: int) -> list[float]:

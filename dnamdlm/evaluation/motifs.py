@@ -53,7 +53,7 @@ def _from_jaspar(group: str) -> list[Motif]:
     except ImportError as error:
         raise ConfigError(
             f"motifs={JASPAR}{group} needs pyjaspar, which is not installed; pip install "
-            "'dnamdlm[evaluation]', or give a file of motifs in JASPAR or MEME format"
+            "'dnamdlm[dna]', or give a file of motifs in JASPAR or MEME format"
         ) from error
     found = package.jaspardb().fetch_motifs(collection="CORE", tax_group=[group])
     if not found:

@@ -24,7 +24,9 @@ WORD, WINDOW = 15, 10
 COPY_IDENTITY = 0.9
 COPY_MATCH = 0.5
 """A sequence counts as memorised from this identity with its nearest stretch on, or if its longest
-exact match has this share of its bases."""
+exact match has this share of its bases; shorter sequences than `COPY_LEAST` never count."""
+COPY_LEAST = 30
+"""Bases below which a match says nothing: chance gives 15 to 20 in genomes."""
 _SLACK, _CANDIDATES, _MAX_PLACES = 32, 3, 200
 
 
@@ -47,7 +49,9 @@ class Neighbour:
 
 def is_memorised(identity: float, longest_match: int, length: int) -> bool:
     """Whether a sequence is a copy of training sequence, by the two thresholds above."""
-    return identity >= COPY_IDENTITY or longest_match >= COPY_MATCH * length
+    return longest_match >= max(COPY_MATCH * length, COPY_LEAST) or (
+        length >= COPY_LEAST and identity >= COPY_IDENTITY
+    )
 
 
 def minimizers(codes: np.ndarray) -> np.ndarray:

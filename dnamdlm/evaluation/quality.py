@@ -19,7 +19,7 @@ from dnamdlm.evaluation import composition as parts
 from dnamdlm.evaluation import diversity, edits, motif_content, nearest, reading_frames
 from dnamdlm.evaluation.discriminator import FOLDS, LEAST, discriminate
 from dnamdlm.evaluation.floors import GENERATED, REAL, Compared, compare_with, without
-from dnamdlm.evaluation.frechet import WORD, frechet_distance, kmer_vectors
+from dnamdlm.evaluation.frechet import WORD, NormalLaw, frechet_distance, kmer_vectors
 from dnamdlm.evaluation.motifs import Motif
 from dnamdlm.evaluation.novelty import Match, longest_matches
 from dnamdlm.evaluation.resampling import (
@@ -38,7 +38,7 @@ Encode = Callable[[Sequence[np.ndarray]], np.ndarray]
 _RANKS = (3, 4, 5, 6)
 _GC_EDGES = np.linspace(0.0, 1.0, 51)
 _FRECHET_RESAMPLES = 30
-_MOST_VECTORS = 1000
+_LEAST_VECTORS = 256
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Question:
         motifs: to count; none leaves them out.
         finder: of genes, see `reading_frames.gene_finder`; None leaves them out.
         encode: sequences -> vectors (N, D) of a frozen network, for the Frechet distance.
+        lengths: of the records of the reference, if these are what is generated; None if they are
+            chromosomes.
         left_out: what is left out -> why, for the records.
     """
 
@@ -63,6 +65,7 @@ class Question:
     motifs: Sequence[Motif] = ()
     finder: Any = None
     encode: Encode | None = None
+    lengths: Sequence[int] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +91,7 @@ def evaluate_quality(
         generated, question.store, question.intervals, rng, where=question.where
     )
     table = Table(compared, rng)
+    _lengths(table, list(map(len, generated)), question.lengths)
     counts = _composition(table)
     _spectra(table)
     _discriminators(table, seed)
@@ -108,8 +112,11 @@ def evaluate_quality(
         "left_out": dict(question.left_out)
         | ({} if size >= LEAST else {"discriminators": f"{LEAST} sequences are needed"}),
         "lengths": {
-            name: np.percentile(list(map(len, sample)), (0, 25, 50, 75, 100)).tolist()
-            for name, sample in ((GENERATED, generated), (REFERENCE, compared.reference))
+            name: np.percentile(lengths, (0, 25, 50, 75, 100)).tolist()
+            for name, lengths in (
+                (GENERATED, list(map(len, generated))),
+                *(() if question.lengths is None else ((REAL, question.lengths),)),
+            )
         },
         "gc": _gc(compared),
         "odds": {
@@ -155,6 +162,15 @@ class Table:
     def each_mean(self, values: Callable[[list[np.ndarray]], np.ndarray]) -> dict[str, Estimate]:
         """Mean over the sequences of each sample."""
         return self.each(lambda sample: mean_estimate(values(sample), self.rng))
+
+
+def _lengths(table: Table, lengths: Sequence[int], real: Sequence[int] | None) -> None:
+    """All that were given; every other sample has been cut to these lengths."""
+    cells = table.each(lambda _: Estimate(float("nan")))
+    cells[GENERATED] = mean_estimate(np.array(lengths), table.rng)
+    if real is not None:
+        cells[REAL] = mean_estimate(np.array(real), table.rng)
+    table.add("Composition", "length", "Length, mean", cells, "bp")
 
 
 def _composition(table: Table) -> dict[str, np.ndarray]:
@@ -214,7 +230,8 @@ def _frechet_row(table: Table, name: str, label: str, encode: Encode, scale: flo
     compared = table.compared
     if len(compared.samples[GENERATED]) < 2 or len(compared.reference) < 2:
         return
-    target = encode(compared.reference[:_MOST_VECTORS])
+    size = len(compared.samples[GENERATED])
+    target = NormalLaw.of(encode(compared.reference[: max(_LEAST_VECTORS, size)]))
 
     def distance(sample: list[np.ndarray]) -> Estimate:
         vectors = encode(sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _WIDTH = 15
@@ -18,7 +18,7 @@ def quality_text(quality: Mapping[str, Any]) -> str:
     rows = quality["figures"]
     width = max(len(full_label(row)) for row in rows) + 2
     lines = [
-        f"{quality['num_sequences']} generated sequences beside {quality['reference']}:",
+        f"{sequence_count(quality)} beside {quality['reference']}:",
         " " * width + "generated" + " " * 16 + "".join(f"{name:>{_WIDTH}}" for name in names[1:]),
     ]
     group = ""
@@ -30,15 +30,28 @@ def quality_text(quality: Mapping[str, Any]) -> str:
         span = "" if ours["low"] is None else f"[{short(ours['low'])}, {short(ours['high'])}]"
         others = "".join(f"{short(row['cells'][name]['value']):>{_WIDTH}}" for name in names[1:])
         lines.append(f"{full_label(row):<{width}}{short(ours['value']):<8} {span:<16}{others}")
-    for row in quality.get("infilling") or ():
-        if row["label"].startswith("model"):
-            lines.append(
-                f"  infilling of {row['gap']} bases, {row['label']}: {row['value']:.1%} recovered"
-            )
+    lines += _infilling_lines(quality.get("infilling") or ())
     copies = quality["copies"]
-    lines.append(f"copies in {copies['looked_in']}: {len(copies['memorised'])} sequences flagged")
+    lines.append(f"memorised (copies in {copies['looked_in']}): {len(copies['memorised'])}")
     lines += [f"left out: {what} ({why})" for what, why in quality["left_out"].items()]
     return "\n".join(lines)
+
+
+def sequence_count(quality: Mapping[str, Any]) -> str:
+    """How many generated sequences were compared, and of how many."""
+    used, given = quality["num_sequences"], quality["num_given"]
+    return f"{used} generated sequences" + (f" of {given}" if given > used else "")
+
+
+def _infilling_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each gap length: recovery of the model with its interval, then of the floors."""
+    by_gap: dict[int, list[str]] = {}
+    for row in rows:
+        span = "" if row["low"] is None else f" [{short(row['low'])}, {short(row['high'])}]"
+        shown = span if row["label"].startswith("model") else ""
+        by_gap.setdefault(row["gap"], []).append(f"{row['label']} {short(row['value'])}{shown}")
+    lines = [f"  gaps of {gap}: " + "; ".join(cells) for gap, cells in by_gap.items()]
+    return ["Infilling, share of hidden bases recovered", *lines] if lines else []
 
 
 def full_label(row: Mapping[str, Any]) -> str:
@@ -55,4 +68,6 @@ def short(value: float | None) -> str:
         return f"{value:.0f}"
     if size >= 10:
         return f"{value:.1f}"
-    return f"{value:.3f}" if size >= 0.02 or not size else f"{value:.4f}"
+    if size >= 0.02 or not size:
+        return f"{value:.3f}"
+    return f"{value:.4f}" if size >= 0.001 else f"{value:.1e}"

@@ -52,7 +52,7 @@ def gene_finder() -> Any:
     except ImportError as error:
         raise ConfigError(
             "genes=true needs pyrodigal, which is not installed; "
-            "pip install 'dnamdlm[evaluation]', or leave genes out"
+            "pip install 'dnamdlm[dna]', or leave genes out"
         ) from error
     return pyrodigal.GeneFinder(meta=True)
 

@@ -1,7 +1,8 @@
 """Estimates with bootstrap intervals, whole sequences being what is drawn.
 
 A figure of a sample is a function of sums over its sequences, so that a resample is a weighted sum
-and needs no second look at the bases. Intervals are percentiles of 95 %.
+and needs no second look at the bases. Intervals are percentiles of 95 %; those of shares of
+sequences have a closed form.
 """
 
 from __future__ import annotations
@@ -63,11 +64,34 @@ def estimate(
 
 
 def mean_estimate(values: np.ndarray, rng: np.random.Generator) -> Estimate:
-    """Mean of one number per sequence; numbers that are nan are left out."""
+    """Mean of one number per sequence; numbers that are nan are left out.
+
+    Of truth values it is a share, with the interval of Wilson: no resample shows that what was not
+    seen in few sequences may exist.
+    """
+    if values.dtype == np.bool_:
+        return share_estimate(values)
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     columns = np.stack([known, np.ones(len(known))], axis=1)
     return estimate(columns, lambda sums: ratio(sums[..., 0], sums[..., 1]), rng)
+
+
+def share_estimate(flags: np.ndarray) -> Estimate:
+    """Share of sequences that are flagged, with its score interval.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    size = len(flags)
+    if not size:
+        return Estimate(math.nan)
+    share, z = float(np.mean(flags)), 1.96
+    middle = share + z**2 / (2 * size)
+    reach = z * math.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    scale = 1 + z**2 / size
+    # rounding must not move the ends past the figure.
+    low, high = (middle - reach) / scale, (middle + reach) / scale
+    return Estimate(share, min(max(low, 0.0), share), max(min(high, 1.0), share))
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:

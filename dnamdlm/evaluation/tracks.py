@@ -30,7 +30,7 @@ def check_track(path: Path) -> None:
         except ImportError as error:
             raise ConfigError(
                 f"out={path} needs pyBigWig, which is not installed; pip install "
-                "'dnamdlm[evaluation]', or write a .bedgraph file"
+                "'dnamdlm[dna]', or write a .bedgraph file"
             ) from error
 
 

@@ -55,7 +55,7 @@ def logo_figure(motifs: Sequence[Mapping[str, Any]]) -> tuple[str, Figure]:
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, motif in zip(grid.flat, shown, strict=False):
         draw_logo(axes, np.asarray(motif["counts"], float))
-        fold = 2.0 ** motif["log2_fold"]["value"]
+        fold = 2.0 ** motif["log2_fold"]["generated"]["value"]
         axes.set_title(f"{motif['name']}: {fold:.2f} x real", fontsize=9.5)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from dnamdlm.evaluation.quality_text import short
+from dnamdlm.evaluation.quality_text import sequence_count, short
 from dnamdlm.reporting.drawing import Drawing, inline
 from dnamdlm.reporting.figures import gc_histogram
 from dnamdlm.reporting.motif_figures import logo_figure, motif_scatter
@@ -57,11 +57,17 @@ def quality_content(quality: Mapping[str, Any], drawings: Mapping[str, Drawing])
     motifs = quality["motifs"] or {}
     copies = quality["copies"]
     return {
-        "num_sequences": quality["num_sequences"],
+        "sequences": sequence_count(quality),
         "reference": quality["reference"],
         "columns": quality["columns"],
         "rows": rows,
         "drawings": shown,
+        "lengths": _lengths(quality["lengths"]),
+        "enrichment": [
+            {"name": motif["name"], "matches": motif["matches"], "expected": motif["expected"]}
+            | {"cells": [_fold(motif["log2_fold"][name]) for name in names]}
+            for motif in motifs.get("most_different", ())
+        ],
         "num_motifs": motifs.get("num_motifs", 0),
         "match_probability": motifs.get("match_probability", 0),
         "looked_in": copies["looked_in"],
@@ -82,6 +88,30 @@ def quality_csv(quality: Mapping[str, Any]) -> str:
             shown = ("" if number is None else f"{number:.6g}" for number in numbers)
             writer.writerow((row["group"], row["name"], row["label"], row["unit"], sample, *shown))
     return text.getvalue()
+
+
+def _lengths(lengths: Mapping[str, list[float]]) -> str:
+    """Lengths in words: of what was generated, and of the records of the reference if those count.
+
+    Args:
+        lengths: sample -> least, quartiles and largest.
+    """
+    texts = [
+        f"{label} {low:,.0f} bp"
+        if low == high
+        else f"{label} {low:,.0f} to {high:,.0f} bp, half of them {first:,.0f} to {third:,.0f}"
+        for label, (low, first, _, third, high) in (
+            ({"generated": "generated", "real": "records of the reference"}[name], values)
+            for name, values in lengths.items()
+        )
+    ]
+    return "; ".join(texts)
+
+
+def _fold(cell: Mapping[str, float | None]) -> dict[str, str]:
+    """An enrichment as a ratio with its interval."""
+    ratios = {name: None if number is None else 2.0**number for name, number in cell.items()}
+    return _cell(ratios)
 
 
 def _cell(cell: Mapping[str, float | None]) -> dict[str, str]:

@@ -19,6 +19,7 @@ import jinja2
 from dnamdlm.evaluation.files import write_text_atomically
 from dnamdlm.reporting import figures, tables
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
+from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
 from dnamdlm.reporting.run_files import RunFiles, read_run_files
 
@@ -137,6 +138,7 @@ def _content(files: RunFiles, drawings: Mapping[str, Drawing]) -> dict[str, Any]
         if generated
         else [],
         "gc": inline(drawings.get("gc")),
+        "loci": [inline(drawings[f"locus_{number}"]) for number in range(1, len(files.loci) + 1)],
         "quality": quality_content(quality, drawings) if quality else None,
         "examples": tables.examples(files.samples),
         "facts": list(tables.flat(files.run)),
@@ -158,6 +160,10 @@ def _drawings(files: RunFiles) -> dict[str, Drawing]:
         found.append(figures.gc_histogram(generated["gc"]["edges"], generated["gc"]["rows"]))
     if (section := files.section("quality")) is not None:
         found += quality_drawings(section[1])
+    found += [
+        locus_figure(record, name=f"locus_{number}")
+        for number, record in enumerate(files.loci, start=1)
+    ]
     return {drawing.name: drawing for drawing in found}
 
 

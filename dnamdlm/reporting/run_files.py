@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from dnamdlm.data.fasta import CODE_MASK, read_fasta
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.files import read_evaluation
+from dnamdlm.evaluation.locus import read_record
 from dnamdlm.tokens.nucleotide import BASE_CODES
 
 SPLITS = ("test", "valid")
@@ -31,6 +32,7 @@ class RunFiles:
         metrics: column -> float64 (rows,), nan where not measured; empty if absent.
         evaluations: split -> content of its evaluation file.
         samples: name -> sequence of samples.fa; empty if absent.
+        loci: records of loci that were evaluated, by file name.
     """
 
     run_dir: Path
@@ -39,6 +41,7 @@ class RunFiles:
     metrics: Mapping[str, np.ndarray]
     evaluations: Mapping[str, Mapping[str, Any]]
     samples: Mapping[str, str]
+    loci: Sequence[Mapping[str, Any]] = ()
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of a column of metrics.csv where it was measured."""
@@ -79,6 +82,7 @@ def read_run_files(run_dir: Path) -> RunFiles:
         samples={name: _text(codes) for name, codes in read_fasta(samples).items()}
         if samples.is_file()
         else {},
+        loci=[read_record(path) for path in sorted((run_dir / "evaluation").glob("locus_*.json"))],
     )
 
 

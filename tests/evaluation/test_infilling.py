@@ -76,7 +76,9 @@ def test_the_sharpest_model_has_one_base_per_context():
 def test_a_model_that_knows_recovers_everything():
     codes = np.tile(np.arange(64, dtype=np.uint8) % 4, (6, 1))
     markov = markov_models(list(codes), 3)[3]
-    rows = infill_recovery(repeater(60.0), IDS_OF_CODES[codes], markov, seed=0, gaps=(1, 8, 40))
+    rows = infill_recovery(
+        repeater(60.0), IDS_OF_CODES[codes], markov, seed=0, num_windows=6, gaps=(1, 8, 40)
+    )
     assert {row["gap"] for row in rows} == {1, 8}
     values = {(row["gap"], row["label"]): row["value"] for row in rows}
     assert values[8, "model, drawn"] == values[8, "model, most likely"] == 1.0

@@ -127,4 +127,4 @@ def test_a_planted_motif_is_the_most_different():
     first = section["most_different"][0]
     assert first["name"] == "GATTACA"
     assert first["matches"] >= 10
-    assert first["log2_fold"]["value"] > 2
+    assert first["log2_fold"]["generated"]["value"] > 2

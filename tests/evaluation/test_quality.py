@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_section(small, section):
 def test_the_table_names_every_figure(section):
     text = quality_text(section)
     assert all(row["label"] in text for row in section["figures"])
-    assert "1 sequences flagged" in text
+    assert "memorised (copies in the reference): 1" in text
 
 
 @pytest.mark.parametrize(
