@@ -12,7 +12,7 @@ def genome_of(loaded: LoadedModel) -> OpenGenome:
     Raises:
         ConfigError: if it was trained on something else than one genome.
     """
-    opened = evaluation_data(loaded, {"fasta": None, "bed": None}).open()
+    opened = evaluation_data(loaded, {}).open()
     if not isinstance(opened, OpenGenome):
         raise ConfigError(f"{loaded.folder} was not trained on one genome; give a model that was")
     return opened

@@ -1,0 +1,36 @@
+"""Benchmarks of a trained model find the genome it was trained on."""
+
+import sys
+
+import pytest
+
+from benchmarks.quality import infilling
+from benchmarks.trained import genome_of
+from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.training import train
+from tests.assembly.test_configs import compose
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "genomes"))
+        train(compose("config=tiny", "trainer.max_steps=2", f"run_dir={folder}"))
+        yield folder
+
+
+def test_the_genome_is_that_of_the_run(run_dir):
+    genome = genome_of(load_model(run_dir))
+    assert [piece.chrom for piece in genome.splits.valid] == ["chrXV"]
+
+
+@pytest.mark.slow
+def test_infilling_prints_a_row_for_every_filler(run_dir, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv",
+        ["infilling", "--model", str(run_dir), "--windows", "4", "--length", "64", "--smoke"],
+    )  # fmt: skip
+    infilling.main()
+    shown = capsys.readouterr().out
+    assert all(f"| {filler} |" in shown for filler in infilling.FILLERS)
