@@ -2,12 +2,14 @@
 
     python -m benchmarks.quality.genomic_benchmarks --model RUN --out DIR
         [--config genomic_benchmarks] [--set data.folder=DIR ...] [--tasks A B]
-        [--sweep training.learning_rate=0.001,0.002 ...] [--seeds 5] [--smoke]
+        [--methods full probe] [--sweep training.learning_rate=0.001,0.002 ...] [--seeds 5]
+        [--name NAME] [--smoke]
 
-Each task and each point of the sweep is one run of `dnamdlm.finetune` in DIR and goes on where it
-stopped. The point of the sweep is chosen per task by the mean of the validation figure; the test
-figure of that point is shown. The baselines are run once, at the first point. With `{task}` in a
-setting the name of the task is put there, such as data.train=tables/{task}/train.csv.
+Each task, method and point of the sweep is one run of `dnamdlm.finetune` in DIR and goes on where
+it stopped. The point of the sweep is chosen per task and method by the mean of the validation
+figure; the test figure of that point is shown. The baselines are run once, at the first point of
+the first method, and random weights once for each method. With `{task}` in a setting the name of
+the task is put there, such as data.train=tables/{task}/train.csv.
 """
 
 import argparse
@@ -48,21 +50,23 @@ def sweep_points(sweeps: Sequence[str]) -> list[list[str]]:
 
 
 def run_points(
-    task: str, arguments: argparse.Namespace, points: list[list[str]]
+    task: str, method: str, arguments: argparse.Namespace, points: list[list[str]]
 ) -> list[dict[str, Any]]:
-    """Results of every point for one task; baselines with the first."""
+    """Results of every point for one task and method; baselines with the first."""
     results = []
     for index, point in enumerate(points):
-        run_dir = Path(arguments.out) / task / (",".join(point) or "default")
+        run_dir = Path(arguments.out) / task / ",".join([method, *point])
         own = [setting.replace("{task}", task) for setting in arguments.set]
         overrides = [
-            f"model={arguments.model}", f"task={task}", f"run_dir='{run_dir}'",
-            f"seeds={arguments.seeds}", *own, *point,
+            f"model={arguments.model}", f"task={task}", f"method={method}",
+            f"run_dir='{run_dir}'", f"seeds={arguments.seeds}", *own, *point,
         ]  # fmt: skip
         if index:
             overrides.append("baselines=[]")
+        elif method != arguments.methods[0]:
+            overrides.append("baselines=[random_weights]")
         path, headline = finetune(settings_of(arguments.config, overrides))
-        print(f"{', '.join(point) or 'one point'}: {headline}")
+        print(f"{', '.join([method, *point])}: {headline}")
         results.append(json.loads(path.read_text(encoding="utf-8")))
     return results
 
@@ -70,7 +74,7 @@ def run_points(
 def rows_of(
     task: str, results: list[dict[str, Any]], points: list[list[str]]
 ) -> list[tuple[Cell, ...]]:
-    """One row per predictor of a task; the point of the sweep is chosen by validation alone."""
+    """One row per predictor of a task and method; the point is chosen by validation alone."""
     metric = results[0]["metric"]
 
     def valid(result: dict[str, Any], name: str) -> float:
@@ -90,6 +94,7 @@ def rows_of(
             (
                 task,
                 name,
+                result["method"] if name in ("model", "random_weights") else "",
                 ", ".join(points[chosen]) if name == "model" else "",
                 metric,
                 whole[metric]["mean"],
@@ -111,6 +116,8 @@ def main() -> None:
     parser.add_argument("--config", default="genomic_benchmarks", help="recipe of finetune")
     parser.add_argument("--tasks", nargs="+", default=list(SUITE))
     parser.add_argument("--set", nargs="*", default=[], help="settings of finetune")
+    parser.add_argument("--methods", nargs="+", default=["full"], help="full, lora or probe")
+    parser.add_argument("--name", help="of the table; the recipe if not given")
     parser.add_argument("--sweep", nargs="*", default=[], help="key=a,b; tried in all combinations")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
@@ -118,20 +125,22 @@ def main() -> None:
     points = sweep_points(arguments.sweep)
     rows: list[tuple[Cell, ...]] = []
     details: dict[str, Any] = {}
-    for task in arguments.tasks:
-        results = run_points(task, arguments, points)
+    for task, method in itertools.product(arguments.tasks, arguments.methods):
+        results = run_points(task, method, arguments, points)
         rows += rows_of(task, results, points)
         details = results[0]
     table = ResultTable(
-        theme=f"quality-{arguments.config.replace('_', '-')}",
+        theme=f"quality-{(arguments.name or arguments.config).replace('_', '-')}",
         title=f"Prediction tasks, {arguments.seeds} seeds",
-        columns=("task", "predictor", "chosen", "metric", "test", "max - min",
+        columns=("task", "predictor", "method", "chosen", "metric", "test", "max - min",
                  "test without leaked rows", "leaked rows", "test rows", "seconds per seed"),
         rows=rows,
         notes=(
             f"model {details['model_sha256'][:12]}, {details['model_parameters']:,} parameters, "
-            f"method {details['method']}, strand {details['strand']}, pooling "
-            f"{details['windows']['pooling']}",
+            f"strand {details['strand']}, pooling {details['windows']['pooling']}",
+            "probe: a regression on frozen states; full: all weights, "
+            f"{details['training']['epochs']} epochs of batches of "
+            f"{details['training']['batch_size']}",
             "mean over seeds; the sweep is chosen per task on validation rows, and baselines are "
             "run at its first point",
             "leaked rows are test rows with an exact, reverse-complement or near copy in train",
