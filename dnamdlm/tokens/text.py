@@ -18,7 +18,7 @@ from dnamdlm.errors import DataError
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 TEXT8_LETTERS = "abcdefghijklmnopqrstuvwxyz "
-_SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
+_SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[EOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
 _NUM_BYTES = 256
 
 
@@ -92,7 +92,7 @@ def tokenizer_fingerprint(tokenizer: TextTokenizer) -> str:
 
 
 class CharacterTokenizer:
-    """The 26 small letters and the space, with the ids of the mdlm code: a is 7, the space 33."""
+    """The 26 small letters and the space, with the ids of the mdlm code: a is 8, the space 34."""
 
     name = "text8"
     begin_id: int | None = None
@@ -112,7 +112,7 @@ class CharacterTokenizer:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Seven special ids and 27 letters."""
+        """Eight special ids and 27 letters."""
         return self._vocabulary
 
     def encode(self, text: str) -> NDArray[np.int64]:

@@ -22,8 +22,8 @@ from tests.lm.test_import_bert import random_state
 from tests.lm.test_import_mdlm import _random_state as random_mdlm
 
 IDS = len(ByteTokenizer().vocabulary)
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "cat", "##s", "sat", "on", "mat",
-         "."]  # fmt: skip
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "cat", "##s", "sat", "on",
+         "mat", "."]  # fmt: skip
 STILL = ["learning_rate=constant", "optimizer.learning_rate=1e-12", "optimizer.weight_decay=0.0",
          "trainer.max_steps=2", "trainer.log_every=1", "trainer.valid_every=2",
          "trainer.checkpoint_every=2", "trainer.valid_windows=2", "trainer.accelerator=cpu",
@@ -81,8 +81,9 @@ def test_rows_longer_than_the_positions_are_refused_before_training(corpus, tmp_
 
 def test_weights_of_other_ids_are_refused(corpus, tmp_path):
     folder = bert_folder(tmp_path / "bert", vocab=IDS - 2)
-    tree = compose("config=text", f"data.corpus={corpus}", "backbone=bert", *SIZES, *STILL,
-                   "backbone.max_length=12", f"init_from={folder}", f"run_dir={tmp_path / 'run'}")  # fmt: skip
+    own = ["backbone=bert", *SIZES, "backbone.max_length=12", f"init_from={folder}"]
+    tree = compose("config=text", f"data.corpus={corpus}", *STILL, *own,
+                   f"run_dir={tmp_path / 'run'}")  # fmt: skip
     with pytest.raises(CheckpointError, match=rf"{IDS - 2} token ids, .* this text has {IDS}"):
         train(tree)
 

@@ -1,6 +1,8 @@
 """Prepared text: shards, rows, order, and the mistakes that can be made with them."""
 
 import json
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -158,3 +160,25 @@ def test_an_unknown_tokenizer_names_where_it_is_looked_for(tmp_path, monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match=rf"nor in {tmp_path}/tokenizers/none, .* hf download none"):
         open_tokenizer("none", cache_dir=tmp_path)
+
+
+def test_a_hub_without_network_names_the_command_and_the_folder(tmp_path, monkeypatch):
+    class Refused(OSError):
+        """Stands for every error of the hub."""
+
+    def fetch(name, allow_patterns):
+        raise Refused(f"no network for {name}")
+
+    hub = types.ModuleType("huggingface_hub")
+    hub.snapshot_download = fetch
+    hub.errors = types.SimpleNamespace(
+        HfHubHTTPError=Refused, LocalEntryNotFoundError=Refused, HFValidationError=Refused
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: hub)
+    folder = f"{tmp_path}/tokenizers/gpt2"
+    with pytest.raises(DataError) as error:
+        open_tokenizer("gpt2", cache_dir=tmp_path)
+    assert "(no network for gpt2)" in str(error.value)
+    assert f"nor in {folder}" in str(error.value)
+    assert f"--local-dir {folder}" in str(error.value)

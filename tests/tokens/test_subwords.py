@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dnamdlm.errors import DataError
@@ -36,12 +36,18 @@ def test_gpt2_gives_the_published_ids(gpt2):
     assert gpt2.encode("Hello, my dog is cute").tolist() == [15496, 11, 616, 3290, 318, 13779]
     assert gpt2.encode("Hello world").tolist() == [15496, 995]
     assert gpt2.encode(" Hello world").tolist() == [18435, 995]
+    fox = [464, 2068, 7586, 21831, 18045, 625, 262, 16931, 3290]
+    assert gpt2.encode("The quick brown fox jumps over the lazy dog").tolist() == fox
     assert (gpt2.begin_id, gpt2.end_id) == (50256, 50256)
 
 
 def test_bert_gives_the_published_ids(bert):
     assert bert.encode("Hello, my dog is cute").tolist() == [7592, 1010, 2026, 3899, 2003, 10140]
     assert bert.encode("Hello world!").tolist() == [7592, 2088, 999]
+    fox = [1996, 4248, 2829, 4419, 14523, 2058, 1996, 13971, 3899]
+    assert bert.encode("The quick brown fox jumps over the lazy dog").tolist() == fox
+    # em ##bed ##ding ##s
+    assert bert.encode("embeddings").tolist() == [7861, 8270, 4667, 2015]
     assert bert.vocabulary.mask_id == 103
     assert bert.vocabulary.pad_id == 0
     assert (bert.begin_id, bert.end_id, len(bert.vocabulary)) == (101, 102, 30522)
@@ -67,6 +73,15 @@ def test_a_tokenizer_file_that_truncates_and_pads_does_neither(shared, tmp_path,
 @given(text=ANY_TEXT)
 def test_gpt2_gives_back_every_text(gpt2, text):
     assert gpt2.decode(gpt2.encode(text)) == text
+
+
+@settings(deadline=None)
+@given(text=ANY_TEXT)
+def test_words_of_bert_survive_decoding_and_encoding(bert, text):
+    ids = bert.encode(text)
+    unknown = bert.vocabulary.symbols.index("[UNK]")
+    assume(unknown not in ids)
+    assert bert.encode(bert.decode(ids)).tolist() == ids.tolist()
 
 
 @settings(deadline=None)

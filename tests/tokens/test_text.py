@@ -33,7 +33,10 @@ def test_characters_give_back_every_text_of_theirs(text):
 
 
 def test_characters_have_the_ids_of_the_mdlm_code():
-    assert CharacterTokenizer().encode("az ").tolist() == [7, 32, 33]
+    tokenizer = CharacterTokenizer()
+    assert tokenizer.encode("az ").tolist() == [8, 33, 34]
+    vocabulary = tokenizer.vocabulary
+    assert (len(vocabulary), vocabulary.mask_id, vocabulary.pad_id) == (35, 4, 5)
 
 
 @pytest.mark.parametrize("text", ["abC", "ab\u00e9", "ab\U0001f600"])
