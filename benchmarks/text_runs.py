@@ -176,7 +176,8 @@ def train_run(model: str, corpus: Path, run_dir: Path, seed: int, size: Size) ->
         f"trainer.global_batch_size={size.batch}", f"trainer.valid_every={size.steps}",
         f"trainer.checkpoint_every={size.steps}", "trainer.keep_checkpoints=1",
         "trainer.averaging_decay=0.98", f"learning_rate.warmup_steps={max(1, size.steps // 8)}",
-        "optimizer.learning_rate=0.005", "trainer.accelerator=cpu", "trainer.devices=1", f"seed={seed}", f"run_dir={run_dir}",
+        "optimizer.learning_rate=0.005", "trainer.accelerator=cpu", "trainer.devices=1",
+        f"seed={seed}", f"run_dir={run_dir}",
     )  # fmt: skip
     began = time.process_time()
     train(composed(settings))

@@ -179,7 +179,8 @@ def result_table(rows: list[tuple[Cell, ...]], size: Size, facts: Sequence[str])
         rows,
         (
             "small scale: networks of less than a million parameters, minutes of training, "
-            f"{tokens:,} tokens read by each; the order of models need not be that of long training",
+            f"{tokens:,} tokens read by each; the order of models need not be that of long "
+            "training",
             "last column: quoted from Sahoo et al. 2024, table 1, networks of 110 M parameters "
             "after 33 billion tokens (D3PM and SEDD as cited there), of the tokens of BERT; not "
             "comparable in size with what was measured here, only in order",

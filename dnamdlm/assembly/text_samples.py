@@ -229,4 +229,3 @@ def _figures(figures: Mapping[str, Any]) -> str:
         f"{shown(figures['distinct']['2'], 3)}, rep-{longest} "
         f"{shown(figures['repeated'][longest], 3)}"
     )
-
