@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.assembly.building import TARGET, check_keys
+from dnamdlm.assembly.text_evaluation import is_text
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.reporting.other_reports import (
@@ -15,6 +16,7 @@ from dnamdlm.reporting.other_reports import (
     write_samples_report,
 )
 from dnamdlm.reporting.report import write_report
+from dnamdlm.reporting.text_report import write_text_report
 from dnamdlm.training.run_folder import read_run_config
 
 _KEYS = {"run_dir": str | None, "evaluation": str | None, "debug": bool}
@@ -45,10 +47,13 @@ def report(tree: Mapping[str, Any]) -> Path:
             f"run_dir={run_dir} holds no run; train one first with "
             f"python -m dnamdlm.train config=NAME run_dir={run_dir}"
         )
-    target = str((read_run_config(run_dir) or {}).get("lm", {}).get(TARGET, ""))
+    config = read_run_config(run_dir) or {}
+    target = str(config.get("lm", {}).get(TARGET, ""))
     if target == f"{NoisyClassifier.__module__}.{NoisyClassifier.__qualname__}":
         raise DataError(
             f"run_dir={run_dir} holds a classifier, of which there is no report; its figures are "
             f"in {run_dir / 'metrics.csv'}"
         )
+    if "data" in config and is_text(config):
+        return write_text_report(run_dir)
     return write_report(run_dir)

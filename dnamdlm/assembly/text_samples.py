@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from dnamdlm.assembly.building import build
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.data.text import OpenText, TextData
+from dnamdlm.data.text_samples import read_text_records
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.generated_text import (
     NGRAMS,
@@ -30,8 +29,6 @@ from dnamdlm.tokens.text import TextTokenizer
 
 logger = logging.getLogger(__name__)
 
-_HEADING = re.compile(r"^----- sample \d+\n", re.MULTILINE)
-
 
 def read_texts(path: Path, tokenizer: TextTokenizer) -> list[TextSample]:
     """Texts of a .jsonl file (keys text and, if known, ids) or a .txt file as `sample` writes it.
@@ -43,44 +40,10 @@ def read_texts(path: Path, tokenizer: TextTokenizer) -> list[TextSample]:
     Raises:
         DataError: if it cannot be read or holds no text.
     """
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"samples={path} cannot be read ({error}); give a .txt or .jsonl file that "
-            "dnamdlm.sample wrote"
-        ) from error
-    if path.suffix == ".jsonl":
-        records = [_record(path, number, line) for number, line in _lines(content)]
-    else:
-        before, *texts = _HEADING.split(content)
-        if before.strip() and texts:
-            raise DataError(f"samples={path} has text before its first sample; mend the file")
-        # a file without headings is one text.
-        records = [{"text": text.removesuffix("\n")} for text in texts or [before]]
-    samples = [
+    return [
         TextSample(record["text"], _ids(record, path, tokenizer))
-        for record in records
-        if record["text"]
+        for record in read_text_records(path)
     ]
-    if not samples:
-        raise DataError(f"samples={path} holds no text; sample some first")
-    return samples
-
-
-def _lines(content: str) -> list[tuple[int, str]]:
-    lines = enumerate(content.split("\n"), start=1)
-    return [(number, line) for number, line in lines if line.strip()]
-
-
-def _record(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"samples={path}, line {number} is no JSON ({error})") from error
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise DataError(f"samples={path}, line {number} has no text under 'text'; mend the file")
-    return record
 
 
 def _ids(record: Mapping[str, Any], path: Path, tokenizer: TextTokenizer) -> np.ndarray:

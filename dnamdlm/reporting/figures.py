@@ -30,6 +30,7 @@ def training_curve(
     lines: Mapping[str, float],
     *,
     x_label: str,
+    y_label: str = "bits per base",
 ) -> tuple[str, Figure]:
     """Bits per base during training.
 
@@ -38,6 +39,7 @@ def training_curve(
         valid: x and bits per base on the validation split.
         lines: label -> bits per base of baselines on the validation split.
         x_label: what x counts.
+        y_label: what is read off the curves.
     """
     figure, axes = new_figure(5.6, 3.4)
     smooth = smoothed(train[1])
@@ -54,7 +56,7 @@ def training_curve(
         margin = 0.08 * max(high - low, 0.005)
         axes.set_ylim(low - margin, high + margin)
     axes.set_xlabel(x_label)
-    axes.set_ylabel("bits per base")
+    axes.set_ylabel(y_label)
     axes.legend(loc="upper right")
     return "training", figure
 

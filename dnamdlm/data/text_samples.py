@@ -1,0 +1,51 @@
+"""Reads files of generated text as `dnamdlm.sample` writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from dnamdlm.errors import DataError
+
+_HEADING = re.compile(r"^----- sample \d+\n", re.MULTILINE)
+
+
+def read_text_records(path: Path) -> list[dict[str, Any]]:
+    """Records with the key `text`, and whatever else a .jsonl file has, without empty texts.
+
+    A .txt file has a heading before each sample; one without headings is one text.
+
+    Raises:
+        DataError: if it cannot be read or holds no text.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"samples={path} cannot be read ({error}); give a .txt or .jsonl file that "
+            "dnamdlm.sample wrote"
+        ) from error
+    if path.suffix == ".jsonl":
+        lines = enumerate(content.split("\n"), start=1)
+        records = [_record(path, number, line) for number, line in lines if line.strip()]
+    else:
+        before, *texts = _HEADING.split(content)
+        if before.strip() and texts:
+            raise DataError(f"samples={path} has text before its first sample; mend the file")
+        records = [{"text": text.removesuffix("\n")} for text in texts or [before]]
+    records = [record for record in records if record["text"].strip()]
+    if not records:
+        raise DataError(f"samples={path} holds no text; sample some first")
+    return records
+
+
+def _record(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"samples={path}, line {number} is no JSON ({error})") from error
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise DataError(f"samples={path}, line {number} has no text under 'text'; mend the file")
+    return record
