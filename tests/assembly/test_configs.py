@@ -166,7 +166,9 @@ def _run(entry, *arguments, cwd=None):
         ([], "say config=NAME"),
         (["config=tiny", "backbone=dti"], "did you mean dit?"),
         (["config=genome"], "data.fasta"),
-        (["config=tiny", "data.fasta=no/such.fa"], "no/such.fa"),
+        pytest.param(
+            ["config=tiny", "data.fasta=no/such.fa"], "no/such.fa", marks=pytest.mark.slow
+        ),
         (["config=tiny", "x=["], "cannot be read"),
         (["config=hg38"], "python -m data_prep.hg38 out=data/hg38"),
     ],

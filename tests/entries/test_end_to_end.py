@@ -62,6 +62,8 @@ def _stop_after_rows(folder, rows, number):
     return process.wait(timeout=120)
 
 
+# the sampled faults (tests/faults/test_sampled.py) do the same in seconds.
+@pytest.mark.slow
 def test_a_killed_and_a_stopped_run_end_bitwise_as_the_unbroken_one(trained, tmp_path):
     folder = tmp_path / "broken"
     assert _stop_after_rows(folder, 1, signal.SIGKILL) == -signal.SIGKILL
@@ -83,7 +85,7 @@ def test_the_recorded_config_alone_gives_the_same_weights(trained, tmp_path):
     assert digests(tmp_path / "again") == digests(trained)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_loader_workers_do_not_change_what_is_trained(trained, tmp_path, workers):
     run("train", *SHORT, f"run_dir={tmp_path}/w", f"trainer.num_workers={workers}")
     assert digests(tmp_path / "w") == digests(trained)
@@ -160,7 +162,14 @@ BAD_GENOMES = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_GENOMES)
+# the reader has a test for each of them; here two stand for all.
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("truncated", "duplicates") else pytest.param(name, marks=pytest.mark.slow)
+        for name in BAD_GENOMES
+    ],
+)
 def test_a_bad_genome_gets_one_sentence_and_leaves_nothing(tmp_path, name):
     content, _ = BAD_GENOMES[name]
     path = _fasta(tmp_path, "bad.fa", content)
@@ -178,10 +187,10 @@ def test_a_bad_genome_gets_one_sentence_and_leaves_nothing(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data.test=[chrXX]"], "chrXX"),
-        (["data.test=[chrXV]"], "chrXV"),
+        pytest.param(["data.test=[chrXX]"], "chrXX", marks=pytest.mark.slow),
+        pytest.param(["data.test=[chrXV]"], "chrXV", marks=pytest.mark.slow),
         (["run_dir=/proc/nowhere/run"], "cannot be written"),
-        (["data.length=5000000"], "5000000"),
+        pytest.param(["data.length=5000000"], "5000000", marks=pytest.mark.slow),
         (["trainer.micro_batch_size=3"], "divide"),
         (["trainer.accelerator=tpu9"], "tpu9"),
     ],
