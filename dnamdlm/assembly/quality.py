@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ REFERENCE = "reference"
 """Stands for the split in an evaluation file of sequences beside a FASTA file."""
 HELD_OUT = "split"
 _MARKOV_WINDOWS = 4096
+_FAR_LONGER = 10
 
 
 def is_file_comparison(tree: Mapping[str, Any]) -> bool:
@@ -82,13 +83,19 @@ def compare_with_file(
     question = replace(
         options.question(store, [Interval(name, 0, size) for name, size in store.lengths.items()]),
         where=Path(tree["reference"]).name,
-        lengths=list(store.lengths.values()),
+        lengths=_comparable(store.lengths.values(), max(map(len, samples.values()), default=0)),
         copies_of=None if training is None else (training.store, training.splits.train),
     )
     section = _with_model(tree, samples, question, loaded)
     command = {"command": sys.argv, "versions": versions(), "seed": tree["seed"]}
     write_evaluation(out, REFERENCE, {"provenance": command, "quality": section})
     return out, quality_text(section)
+
+
+def _comparable(lengths: Iterable[int], longest: int) -> list[int] | None:
+    """Lengths of the records of a reference; None if most are far longer than what is generated."""
+    found = list(lengths)
+    return found if float(np.median(found)) <= _FAR_LONGER * longest else None
 
 
 def compare_with_split(
