@@ -125,7 +125,8 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
     import pandas as pd
 
     try:
-        table = pd.read_parquet(path)
+        # numbers keep their type beside missing values, which are empty fields as in a CSV file.
+        table = pd.read_parquet(path, dtype_backend="pyarrow")
     except ImportError as error:
         raise DataError(
             f"{path}: reading parquet needs the package pyarrow; install it, or write a CSV file"
@@ -134,7 +135,10 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
         raise DataError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable parquet file ({error})") from error
-    return {str(name): [str(value) for value in table[name]] for name in table.columns}
+    return {
+        str(name): ["" if value is pd.NA else str(value) for value in table[name]]
+        for name in table.columns
+    }
 
 
 def _read_fasta(path: Path, *, labelled: bool) -> LabelRows:

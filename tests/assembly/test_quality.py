@@ -92,7 +92,7 @@ def test_a_locus_is_read_as_half_open():
 
 @pytest.mark.parametrize("text", ["chrI", "chrI:1", "chrI:5-5", "chrI:9-2", "chrI:0-9000000"])
 def test_what_is_no_locus_is_refused(text):
-    with pytest.raises(ConfigError, match="no locus|can be drawn"):
+    with pytest.raises(ConfigError, match=r"no locus|can be drawn"):
         parse_locus(text)
 
 

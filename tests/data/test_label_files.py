@@ -3,6 +3,7 @@
 import gzip
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dnamdlm.data.sequences import encode_dna
@@ -132,20 +133,32 @@ def test_an_unknown_test_label_is_refused(tmp_path):
         Table(write_table(tmp_path), test=test).open(None)
 
 
-def test_parquet_without_its_package_says_what_to_install(tmp_path):
-    pytest.importorskip("pandas")
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        (tmp_path / "t.parquet").write_bytes(b"PAR1")
-        with pytest.raises(DataError, match="pyarrow"):
-            Table(str(tmp_path / "t.parquet")).open(None)
-        return
-    import pandas as pd
+def test_a_parquet_table_is_read_like_any_other(tmp_path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"sequence": ["A", "C"], "label": [1, 0]}).to_parquet(path)
+    train = Table(str(path), test=str(path)).open(None).train
+    assert train.targets.tolist() == [1, 0]
+    assert [train.sequences[row].tolist() for row in range(2)] == [[A], [C]]
 
-    pd.DataFrame({"sequence": ["A", "C"], "label": [1, 0]}).to_parquet(tmp_path / "t.parquet")
+
+def test_a_missing_value_of_a_parquet_table_is_an_empty_field(tmp_path):
     path = str(tmp_path / "t.parquet")
-    assert Table(path, test=path).open(None).train.targets.tolist() == [1, 0]
+    pd.DataFrame({"sequence": ["A", None], "label": [1, 0]}).to_parquet(path)
+    with pytest.raises(DataError, match=r"sequence 2 \('row_2'\) is empty"):
+        Table(path, test=path).open(None)
+    # a whole number stays one where another is missing.
+    pd.DataFrame({"sequence": ["A", "C", "G"], "label": [1, 0, None]}).convert_dtypes().to_parquet(
+        path
+    )
+    given = write_table(tmp_path, rows=["A,1", "C,0", "G,"])
+    expected = Table(given, test=given).open(None).label_names
+    assert Table(path, test=path).open(None).label_names == expected
+
+
+def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"t\.parquet"):
+        Table(str(tmp_path / "t.parquet")).open(None)
 
 
 def test_the_folders_of_nucleotide_transformer_and_gue_are_read(tmp_path):

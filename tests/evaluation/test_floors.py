@@ -9,6 +9,7 @@ from dnamdlm.errors import DataError
 from dnamdlm.evaluation.floors import compare_with
 
 LENGTHS = (30, 40, 50, 50)
+WHOLE = (Interval("a", 200, 2000),)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def store(tmp_path_factory):
     return prepare_genome(folder / "real.fa", cache_dir=folder / "cache")
 
 
-def compared(store, seed=0, intervals=(Interval("a", 200, 2000),)):
+def compared(store, seed=0, intervals=WHOLE):
     rng = np.random.default_rng(9)
     generated = [rng.integers(0, 4, size).astype(np.uint8) for size in LENGTHS]
     return compare_with(generated, store, intervals, np.random.default_rng(seed), where="real.fa")
