@@ -65,10 +65,10 @@ class LocalFiles:
         for path in (*self.files, *self.valid, *self.test):
             if not path.is_file():
                 raise DataError(f"{path} does not exist; name files that do")
-        if min(self._fractions) < 0 or sum(self._fractions) >= 1:
+        if min(self._fractions) < 0 or sum(self._fractions) > 1:
             raise ConfigError(
-                "valid_fraction and test_fraction must not be negative and their sum must be below "
-                f"1, got {self.valid_fraction} and {self.test_fraction}"
+                "valid_fraction and test_fraction must not be negative and their sum at most 1, "
+                f"got {self.valid_fraction} and {self.test_fraction}"
             )
 
     @property
@@ -111,6 +111,7 @@ class LocalFiles:
                     if piece
                 }
             else:
+                parts = {}
                 train, valid = self._cuts(total)
                 for name, first, last in (
                     ("train", 0, train),

@@ -179,7 +179,9 @@ def prepare(
     inputs = [source.identity(), fingerprint, clean, VERSION, FORMAT_VERSION, SHARD_BYTES]
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode("ascii")).hexdigest()
     state = out / "inputs.json"
-    if state.is_file() and json.loads(state.read_text(encoding="ascii"))["key"] != key:
+    # a command that failed before it wrote any text leaves nothing that is worth keeping.
+    is_begun = (out / MANIFEST).is_file() or any(out.glob("*.bin"))
+    if is_begun and json.loads(state.read_text(encoding="ascii"))["key"] != key:
         raise DataError(f"out={out} holds another corpus or another version of it; choose another")
     if (out / MANIFEST).is_file():
         return dict(json.loads((out / MANIFEST).read_text(encoding="utf-8")))

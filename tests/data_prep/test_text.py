@@ -11,6 +11,7 @@ from data_prep import text as module
 from data_prep.sources import HubDataset, HubPart, LocalFiles
 from data_prep.text import CORPORA, main, prepare
 from data_prep.tokenizing import Task, make_tasks, run_tasks
+from dnamdlm.data.text import TextData
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.text import ByteTokenizer
 
@@ -126,7 +127,7 @@ def test_parquet_files_are_read(tmp_path):
         (["files=LINES", "unit=page"], "unit=page is unknown; choose line"),
         (["files=LINES", "processes=0"], "processes=0 must be at least 1"),
         (["files=LINES", "processes=two"], "processes=two is no number"),
-        (["files=LINES", "valid_fraction=0.7", "test_fraction=0.3"], "sum must be below 1"),
+        (["files=LINES", "valid_fraction=0.7", "test_fraction=0.4"], "their sum at most 1"),
         (["files=LINES", "tokenizer=text8"], "which is no character of text8"),
         (["files=EMPTY"], "there is no text in the source"),
         (["files=JSONL"], "line 1 has no text under 'text', but a; give field="),
@@ -220,3 +221,14 @@ def test_few_tasks_are_held_at_once(tmp_path):
     )
     next(run_tasks(tasks, 1))
     assert len(made) < 3
+
+
+def test_a_corpus_may_be_all_test_and_a_failed_command_is_forgotten(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"words": "one"}\n{"words": "two"}\n')
+    command = [f"files={tmp_path / 'a.jsonl'}", "valid_fraction=0", f"out={tmp_path / 'out'}"]
+    assert main([*command, "test_fraction=1"]) != 0
+    assert main([*command, "test_fraction=1", "field=words"]) == 0
+    opened = TextData(str(tmp_path / "out"), length=4).open()
+    assert not opened.has_split("train")
+    assert opened.split("test").num_documents == 2
+    assert main([*command, "test_fraction=1.1", "field=words"]) != 0
