@@ -159,8 +159,8 @@ def _learned(file: Path, folder: Path, vocabulary: int) -> Path:
     return folder
 
 
-def train_run(model: str, corpus: Path, run_dir: Path, seed: int, size: Size) -> float:
-    """Train a model, unless it has been; returns the CPU seconds that it took.
+def train_run(model: str, corpus: Path, run_dir: Path, seed: int, size: Size) -> float | None:
+    """Train a model; returns the CPU seconds that it took, None if it was trained before.
 
     Args:
         model: a name of `MODELS`.
@@ -179,9 +179,10 @@ def train_run(model: str, corpus: Path, run_dir: Path, seed: int, size: Size) ->
         "optimizer.learning_rate=0.005", "trainer.accelerator=cpu", "trainer.devices=1",
         f"seed={seed}", f"run_dir={run_dir}",
     )  # fmt: skip
+    is_known = (run_dir / "checkpoints").is_dir()
     began = time.process_time()
     train(composed(settings))
-    return time.process_time() - began
+    return None if is_known else time.process_time() - began
 
 
 def composed(settings: Sequence[str]) -> Tree:

@@ -196,6 +196,7 @@ def figure(found: Sequence[Point], real: TextQuality, name: str) -> tuple[str, F
     for axes, value in ((time_axes, real.perplexity or 0.0), (entropy_axes, real.entropy.value)):
         axes.axhline(value, color=INK, linestyle="--", label="held-out text")
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("CPU seconds per text")
     frontier.plot(real.entropy.value, real.perplexity or 0.0, "*", color=EXTRA, markersize=11)
     time_axes.set_ylabel("generative perplexity")

@@ -72,13 +72,13 @@ def measured(
     """Train and score all models on one corpus."""
     place = prepare(corpus, folder, data, size.vocabulary)
     reports: dict[str, list[TextReport]] = {}
-    seconds: dict[str, float] = {}
+    seconds: dict[str, list[float | None]] = {}
     opened: OpenText | None = None
     for model in models:
-        reports[model], seconds[model] = [], 0.0
+        reports[model], seconds[model] = [], []
         for seed in range(1, num_seeds + 1):
             run = folder / f"{model}_seed{seed}"
-            seconds[model] += train_run(model, place, run, seed, size) / num_seeds
+            seconds[model].append(train_run(model, place, run, seed, size))
             loaded = load_model(str(run))
             source: TextData = build(loaded.tree["data"], "data")
             opened = source.open()
@@ -120,7 +120,7 @@ def measured(
                 error(of_bytes),
                 statistics.fmean(gaps) if gaps else None,
                 error(gaps),
-                round(seconds[model], 1),
+                _mean_seconds(seconds[model]),
                 PAPER[model] if corpus.name == "lm1b" else None,
             )
         )
@@ -163,6 +163,12 @@ def _bits_per_byte(rate: Rate, report: TextReport) -> float | None:
 def error(values: Sequence[float]) -> float | None:
     """Standard error of a mean, which needs two values."""
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+
+
+def _mean_seconds(values: Sequence[float | None]) -> float | None:
+    """Mean over the runs that were trained here."""
+    known = [value for value in values if value is not None]
+    return round(statistics.fmean(known), 1) if known else None
 
 
 def _times(factor: float, value: float | None) -> float | None:

@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=Path, required=True, help="folder of one corpus")
     parser.add_argument("--scorer", help="run, Hugging Face folder or name; default: ar_seed2")
-    parser.add_argument("--steps", type=int, default=64, help="steps per window")
+    parser.add_argument("--steps", type=int, default=32, help="steps per window")
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--texts", type=int, default=2)
     parser.add_argument("--results", type=Path, default=RESULTS)
