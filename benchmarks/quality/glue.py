@@ -175,8 +175,8 @@ def main() -> None:
             f"{arguments.rate:g}; mean of the last states, linear head, 3 epochs, batches of 32",
             "the paper (arXiv:2406.07524) reports, for BERT of base size continued as a diffusion "
             "model, " + ", ".join(f"{name} {value}" for name, value in PAPER.items())
-            + "; this table is about a model a hundred times smaller on a thousandth of the text, "
-            "and only its order is comparable",
+            + "; this model is a hundred times smaller and has read a thousandth of the text, so "
+            "nothing here confirms or refutes them",
         ),
     )  # fmt: skip
     if arguments.smoke:
