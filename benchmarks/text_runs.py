@@ -100,7 +100,7 @@ class Size:
     """
 
     steps: int
-    batch: int = 4
+    batch: int = 16
     length: int = 128
     hidden: int = 64
     blocks: int = 2
