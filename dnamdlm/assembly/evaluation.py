@@ -119,6 +119,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     is_comparison = is_file_comparison(tree)
     start_ops(tree["ops"], tree["device"])
     if tree["model"] is None:
+        _refuse_settings_of_text(tree)
         return compare_with_file(tree, None, None)
     loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
     read_strands(loaded.lm, tree["strands"])
@@ -174,7 +175,7 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
 def _refuse_settings_of_text(tree: Mapping[str, Any]) -> None:
     for key in ("scorer", "mauve"):
         if tree[key]:
-            raise ConfigError(f"{key} is for models of text, and this is one of DNA; leave it out")
+            raise ConfigError(f"{key} is for models of text, and none is given; leave {key} out")
     if tree["data"]["corpus"] is not None:
         raise ConfigError("data.corpus is for models of text; give data.fasta to one of DNA")
 

@@ -138,9 +138,14 @@ def sorted_classes(labels: Sequence[str], source: str) -> tuple[str, ...]:
     """The distinct labels, whole numbers by value and all else by letter.
 
     Raises:
-        DataError: if there is only one.
+        DataError: if there is only one, or a row has none.
     """
     found = set(labels)
+    if "" in found:
+        raise DataError(
+            f"{source}: row {labels.index('') + 1} has no label; fill the label column or remove "
+            "such rows"
+        )
     if len(found) < 2:
         raise DataError(
             f"{source}: all {len(labels)} rows have one label, {next(iter(found), '')!r}; "

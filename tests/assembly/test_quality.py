@@ -103,6 +103,7 @@ def test_what_is_no_locus_is_refused(text):
         (["samples=s.fa"], ConfigError, "model is not set"),
         (["samples=s.fa", "reference=none.fa"], DataError, r"none\.fa"),
         (["samples=none.fa", "reference=real.fa"], DataError, r"none\.fa"),
+        (["samples=s.fa", "reference=real.fa", "scorer=gpt2"], ConfigError, "for models of text"),
         (["samples=s.fa", "reference=real.fa", "motifs=none.txt"], DataError, "cannot be read"),
         (["samples=s.fa", "reference=real.fa", "infill_windows=-1"], ConfigError, "at least 0"),
         (["samples=s.fa", "reference=s.fa", "out=no/such/x.json"], DataError, "no/such"),

@@ -106,6 +106,7 @@ def test_fasta_headers_carry_labels_in_both_ways(tmp_path):
         ({"label_column": "y2"}, "sequence,label\nA,1\n", "no label column 'y2'"),
         ({}, "sequence,label\n", "no row"),
         ({}, "sequence,label\nA,1\nC,1\n", "all 2 rows have one label, '1'"),
+        ({}, "sequence,label\nA,1\nC,\nG,2\n", "row 2 has no label"),
         ({}, "sequence,label\nMKVLEF,1\nC,0\n", "looks like protein"),
         ({}, "sequence,label\nA,1,2\n", "line 2: 3 fields, the header has 2"),
         ({"kind": "regression"}, "sequence,label\nA,high\nC,1\n", "'high', a number is needed"),
@@ -146,13 +147,13 @@ def test_a_missing_value_of_a_parquet_table_is_an_empty_field(tmp_path):
     pd.DataFrame({"sequence": ["A", None], "label": [1, 0]}).to_parquet(path)
     with pytest.raises(DataError, match=r"sequence 2 \('row_2'\) is empty"):
         Table(path, test=path).open(None)
-    # a whole number stays one where another is missing.
-    pd.DataFrame({"sequence": ["A", "C", "G"], "label": [1, 0, None]}).convert_dtypes().to_parquet(
-        path
-    )
-    given = write_table(tmp_path, rows=["A,1", "C,0", "G,"])
-    expected = Table(given, test=given).open(None).label_names
-    assert Table(path, test=path).open(None).label_names == expected
+    labels = pd.DataFrame({"sequence": ["A", "C", "G"], "label": [1, 0, None]}).convert_dtypes()
+    labels.to_parquet(path)
+    with pytest.raises(DataError, match="row 3 has no label"):
+        Table(path, test=path).open(None)
+    # a whole number stays one where another column lacks one.
+    labels.dropna().assign(other=pd.array([None, 2], "Int64")).to_parquet(path)
+    assert Table(path, test=path).open(None).label_names == ("0", "1")
 
 
 def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
