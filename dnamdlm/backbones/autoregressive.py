@@ -14,9 +14,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnamdlm.backbones.dit import ACTIVATIONS, Layout, TransformerBlock
+from dnamdlm.backbones.dit import Layout, TransformerBlock
 from dnamdlm.backbones.layers import LayerNorm, OutputHead, TokenEmbedding
-from dnamdlm.errors import ConfigError
+from dnamdlm.backbones.settings import (
+    check_activation,
+    check_dropout,
+    check_heads,
+    check_positive,
+)
 from dnamdlm.ops.attention import attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
@@ -69,35 +74,22 @@ class CausalTransformer(nn.Module):
             dropout: probability of dropping a channel of a residual branch.
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
-            activation: of the perceptrons, one of `dnamdlm.backbones.dit.ACTIVATIONS`.
+            activation: of the perceptrons, one of `dnamdlm.backbones.settings.ACTIVATIONS`.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        sizes = {
-            "vocab_size": vocab_size,
-            "hidden_size": hidden_size,
-            "num_blocks": num_blocks,
-            "num_heads": num_heads,
-            "mlp_ratio": mlp_ratio,
-        }
-        for name, value in sizes.items():
-            if value <= 0:
-                raise ConfigError(f"backbone.{name} must be positive, got {value}")
-        if hidden_size % (2 * num_heads):
-            fitting = [n for n in range(1, hidden_size + 1) if hidden_size % (2 * n) == 0]
-            raise ConfigError(
-                f"backbone.num_heads={num_heads} does not split backbone.hidden_size="
-                f"{hidden_size} into heads of even width; use one of {fitting}"
-            )
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
-        if activation not in ACTIVATIONS:
-            raise ConfigError(
-                f"backbone.activation={activation!r} is unknown; use one of "
-                f"{', '.join(ACTIVATIONS)}"
-            )
+        check_positive(
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_blocks=num_blocks,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+        )
+        check_heads(hidden_size, num_heads)
+        check_dropout(dropout)
+        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_heads = num_heads

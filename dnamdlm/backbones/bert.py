@@ -14,8 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from dnamdlm.backbones.dit import ACTIVATIONS, Perceptron
+from dnamdlm.backbones.dit import Perceptron
 from dnamdlm.backbones.layers import TokenEmbedding
+from dnamdlm.backbones.settings import (
+    ACTIVATIONS,
+    check_activation,
+    check_dropout,
+    check_positive,
+)
 from dnamdlm.errors import ConfigError
 from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
 
@@ -144,26 +150,23 @@ class Bert(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        sizes = {
-            "vocab_size": vocab_size, "hidden_size": hidden_size, "num_blocks": num_blocks,
-            "num_heads": num_heads, "mlp_ratio": mlp_ratio, "max_length": max_length,
-            "num_token_types": num_token_types, "norm_epsilon": norm_epsilon,
-        }  # fmt: skip
-        for name, value in sizes.items():
-            if value <= 0:
-                raise ConfigError(f"backbone.{name} must be positive, got {value}")
+        check_positive(
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_blocks=num_blocks,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            max_length=max_length,
+            num_token_types=num_token_types,
+            norm_epsilon=norm_epsilon,
+        )
         if hidden_size % num_heads:
             raise ConfigError(
                 f"backbone.num_heads={num_heads} does not divide backbone.hidden_size="
                 f"{hidden_size}; use a divisor"
             )
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
-        if activation not in ACTIVATIONS:
-            raise ConfigError(
-                f"backbone.activation={activation!r} is unknown; use one of "
-                f"{', '.join(ACTIVATIONS)}"
-            )
+        check_dropout(dropout)
+        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.time_conditioning = False

@@ -24,6 +24,7 @@ from dnamdlm.backbones.layers import (
     modulate,
 )
 from dnamdlm.backbones.mamba import Directions, MambaBlock, MambaMixer, RmsNorm
+from dnamdlm.backbones.settings import check_dropout, check_positive
 from dnamdlm.errors import ConfigError
 
 EMBEDDING_SPREAD = 0.02
@@ -108,7 +109,7 @@ class Mamba(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        _check_positive(
+        check_positive(
             vocab_size=vocab_size,
             hidden_size=hidden_size,
             num_blocks=num_blocks,
@@ -118,8 +119,7 @@ class Mamba(nn.Module):
             cond_size=cond_size,
             vocab_multiple=vocab_multiple,
         )
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
+        check_dropout(dropout)
         self.vocab_size = -(-vocab_size // vocab_multiple) * vocab_multiple
         self.hidden_size = hidden_size
         self.directions = _directions(directions)
@@ -234,10 +234,3 @@ def _directions(name: str) -> Directions:
         f"backbone.directions={name!r} is unknown; use one of "
         f"{', '.join(typing.get_args(Directions))}"
     )
-
-
-def _check_positive(**values: int) -> None:
-    """Refuse sizes below one."""
-    for name, value in values.items():
-        if value <= 0:
-            raise ConfigError(f"backbone.{name} must be positive, got {value}")

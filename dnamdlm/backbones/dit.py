@@ -9,14 +9,11 @@ Shapes: B sequences, L positions, V vocabulary, D channels, C width of the condi
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from dnamdlm.backbones.layers import (
@@ -30,16 +27,16 @@ from dnamdlm.backbones.layers import (
     TokenEmbedding,
     modulate,
 )
+from dnamdlm.backbones.settings import (
+    ACTIVATIONS,
+    check_activation,
+    check_dropout,
+    check_heads,
+    check_positive,
+)
 from dnamdlm.errors import ConfigError
 from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-    "relu": functional.relu,
-}
 
 
 class Layout(NamedTuple):
@@ -213,7 +210,7 @@ class DiT(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        _check_positive(
+        check_positive(
             vocab_size=vocab_size,
             hidden_size=hidden_size,
             num_blocks=num_blocks,
@@ -222,7 +219,7 @@ class DiT(nn.Module):
             cond_size=cond_size,
             local_size=local_size,
         )
-        _check_heads(hidden_size, num_heads)
+        check_heads(hidden_size, num_heads)
         _check_width("conv_width", conv_width)
         _check_width("stem_width", stem_width)
         for name, reach in (
@@ -231,13 +228,8 @@ class DiT(nn.Module):
         ):
             if reach < 0:
                 raise ConfigError(f"backbone.{name} must be 0 (off) or positive, got {reach}")
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
-        if activation not in ACTIVATIONS:
-            raise ConfigError(
-                f"backbone.activation={activation!r} is unknown; use one of "
-                f"{', '.join(ACTIVATIONS)}"
-            )
+        check_dropout(dropout)
+        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.head_size = hidden_size // num_heads
@@ -349,23 +341,6 @@ def _without_idle_mask(valid: Tensor | None) -> Tensor | None:
     if valid is None or valid.device.type != "cpu" or torch.compiler.is_compiling():
         return valid
     return None if bool(valid.all()) else valid
-
-
-def _check_positive(**values: float | int) -> None:
-    """Refuse sizes below one."""
-    for name, value in values.items():
-        if value <= 0:
-            raise ConfigError(f"backbone.{name} must be positive, got {value}")
-
-
-def _check_heads(hidden_size: int, num_heads: int) -> None:
-    """Refuse head widths that are not whole or not even."""
-    if hidden_size % num_heads or (hidden_size // num_heads) % 2:
-        fitting = [n for n in range(1, hidden_size + 1) if hidden_size % (2 * n) == 0]
-        raise ConfigError(
-            f"backbone.num_heads={num_heads} does not split backbone.hidden_size={hidden_size} "
-            f"into heads of even width; use one of {fitting}"
-        )
 
 
 def _check_width(name: str, width: int) -> None:

@@ -1,0 +1,49 @@
+"""Checks of settings that backbones share; a message names the setting `backbone.<name>`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+from torch.nn import functional
+
+from dnamdlm.errors import ConfigError
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "relu": functional.relu,
+}
+
+
+def check_positive(**values: float | int) -> None:
+    """Refuse sizes that are zero or negative."""
+    for name, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"backbone.{name} must be positive, got {value}")
+
+
+def check_dropout(dropout: float | int) -> None:
+    """Refuse what is no probability below one."""
+    if not 0.0 <= dropout < 1.0:
+        raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
+
+
+def check_activation(name: str) -> None:
+    """Refuse names that `ACTIVATIONS` does not hold."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(
+            f"backbone.activation={name!r} is unknown; use one of {', '.join(ACTIVATIONS)}"
+        )
+
+
+def check_heads(hidden_size: int, num_heads: int) -> None:
+    """Refuse head widths that are not whole or not even, which rotary positions need."""
+    if hidden_size % (2 * num_heads):
+        fitting = [n for n in range(1, hidden_size + 1) if hidden_size % (2 * n) == 0]
+        raise ConfigError(
+            f"backbone.num_heads={num_heads} does not split backbone.hidden_size={hidden_size} "
+            f"into heads of even width; use one of {fitting}"
+        )
