@@ -4,13 +4,13 @@
         [--sequences 16] [--split valid] [--threads 1] [--smoke]
 
 Seconds are processor seconds of one thread on a CPU, which other work on the machine hardly moves,
-and wall seconds elsewhere. All rows use one model and the same keys. The first two rows of each block follow the schedule of
-calls of the original code: a call for every unfinished sequence in every step (ancestral without
-cache), and a call for all of them in each step in which any of them changes (its cache, which is
-batch-wide). Both give the very sequences of our ancestral rule, so that their quality is its own.
-Likeness is the Jensen-Shannon divergence of 6-mers from the split, beside that of as many real
-windows; entropy is that of the 6-mers. Both depend on how much was generated, so compare only rows
-of one length.
+and wall seconds elsewhere. All rows use one model and the same keys. The first two rows of each
+block follow the schedule of calls of the original code: a call for every unfinished sequence in
+every step (ancestral without cache), and a call for all of them in each step in which any of them
+changes (its cache, which is batch-wide). Both give the very sequences of our ancestral rule, so
+that their quality is its own. Likeness is the Jensen-Shannon divergence of 6-mers from the split,
+beside that of as many real windows; entropy is that of the 6-mers. Both depend on how much was
+generated, so compare only rows of one length.
 """
 
 import argparse
