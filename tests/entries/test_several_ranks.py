@@ -168,7 +168,7 @@ def test_a_signal_saves_once_at_one_step_and_the_run_goes_on(
     step = stopped_at(errors)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"step_{step:09d}"]
     if target == "one rank":
-        # the first rank to end has saved; torchrun then ends the other, which may be on its way out.
+        # the first rank to end has saved; torchrun then ends the other on its way out.
         codes = set(re.findall(r"exitcode\s*: (-?\d+)", errors))
         assert "143" in codes <= {"143", "-15"}
     process = start(PLAIN, folder, "trainer.max_steps=100000", "trainer.checkpoint_every=100000")
