@@ -99,7 +99,7 @@ def test_a_classifier_is_neither_evaluated_nor_reported(runs):
     with pytest.raises(ConfigError, match="is a classifier"):
         evaluate(compose(f"model={folder}", name="evaluate"))
     with pytest.raises(DataError, match="holds a classifier"):
-        report({"run_dir": str(folder), "debug": False})
+        report(compose(f"run_dir={folder}", name="report"))
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def test_weights_that_do_not_fit_are_refused_before_the_genome_is_opened(tmp_pat
         tree = _tree(tmp_path / "other", f"init_from={source}", "data.fasta=no/such.fa", *overrides)
         with pytest.raises(CheckpointError, match=message):
             train(tree)
-    with pytest.raises(CheckpointError, match=r"init_from=no/such does not exist"):
-        train(_tree(tmp_path / "other", "init_from=no/such"))
+    with pytest.raises(CheckpointError, match=r"init_from=no/such/run does not exist"):
+        train(_tree(tmp_path / "other", "init_from=no/such/run"))
 
 
 @pytest.mark.parametrize(

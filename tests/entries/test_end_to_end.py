@@ -216,7 +216,7 @@ def test_a_run_folder_of_another_config_is_refused(trained):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model=no/where", "out=x.fa"], "does not exist"),
+        (["model=no/where/run", "out=x.fa"], "does not exist"),
         (["out=no/folder/x.fa"], "folder"),
         (["out=x.fa", "temperature=0"], "temperature"),
         (["out=x.fa", "sampler.num_steps=0"], "num_steps"),
