@@ -78,7 +78,7 @@ CORPORA = {
 }
 
 MODELS: dict[str, tuple[str, ...]] = {
-    "ar": ("lm=ar", "backbone=ar"),
+    "ar": ("lm=ar", "backbone=text_cpu_ar"),
     "mdlm": ("lm=mdlm",),
     "sedd": ("lm=sedd", "backbone.time_conditioning=true"),
     "d3pm": ("lm=d3pm",),
@@ -100,7 +100,7 @@ class Size:
     """
 
     steps: int
-    batch: int = 16
+    batch: int = 8
     length: int = 128
     hidden: int = 64
     blocks: int = 2
@@ -175,8 +175,8 @@ def train_run(model: str, corpus: Path, run_dir: Path, seed: int, size: Size) ->
         "backbone.num_heads=4", f"trainer.max_steps={size.steps}",
         f"trainer.global_batch_size={size.batch}", f"trainer.valid_every={size.steps}",
         f"trainer.checkpoint_every={size.steps}", "trainer.keep_checkpoints=1",
-        "trainer.averaging_decay=0.98", f"learning_rate.warmup_steps={max(1, size.steps // 8)}",
-        "optimizer.learning_rate=0.002", "trainer.accelerator=cpu", "trainer.devices=1",
+        "trainer.averaging_decay=0.98", f"learning_rate.warmup_steps={max(1, size.steps // 20)}",
+        "optimizer.learning_rate=0.004", "trainer.accelerator=cpu", "trainer.devices=1",
         f"seed={seed}", f"run_dir={run_dir}",
     )  # fmt: skip
     noted = run_dir / "cpu_seconds.txt"  # by a benchmark that trained it before

@@ -1,9 +1,9 @@
 """AR, MDLM, SEDD and D3PM on three small corpora of text, at equal steps, tokens and seeds.
 
-    python -m benchmarks.quality.text [--steps 1600] [--seeds 2] [--corpora lm1b] [--runs DIR]
+    python -m benchmarks.quality.text [--steps 4000] [--seeds 2] [--corpora lm1b] [--runs DIR]
 
-All models of a corpus have the same transformer (64 channels, 2 blocks; AR with causal attention),
-optimizer, rows and order. Perplexities are those of held-out rows, bounds but for AR, beside counts
+All models of a corpus have the same transformer (64 channels, 2 blocks, tied embeddings; AR with
+causal attention, the others with short convolutions before it), optimizer, rows and order. Perplexities are those of held-out rows, bounds but for AR, beside counts
 of short contexts. With `--runs DIR` the run folders stay, for `benchmarks.quality.figure2` and
 `benchmarks.speed.semi_autoregressive`.
 """
@@ -212,7 +212,7 @@ def result_table(rows: list[tuple[Cell, ...]], size: Size, facts: Sequence[str])
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", type=int, default=128, help="test rows, spread over the split")
     parser.add_argument("--draws", type=int, default=4)
