@@ -10,19 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-VERSION = 1
+VERSION = 2
 """Raise it when a cleaner changes what it returns."""
 
 _NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_PAIRS = (
-    (re.compile(r"\(\s*([^)]*?)\s*\)"), r"(\1)"),
-    (re.compile(r"\[\s*([^\]]*?)\s*\]"), r"[\1]"),
-    (re.compile(r"\{\s*([^}]*?)\s*\}"), r"{\1}"),
-    (re.compile(r'"\s*([^"]*?)\s*"'), r'"\1"'),
-    (re.compile(r"(?<!\w)'\s+([^']*?)\s+'(?!\w)"), r"'\1'"),
+_PAIRS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\([^)]*\)",
+        r"\[[^\]]*\]",
+        r"\{[^}]*\}",
+        r'"[^"]*"',
+        r"(?<!\w)'\s[^']*\s'(?!\w)",
+    )
 )
-_BEFORE = re.compile(r" +([,.;:!?%])(?=\s|$|\")")
-_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&"), ("#39;", "'"))
+_BEFORE = re.compile(r"(?<! ) +([,.;:!?%])(?=\s|$|\")")
+_CONTRACTED = re.compile(r" '(s|t|re|ve|ll|d|m)\b")
+_POSSESSIVE = re.compile(r"\b(\w*s) ' (?=\S)")
+_NEVER_POSSESSIVE = frozenset("as does has his is its plus says this thus us versus was yes".split())
 
 
 def plain(text: str) -> str:
@@ -40,21 +45,20 @@ def wikitext(text: str) -> str:
     """WikiText: joins numbers and hyphens written as @-@ and @,@, punctuation, headings."""
     for sign in "-,.":
         text = text.replace(f" @{sign}@ ", sign)
-    text = _paired(_punctuated(text))
-    text = re.sub(r"s ' (?=\S)", "s' ", text)
-    text = text.replace(" 's", "'s").replace("\u00b0 ", "\u00b0")
+    text = _apostrophes(text)
+    text = _paired(_punctuated(text)).replace("\u00b0 ", "\u00b0")
     text = re.sub(r"= (?:= )+", lambda match: "=" * match[0].count("=") + " ", text)
     text = re.sub(r" (?:= )+=(?=\s|$)", lambda match: " " + "=" * match[0].count("="), text)
     return "\n".join(line.strip() for line in text.split("\n")).strip()
 
 
 def ptb(text: str) -> str:
-    """Penn Treebank: contractions, currency signs, fractions."""
+    """Penn Treebank: contractions, currency signs, fractions; N becomes 1 and <unk> becomes ?."""
     text = text.replace(" n't", "n't").replace("\\/", "/")
-    text = re.sub(r" '(s|re|ve|ll|d|m)\b", r"'\1", text)
-    text = re.sub(r"s ' (?=\S)", "s' ", text)
-    text = re.sub(r"([$#]) (?=[\dN])", r"\1", text)
-    return _paired(_punctuated(text)).strip()
+    text = _apostrophes(text)
+    text = re.sub(r"(?<!\S)N(?!\S)", "1", text)
+    text = re.sub(r"([$#]) (?=\d)", r"\1", text)
+    return _paired(_punctuated(text)).strip().replace("<unk>", "?")
 
 
 def lm1b(text: str) -> str:
@@ -67,18 +71,11 @@ def lm1b(text: str) -> str:
 
 
 def lambada(text: str) -> str:
-    """LAMBADA: typographic quotation marks become plain ones."""
+    """LAMBADA: typographic quotation marks become plain ones; a line break stands before it."""
     for odd, even in (("\u201c", '"'), ("\u201d", '"'), ("\u2018", "'"), ("\u2019", "'")):
         text = text.replace(odd, even)
-    return text.replace("''", '"').replace("``", '"').strip()
-
-
-def ag_news(text: str) -> str:
-    """AG News: characters of HTML, and backslashes that stand for line breaks."""
-    for odd, even in _ENTITIES:
-        text = text.replace(odd, even)
-    text = re.sub(r" '(s|t|re|ve|ll|d|m)\b", r"'\1", text)
-    return re.sub(r"\s*\\+\s*", " ", text).strip()
+    text = text.replace("''", '"').replace("``", '"').strip()
+    return f"\n{text}" if text else text
 
 
 def scientific_papers(text: str) -> str:
@@ -88,7 +85,7 @@ def scientific_papers(text: str) -> str:
 
 CLEANERS: Mapping[str, Callable[[str], str]] = {
     function.__name__: function
-    for function in (plain, text8, wikitext, ptb, lm1b, lambada, ag_news, scientific_papers)
+    for function in (plain, text8, wikitext, ptb, lm1b, lambada, scientific_papers)
 }
 """Cleaners by name."""
 
@@ -97,7 +94,16 @@ def _punctuated(text: str) -> str:
     return _BEFORE.sub(r"\1", text)
 
 
+def _apostrophes(text: str) -> str:
+    """Contractions, and plurals that own something; other words before a lone ' begin a quote."""
+    text = _CONTRACTED.sub(r"'\1", text).replace(" ' n ' ", " 'n' ")
+    return _POSSESSIVE.sub(
+        lambda match: match[0] if match[1].lower() in _NEVER_POSSESSIVE else f"{match[1]}' ", text
+    )
+
+
 def _paired(text: str) -> str:
-    for pattern, replacement in _PAIRS:
-        text = pattern.sub(replacement, text)
+    """No spaces inside brackets and quotation marks."""
+    for pattern in _PAIRS:
+        text = pattern.sub(lambda pair: pair[0][0] + pair[0][1:-1].strip() + pair[0][-1], text)
     return text
