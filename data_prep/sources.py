@@ -6,6 +6,8 @@ they are, as JSON values, for the cache key.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,9 @@ from data_prep.checksums import file_digest
 from dnamdlm.errors import ConfigError, DataError
 
 UNITS = ("line", "paragraph", "file")
+SPLITS = ("train", "valid", "test")
 _NEEDS = "install it with pip install 'dnamdlm[text]'"
+_OTHER_FORMATS = (".json", ".csv", ".tsv", ".arrow", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 class Source(Protocol):
@@ -39,7 +43,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Text (.txt or anything else), JSON lines (.jsonl) and Parquet (.parquet) files.
+    """Text (.txt and the like), JSON lines (.jsonl, .ndjson) and Parquet (.parquet) files.
 
     Attributes:
         files: files to be split by fractions; or the training files where others are held out.
@@ -64,8 +68,13 @@ class LocalFiles:
             raise ConfigError(f"unit={self.unit} is unknown; choose {', '.join(UNITS)}")
         for path in (*self.files, *self.valid, *self.test):
             if not path.is_file():
-                raise DataError(f"{path} does not exist; name files that do")
-        if min(self._fractions) < 0 or sum(self._fractions) > 1:
+                found = "is a folder" if path.is_dir() else "does not exist"
+                raise DataError(f"{path} {found}; name files")
+            if path.suffix.lower() in _OTHER_FORMATS:
+                raise DataError(
+                    f"{path} is neither text nor .jsonl nor .parquet; unpack or convert it first"
+                )
+        if not (min(self._fractions) >= 0 and sum(self._fractions) <= 1):
             raise ConfigError(
                 "valid_fraction and test_fraction must not be negative and their sum at most 1, "
                 f"got {self.valid_fraction} and {self.test_fraction}"
@@ -106,9 +115,7 @@ class LocalFiles:
                 train, valid = self._cuts(len(text))
                 pieces = (text[:train], text[train:valid], text[valid:])
                 parts = {
-                    name: iter([piece])
-                    for name, piece in zip(("train", "valid", "test"), pieces, strict=True)
-                    if piece
+                    name: iter([piece]) for name, piece in zip(SPLITS, pieces, strict=True) if piece
                 }
             else:
                 parts = {}
@@ -123,16 +130,19 @@ class LocalFiles:
         return parts | {name: self._read(paths) for name, paths in given.items() if paths}
 
     def _cuts(self, total: int) -> tuple[int, int]:
-        """Where train and valid end."""
+        """Where train and valid end; a part that is wanted is not empty if three are to be had."""
         valid, test = self._fractions
-        train = total - round(total * (valid + test))
-        return train, total - round(total * test)
+        num_test = round(total * test)
+        num_valid = round(total * (valid + test)) - num_test
+        if total >= len(SPLITS):
+            num_valid, num_test = max(num_valid, valid > 0), max(num_test, test > 0)
+        return total - num_valid - num_test, total - num_test
 
     def _read(self, paths: Sequence[Path]) -> Iterator[str]:
         for path in paths:
-            if path.suffix == ".parquet":
+            if path.suffix.lower() == ".parquet":
                 yield from _parquet(path, self.field)
-            elif path.suffix == ".jsonl":
+            elif path.suffix.lower() in (".jsonl", ".ndjson"):
                 yield from _json_lines(path, self.field)
             else:
                 yield from _text(path, self.unit)
@@ -155,6 +165,8 @@ class HubDataset:
         path: its id.
         parts: our split -> which rows.
         config: its configuration, or None.
+        folder: where its .parquet files lie, by split, for a branch without configurations; of a
+            large data set the hub may hold only the beginning of train there.
         field: column of the text.
         revision: branch or commit.
         characters: cut all text, as one document, at these characters: ends of train and valid.
@@ -163,6 +175,7 @@ class HubDataset:
     path: str
     parts: Mapping[str, HubPart]
     config: str | None = None
+    folder: str | None = None
     field: str = "text"
     revision: str | None = None
     characters: tuple[int, int] | None = None
@@ -179,16 +192,15 @@ class HubDataset:
         """The commit of the data set, and what is read of it."""
         return {
             "hub": self.path,
-            "commit": self._commit(),
-            "config": self.config,
+            "commit": self._commit,
+            "config": self.config or self.folder,
             "field": self.field,
             "rule": self.rule,
         }
 
     def splits(self) -> Mapping[str, Iterator[str]]:
         """Documents of each split."""
-        commit = self._commit()
-        parts = {name: self._rows(part, commit) for name, part in self.parts.items()}
+        parts = {name: self._rows(part) for name, part in self.parts.items()}
         if self.characters is None:
             return parts
         text = "".join(itertools.chain(*parts.values()))
@@ -196,81 +208,130 @@ class HubDataset:
         pieces = {"train": text[:train], "valid": text[train:valid], "test": text[valid:]}
         return {name: iter([piece]) for name, piece in pieces.items()}
 
+    @functools.cached_property
     def _commit(self) -> str:
-        hub, _ = self._packages()
+        """The commit of the branch; without a network, that of the copy in the cache of the hub."""
+        hub, _ = _packages()
         try:
-            return str(hub.HfApi().dataset_info(self.path, revision=self.revision).sha)
-        except (hub.errors.HfHubHTTPError, OSError) as error:
+            copy = hub.snapshot_download(
+                self.path,
+                repo_type="dataset",
+                revision=self.revision,
+                allow_patterns=["README.md"],
+            )
+        except _failures(hub) as error:
             raise self._not_there(error) from error
+        return Path(copy).name
 
-    def _rows(self, part: HubPart, commit: str) -> Iterator[str]:
-        hub, datasets = self._packages()
+    def _rows(self, part: HubPart) -> Iterator[str]:
+        hub, datasets = _packages()
+        if self.folder is None:
+            which = {"name": self.config}
+        else:
+            which = {"data_files": {part.split: f"{self.folder}/*{part.split}/*.parquet"}}
         try:
-            rows = datasets.load_dataset(self.path, self.config, split=part.split, revision=commit)
-        except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+            rows = datasets.load_dataset(
+                self.path, split=part.split, revision=self._commit, **which
+            )
+        except _failures(hub) as error:
             raise self._not_there(error) from error
+        if self.field not in rows.column_names:
+            raise DataError(
+                f"{self.path} has no column {self.field!r}, but {', '.join(rows.column_names)}; "
+                "report this, or download it and give files= and field="
+            )
         first, last, _ = slice(part.first, part.last).indices(len(rows))
-        for row in rows.select(range(first, last)):
-            yield str(row[self.field])
+        for number, row in enumerate(rows.select(range(first, last)), start=first + 1):
+            yield _checked(row[self.field], f"row {number} of {self.path}")
 
-    def _packages(self) -> tuple[Any, Any]:
-        try:
-            import datasets  # pyright: ignore[reportMissingImports]
-            import huggingface_hub  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ConfigError(
-                f"data sets of the hub need the package datasets; {_NEEDS}, or give files="
-            ) from error
-        return huggingface_hub, datasets
-
-    def _not_there(self, error: Exception) -> DataError:
+    def _not_there(self, error: BaseException) -> DataError:
+        hub, _ = _packages()
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         return DataError(
-            f"the Hugging Face hub does not give {self.path} ({said}); run this on a machine with "
-            "a network, or give local files: files=, valid= and test="
+            f"the Hugging Face hub does not give {self.path} ({said}), and there is no copy in "
+            f"{hub.constants.HF_HUB_CACHE}; run this command on a machine with a network and bring "
+            "the folder out= here, or give local files: files=, valid= and test="
         )
 
 
-def _text(path: Path, unit: str) -> Iterator[str]:
+def _packages() -> tuple[Any, Any]:
     try:
-        with path.open(encoding="utf-8") as file:
-            if unit == "line":
-                yield from (line.rstrip("\n") for line in file)
-            elif unit == "file":
-                yield file.read()
-            else:
-                for is_blank, lines in itertools.groupby(file, lambda line: not line.strip()):
-                    if not is_blank:
-                        yield "".join(lines).rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text ({error}); convert it first") from error
+        import datasets  # pyright: ignore[reportMissingImports]
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ConfigError(
+            f"data sets of the hub need the package datasets; {_NEEDS}, or give files="
+        ) from error
+    return huggingface_hub, datasets
+
+
+def _failures(hub: Any) -> tuple[type[BaseException], ...]:
+    """What the hub raises; its base classes are those of the HTTP package under it."""
+    return (*hub.errors.HfHubHTTPError.__bases__, OSError, ValueError, RuntimeError)
+
+
+def _checked(value: object, place: str) -> str:
+    """A text that is one."""
+    if isinstance(value, str):
+        return value
+    found = "nothing" if value is None else f"a value of type {type(value).__name__}"
+    raise DataError(f"{place} holds {found} where a text should be; take it out")
+
+
+def _text(path: Path, unit: str) -> Iterator[str]:
+    with _reading(path), path.open(encoding="utf-8-sig") as file:
+        if unit == "line":
+            yield from (line.rstrip("\n") for line in file)
+        elif unit == "file":
+            yield file.read()
+        else:
+            for is_blank, lines in itertools.groupby(file, lambda line: not line.strip()):
+                if not is_blank:
+                    yield "".join(lines).rstrip("\n")
 
 
 def _json_lines(path: Path, field: str) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
+    with _reading(path), path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             try:
                 value = json.loads(line)
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}, line {number} is no JSON ({error})") from error
-            if not isinstance(value, dict) or not isinstance(value.get(field), str):
+            if not isinstance(value, dict) or field not in value:
                 known = ", ".join(value) if isinstance(value, dict) else type(value).__name__
                 raise DataError(
                     f"{path}, line {number} has no text under {field!r}, but {known}; give field="
                 )
-            yield value[field]
+            yield _checked(value[field], f"{path}, line {number}")
 
 
 def _parquet(path: Path, field: str) -> Iterator[str]:
+    import pyarrow
+    from pyarrow import parquet
+
     try:
-        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ConfigError(f"{path} needs the package pyarrow; {_NEEDS}") from error
-    with parquet.ParquetFile(path) as file:
-        if field not in file.schema_arrow.names:
-            raise DataError(
-                f"{path} has no column {field!r}, but {', '.join(file.schema_arrow.names)}; give "
-                "field="
-            )
-        for batch in file.iter_batches(columns=[field]):
-            yield from map(str, batch.column(0).to_pylist())
+        with parquet.ParquetFile(path) as file:
+            if field not in file.schema_arrow.names:
+                raise DataError(
+                    f"{path} has no column {field!r}, but {', '.join(file.schema_arrow.names)}; "
+                    "give field="
+                )
+            number = 0
+            for batch in file.iter_batches(columns=[field]):
+                for value in batch.column(0).to_pylist():
+                    number += 1
+                    yield _checked(value, f"{path}, row {number}")
+    except (OSError, pyarrow.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        raise DataError(f"{path} is no .parquet file that can be read ({said})") from error
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Files that are no text are refused by name."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text ({error}); convert it first") from error

@@ -6,17 +6,19 @@ manifest (`dnamdlm.data.shards`). The folder brings its tokenizer, so training n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_prep.arguments import run_script
 from data_prep.cleaning import CLEANERS, VERSION
-from data_prep.sources import UNITS, HubDataset, HubPart, LocalFiles, Source
+from data_prep.sources import SPLITS, UNITS, HubDataset, HubPart, LocalFiles, Source
 from data_prep.tokenizing import SHARD_BYTES, make_tasks, run_tasks
 from dnamdlm.data.shards import (
     FORMAT,
@@ -24,12 +26,15 @@ from dnamdlm.data.shards import (
     MANIFEST,
     TOKENIZER,
     dtype_for,
+    is_intact,
+    read_manifest,
     write_atomically,
 )
 from dnamdlm.data.tokenizers import open_tokenizer
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import ConfigError, DataError, DnamdlmError
 from dnamdlm.tokens.text import TextTokenizer, tokenizer_fingerprint
 
+_INPUTS = "inputs.json"
 _CONVERTED = "refs/convert/parquet"
 _BERT, _GPT2 = "bert-base-uncased", "gpt2"
 
@@ -55,7 +60,7 @@ def _papers(config: str) -> HubDataset:
     return HubDataset(
         "armanc/scientific_papers",
         _split_in_three(),
-        config=config,
+        folder=config,
         field="article",
         revision=_CONVERTED,
     )
@@ -107,7 +112,7 @@ CORPORA: dict[str, Corpus] = {
     ),
     "ag_news": Corpus(
         HubDataset("fancyzhx/ag_news", {"train": HubPart("train"), "test": HubPart("test")}),
-        "ag_news",
+        "plain",
         _GPT2,
     ),
     "pubmed": Corpus(_papers("pubmed"), "scientific_papers", _GPT2),
@@ -127,8 +132,10 @@ DEFAULTS: dict[str, str | None] = {
     "field": "text",
     "valid_fraction": "0.05",
     "test_fraction": "0.05",
+    "splits": ",".join(SPLITS),
     "processes": "1",
 }
+_OF_FILES = ("valid", "test", "unit", "field", "valid_fraction", "test_fraction")
 USAGE = f"""
 python -m data_prep.text corpus=NAME out=DIR [tokenizer=NAME]
 python -m data_prep.text files=FILE,... [valid=FILE,...] [test=FILE,...] tokenizer=NAME out=DIR
@@ -152,14 +159,23 @@ goes on where it was interrupted; the number of processes does not change what i
   field           text of .jsonl and .parquet files (default text)
   valid_fraction  share held out where valid= is not given (default 0.05)
   test_fraction   share held out where test= is not given (default 0.05)
+  splits          which of {", ".join(SPLITS)} are prepared (default all that there are);
+                  splits=test is enough for zero-shot perplexity
   processes       tokenize with so many processes (default 1)
 """
 
 
 def prepare(
-    out: Path, source: Source, *, name: str, tokenizer: TextTokenizer, clean: str, processes: int
+    out: Path,
+    source: Source,
+    *,
+    name: str,
+    tokenizer: TextTokenizer,
+    clean: str,
+    processes: int,
+    splits: Sequence[str] = SPLITS,
 ) -> dict[str, Any]:
-    """Write a corpus, or what is missing of it.
+    """Write a corpus, or what is missing or damaged of it; a mistake leaves no folder behind.
 
     Args:
         out: its folder.
@@ -168,6 +184,7 @@ def prepare(
         tokenizer: text to ids.
         clean: a name of `CLEANERS`.
         processes: at least 1.
+        splits: which splits are prepared, of those that there are.
 
     Returns:
         The manifest.
@@ -176,27 +193,32 @@ def prepare(
         DataError: if the folder holds another corpus, or there is no document.
     """
     fingerprint = tokenizer_fingerprint(tokenizer)
-    inputs = [source.identity(), fingerprint, clean, VERSION, FORMAT_VERSION, SHARD_BYTES]
+    inputs = [
+        source.identity(), sorted(splits), fingerprint, clean, VERSION, FORMAT_VERSION, SHARD_BYTES,
+    ]  # fmt: skip
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode("ascii")).hexdigest()
-    state = out / "inputs.json"
-    # a command that failed before it wrote any text leaves nothing that is worth keeping.
-    is_begun = (out / MANIFEST).is_file() or any(out.glob("*.bin"))
-    if is_begun and json.loads(state.read_text(encoding="ascii"))["key"] != key:
-        raise DataError(f"out={out} holds another corpus or another version of it; choose another")
-    if (out / MANIFEST).is_file():
-        return dict(json.loads((out / MANIFEST).read_text(encoding="utf-8")))
-    (out / TOKENIZER).mkdir(parents=True, exist_ok=True)
-    for file, content in tokenizer.files().items():
-        write_atomically(out / TOKENIZER / file, content)
-    write_atomically(state, json.dumps({"key": key, "inputs": inputs}).encode("ascii"))
-    tasks = make_tasks(out, source.splits(), cleaner=clean, tokenizer=tokenizer.name, key=key)
-    splits: dict[str, Any] = {}
-    for entry in run_tasks(tasks, processes):
-        kept = splits.setdefault(entry["stem"].rpartition("_")[0], {"num_bytes": 0, "shards": []})
-        kept["num_bytes"] += entry["num_bytes"]
-        kept["shards"].append({key: entry[key] for key in entry if key not in ("key", "num_bytes")})
-    if not any(shard["num_tokens"] for part in splits.values() for shard in part["shards"]):
-        raise DataError("there is no text in the source; name files that hold some")
+    _check_folder(out, key)
+    if (manifest := _complete(out)) is not None:
+        return manifest
+    for partial in out.glob(".*.partial-*"):
+        partial.unlink()  # of a command that was killed
+    with _forgotten_if_empty(out):
+        for file, content in tokenizer.files().items():
+            write_atomically(out / TOKENIZER / file, content)
+        write_atomically(out / _INPUTS, json.dumps({"key": key, "inputs": inputs}).encode("ascii"))
+        texts = {split: part for split, part in source.splits().items() if split in splits}
+        tasks = make_tasks(out, texts, cleaner=clean, tokenizer=tokenizer.name, key=key)
+        entries: dict[str, Any] = {}
+        for entry in run_tasks(tasks, processes):
+            kept = entries.setdefault(
+                entry["stem"].rpartition("_")[0], {"num_bytes": 0, "shards": []}
+            )
+            kept["num_bytes"] += entry["num_bytes"]
+            kept["shards"].append(
+                {key: entry[key] for key in entry if key not in ("key", "num_bytes")}
+            )
+        if not any(shard["num_tokens"] for part in entries.values() for shard in part["shards"]):
+            raise DataError("there is no text in the source; name files that hold some")
     manifest = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -211,10 +233,66 @@ def prepare(
             "vocabulary": tokenizer.vocabulary.fingerprint(),
         },
         "dtype": dtype_for(len(tokenizer.vocabulary)).str,
-        "splits": splits,
+        "splits": entries,
     }
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode("ascii"))
     return manifest
+
+
+def _check_folder(out: Path, key: str) -> None:
+    """Refuse a folder with anything but this corpus, or a part of it."""
+    if out.is_file():
+        raise DataError(f"out={out} is a file; name a folder")
+    # a command that failed before it wrote any text leaves nothing that is worth keeping.
+    if not ((out / MANIFEST).is_file() or any(out.glob("*.bin"))):
+        return
+    try:
+        found = json.loads((out / _INPUTS).read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"out={out} holds something else than a corpus of text, or {_INPUTS} in it is damaged; "
+            "choose another folder"
+        ) from error
+    if found != key:
+        raise DataError(f"out={out} holds another corpus or another version of it; choose another")
+
+
+def _complete(out: Path) -> dict[str, Any] | None:
+    """The manifest, if all shards are what it says; else it goes, so that they are made again."""
+    if not (out / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(out)
+        shards = [shard for part in manifest["splits"].values() for shard in part["shards"]]
+    except (DataError, KeyError) as error:
+        print(f"{error}; it is made again", file=sys.stderr)
+    else:
+        damaged = [shard["stem"] for shard in shards if not is_intact(out, shard)]
+        if not damaged:
+            return manifest
+        print(f"{out}: {', '.join(damaged)} missing or damaged, made again", file=sys.stderr)
+    (out / MANIFEST).unlink()
+    return None
+
+
+@contextlib.contextmanager
+def _forgotten_if_empty(out: Path) -> Iterator[None]:
+    """Make the folder; take it away again if nothing was written for good."""
+    new = next((path for path in (out, out / TOKENIZER) if not path.exists()), None)
+    try:
+        (out / TOKENIZER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"out={out} cannot be made ({error.strerror}); choose another") from error
+    try:
+        yield
+    except (DnamdlmError, KeyboardInterrupt):
+        shards = [path for split in SPLITS for path in out.glob(f"{split}_{'[0-9]' * 5}.*")]
+        if not any(path.stat().st_size for path in shards if path.suffix == ".bin"):
+            for path in (*shards, out / _INPUTS):
+                path.unlink(missing_ok=True)
+            if new is not None:
+                shutil.rmtree(new)
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -249,6 +327,7 @@ def _body(settings: dict[str, str]) -> str:
         tokenizer=tokenizer,
         clean=clean,
         processes=int(processes),
+        splits=_splits(settings["splits"]),
     )
     counts = ", ".join(
         f"{split} {sum(shard['num_tokens'] for shard in part['shards']):,} tokens"
@@ -262,6 +341,12 @@ def _body(settings: dict[str, str]) -> str:
 def _source(settings: dict[str, str], known: Corpus | None) -> Source:
     if settings["files"] == "none":
         assert known is not None
+        for key in _OF_FILES:
+            if settings[key] != DEFAULTS[key]:
+                raise ConfigError(
+                    f"{key}={settings[key]} is for local files, and corpus={settings['corpus']} "
+                    "comes from the hub; leave it out, or give files="
+                )
         return known.source
     files, valid, test = (_paths(settings[key]) for key in ("files", "valid", "test"))
     return LocalFiles(
@@ -276,7 +361,16 @@ def _source(settings: dict[str, str], known: Corpus | None) -> Source:
 
 
 def _paths(text: str) -> tuple[Path, ...]:
-    return () if text == "none" else tuple(map(Path, text.strip("[]").split(",")))
+    if text == "none":
+        return ()
+    return tuple(Path(name.strip()) for name in text.strip("[]").split(","))
+
+
+def _splits(text: str) -> tuple[str, ...]:
+    wanted = tuple(name.strip() for name in text.strip("[]").split(","))
+    if unknown := set(wanted) - set(SPLITS):
+        raise ConfigError(f"splits={text} names {min(unknown)!r}; choose {', '.join(SPLITS)}")
+    return wanted
 
 
 def _number(settings: dict[str, str], key: str, kind: type[int] | type[float]) -> float:

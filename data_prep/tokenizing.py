@@ -7,20 +7,27 @@ where it was; the manifest is written last.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import multiprocessing
+import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_prep.cleaning import CLEANERS
-from dnamdlm.data.shards import TOKENIZER, dtype_for, write_atomically, write_shard
-from dnamdlm.data.tokenizers import open_tokenizer
-from dnamdlm.tokens.text import BUILT_IN
+from dnamdlm.data.shards import dtype_for, is_intact, write_atomically, write_shard
+from dnamdlm.data.tokenizers import stored_tokenizer
+from dnamdlm.errors import DataError
+from dnamdlm.tokens.text import TextTokenizer
 
 SHARD_BYTES = 1 << 23
 
@@ -54,24 +61,21 @@ class Task:
         """The entry of a shard that is there and intact, or None."""
         try:
             entry = json.loads(self.note.read_text(encoding="utf-8"))
-            raw = (self.folder / f"{self.stem}.bin").read_bytes()
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return None
-        intact = entry["sha256"] == hashlib.sha256(raw).hexdigest()
-        return entry if intact and entry["key"] == self.key else None
+        return entry if entry["key"] == self.key and is_intact(self.folder, entry) else None
 
     def run(self) -> dict[str, Any]:
         """Clean, tokenize and write; documents without a token are left out."""
-        name = self.tokenizer
-        tokenizer = open_tokenizer(name if name in BUILT_IN else str(self.folder / TOKENIZER))
+        tokenizer = _opened(self.folder, self.tokenizer, self.key)
         cleaned = [CLEANERS[self.cleaner](text) for text in self.texts]
         kept = [text for text in cleaned if text]
-        end = [] if tokenizer.end_id is None else [tokenizer.end_id]
+        end = np.array([] if tokenizer.end_id is None else [tokenizer.end_id], dtype=np.int64)
         rows = []
         num_bytes = 0
         for text, ids in zip(kept, tokenizer.encode_all(kept), strict=True):
             if len(ids):
-                rows.append([*ids, *end] if end else ids)
+                rows.append(np.concatenate([ids, end]))
                 num_bytes += len(text.encode("utf-8"))
         entry = write_shard(self.folder, self.stem, rows, dtype_for(len(tokenizer.vocabulary)))
         entry |= {"num_bytes": num_bytes, "key": self.key}
@@ -107,6 +111,9 @@ def run_tasks(tasks: Iterable[Task], processes: int) -> Iterator[dict[str, Any]]
     Args:
         tasks: what is to be done.
         processes: 1 works in this process.
+
+    Raises:
+        DataError: if a process was killed.
     """
     if processes == 1:
         for task in tasks:
@@ -114,13 +121,39 @@ def run_tasks(tasks: Iterable[Task], processes: int) -> Iterator[dict[str, Any]]
         return
     context = multiprocessing.get_context("spawn")
     waiting: deque[dict[str, Any] | Future[dict[str, Any]]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for task in tasks:
-            waiting.append(task.done() or pool.submit(task.run))
-            if len(waiting) > 2 * processes:
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
+        try:
+            for task in tasks:
+                waiting.append(task.done() or pool.submit(task.run))
+                if len(waiting) > 2 * processes:
+                    yield _entry(waiting.popleft())
+            while waiting:
                 yield _entry(waiting.popleft())
-        while waiting:
-            yield _entry(waiting.popleft())
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that tokenized was killed, perhaps for want of memory; the same "
+                "command goes on where it was, with fewer processes= if need be"
+            ) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(corpus: Path, name: str, key: str) -> TextTokenizer:
+    """The tokenizer of a corpus, read once per process."""
+    del key  # another corpus may have lain in the same folder
+    return stored_tokenizer(corpus, name)
+
+
+def _end_with(parent: int) -> None:
+    """Let a process end when the one that started it is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _entry(item: dict[str, Any] | Future[dict[str, Any]]) -> dict[str, Any]:

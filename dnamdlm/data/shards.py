@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -58,17 +59,44 @@ def write_shard(
     """Write the ids of documents; returns the entry of the manifest."""
     ids = np.concatenate([np.zeros(0, dtype=np.int64), *documents]).astype(dtype)
     ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
-    raw = ids.tobytes()
+    raw, packed = ids.tobytes(), io.BytesIO()
+    np.save(packed, ends)
     write_atomically(folder / f"{stem}.bin", raw)
-    partial = folder / f".{stem}.partial-{os.getpid()}.npy"
-    np.save(partial, ends)
-    partial.replace(folder / f"{stem}.ends.npy")
+    write_atomically(folder / f"{stem}.ends.npy", packed.getvalue())
     return {
         "stem": stem,
         "num_tokens": len(ids),
         "num_documents": len(documents),
         "sha256": hashlib.sha256(raw).hexdigest(),
     }
+
+
+def is_intact(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether the files of a shard are there and hold what its entry says."""
+    try:
+        with (folder / f"{entry['stem']}.bin").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        read_ends(folder, entry)
+    except (OSError, DataError):
+        return False
+    return digest == entry["sha256"]
+
+
+def read_ends(folder: Path, entry: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Where the documents of a shard end, within it.
+
+    Raises:
+        DataError: if the file is missing or does not fit the entry.
+    """
+    path = folder / f"{entry['stem']}.ends.npy"
+    try:
+        ends: NDArray[np.int64] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read ({error}); prepare the corpus again") from error
+    last = int(ends[-1]) if ends.size else 0
+    if (len(ends), last) != (entry["num_documents"], entry["num_tokens"]):
+        raise DataError(f"{path} does not fit the manifest; prepare the corpus again")
+    return ends
 
 
 def read_manifest(folder: Path, bring: str | None = None) -> dict[str, Any]:
@@ -152,7 +180,7 @@ class CorpusSplit:
     def document_ends(self) -> NDArray[np.int64]:
         """Where each document ends, shape (documents,)."""
         ends = [
-            np.load(self.folder / f"{shard['stem']}.ends.npy") + start
+            read_ends(self.folder, shard) + start
             for shard, start in zip(self.entry["shards"], self._starts[:-1], strict=True)
         ]
         return np.concatenate([np.zeros(0, dtype=np.int64), *ends])

@@ -62,8 +62,18 @@ def tokenizer_of_corpus(
     """
     if name is not None:
         return open_tokenizer(name, cache_dir=cache_dir)
-    name = str(read_manifest(corpus, bring)["tokenizer"]["name"])
-    return BUILT_IN[name]() if name in BUILT_IN else SubwordTokenizer(corpus / TOKENIZER, name)
+    return stored_tokenizer(corpus, str(read_manifest(corpus, bring)["tokenizer"]["name"]))
+
+
+def stored_tokenizer(corpus: Path, name: str) -> TextTokenizer:
+    """The tokenizer in the folder of a corpus; a built-in one leaves no files there.
+
+    Raises:
+        DataError: if its files are missing.
+    """
+    if name in BUILT_IN and not has_tokenizer(corpus / TOKENIZER):
+        return BUILT_IN[name]()
+    return SubwordTokenizer(corpus / TOKENIZER, name)
 
 
 def _from_hub(name: str) -> tuple[Path | None, str]:

@@ -1,19 +1,22 @@
 """Corpora from local files: the same shards however they are made, splits, mistakes."""
 
+import codecs
 import hashlib
 import json
+import os
+import signal
+import subprocess
 import sys
-import types
+import time
 
 import pytest
 
 from data_prep import text as module
-from data_prep.sources import HubDataset, HubPart, LocalFiles
-from data_prep.text import CORPORA, main, prepare
+from data_prep.sources import LocalFiles
+from data_prep.text import CORPORA, main
 from data_prep.tokenizing import Task, make_tasks, run_tasks
 from dnamdlm.data.text import TextData
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.text import ByteTokenizer
 
 
 @pytest.fixture
@@ -131,74 +134,40 @@ def test_parquet_files_are_read(tmp_path):
         (["files=LINES", "tokenizer=text8"], "which is no character of text8"),
         (["files=EMPTY"], "there is no text in the source"),
         (["files=JSONL"], "line 1 has no text under 'text', but a; give field="),
+        (["files=JSONL", "field=a"], "line 1 holds a value of type int where a text should be"),
+        (["files=NULL"], "line 2 holds nothing where a text should be; take it out"),
+        (["files=LATIN"], "latin.jsonl is no UTF-8 text"),
+        (["files=BROKEN"], "broken.parquet is no .parquet file that can be read"),
+        (["files=FOLDER"], "is a folder; name files"),
+        (["files=GZ"], "is neither text nor .jsonl nor .parquet; unpack or convert it first"),
+        (["files=LINES", "valid_fraction=nan"], "their sum at most 1, got nan"),
+        (["files=LINES", "splits=dev"], "splits=dev names 'dev'; choose train, valid, test"),
+        (
+            ["corpus=ptb", "tokenizer=bytes", "field=foo"],
+            "field=foo is for local files, and corpus=ptb comes from",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, message, lines, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "empty.txt").write_text("\n\n")
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n')
-    places = {"LINES": lines, "EMPTY": tmp_path / "empty.txt", "JSONL": tmp_path / "a.jsonl"}
+    (tmp_path / "null.jsonl").write_text('{"text": "one"}\n{"text": null}\n')
+    (tmp_path / "latin.jsonl").write_bytes('{"text": "caf\u00e9"}\n'.encode("latin-1"))
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "a.txt.gz").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    places = {
+        "LINES": lines, "EMPTY": tmp_path / "empty.txt", "JSONL": tmp_path / "a.jsonl",
+        "NULL": tmp_path / "null.jsonl", "LATIN": tmp_path / "latin.jsonl",
+        "BROKEN": tmp_path / "broken.parquet", "GZ": tmp_path / "a.txt.gz",
+        "FOLDER": tmp_path / "folder",
+    }  # fmt: skip
     for name, path in places.items():
         arguments = [argument.replace(name, str(path)) for argument in arguments]
     assert main([*arguments, f"out={tmp_path / 'out'}"]) == 2
     assert message in capsys.readouterr().err
-
-
-class _Rows(list):
-    def select(self, numbers):
-        return [self[number] for number in numbers]
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """Stands for the packages `datasets` and `huggingface_hub`; counts what is asked."""
-    asked = []
-
-    def load_dataset(path, config, *, split, revision):
-        asked.append((path, config, split, revision))
-        return _Rows({"text": f"{split} {i}"} for i in range(10))
-
-    class HfHubHTTPError(OSError):
-        """What the hub says."""
-
-    class HfApi:
-        def dataset_info(self, path, revision=None):
-            if path == "missing/set":
-                raise HfHubHTTPError("404 for it")
-            return types.SimpleNamespace(sha="c0ffee")
-
-    packages = {
-        "datasets": types.SimpleNamespace(load_dataset=load_dataset),
-        "huggingface_hub": types.SimpleNamespace(
-            HfApi=HfApi, errors=types.SimpleNamespace(HfHubHTTPError=HfHubHTTPError)
-        ),
-    }
-    for name, package in packages.items():
-        monkeypatch.setitem(sys.modules, name, package)
-    return asked
-
-
-def test_a_data_set_of_the_hub_is_read_at_one_commit(hub, tmp_path):
-    parts = {"train": HubPart("train", None, -3), "valid": HubPart("train", -3, None)}
-    source = HubDataset("some/set", parts, config="plain")
-    manifest = prepare(
-        tmp_path / "out", source, name="it", tokenizer=ByteTokenizer(), clean="plain", processes=1
-    )
-    shards = {name: part["shards"][0] for name, part in manifest["splits"].items()}
-    assert [shards[name]["num_documents"] for name in ("train", "valid")] == [7, 3]
-    assert set(hub) == {("some/set", "plain", "train", "c0ffee")}
-    assert manifest["source"]["commit"] == "c0ffee"
-
-
-def test_a_hub_that_cannot_be_reached_says_what_to_do(hub, tmp_path):
-    with pytest.raises(DataError, match=r"does not give missing/set .404 for it.; run this on a"):
-        HubDataset("missing/set", {"train": HubPart("train")}).identity()
-
-
-def test_text8_is_cut_by_characters(hub):
-    source = HubDataset("some/text8", {"train": HubPart("train")}, characters=(4, 6))
-    parts = {name: "".join(texts) for name, texts in source.splits().items()}
-    assert (parts["train"], parts["valid"]) == ("trai", "n ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_corpora_hold_out_what_the_paper_does():
@@ -206,6 +175,122 @@ def test_the_corpora_hold_out_what_the_paper_does():
     assert (owt.parts["valid"].first, owt.parts["train"].last) == (-100_000, -100_000)
     assert text8.characters == (90_000_000, 95_000_000)
     assert len(CORPORA) == 10
+
+
+def test_a_damaged_corpus_is_mended_by_the_command_that_made_it(lines, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [f"files={lines}", f"out={out}"]
+    assert main(command) == 0
+    whole = digests(out)
+    (out / "valid_00000.bin").unlink()
+    (out / "test_00000.ends.npy").write_bytes(b"")
+    train = bytearray((out / "train_00000.bin").read_bytes())
+    train[7] ^= 1
+    (out / "train_00000.bin").write_bytes(train)
+    assert main(command) == 0
+    assert "train_00000, valid_00000, test_00000 missing or damaged" in capsys.readouterr().err
+    assert digests(out) == whole
+    (out / "manifest.json").write_text("{")
+    assert main(command) == 0
+    assert digests(out) == whole
+
+
+def test_a_missing_file_of_document_ends_is_one_sentence(lines, tmp_path):
+    out = tmp_path / "out"
+    assert main([f"files={lines}", f"out={out}"]) == 0
+    (out / "train_00000.ends.npy").unlink()
+    with pytest.raises(DataError, match=r"train_00000\.ends\.npy cannot be read"):
+        TextData(str(out), layout="padded").open().training_stream(1, 2)
+
+
+@pytest.mark.parametrize("name", ["foreign.bin", "manifest.json"])
+def test_a_folder_of_something_else_is_refused_and_left_alone(name, lines, tmp_path, capsys):
+    (tmp_path / name).write_text("{}")
+    assert main([f"files={lines}", f"out={tmp_path}"]) == 2
+    assert "holds something else than a corpus of text" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, lines.name])
+
+
+def test_a_mistake_leaves_files_of_others_alone(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "train_1.txt").write_text("mine")
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "notes").write_text("mine too")
+    before = sorted(tmp_path.rglob("*"))
+    assert main([f"files={tmp_path / 'empty.txt'}", f"out={tmp_path}"]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_file_as_folder_is_refused(lines, tmp_path, capsys):
+    for out, message in ((lines, "is a file; name a folder"), (lines / "sub", "cannot be made")):
+        assert main([f"files={lines}", f"out={out}"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_marks_of_byte_order_and_blank_lines_are_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"one\r\ntwo\r\n")
+    (tmp_path / "a.JSONL").write_bytes(codecs.BOM_UTF8 + b'{"text": "three"}\n\n')
+    paths = [tmp_path / "a.txt", tmp_path / "a.JSONL"]
+    source = LocalFiles(paths, valid_fraction=0, test_fraction=0)
+    assert list(source.splits()["train"]) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(2, (2, 0, 0)), (3, (1, 1, 1)), (10, (8, 1, 1)),
+                                               (30, (27, 1, 2)), (100, (90, 5, 5))])  # fmt: skip
+def test_small_corpora_keep_all_splits_that_they_can(number, sizes, tmp_path):
+    (tmp_path / "a.txt").write_text("x\n" * number)
+    parts = LocalFiles([tmp_path / "a.txt"]).splits()
+    assert tuple(len(list(parts.get(name, ()))) for name in module.SPLITS) == sizes
+
+
+def test_only_the_wanted_splits_are_prepared(lines, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([f"files={lines}", f"out={out}", "splits=test"]) == 0
+    assert list(json.loads((out / "manifest.json").read_text())["splits"]) == ["test"]
+    assert main([f"files={lines}", f"out={out}"]) == 2
+    assert "holds another corpus" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_named_like_a_built_in_tokenizer_is_what_it_holds(lines, tmp_path):
+    pytest.importorskip("tokenizers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "document", "number"]
+    (tmp_path / "bytes").mkdir()
+    (tmp_path / "bytes" / "vocab.txt").write_text("\n".join(words))
+    out = tmp_path / "out"
+    assert main([f"files={lines}", f"tokenizer={tmp_path / 'bytes'}", f"out={out}"]) == 0
+    opened = TextData(str(out), length=4).open()
+    assert opened.split("train").read(0, 4).tolist() == [5, 6, 1, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["KILL", "TERM"])
+def test_processes_end_with_the_command_and_it_goes_on(number, tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"line {i} of many\n" for i in range(2_500_000)))
+    command = [sys.executable, "-m", "data_prep.text", f"files={tmp_path / 'a.txt'}", "processes=2"]
+    out = tmp_path / "broken"
+    started = subprocess.Popen([*command, f"out={out}"], start_new_session=True)
+    while not list(out.glob("*.json")) or not list(out.glob("train_00000.json")):
+        assert started.poll() is None
+        time.sleep(0.02)
+    os.kill(started.pid, number)
+    started.wait()
+    deadline = time.monotonic() + 20
+    while processes_of(started.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not (out / "manifest.json").exists()
+    for folder in ("broken", "whole"):
+        subprocess.run([*command, f"out={tmp_path / folder}"], check=True, capture_output=True)
+    assert digests(out) == digests(tmp_path / "whole")
+
+
+def processes_of(group):
+    """Processes of a group that are alive."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "-g", str(group)], check=False, capture_output=True, text=True
+    )
+    return listed.stdout.split()
 
 
 def test_few_tasks_are_held_at_once(tmp_path):
