@@ -1,12 +1,12 @@
 """GLUE tasks from a tiny transformer that is pre-trained here, beside baselines, in one table.
 
     python -m benchmarks.quality.glue --text FILE ... --glue DIR --out DIR
-        [--tasks cola rte sst2] [--seeds 3] [--limit 4000] [--mlm-steps 1000] [--mdlm-steps 400]
+        [--tasks cola rte sst2] [--seeds 3] [--limit 4000] [--mlm-steps 4000] [--mdlm-steps 2000]
         [--rate 0.0005] [--with-mlm] [--smoke]
 
-The transformer (two blocks of 128 channels, as BERT-tiny) learns masked language modelling on the
-given text and then goes on as a masked diffusion model, in the order of the paper's section on
-GLUE. It is fine-tuned (with `--with-mlm` the first half alone too), and so is the same network with
+The transformer (`backbone=text_cpu`: two blocks of 128 channels, as BERT-tiny, with short
+convolutions and tied embeddings) learns masked language modelling on the given text and then goes
+on as a masked diffusion model, in the order of the paper's section on GLUE. It is fine-tuned (with `--with-mlm` the first half alone too), and so is the same network with
 random weights; beside them stand a logistic regression of words and pairs of words, and the
 commonest label. The vocabulary is made from the same text, since thirty thousand words do not stand
 in it often enough. DIR goes on where it stood.
@@ -33,6 +33,7 @@ from dnamdlm.data.glue import GLUE
 # from 4,096 ids on the output layer is computed at hidden positions alone.
 VOCABULARY = 5000
 SIZES = ("backbone.hidden_size=128", "backbone.num_blocks=2", "backbone.num_heads=2")
+BATCH, LENGTH = 8, 128
 MASKED, CONTINUED = "MLM", "MLM, then diffusion"
 # GLUE table of arXiv:2406.07524, for base-size models; other data and sizes, so for orientation.
 PAPER = {"cola": 57.69, "rte": 62.09}
@@ -77,8 +78,8 @@ def pretrained(arguments: argparse.Namespace) -> dict[str, Path]:
         raise SystemExit(1)
     common = [
         "config=text", f"data.corpus={out / 'corpus'}", *SIZES, "trainer.accelerator=cpu",
-        "trainer.valid_every=100", "trainer.log_every=50", "trainer.checkpoint_every=100",
-        "backbone.dropout=0.1",
+        "trainer.valid_every=500", "trainer.checkpoint_every=500", "backbone.dropout=0.1",
+        f"trainer.global_batch_size={BATCH}", f"data.length={LENGTH}",
     ]  # fmt: skip
     runs = {MASKED: out / "mlm", CONTINUED: out / "mdlm"}
     steps = {MASKED: arguments.mlm_steps, CONTINUED: arguments.mdlm_steps}
@@ -148,8 +149,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["cola", "rte", "sst2"], choices=list(GLUE))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=4000, help="rows to learn from at most")
-    parser.add_argument("--mlm-steps", type=int, default=1000)
-    parser.add_argument("--mdlm-steps", type=int, default=400)
+    parser.add_argument("--mlm-steps", type=int, default=4000)
+    parser.add_argument("--mdlm-steps", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=5e-4, help="learning rate of fine-tuning")
     parser.add_argument(
         "--with-mlm", action="store_true", help="fine-tune the first half alone too"
@@ -167,7 +168,7 @@ def main() -> None:
         rows=rows,
         notes=(
             f"{arguments.mlm_steps} steps of masked language modelling and "
-            f"{arguments.mdlm_steps} of diffusion, 2,048 tokens each, on "
+            f"{arguments.mdlm_steps} of diffusion, {BATCH * LENGTH:,} tokens each, on "
             f"{len(arguments.text)} files of text; {VOCABULARY:,} WordPieces of the same text",
             f"at most {arguments.limit:,} random rows of train are used; a tenth of them, another "
             "one for each seed, chooses the epoch, and dev is read once",
