@@ -6,10 +6,11 @@
 
 The transformer (`backbone=text_cpu`: two blocks of 128 channels, as BERT-tiny, with short
 convolutions and tied embeddings) learns masked language modelling on the given text and then goes
-on as a masked diffusion model, in the order of the paper's section on GLUE. It is fine-tuned (with `--with-mlm` the first half alone too), and so is the same network with
-random weights; beside them stand a logistic regression of words and pairs of words, and the
-commonest label. The vocabulary is made from the same text, since thirty thousand words do not stand
-in it often enough. DIR goes on where it stood.
+on as a masked diffusion model, in the order of the paper's section on GLUE. It is fine-tuned (with
+`--with-mlm` the first half alone too), and so is the same network with random weights; beside them
+stand a logistic regression of words and pairs of words, and the commonest label. The vocabulary is
+made from the same text, since thirty thousand words do not stand in it often enough. DIR goes on
+where it stood.
 """
 
 import argparse

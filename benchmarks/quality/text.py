@@ -3,8 +3,9 @@
     python -m benchmarks.quality.text [--steps 4000] [--seeds 2] [--corpora lm1b] [--runs DIR]
 
 All models of a corpus have the same transformer (64 channels, 2 blocks, tied embeddings; AR with
-causal attention, the others with short convolutions before it), optimizer, rows and order. Perplexities are those of held-out rows, bounds but for AR, beside counts
-of short contexts. With `--runs DIR` the run folders stay, for `benchmarks.quality.figure2` and
+causal attention, the others with short convolutions before it), optimizer, rows and order.
+Perplexities are those of held-out rows, bounds but for AR, beside counts of short contexts. With
+`--runs DIR` the run folders stay, for `benchmarks.quality.figure2` and
 `benchmarks.speed.semi_autoregressive`.
 """
 
