@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_prep.checksums import file_digest
+from dnamdlm.data.hub import hub_failures
 from dnamdlm.errors import ConfigError, DataError
 
 UNITS = ("line", "paragraph", "file")
@@ -219,12 +220,12 @@ class HubDataset:
                 revision=self.revision,
                 allow_patterns=["README.md"],
             )
-        except _failures(hub) as error:
+        except hub_failures() as error:
             raise self._not_there(error) from error
         return Path(copy).name
 
     def _rows(self, part: HubPart) -> Iterator[str]:
-        hub, datasets = _packages()
+        _, datasets = _packages()
         if self.folder is None:
             which = {"name": self.config}
         else:
@@ -233,7 +234,7 @@ class HubDataset:
             rows = datasets.load_dataset(
                 self.path, split=part.split, revision=self._commit, **which
             )
-        except _failures(hub) as error:
+        except (*hub_failures(), ValueError, RuntimeError) as error:
             raise self._not_there(error) from error
         if self.field not in rows.column_names:
             raise DataError(
@@ -263,11 +264,6 @@ def _packages() -> tuple[Any, Any]:
             f"data sets of the hub need the package datasets; {_NEEDS}, or give files="
         ) from error
     return huggingface_hub, datasets
-
-
-def _failures(hub: Any) -> tuple[type[BaseException], ...]:
-    """What the hub raises; its base classes are those of the HTTP package under it."""
-    return (*hub.errors.HfHubHTTPError.__bases__, OSError, ValueError, RuntimeError)
 
 
 def _checked(value: object, place: str) -> str:

@@ -24,6 +24,7 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT, TransformerBlock
 from dnamdlm.backbones.mamba import MambaBlock
+from dnamdlm.data.hub import hub_failures
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.import_caduceus import import_caduceus, read_caduceus
@@ -92,19 +93,14 @@ def from_hub(model: str, setting: str) -> Path | None:
     known = importlib.util.find_spec("huggingface_hub") is not None
     if not known or is_mistyped_path or not _HUB_ID.fullmatch(model):
         return None
-    from huggingface_hub import (  # pyright: ignore[reportMissingImports]
-        errors,
-        snapshot_download,
-    )
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
 
     try:
         folder = snapshot_download(
             model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES]
         )
-    except (
-        errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError,
-    ) as error:  # fmt: skip
-        said = str(error).strip().splitlines()[0]
+    except hub_failures() as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{setting}={model} is no folder here, and the Hugging Face hub does not give it "
             f"({said}); give a run folder or a folder that you downloaded"

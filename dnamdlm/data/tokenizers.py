@@ -11,6 +11,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from dnamdlm.data.hub import hub_failures
 from dnamdlm.data.shards import TOKENIZER, read_manifest
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.subwords import FILES, SubwordTokenizer, has_tokenizer
@@ -78,15 +79,10 @@ def stored_tokenizer(corpus: Path, name: str) -> TextTokenizer:
 
 def _from_hub(name: str) -> tuple[Path | None, str]:
     """The local folder of a hub id, or why there is none."""
-    from huggingface_hub import (  # pyright: ignore[reportMissingImports]
-        errors,
-        snapshot_download,
-    )
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
 
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except (
-        errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError,
-    ) as error:  # fmt: skip
-        return None, str(error).strip().splitlines()[0]
+    except hub_failures() as error:
+        return None, (str(error).strip() or type(error).__name__).splitlines()[0]
     return (folder, "") if has_tokenizer(folder) else (None, "it has no tokenizer files")

@@ -118,8 +118,8 @@ def test_mdlm_of_text_goes_on_with_every_weight(corpus, tmp_path, layout):
         ema = {"decay": 0.9999, "num_updates": 1, "shadow_params": shadow}
         torch.save({"state_dict": state, "ema": ema, "global_step": 3}, source)
     run = train(
-        compose("config=text", f"data.corpus={corpus}", *SIZES, *STILL, "backbone.qkv_bias=true",
-                f"init_from={source}", f"run_dir={tmp_path / 'run'}")
+        compose("config=text", "backbone=dit", f"data.corpus={corpus}", *SIZES, *STILL,
+                "backbone.qkv_bias=true", f"init_from={source}", f"run_dir={tmp_path / 'run'}")
     )  # fmt: skip
     tokens = torch.tensor([[1, 2, 257, 30]])
     expected = fold_time(import_dit(state))(tokens)

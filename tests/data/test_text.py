@@ -1,7 +1,12 @@
 """Prepared text: shards, rows, order, and the mistakes that can be made with them."""
 
+import contextlib
 import json
+import os
+import socket
+import subprocess
 import sys
+import threading
 import types
 from dataclasses import replace
 
@@ -182,3 +187,30 @@ def test_a_hub_without_network_names_the_command_and_the_folder(tmp_path, monkey
     assert "(no network for gpt2)" in str(error.value)
     assert f"nor in {folder}" in str(error.value)
     assert f"--local-dir {folder}" in str(error.value)
+
+
+def test_a_hub_that_hangs_up_is_one_sentence(tmp_path):
+    pytest.importorskip("huggingface_hub")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        def hang_up():
+            for _ in range(9):
+                with contextlib.suppress(OSError):
+                    server.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        # the packages read the address when they are imported.
+        script = "from dnamdlm.data.tokenizers import open_tokenizer; open_tokenizer('gpt2')"
+        ran = subprocess.run(
+            [sys.executable, "-c", script],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ
+            | {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+            | {"DNAMDLM_CACHE_DIR": str(tmp_path)},
+        )
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("dnamdlm.errors.DataError: tokenizer=gpt2 is neither")
+    assert "the Hugging Face hub does not give it" in last
