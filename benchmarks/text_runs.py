@@ -77,13 +77,21 @@ CORPORA = {
     )
 }
 
+_TIME = "backbone.time_conditioning=true"
 MODELS: dict[str, tuple[str, ...]] = {
     "ar": ("lm=ar", "backbone=text_cpu_ar"),
     "mdlm": ("lm=mdlm",),
-    "sedd": ("lm=sedd", "backbone.time_conditioning=true"),
-    "d3pm": ("lm=d3pm",),
+    "mdlm_time": ("lm=mdlm", _TIME),
+    "sedd": ("lm=sedd", _TIME),
+    "d3pm": ("lm=d3pm", _TIME),
 }
-LABELS = {"ar": "AR", "mdlm": "MDLM", "sedd": "SEDD (sees the time)", "d3pm": "D3PM, T = 1000"}
+LABELS = {
+    "ar": "AR",
+    "mdlm": "MDLM",
+    "mdlm_time": "MDLM, sees the time",
+    "sedd": "SEDD, sees the time",
+    "d3pm": "D3PM, T = 1000, sees the time",
+}
 
 
 @dataclass(frozen=True)

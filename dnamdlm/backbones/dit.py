@@ -2,7 +2,7 @@
 
 Notable: rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with
 gates only where the network is conditioned on time, plain pre-norm otherwise; residual branches
-that are zero at first; optional short convolutions, a perceptron on neighbouring tokens and a local
+that are zero at first, unless told otherwise; optional short convolutions, a perceptron on neighbouring tokens and a local
 attention window for DNA.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, C width of the conditioning vector.
@@ -109,6 +109,7 @@ class TransformerBlock(nn.Module):
         conv_width: int = 0,
         qkv_bias: bool = False,
         activation: str = "gelu_tanh",
+        zero_init: bool = True,
     ) -> None:
         """Build a block.
 
@@ -121,6 +122,7 @@ class TransformerBlock(nn.Module):
             conv_width: taps of the convolution before attention; 0 leaves it out.
             qkv_bias: add a bias to queries, keys and values.
             activation: between the two layers of the perceptron.
+            zero_init: the branches of a plain block are zero at first.
         """
         super().__init__()
         self.attention_norm = LayerNorm(size)
@@ -130,7 +132,7 @@ class TransformerBlock(nn.Module):
         self.mlp = Perceptron(size, round(mlp_ratio * size), activation=activation)
         self.dropout = nn.Dropout(dropout)
         self.modulation = None if cond_size is None else Modulation(cond_size, size, 6)
-        if self.modulation is None:
+        if self.modulation is None and zero_init:
             # with gates the branches are zero at first anyway, and two zeros would never learn.
             nn.init.zeros_(self.attention.output.weight)
             nn.init.zeros_(self.mlp.output.weight)
@@ -182,6 +184,7 @@ class DiT(nn.Module):
         tie_embeddings: bool = False,
         qkv_bias: bool = False,
         activation: str = "gelu_tanh",
+        zero_init: bool = True,
     ) -> None:
         """Build the network.
 
@@ -205,6 +208,8 @@ class DiT(nn.Module):
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
             activation: of the perceptrons: gelu_tanh (the original's), gelu (exact), silu or relu.
+            zero_init: residual branches are zero at first. With time conditioning their gates are,
+                whatever this says.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
@@ -257,6 +262,7 @@ class DiT(nn.Module):
                 conv_width=conv_width,
                 qkv_bias=qkv_bias,
                 activation=activation,
+                zero_init=zero_init,
             )
             for _ in range(num_blocks)
         )
