@@ -272,8 +272,10 @@ def _of_transformer(network: DiT | CausalTransformer) -> dict[str, Any]:
         "mlp_ratio": int(ratio) if ratio.is_integer() else ratio,
         "qkv_bias": first.attention.qkv.bias is not None,
         "activation": first.mlp.activation,
+        "tie_embeddings": network.head.weight is network.embedding.weight,
     }
     if isinstance(network, DiT):
+        node["attention_window"] = network.attention_window
         node["time_conditioning"] = network.time_conditioning
         if network.time_embedding is not None:
             node["cond_size"] = network.time_embedding.output.out_features

@@ -2,8 +2,8 @@
 
 Notable: rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with
 gates only where the network is conditioned on time, plain pre-norm otherwise; residual branches
-that are zero at first, unless told otherwise; optional short convolutions, a perceptron on neighbouring tokens and a local
-attention window for DNA.
+that are zero at first, unless told otherwise; optional short convolutions, a perceptron on
+neighbouring tokens and a local attention window for DNA.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, C width of the conditioning vector.
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.

@@ -289,7 +289,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
     """Fill `module` with `weights`; every tensor must be used and every parameter filled.
 
     Raises:
-        CheckpointError: listing the first names that do not fit.
+        CheckpointError: listing the first names that do not fit, or that differ and are tied here.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - weights.keys())
@@ -303,6 +303,17 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
             raise CheckpointError(
                 f"{source} {fault} {len(names)} tensors ({shown}); it belongs to another model"
             )
+    by_place: dict[tuple[int, torch.Size], list[str]] = {}
+    for name, tensor in own.items():
+        if tensor.numel() and not tensor.is_meta:
+            by_place.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
+    for first, *others in by_place.values():
+        for other in others:
+            if not torch.equal(weights[first], weights[other]):
+                raise CheckpointError(
+                    f"{source} holds different tensors {first} and {other}, which are one and the "
+                    "same here; set backbone.tie_embeddings=false"
+                )
     module.load_state_dict(dict(weights), strict=True)
 
 

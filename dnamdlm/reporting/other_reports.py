@@ -78,7 +78,12 @@ def write_finetune_report(run_dir: Path) -> Path:
         .render(
             title=f"{results['task']}, {run_dir.resolve().name}",
             task=results["task"],
-            rows=", ".join(f"{count:,} {part} rows" for part, count in results["rows"].items()),
+            # without a part of its own for it, validation takes rows of train, others in each split.
+            rows=", ".join(
+                f"{count:,} {part} rows"
+                for part, count in results["rows"].items()
+                if count is not None
+            ),
             num_splits=len({split["seed"] for split in splits}),
             metrics=metrics,
             table=[_row(name, parts, metrics) for name, parts in summary.items()],

@@ -9,6 +9,7 @@ from data_prep.text import main
 from dnamdlm.assembly import finetuning, prediction
 from dnamdlm.assembly.models import LoadedModel, build_language_model
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.reporting.other_reports import write_finetune_report
 from tests.assembly.test_configs import compose as compose_training
 from tests.assembly.test_finetuning import compose
 
@@ -70,6 +71,8 @@ def test_glue_is_fine_tuned_beside_its_baselines(glue, tmp_path):
     assert majority["mcc"]["mean"] == 0.0
     assert results["strand"] == "one"
     assert headline.startswith("rte, test accuracy")
+    page = write_finetune_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "60 train rows, 20 test rows" in page
 
 
 @pytest.mark.parametrize("task", ["rte", "cola"])

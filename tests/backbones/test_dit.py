@@ -71,6 +71,13 @@ def test_dropout_acts_in_training_alone():
     assert torch.equal(network(_tokens()), network(_tokens()))
 
 
+def test_branches_are_zero_at_first_unless_told_otherwise():
+    for zero_init in (True, False):
+        network = DiT(12, 16, 2, 2, zero_init=zero_init)
+        states = network.final_norm(network.embedding(_tokens()))
+        assert torch.equal(network.hidden(_tokens()), states) == zero_init
+
+
 def test_tied_embeddings_are_one_tensor():
     network = DiT(12, 16, 2, 2, tie_embeddings=True)
     assert network.head.weight is network.embedding.weight

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnamdlm.backbones.dit import DiT
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import (
     json_writer,
@@ -120,3 +121,13 @@ def test_leftovers_of_a_killed_write_are_no_checkpoints_and_are_removed(tmp_path
 def test_weights_of_another_model_are_refused(tmp_path, weights, message):
     with pytest.raises(CheckpointError, match=message):
         load_weights(torch.nn.Linear(2, 2), weights, tmp_path)
+
+
+def test_weights_that_differ_do_not_fill_one_tied_tensor(tmp_path):
+    network = DiT(12, 16, 1, 2, tie_embeddings=True)
+    weights = dict(DiT(12, 16, 1, 2).state_dict())
+    with pytest.raises(CheckpointError, match=r"embedding\.weight and head\.weight, which are one"):
+        load_weights(network, weights, tmp_path)
+    weights["head.weight"] = weights["embedding.weight"]
+    load_weights(network, weights, tmp_path)
+    assert torch.equal(network.head.weight, weights["embedding.weight"])
