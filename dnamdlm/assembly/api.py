@@ -1,4 +1,4 @@
-"""A trained model for use from Python, in terms of DNA strings."""
+"""A trained model for use from Python, in terms of DNA strings; `text_api` has those of text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.labels import classifier_guidance, find_label
-from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.models import LoadedModel, is_text, load_model
 from dnamdlm.assembly.scoring import ScoreSettings, VariantScorer
 from dnamdlm.assembly.strands import read_strands
+from dnamdlm.assembly.text_api import TextModel
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.genome import prepare_genome
 from dnamdlm.data.variant_tables import as_record
@@ -35,14 +36,19 @@ if TYPE_CHECKING:
 
 def load(
     model: str, *, weights: str = "average", device: str = "auto", strands: str = "one"
-) -> DnaModel:
+) -> DnaModel | TextModel:
     """Load a trained model.
 
     Args:
         model: run folder, checkpoint folder, published weights (folder or file), or hub id.
         weights: 'average', the moving average of the weights, or 'raw'.
         device: 'auto', 'cpu', 'cuda' or another device of torch.
-        strands: 'both' averages the network over both strands, which takes twice the time.
+        strands: 'both' averages the network over both strands, which takes twice the time; for
+            models of DNA.
+
+    Returns:
+        A `DnaModel`, or for a model of text a `TextModel`, whose `sample`, `log_likelihood` and
+        `embed` take and give texts.
 
     Raises:
         CheckpointError: if the model is missing or damaged.
@@ -50,7 +56,7 @@ def load(
     """
     loaded = load_model(model, weights=weights, device=device)
     read_strands(loaded.lm, strands)
-    return DnaModel(loaded)
+    return TextModel(loaded) if is_text(loaded.tree) else DnaModel(loaded)
 
 
 class DnaModel:

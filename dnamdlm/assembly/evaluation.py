@@ -41,6 +41,7 @@ from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.interface import DataSource, OpenData
 from dnamdlm.data.mixture import OpenMixture
 from dnamdlm.data.source import GenomeData, OpenGenome
+from dnamdlm.data.text import OpenText
 from dnamdlm.data.windows import EvaluationWindows
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.files import read_evaluation, write_evaluation
@@ -126,13 +127,13 @@ def evaluate(tree: Mapping[str, Any]) -> tuple[Path, str]:
     device = next(loaded.lm.parameters()).device
     lm = with_estimator(loaded.language_model, tree["estimator"])
     if is_text(loaded.tree):
-        return score_text(tree, loaded, lm, _target(tree, loaded))
+        return score_text(tree, loaded, lm)
     _refuse_settings_of_text(tree)
     if tree["locus"] is not None:
         return write_locus(tree, loaded, lm, evaluation_data(loaded, tree["data"]).open())
     if is_comparison:
         return compare_with_file(tree, loaded, _training_genome(tree, loaded))
-    out = _target(tree, loaded)
+    out = _target(tree, loaded, tree["split"])
     data = evaluation_data(loaded, tree["data"])
     opened = data.open()
     check_same_labels(loaded, opened)
@@ -240,12 +241,11 @@ def _training_genome(tree: Mapping[str, Any], loaded: LoadedModel) -> OpenGenome
     return opened if isinstance(opened, OpenGenome) and opened.splits.train else None
 
 
-def score_text(
-    tree: Mapping[str, Any], loaded: LoadedModel, lm: LanguageModel, out: Path
-) -> tuple[Path, str]:
+def score_text(tree: Mapping[str, Any], loaded: LoadedModel, lm: LanguageModel) -> tuple[Path, str]:
     """Perplexity of a split of the corpus of the model, or of another that was prepared alike.
 
-    Samples are compared with held-out text where they are given.
+    Samples are compared with held-out text where they are given. Figures of another corpus than
+    that of the run go to a file of their own, SPLIT.CORPUS.json, and name it in the headline.
 
     Raises:
         ConfigError: for a setting that is for DNA.
@@ -253,6 +253,9 @@ def score_text(
     """
     check_sample_settings(tree)
     opened = text_data(tree, loaded)
+    corpus = Path(opened.settings.corpus).resolve().name
+    is_other = _is_other_corpus(loaded, opened)
+    out = _target(tree, loaded, f"{tree['split']}.{corpus}" if is_other else tree["split"])
     compared = None if tree["samples"] is None else compare_texts(tree, loaded, opened, _progress)
     windows = opened.evaluation_windows(tree["split"], limit=tree["limit"], seed=tree["seed"])
     device = next(loaded.lm.parameters()).device
@@ -268,14 +271,26 @@ def score_text(
         device=device,
         progress=_progress,
     )
-    sections = {"provenance": provenance(loaded, opened, tree), "text": report.to_json()}
-    text = text_sentence(report, tree["split"])
+    sections = {
+        "provenance": provenance(loaded, opened, tree),
+        "text": {"corpus": corpus, **report.to_json()},
+    }
+    text = text_sentence(report, f"{tree['split']} of {corpus}" if is_other else tree["split"])
     if compared is not None:
-        sections["generated_text"] = compared
+        sections["generated_text"] = {"corpus": corpus, **compared}
         text += compared_sentence(compared)
     forget_other_model(out, loaded)
     write_evaluation(out, tree["split"], sections)
     return out, text
+
+
+def _is_other_corpus(loaded: LoadedModel, opened: OpenText) -> bool:
+    """Whether a corpus is not that of the run; the same one may lie elsewhere by now."""
+    own = loaded.tree["data"]["corpus"]
+    if Path(opened.settings.corpus).resolve() == Path(own).resolve():
+        return False
+    data = {} if loaded.run_dir is None else read_run(loaded.run_dir).get("data", {})
+    return data.get("fingerprint") != opened.fingerprint()
 
 
 def _check(tree: Mapping[str, Any]) -> None:
@@ -293,14 +308,14 @@ def _check(tree: Mapping[str, Any]) -> None:
         raise ConfigError(f"max_order={tree['max_order']} must lie in 0..{_MAX_ORDER}")
 
 
-def _target(tree: Mapping[str, Any], loaded: LoadedModel) -> Path:
+def _target(tree: Mapping[str, Any], loaded: LoadedModel, stem: str) -> Path:
     if tree["out"]:
         out = Path(tree["out"])
         check_writable(out)
         return out
     folder = loaded.run_dir or loaded.folder.parent
-    out = folder / "evaluation" / f"{tree['split']}.json"
-    check_writable(folder / f"{tree['split']}.json")
+    out = folder / "evaluation" / f"{stem}.json"
+    check_writable(folder / f"{stem}.json")
     return out
 
 

@@ -23,12 +23,14 @@ from dnamdlm.backbones.bert import Bert, too_long
 from dnamdlm.data.interface import DataSource
 from dnamdlm.data.source import GenomeData
 from dnamdlm.data.text import TextData
+from dnamdlm.data.tokenizers import built_in_with
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
     AVERAGE,
+    FILES,
     MODEL,
     WEIGHTS,
     file_hash,
@@ -44,6 +46,7 @@ from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.training.run_folder import read_run
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
 _PROVIDED = {
@@ -66,7 +69,8 @@ class LoadedModel:
 
     Attributes:
         lm: the language model, in evaluation mode.
-        tree: the config tree that it was trained with.
+        tree: the config tree that it was trained with; `data.tokenizer` of a model of text is the
+            tokenizer that it keeps, where it does.
         step: optimizer steps behind it.
         digest: SHA-256 of the weights file.
         folder: the checkpoint folder, or what was published.
@@ -212,11 +216,66 @@ def check_vocabulary(lm: TrainedLM, folder: Path) -> None:
     Raises:
         CheckpointError: naming the checkpoint.
     """
-    if read_json(folder / MODEL)["vocabulary"] != lm.vocabulary.fingerprint():
+    description = read_json(folder / MODEL)
+    if description["vocabulary"] != lm.vocabulary.fingerprint():
+        name = _trained_with(description, folder)
+        if name is not None:
+            raise CheckpointError(
+                f"{folder} was trained with the tokenizer {name}, whose ids are not those of the "
+                f"text in data.corpus; prepare the corpus with it again, or choose another run_dir"
+            )
         raise CheckpointError(
             f"{folder} was trained with another vocabulary; choose another run_dir, or use the "
             "version that wrote it"
         )
+
+
+def _trained_with(description: Mapping[str, Any], folder: Path) -> str | None:
+    """The name of the tokenizer of a model of text, as far as its folder tells; None for DNA."""
+    if not is_text(description["config"]):
+        return None
+    if name := description.get("tokenizer") or built_in_with(description["vocabulary"]):
+        return str(name)
+    recorded = read_run(folder.parent.parent).get("data", {}).get("tokenizer", {})
+    return str(recorded.get("name", "(not known)"))
+
+
+def _with_own_tokenizer(description: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The config in a checkpoint, with the tokenizer that the checkpoint keeps.
+
+    One that was written before tokenizers were kept has none, and needs its corpus, unless it is
+    of bytes or text8.
+    """
+    tree = dict(description["config"])
+    if is_text(tree):
+        own = str(folder.resolve()) if has_tokenizer(folder) else None
+        own = own or built_in_with(description["vocabulary"])
+        if own is not None:
+            tree["data"] = tree["data"] | {"tokenizer": own}
+    return tree
+
+
+def is_text(tree: Mapping[str, Any]) -> bool:
+    """Whether a config is that of a model of text."""
+    data = tree.get("data")
+    text = f"{TextData.__module__}.{TextData.__qualname__}"
+    return isinstance(data, Mapping) and data.get(TARGET) == text
+
+
+def _other_vocabulary(
+    description: Mapping[str, Any], folder: Path, tree: Mapping[str, Any]
+) -> CheckpointError:
+    name = _trained_with(description, folder)
+    if name is None:
+        return CheckpointError(
+            f"{folder} was trained with another vocabulary; use the version that wrote it"
+        )
+    settings: TextData = build(tree["data"], "data")
+    return CheckpointError(
+        f"{folder} was trained with the tokenizer {name}, but data.corpus={settings.corpus} was "
+        f"prepared with the tokenizer {settings.open_tokenizer().name}, whose ids are others; "
+        "prepare the corpus again with that of the model"
+    )
 
 
 def _for_backbone(tree: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
@@ -249,10 +308,15 @@ def describe_model(tree: Mapping[str, Any], labels: Sequence[str] = ()) -> dict[
         tree: the config of the training.
         labels: names of the classes that the model is trained with.
     """
-    return {
-        "config": dict(tree),
-        "vocabulary": vocabulary_of(tree).fingerprint(),
-        "labels": list(labels),
+    description: dict[str, Any] = {"config": dict(tree), "labels": list(labels)}
+    if not is_text(tree):
+        return description | {"vocabulary": vocabulary_of(tree).fingerprint()}
+    settings: TextData = build(tree["data"], "data")
+    tokenizer = settings.open_tokenizer()
+    return description | {
+        "vocabulary": tokenizer.vocabulary.fingerprint(),
+        "tokenizer": tokenizer.name,
+        FILES: {name: content.decode("utf-8") for name, content in tokenizer.files().items()},
     }
 
 
@@ -313,12 +377,10 @@ def load_model(
         return _load_published(path, weights, device)
     folder, run_dir = find_checkpoint(model, setting=setting)
     description = read_json(folder / MODEL)
-    tree = description["config"]
+    tree = _with_own_tokenizer(description, folder)
     lm = build_language_model(tree, seed=0)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
-        raise CheckpointError(
-            f"{folder} was trained with another vocabulary; use the version that wrote it"
-        )
+        raise _other_vocabulary(description, folder, tree)
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
     stored = read_tensors(folder / WEIGHTS) | read_tensors(path)
     load_weights(lm, stored, path)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dnamdlm.assembly.building import TARGET, build
-from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.building import build
+from dnamdlm.assembly.models import UNKNOWN_FASTA, LoadedModel, is_text
 from dnamdlm.data.text import OpenText, TextData
+from dnamdlm.data.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.text import TextReport
+from dnamdlm.tokens.text import TextTokenizer, tokenizer_fingerprint
+
+__all__ = ["is_text", "text_data", "text_sentence"]
 
 # settings of `evaluate` that speak of bases, with the value that leaves them out.
 _OF_DNA: Mapping[str, Any] = {
@@ -21,11 +25,6 @@ _OF_DNA: Mapping[str, Any] = {
     "overlap_report": False,
     "strands": "one",
 }
-
-
-def is_text(tree: Mapping[str, Any]) -> bool:
-    """Whether a config is that of a model of text."""
-    return tree["data"].get(TARGET) == f"{TextData.__module__}.{TextData.__qualname__}"
 
 
 def text_data(tree: Mapping[str, Any], loaded: LoadedModel) -> OpenText:
@@ -44,17 +43,44 @@ def text_data(tree: Mapping[str, Any], loaded: LoadedModel) -> OpenText:
                 f"data.{key} is for models of DNA, and this is one of text; give data.corpus"
             )
     node = dict(loaded.tree["data"])
+    own: str | None = node.get("tokenizer")
     if tree["data"]["corpus"] is not None:
-        node |= {"corpus": tree["data"]["corpus"], "tokenizer": None, "bring": None}
-    settings: TextData = build(node, "data")
-    opened = settings.open()
-    if opened.tokenizer.vocabulary.fingerprint() != loaded.lm.vocabulary.fingerprint():
-        raise DataError(
-            f"data.corpus={settings.corpus} was prepared with the tokenizer "
-            f"{opened.tokenizer.name}, whose vocabulary is not that of the model; prepare it with "
-            "the tokenizer of the model"
+        node |= {"corpus": tree["data"]["corpus"], "bring": None}
+    if node["corpus"] == UNKNOWN_FASTA:
+        raise ConfigError(
+            f"model={tree['model']} has published weights, and what they were trained on is not "
+            f"known; give data.corpus=DIR of text that was prepared with tokenizer={own}"
         )
+    # each corpus brings the tokenizer that made it, and this is compared with that of the model.
+    settings: TextData = build(node | {"tokenizer": None}, "data")
+    opened = settings.open()
+    _check_tokenizers(opened, loaded, tree["model"], own)
     return opened
+
+
+def _check_tokenizers(opened: OpenText, loaded: LoadedModel, model: str, own: str | None) -> None:
+    """Refuse a corpus whose ids mean other letters than those of the model."""
+    theirs = opened.tokenizer
+    if own is None:
+        is_same = theirs.vocabulary.fingerprint() == loaded.lm.vocabulary.fingerprint()
+        trained, advice = "another tokenizer", "the tokenizer of the model"
+    else:
+        tokenizer = open_tokenizer(own, cache_dir=opened.settings.cache_dir)
+        # those published under one name come as several files, which treat oddities differently.
+        is_kept = own == str(loaded.folder.resolve()) and loaded.step > 0
+        mark = tokenizer_fingerprint if is_kept else _vocabulary_mark
+        is_same = mark(theirs) == mark(tokenizer)
+        trained, advice = f"the tokenizer {tokenizer.name}", f"tokenizer={own}"
+    if not is_same:
+        raise DataError(
+            f"data.corpus={opened.settings.corpus} was prepared with the tokenizer {theirs.name}, "
+            f"whose vocabulary is not that of the model: model={model} was trained with {trained}; "
+            f"prepare it with {advice}, or give another data.corpus"
+        )
+
+
+def _vocabulary_mark(tokenizer: TextTokenizer) -> str:
+    return tokenizer.vocabulary.fingerprint()
 
 
 def text_sentence(report: TextReport, split: str) -> str:

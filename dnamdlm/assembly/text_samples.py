@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import torch
 
 from dnamdlm.assembly.building import build
 from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.published import is_published
+from dnamdlm.assembly.text_sampling import begin_mark, shown
+from dnamdlm.data.blocks import BlockWindows, Rows
 from dnamdlm.data.text import OpenText, TextData
 from dnamdlm.data.text_samples import read_text_records
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.generated_text import (
     NGRAMS,
     TextSample,
+    retokenized,
     text_quality,
     text_states,
 )
@@ -26,6 +31,7 @@ from dnamdlm.evaluation.scorers import CheckpointScorer, Scorer, hugging_face_sc
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import MODEL
 from dnamdlm.tokens.text import TextTokenizer
+from dnamdlm.training.run_folder import CONFIG
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +46,19 @@ def read_texts(path: Path, tokenizer: TextTokenizer) -> list[TextSample]:
     Raises:
         DataError: if it cannot be read or holds no text.
     """
+    marks = marks_of(tokenizer)
     return [
-        TextSample(record["text"], _ids(record, path, tokenizer))
+        TextSample(record["text"], _ids(record, path, tokenizer, marks))
         for record in read_text_records(path)
     ]
 
 
-def _ids(record: Mapping[str, Any], path: Path, tokenizer: TextTokenizer) -> np.ndarray:
+def _ids(
+    record: Mapping[str, Any], path: Path, tokenizer: TextTokenizer, marks: Sequence[str]
+) -> np.ndarray:
     ids = record.get("ids")
     if ids is None:
-        return tokenizer.encode(record["text"])
+        return retokenized(record["text"], tokenizer, marks)[0]
     if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
         raise DataError(f"samples={path} has ids that are no list of integers; mend the file")
     found = np.array(ids, dtype=np.int64)
@@ -63,12 +72,31 @@ def _ids(record: Mapping[str, Any], path: Path, tokenizer: TextTokenizer) -> np.
 
 
 def real_texts(opened: OpenText, split: str, length: int, count: int) -> list[TextSample]:
-    """Held-out rows of a split, as many and as long, written as `sample` would write them."""
-    windows = opened.evaluation_windows(split, length=max(length, 3), limit=count)
+    """Held-out rows of a split, as many and as long, written as `sample` writes its own.
+
+    Rows of one document each (data.layout=padded) are as long as documents are, up to data.length.
+    Longer texts hold several documents, and so do the blocks that stand beside them.
+
+    Args:
+        opened: the corpus.
+        split: one of its splits.
+        length: tokens of a text, without the mark that rows begin with.
+        count: most texts.
+    """
+    settings = opened.settings
+    if settings.layout == "padded" and length > settings.length:
+        rule = replace(opened.rule(length), layout="packed", begin_id=None, end_id=None)
+        rows = Rows(opened.split(split), rule, split, slide_back=False)
+        windows = BlockWindows(rows, limit=count)
+    elif settings.layout == "padded":
+        windows = opened.evaluation_windows(split, limit=count)
+    else:
+        length += begin_mark(settings, opened.tokenizer) is not None
+        windows = opened.evaluation_windows(split, length=max(length, 3), limit=count)
     found = []
     for batch in windows.batches(64):
         for tokens, present in zip(batch.tokens.numpy(), batch.present.numpy(), strict=True):
-            ids = tokens[present]
+            ids = shown(tokens[present], settings, opened.tokenizer)
             found.append(TextSample(opened.tokenizer.decode(ids), ids))
     return found
 
@@ -81,12 +109,15 @@ def open_scorer(name: str, device: torch.device | str) -> Scorer:
         device: where it goes.
 
     Raises:
-        CheckpointError: if a folder of ours is damaged.
+        CheckpointError: if a folder of ours is damaged or holds no checkpoint.
         ConfigError: if it is not autoregressive, or a package is missing.
         DataError: if there is no such model.
     """
     folder = Path(name)
-    if not (folder / "checkpoints").is_dir() and not (folder / MODEL).is_file():
+    is_ours = (folder / "checkpoints").is_dir() or (folder / MODEL).is_file()
+    # a run that has saved nothing yet, which is no folder of Hugging Face either.
+    is_ours |= (folder / CONFIG).is_file() and not is_published(folder)
+    if not is_ours:
         return hugging_face_scorer(name, device)
     loaded = load_model(name, device=str(device), setting="scorer")
     if not isinstance(loaded.lm, CausalLM):
@@ -97,9 +128,12 @@ def open_scorer(name: str, device: torch.device | str) -> Scorer:
     settings = build(loaded.tree["data"], "data")
     if not isinstance(settings, TextData):
         raise ConfigError(f"scorer={name} is a model of DNA; give one of text")
-    return CheckpointScorer(
-        loaded.lm, settings.open_tokenizer(), settings.length, folder.resolve().name
-    )
+    tokenizer = settings.open_tokenizer()
+    # the last place of a row with marks is always its end mark, so that no text is read there.
+    begin, name = begin_mark(settings, tokenizer), folder.resolve().name
+    is_marked = settings.wrap or settings.layout == "padded"
+    num_marks = (begin is not None) + (is_marked and tokenizer.end_id is not None)
+    return CheckpointScorer(loaded.lm, tokenizer, settings.length - num_marks, name, begin)
 
 
 def marks_of(tokenizer: TextTokenizer) -> list[str]:
@@ -141,12 +175,17 @@ def compare_texts(
         DataError: if samples or scorer cannot be read.
     """
     samples = read_texts(Path(tree["samples"]), opened.tokenizer)
-    length = int(np.median([len(sample.ids) for sample in samples]))
+    lengths = [len(sample.ids) for sample in samples if sample.text.strip()]
+    if not lengths:
+        raise DataError(f"samples={tree['samples']} holds only empty texts; sample some others")
+    length = int(np.median(lengths))
     real = real_texts(opened, tree["split"], length, len(samples))
     device = next(loaded.lm.parameters()).device
     scorer = None if tree["scorer"] is None else open_scorer(tree["scorer"], device)
     logger.info("comparing %d texts of %d tokens with held-out text", len(samples), length)
     marks = marks_of(opened.tokenizer)
+    if empty := sum(not sample.text.strip() for sample in samples):
+        logger.warning("%d of %d texts are empty; no figure takes them", empty, len(samples))
     section: dict[str, Any] = {
         "scorer": None if scorer is None else scorer.name,
         "scorer_context": None if scorer is None else scorer.context,
@@ -165,8 +204,7 @@ def compare_texts(
 def compared_sentence(section: Mapping[str, Any]) -> str:
     """Figures of samples and of held-out text below each other."""
     lines = [
-        f"\n{name} ({section[key]['num_texts']} texts of about {section['length']} tokens): "
-        + _figures(section[key])
+        f"\n{name} ({_counted(section[key])}): " + _figures(section[key])
         for name, key in (("samples", "generated"), (f"{section['heldout']} text", "real"))
     ]
     if section["scorer"] is None:
@@ -174,6 +212,13 @@ def compared_sentence(section: Mapping[str, Any]) -> str:
     if "mauve" in section:
         lines.append(f"\n  MAUVE {section['mauve']:.3f}")
     return "".join(lines)
+
+
+def _counted(figures: Mapping[str, Any]) -> str:
+    num_texts, num_empty = figures["num_texts"], figures["num_empty"]
+    mean = round(figures["num_tokens"] / max(num_texts - num_empty, 1))
+    empty = f", {num_empty} empty" if num_empty else ""
+    return f"{num_texts} texts of about {mean} tokens{empty}"
 
 
 def _figures(figures: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,14 +19,17 @@ from dnamdlm.assembly.building import build
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sampling_progress import GenerationProgress
 from dnamdlm.data.text import TextData
+from dnamdlm.data.text_samples import ENDINGS
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.generation import Template, generate_pieces
-from dnamdlm.lm.samplers import Sampler
+from dnamdlm.lm.samplers import Sampler, SemiAutoregressiveSampler
 from dnamdlm.tokens.text import TextTokenizer
 
-ENDINGS = (".txt", ".jsonl")
+logger = logging.getLogger(__name__)
+
 # settings of `sample` that speak of bases, with the value that leaves them out.
 _OF_DNA: Mapping[str, Any] = {
     "template": None,
@@ -39,6 +43,8 @@ _OF_DNA: Mapping[str, Any] = {
 _GAP = re.compile(r"\[MASK(?:\*(\d+))?\]")
 # law of one batch of rows: as many numbers as may be held.
 _NUMBERS = {"cpu": 1 << 26, "cuda": 1 << 29}
+# tokens of one text; each takes a few bytes, and more than this is a slip of the keyboard.
+_MOST_TOKENS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,18 @@ def check_text_settings(tree: Mapping[str, Any]) -> None:
 
 
 def prompt_ids(
-    prompt: str, length: int | None, window: int, tokenizer: TextTokenizer, begin: int | None
+    prompt: str,
+    length: int | None,
+    window: int,
+    tokenizer: TextTokenizer,
+    begin: int | None,
+    *,
+    end: int | None = None,
 ) -> NDArray[np.int64]:
     """Ids of a prompt, with masks for what is filled in.
+
+    Where the tokenizer keeps a blank with the word that follows (byte-level BPE), one blank before
+    a gap is left out: the tokens of the gap bring their own.
 
     Args:
         prompt: text; [MASK] stands for one token to fill, [MASK*8] for eight.
@@ -80,20 +95,28 @@ def prompt_ids(
         window: tokens per row in training.
         tokenizer: text to ids.
         begin: mark that stands first, or None.
+        end: mark that stands last where the gaps of the prompt are all that is filled, or None.
 
     Raises:
-        ConfigError: if the prompt is longer than `length`, or nothing is left to fill.
+        ConfigError: if the prompt is longer than `length`, nothing is left to fill, or there is
+            more to fill than fits memory.
         DataError: if the tokenizer cannot represent it.
     """
     mask = tokenizer.vocabulary.mask_id
     parts = [np.array([] if begin is None else [begin], dtype=np.int64)]
     position = 0
     for gap in _GAP.finditer(prompt):
-        parts.append(tokenizer.encode(prompt[position : gap.start()]))
-        parts.append(np.full(int(gap[1] or 1), mask, dtype=np.int64))
+        before = prompt[position : gap.start()]
+        if before.endswith(" ") and _joins_blanks(tokenizer):
+            before = before[:-1]
+        parts.append(tokenizer.encode(before))
+        parts.append(np.full(_bounded(gap[1] or "1", gap[0]), mask, dtype=np.int64))
         position = gap.end()
     parts.append(tokenizer.encode(prompt[position:]))
+    if position and length is None and end is not None:
+        parts.append(np.array([end], dtype=np.int64))
     given = np.concatenate(parts)
+    _bounded(str(length or len(given)), f"length={length or len(given)}")
     if length is None:
         length = len(given) if position else window
     if len(given) > length:
@@ -107,6 +130,59 @@ def prompt_ids(
             "[MASK*N] where something is missing"
         )
     return ids
+
+
+def _bounded(digits: str, what: str) -> int:
+    """The number of tokens that the digits say."""
+    # Python refuses to read thousands of digits.
+    if len(digits.lstrip("0")) > len(str(_MOST_TOKENS)) or int(digits) > _MOST_TOKENS:
+        shown = what if len(what) <= 40 else f"{what[:30]}..."
+        raise ConfigError(
+            f"{shown} asks for more than {_MOST_TOKENS:,} tokens in one text; give a smaller number"
+        )
+    return int(digits)
+
+
+def _joins_blanks(tokenizer: TextTokenizer) -> bool:
+    """Whether a blank and the word after it are one token, which the word alone is not."""
+    alone, joined = tokenizer.encode("a"), tokenizer.encode(" a")
+    return len(joined) == 1 and joined.tolist() != alone.tolist()
+
+
+def begin_mark(settings: TextData, tokenizer: TextTokenizer) -> int | None:
+    """The mark that rows begin with, or None."""
+    return tokenizer.begin_id if settings.wrap or settings.layout == "padded" else None
+
+
+def shown(
+    row: NDArray[np.int64], settings: TextData, tokenizer: TextTokenizer
+) -> NDArray[np.int64]:
+    """What is written of a row, generated or held out: the ids whose text it is.
+
+    The begin mark of rows is left out. A row of a padded model is one document, written up to its
+    end; a row that is longer than those of training holds several, and is written whole.
+    """
+    begin = begin_mark(settings, tokenizer)
+    written = row[1:] if begin is not None and row[:1].tolist() == [begin] else row
+    one_document = settings.layout == "padded" and len(row) <= settings.length
+    if one_document and tokenizer.end_id is not None:
+        ends = np.flatnonzero(written == tokenizer.end_id)
+        written = written[: ends[0]] if ends.size else written
+    return written
+
+
+def warn_of_length(length: int, window: int, sampler: Sampler, *, is_causal: bool) -> None:
+    """Say in the log where texts are longer than rows of training and are not made by windows."""
+    if length <= window or isinstance(sampler, SemiAutoregressiveSampler):
+        return
+    way = "a masked diffusion model with sampler=semi_ar" if is_causal else "sampler=semi_ar"
+    logger.warning(
+        "texts of %s tokens are made by a network that was trained on rows of %d; %s makes long "
+        "texts from windows of that length",
+        f"{length:,}",
+        window,
+        way,
+    )
 
 
 def sample_text(
@@ -126,9 +202,19 @@ def sample_text(
     """
     settings: TextData = build(loaded.tree["data"], "data")
     tokenizer = settings.open_tokenizer()
-    marked = settings.wrap or settings.layout == "padded"
-    begin = tokenizer.begin_id if marked else None
-    ids = prompt_ids(tree["prompt"] or "", tree["length"], settings.length, tokenizer, begin)
+    begin = begin_mark(settings, tokenizer)
+    is_causal = isinstance(loaded.language_model, CausalLM)
+    # a model of the past cannot be told what follows a gap.
+    is_ended = (settings.wrap or settings.layout == "padded") and not is_causal
+    ids = prompt_ids(
+        tree["prompt"] or "",
+        tree["length"],
+        settings.length,
+        tokenizer,
+        begin,
+        end=tokenizer.end_id if is_ended else None,
+    )
+    warn_of_length(len(ids), settings.length, sampler, is_causal=is_causal)
     count, out = tree["num_sequences"], Path(tree["out"])
     hidden = int((ids == tokenizer.vocabulary.mask_id).sum()) * count
     calls = 0
@@ -138,11 +224,12 @@ def sample_text(
             rows, row_calls = maker.rows(numbers)
             calls += row_calls
             for number, row in zip(numbers.tolist(), rows, strict=True):
-                text = tokenizer.decode(_shown(row, settings, tokenizer, begin))
+                written = shown(row, settings, tokenizer)
+                text = tokenizer.decode(written)
                 record = {
                     "number": number + 1,
                     "text": text,
-                    "ids": row.tolist(),
+                    "ids": written.tolist(),
                     "model": loaded.digest[:12],
                     "sampler": sampler.name,
                     "seed": tree["seed"],
@@ -190,17 +277,6 @@ class _Maker:
         )
         tokens = torch.cat([piece.tokens.cpu() for piece in pieces], dim=1)
         return tokens.numpy(), sum(piece.row_calls for piece in pieces)
-
-
-def _shown(
-    row: NDArray[np.int64], settings: TextData, tokenizer: TextTokenizer, begin: int | None
-) -> NDArray[np.int64]:
-    """What is written of a row: without the first mark, and a document only up to its end."""
-    shown = row if begin is None else row[1:]
-    if settings.layout == "padded" and tokenizer.end_id is not None:
-        ends = np.flatnonzero(shown == tokenizer.end_id)
-        shown = shown[: ends[0]] if ends.size else shown
-    return shown
 
 
 class _Target:

@@ -9,17 +9,25 @@ from typing import Any
 
 from dnamdlm.errors import DataError
 
+ENDINGS = (".txt", ".jsonl")
+"""Endings of files of text."""
+
 _HEADING = re.compile(r"^----- sample \d+\n", re.MULTILINE)
 
 
 def read_text_records(path: Path) -> list[dict[str, Any]]:
-    """Records with the key `text`, and whatever else a .jsonl file has, without empty texts.
+    """Records with the key `text`, and whatever else a .jsonl file has; texts may be empty.
 
     A .txt file has a heading before each sample; one without headings is one text.
 
     Raises:
-        DataError: if it cannot be read or holds no text.
+        DataError: if it cannot be read, has another ending or holds no text.
     """
+    if path.suffix not in ENDINGS:
+        raise DataError(
+            f"samples={path} must end in {' or '.join(ENDINGS)} to be text; give a file that "
+            "dnamdlm.sample wrote with a model of text"
+        )
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -35,8 +43,7 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
         if before.strip() and texts:
             raise DataError(f"samples={path} has text before its first sample; mend the file")
         records = [{"text": text.removesuffix("\n")} for text in texts or [before]]
-    records = [record for record in records if record["text"].strip()]
-    if not records:
+    if not any(record["text"].strip() for record in records):
         raise DataError(f"samples={path} holds no text; sample some first")
     return records
 

@@ -1,21 +1,26 @@
 """Which tokenizer a name means, and where its files are looked for.
 
-`bytes` and `text8` need no file. A folder is read where it lies. Any other name, such as gpt2 or
-bert-base-uncased, is looked for in `tokenizers/NAME` of the cache folder and then, where the
-package huggingface_hub is installed, in its cache and on the hub.
+`bytes` and `text8` need no file. A folder is read where it lies, that of a checkpoint too, which
+holds the tokenizer of its model. Any other name, such as gpt2 or bert-base-uncased, is looked for
+in `tokenizers/NAME` of the cache folder and then, where the package huggingface_hub is installed,
+in its cache and on the hub.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 
 from dnamdlm.data.hub import hub_failures
-from dnamdlm.data.shards import TOKENIZER, read_manifest
+from dnamdlm.data.shards import MANIFEST, TOKENIZER, read_manifest
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.subwords import FILES, SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.text import BUILT_IN, TextTokenizer
+
+# a run folder as `dnamdlm.lm.checkpoint` has it.
+_CHECKPOINTS, _DESCRIPTION = "checkpoints", "model.json"
 
 
 def tokenizer_folder(cache_dir: str | Path | None = None) -> Path:
@@ -35,8 +40,8 @@ def open_tokenizer(name: str, *, cache_dir: str | Path | None = None) -> TextTok
     """
     if name in BUILT_IN:
         return BUILT_IN[name]()
-    if Path(name).is_dir():
-        return SubwordTokenizer(Path(name))
+    if folder := _folder_of(name):
+        return SubwordTokenizer(folder, _name_in(folder))
     cached = tokenizer_folder(cache_dir) / name.replace("/", "--")
     if has_tokenizer(cached):
         return SubwordTokenizer(cached, name)
@@ -58,10 +63,18 @@ def tokenizer_of_corpus(
 ) -> TextTokenizer:
     """The tokenizer that a prepared corpus brings, or the one of a name.
 
+    A checkpoint that is gone, as a name, gives way to what the corpus brings.
+
     Raises:
         DataError: if neither is there.
     """
-    if name is not None:
+    if name is not None and (_is_checkpoint(Path(name)) and not _folder_of(name)):
+        if not (corpus / MANIFEST).is_file():
+            raise DataError(
+                f"{name}, which held the tokenizer of this model, is gone, and data.corpus={corpus}"
+                " holds no prepared corpus; bring one of the two back"
+            )
+    elif name is not None:
         return open_tokenizer(name, cache_dir=cache_dir)
     return stored_tokenizer(corpus, str(read_manifest(corpus, bring)["tokenizer"]["name"]))
 
@@ -75,6 +88,39 @@ def stored_tokenizer(corpus: Path, name: str) -> TextTokenizer:
     if name in BUILT_IN and not has_tokenizer(corpus / TOKENIZER):
         return BUILT_IN[name]()
     return SubwordTokenizer(corpus / TOKENIZER, name)
+
+
+def built_in_with(vocabulary: str) -> str | None:
+    """The tokenizer without files whose vocabulary has this fingerprint, if there is one."""
+    return next(
+        (name for name, made in BUILT_IN.items() if made().vocabulary.fingerprint() == vocabulary),
+        None,
+    )
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a path is that of a checkpoint in a run folder, which may be deleted by now."""
+    return path.parent.name == _CHECKPOINTS
+
+
+def _folder_of(name: str) -> Path | None:
+    """The folder of a name; a checkpoint that was deleted has the tokenizer of its successors."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if not _is_checkpoint(path) or not path.parent.is_dir():
+        return None
+    others = sorted(path.parent.glob("step_*"), key=lambda other: (len(other.name), other.name))
+    return next((other for other in reversed(others) if has_tokenizer(other)), None)
+
+
+def _name_in(folder: Path) -> str | None:
+    """What the tokenizer of a checkpoint is called; None for any other folder."""
+    try:
+        name = json.loads((folder / _DESCRIPTION).read_text(encoding="ascii"))["tokenizer"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _from_hub(name: str) -> tuple[Path | None, str]:

@@ -6,13 +6,14 @@ the scorer, which is seen and not scored; a scorer without one does not see them
 a text is seen and not scored, since a Hugging Face model has no law for it. Texts longer than the
 context of the scorer are read in windows that begin half a context apart; each token is scored
 once, in the first window that holds it. Perplexity is exp(nats / scored tokens) over all texts, its
-standard error that of texts as clusters.
+standard error that of texts as clusters. A text of blanks alone is counted as empty, and no figure
+takes it.
 
 Low perplexity alone says little: a text that repeats one word has it. So the mean entropy of the
 tokens within a text stands beside it (nats, of the tokens of the sampling model, marks included),
 distinct-n (different n-grams over n-grams, of all texts together; Li et al. 2016) and rep-n (one
 minus that of each text by itself, the mean over texts; Su et al. 2022). All of them depend on the
-length, so that real text is cut to as many texts of the same length.
+length, so that as many real texts of the same length, written by the same rule, stand beside.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class TextQuality:
     """Figures of a set of texts.
 
     Attributes:
-        num_texts: how many.
+        num_texts: how many, empty ones too.
+        num_empty: how many of them are empty.
         num_tokens: ids of the sampling model in all.
         entropy: mean over texts of the entropy of their tokens, nats, with its standard error.
         distinct: n -> different n-grams over n-grams of all texts.
@@ -64,6 +66,7 @@ class TextQuality:
     """
 
     num_texts: int
+    num_empty: int
     num_tokens: int
     entropy: Rate
     distinct: Mapping[int, float]
@@ -86,6 +89,7 @@ class TextQuality:
         """Plain values; a figure that is not a number becomes null."""
         return {
             "num_texts": self.num_texts,
+            "num_empty": self.num_empty,
             "num_tokens": self.num_tokens,
             "perplexity": _finite(self.perplexity),
             "perplexity_standard_error": _finite(self.perplexity_error),
@@ -115,19 +119,21 @@ def text_quality(
     Raises:
         DataError: if there is no text, or none of two tokens.
     """
-    if not any(len(sample.ids) for sample in samples):
+    written = _not_empty(samples)
+    rows = [sample.ids for sample in written if len(sample.ids)]
+    if not rows:
         raise DataError("there is no text to evaluate; sample some first")
-    rows = [sample.ids for sample in samples if len(sample.ids)]
     entropies = np.array([token_entropy(row) for row in rows])
     return TextQuality(
         num_texts=len(samples),
+        num_empty=len(samples) - len(written),
         num_tokens=sum(map(len, rows)),
         entropy=clustered_rate(entropies, np.ones(len(rows), dtype=np.int64)),
         distinct={n: distinct_ngrams(rows, n) for n in NGRAMS},
         repeated={n: repeated_ngrams(rows, n) for n in NGRAMS},
         bits=None
         if scorer is None
-        else generative_bits([sample.text for sample in samples], scorer, marks, progress),
+        else generative_bits([sample.text for sample in written], scorer, marks, progress),
     )
 
 
@@ -226,14 +232,21 @@ def reading_windows(length: int, context: int) -> list[tuple[int, int, int]]:
 def text_states(
     samples: Sequence[TextSample], scorer: Scorer, marks: Sequence[str] = ()
 ) -> NDArray[np.float64]:
-    """Last hidden state of the scorer at the end of each text, cut to its context, for MAUVE."""
+    """Last hidden state of the scorer at the end of each text, cut to its context, for MAUVE.
+
+    Empty texts have none.
+    """
     states = []
-    for sample in samples:
+    for sample in _not_empty(samples):
         ids, _ = retokenized(sample.text, scorer.tokenizer, marks)
         if len(ids):
             tokens, present = padded([ids[: scorer.context]], scorer.tokenizer.vocabulary.pad_id)
             states.append(scorer.states(tokens, present)[0].numpy())
     return np.stack(states)
+
+
+def _not_empty(samples: Sequence[TextSample]) -> list[TextSample]:
+    return [sample for sample in samples if sample.text.strip()]
 
 
 def _ngrams(row: NDArray[np.int64], n: int) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ Shapes: B rows, L positions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,6 +25,7 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.tokens.subwords import has_tokenizer
 from dnamdlm.tokens.text import TextTokenizer
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _NEEDS = "install it with pip install 'dnamdlm[text]', or give a run of your own (lm=ar) as scorer"
 
 
@@ -70,31 +72,51 @@ class CheckpointScorer:
     Args:
         lm: in evaluation mode.
         tokenizer: that of its corpus.
-        context: tokens per row in training.
+        context: tokens per row in training, without the marks that rows begin and end with.
         name: for people.
+        begin_id: mark that rows of training begin with; it is put before what is read, and not
+            scored. None where they have none.
     """
 
-    def __init__(self, lm: CausalLM, tokenizer: TextTokenizer, context: int, name: str) -> None:
+    def __init__(
+        self,
+        lm: CausalLM,
+        tokenizer: TextTokenizer,
+        context: int,
+        name: str,
+        begin_id: int | None = None,
+    ) -> None:
         self.lm, self.tokenizer, self.context, self.name = lm, tokenizer, context, name
         self._device = next(lm.parameters()).device
+        self._begin_id = begin_id
 
     @torch.no_grad()
     def nats(
         self, tokens: Int[Tensor, "B L"], present: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B L"]:
         """-log p of each token, the first one after the start mark."""
-        tokens, present = tokens.to(self._device), present.to(self._device)
+        num_tokens = tokens.shape[1]
+        tokens, present = self._begun(tokens, present)
         laws = self.lm.log_probs(tokens, None if bool(present.all()) else present)
-        return -laws.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu()
+        nats = -laws.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu()
+        return nats[:, nats.shape[1] - num_tokens :]
 
     @torch.no_grad()
     def states(
         self, tokens: Int[Tensor, "B L"], present: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B D"]:
         """Last hidden state of the last token of each row."""
+        tokens, present = self._begun(tokens, present)
         keys = torch.zeros(len(tokens), dtype=torch.int64)
         batch = Batch(tokens, present, present, None, keys, keys, len(tokens), None)
         return _last(self.lm.hidden(batch.to(self._device)), present)
+
+    def _begun(self, tokens: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows as in training, on the device of the model."""
+        if self._begin_id is not None:
+            tokens = torch.nn.functional.pad(tokens, (1, 0), value=self._begin_id)
+            present = torch.nn.functional.pad(present, (1, 0), value=True)
+        return tokens.to(self._device), present.to(self._device)
 
 
 class HuggingFaceScorer:
@@ -169,13 +191,19 @@ def hugging_face_scorer(name: str, device: torch.device | str = "cpu") -> Huggin
         ConfigError: if transformers is not installed.
         DataError: if there is no such model, or its tokenizer is missing.
     """
+    folder = Path(name)
+    is_mistyped_path = folder.parent != Path() and folder.parent.is_dir()
+    if not folder.exists() and (is_mistyped_path or not _HUB_ID.fullmatch(name)):
+        raise DataError(
+            f"scorer={name} does not exist; give a run folder of ours (lm=ar), the folder of a "
+            "Hugging Face model, or a hub id such as gpt2-large"
+        )
     try:
         import transformers  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError(
             f"scorer={name} is read with the package transformers, which is not installed; {_NEEDS}"
         ) from error
-    folder = Path(name)
     if folder.is_dir() and not has_tokenizer(folder):
         raise DataError(
             f"scorer={name} holds no tokenizer; put tokenizer.json, or vocab.json and merges.txt, "

@@ -3,21 +3,24 @@
 Protocol. A split is read as the rows of `dnamdlm.data.blocks`: packed rows hold every token once;
 padded rows cut long documents. Each row is scored with `draws` stratified times (a bound) or once
 (exact). Perplexity is exp(nats / scored tokens); its standard error comes from the spread between
-rows. Bits per byte divides the bits of all scored tokens by the UTF-8 bytes of the cleaned text.
+rows. Bits per byte divides the bits of all scored tokens by the UTF-8 bytes of the cleaned text;
+where only some rows are read, they have the share of the bytes that they have of the text tokens.
+Unigram frequencies are counted over train as it is cut into rows: with their marks where marks are
+scored.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from dnamdlm.data.blocks import BlockWindows
+from dnamdlm.data.blocks import BlockWindows, RowRule
 from dnamdlm.data.shards import CorpusSplit
 from dnamdlm.evaluation.likelihood import Progress, score_windows
 from dnamdlm.evaluation.statistics import Rate, clustered_rate
@@ -37,7 +40,7 @@ class TextReport:
         uniform: bits per token if all real tokens were equally likely.
         kind: "exact" or "upper bound".
         bits_per_byte: bits per UTF-8 byte, or None where documents were cut.
-        facts: rows, length, draws, seconds, and how the text was cut.
+        facts: rows, length, draws (None if exact), seconds, and how the text was cut.
     """
 
     bits: Rate
@@ -103,14 +106,16 @@ def evaluate_text(
     seconds = time.perf_counter() - began
     bits = scores.bits()
     rule, num_rows = windows.rows.rule, len(windows.rows)
-    num_bytes = float(split.entry["num_bytes"]) * len(windows) / num_rows
+    num_bytes = 0.0  # documents of padded rows are cut, so that bytes per row are not known
+    if rule.layout == "packed":
+        num_bytes = float(split.entry["num_bytes"]) * _share_of_text(windows, split)
     vocabulary = model.vocabulary
     return TextReport(
         bits=bits,
         unigram=None if train is None else _unigram(windows, train, vocabulary.real_tokens()),
         uniform=math.log2(len(vocabulary.real_ids)),
         kind=scores.kind,
-        bits_per_byte=bits.value * bits.count / num_bytes if rule.layout == "packed" else None,
+        bits_per_byte=bits.value * bits.count / num_bytes if num_bytes else None,
         facts={
             "num_rows": len(windows),
             "num_rows_in_split": num_rows,
@@ -118,7 +123,7 @@ def evaluate_text(
             "layout": rule.layout,
             "marked": rule.end_id is not None,
             "score_marks": rule.score_marks,
-            "draws": draws,
+            "draws": None if scores.kind == "exact" else draws,
             "seconds": seconds,
         },
     )
@@ -130,6 +135,8 @@ def _unigram(windows: BlockWindows, train: CorpusSplit, is_real: np.ndarray) -> 
     for start in range(0, train.num_tokens, _TOKENS_AT_ONCE):
         ids = train.read(start, min(start + _TOKENS_AT_ONCE, train.num_tokens))
         counts += np.bincount(ids, minlength=len(counts))
+    for mark, number in _row_marks(windows.rows.rule, train):
+        counts[mark] += number
     with np.errstate(divide="ignore"):
         bits = np.log2(counts.sum()) - np.log2(counts)
     sums, tokens = [], []
@@ -138,6 +145,34 @@ def _unigram(windows: BlockWindows, train: CorpusSplit, is_real: np.ndarray) -> 
         sums.append(np.where(valid, bits[batch.tokens.numpy()], 0.0).sum(axis=1))
         tokens.append(valid.sum(axis=1))
     return clustered_rate(np.concatenate(sums), np.concatenate(tokens))
+
+
+def _row_marks(rule: RowRule, split: CorpusSplit) -> Iterator[tuple[int, int]]:
+    """Marks that the rows of a split have, are scored and are not stored, and how many of each."""
+    padded = rule.layout == "padded"
+    num_rows = split.num_documents if padded else -(-split.num_tokens // rule.room)
+    if rule.begin_id is not None and rule.score_marks:
+        yield rule.begin_id, num_rows
+    if rule.end_id is not None and (not rule.ends_stored if padded else rule.score_marks):
+        yield rule.end_id, num_rows
+
+
+def _share_of_text(windows: BlockWindows, split: CorpusSplit) -> float:
+    """Tokens of text in the rows that are read over those in the split; no mark is text."""
+    rule = windows.rows.rule
+    if len(windows) == len(windows.rows):
+        return 1.0
+    ends = split.document_ends if rule.ends_stored else np.zeros(0, dtype=np.int64)
+    num_marks = (rule.begin_id is not None) + (rule.end_id is not None)
+    read = 0
+    for batch in windows.batches(256):
+        assert batch.start is not None
+        first = batch.start.numpy()
+        last = first + batch.present.sum(dim=1).numpy() - num_marks
+        # a document that ends at e has its mark at e - 1.
+        marks = np.searchsorted(ends, last, "right") - np.searchsorted(ends, first, "right")
+        read += int((last - first - marks).sum())
+    return read / max(split.num_tokens - len(ends), 1)
 
 
 def _finite(value: float) -> float | None:

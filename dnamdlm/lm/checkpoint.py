@@ -30,6 +30,8 @@ WEIGHTS = "weights.safetensors"
 AVERAGE = "average.safetensors"
 MODEL = "model.json"
 MANIFEST = "manifest.json"
+FILES = "files"
+"""Key of a description: name -> text of files that a checkpoint holds beside `model.json`."""
 _PARTIAL_PREFIX = ".partial-"
 _DAMAGED_PREFIX = "damaged_"
 _NAME = re.compile(r"step_(\d{9,})")
@@ -257,6 +259,15 @@ def json_writer(content: Any) -> Writer:
 
     def write(path: Path) -> None:
         path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="ascii")
+
+    return write
+
+
+def text_writer(content: str) -> Writer:
+    """A writer of a text as UTF-8, byte for byte."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(content.encode("utf-8"))
 
     return write
 

@@ -28,6 +28,11 @@ def write_samples_report(path: Path) -> Path:
     """
     content = read_evaluation(path)
     quality = content.get("quality")
+    if quality is None and "text" in content:
+        raise DataError(
+            f"{path} is an evaluation of a model of text, which the report of its run shows; give "
+            "run_dir=RUN"
+        )
     if quality is None:
         raise DataError(
             f"{path} compares no samples; run dnamdlm.evaluate with samples=FILE.fa first"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.data.text_samples import read_text_records
-from dnamdlm.evaluation.files import write_text_atomically
+from dnamdlm.evaluation.files import read_evaluation, write_text_atomically
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.figures import training_curve
 from dnamdlm.reporting.report import data_files, environment
-from dnamdlm.reporting.run_files import RunFiles, read_run_files
+from dnamdlm.reporting.run_files import SPLITS, RunFiles, read_run_files
 from dnamdlm.reporting.tables import flat
 
 SAMPLES = ("samples.jsonl", "samples.txt")
@@ -48,9 +48,11 @@ def write_text_report(run_dir: str | Path) -> Path:
             report_command=f"python -m dnamdlm.report run_dir={run}",
             curve=inline(drawing),
             likelihood=likelihood,
+            others=_other_corpora(files.run_dir),
             compared=None if compared is None else _rows(compared),
             split=split,
             scorer=None if compared is None else compared["scorer"],
+            mauve=None if compared is None else compared.get("mauve"),
             examples=texts[:_EXAMPLES],
             facts=list(flat(files.run)),
             config=files.config,
@@ -111,7 +113,7 @@ def _sample_cards(compared: Mapping[str, Any]) -> list[dict[str, str]]:
     ours, real = compared["generated"], compared["real"]
     if ours["perplexity"] is None:
         return []
-    return [
+    cards = [
         {
             "title": "Generative perplexity",
             "value": f"{ours['perplexity']:.2f}",
@@ -120,6 +122,10 @@ def _sample_cards(compared: Mapping[str, Any]) -> list[dict[str, str]]:
             f"{_shown(real['entropy_nats'], 3)} nats",
         }
     ]
+    if compared.get("mauve") is not None:
+        note = "0 to 1, samples beside held-out text; higher is better"
+        cards.append({"title": "MAUVE", "value": f"{compared['mauve']:.3f}", "note": note})
+    return cards
 
 
 def _rows(compared: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -127,7 +133,7 @@ def _rows(compared: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "label": label,
-            "texts": f"{part['num_texts']:,}",
+            "texts": f"{part['num_texts']:,}{_empty(part)}",
             "perplexity": _shown(part["perplexity"], 2),
             "entropy": _shown(part["entropy_nats"], 3),
             "distinct": _shown(part["distinct"]["2"], 3),
@@ -135,6 +141,30 @@ def _rows(compared: Mapping[str, Any]) -> list[dict[str, str]]:
         }
         for label, part in (("samples", compared["generated"]), ("held-out text", compared["real"]))
     ]
+
+
+def _empty(part: Mapping[str, Any]) -> str:
+    """How many texts are empty; files of older versions do not say."""
+    return f", {part['num_empty']:,} empty" if part.get("num_empty") else ""
+
+
+def _other_corpora(run_dir: Path) -> list[dict[str, str]]:
+    """Figures of other corpora, each in a file SPLIT.CORPUS.json."""
+    rows = []
+    folder = run_dir / "evaluation"
+    for path in sorted(path for split in SPLITS for path in folder.glob(f"{split}.*.json")):
+        content = read_evaluation(path)
+        if (text := content.get("text")) is not None:
+            rows.append(
+                {
+                    "corpus": text.get("corpus", path.stem.partition(".")[2]),
+                    "split": content["split"],
+                    "perplexity": _shown(text["perplexity"], 2),
+                    "error": _shown(text["perplexity_standard_error"], 2),
+                    "bits_per_byte": _shown(text["bits_per_byte"], 4),
+                }
+            )
+    return rows
 
 
 def _texts(run_dir: Path) -> list[dict[str, Any]]:
@@ -148,6 +178,7 @@ def _texts(run_dir: Path) -> list[dict[str, Any]]:
             "left_out": max(len(record["text"]) - _EXAMPLE_LETTERS, 0),
         }
         for number, record in enumerate(read_text_records(path), start=1)
+        if record["text"].strip()
     ]
 
 

@@ -2,7 +2,8 @@
 
 A checkpoint folder holds `weights.safetensors` (as trained), `average.safetensors` (the moving
 average, what evaluation and sampling use), `trainer.safetensors` (optimizer moments),
-`trainer.json` (counters) and `model.json` (what is needed to build the model again).
+`trainer.json` (counters) and `model.json` (what is needed to build the model again); that of a
+model of text holds the files of its tokenizer too, so that it needs no corpus.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import (
     AVERAGE,
+    FILES,
     MODEL,
     WEIGHTS,
     json_writer,
@@ -26,6 +28,7 @@ from dnamdlm.lm.checkpoint import (
     read_tensors,
     remove_checkpoint_folder,
     tensors_writer,
+    text_writer,
     verify_checkpoint,
     verify_folder,
     write_folder,
@@ -45,7 +48,8 @@ class FolderCheckpointIO(CheckpointIO):
     writes, and the others wait for it behind a barrier.
 
     Args:
-        description: content of `model.json`; JSON values only.
+        description: content of `model.json`; JSON values only. What it has under `files`, name ->
+            text, is written beside it instead.
     """
 
     def __init__(self, description: dict[str, Any]) -> None:
@@ -76,6 +80,7 @@ class FolderCheckpointIO(CheckpointIO):
         tensors: dict[str, Tensor] = {}
         tree = encode_tree(rest, tensors)
         description = self.description | {"step": checkpoint["global_step"]}
+        files: dict[str, str] = description.pop(FILES, {})
         write_folder(
             path,
             {
@@ -84,6 +89,7 @@ class FolderCheckpointIO(CheckpointIO):
                 _TRAINER_TENSORS: tensors_writer(tensors),
                 _TRAINER_TREE: json_writer(tree),
                 MODEL: json_writer(description),
+                **{name: text_writer(content) for name, content in files.items()},
             },
         )
 

@@ -59,22 +59,17 @@ class TrainingProgress:
     def report(self, row: dict[str, float]) -> None:
         """Show the newest figures of one logged step."""
         text = loss_text(row)
+        # a validation between two logged steps has no rate.
         rate = row.get("bases_per_second", 0.0)
+        if rate:
+            text = f"{text}  {rate:,.0f} bases/s"
         if self.bar is not None:
-            self.bar.update(self.task, state=f"{text}  {rate:,.0f} bases/s")
+            self.bar.update(self.task, state=text)
             return
         step = int(row["step"])
-        remaining = (
-            (self.max_steps - step) * row["bases"] / step / rate if rate and step else float("nan")
-        )
-        logger.info(
-            "step %d/%d  %s  %s bases/s  %.0f s left",
-            step,
-            self.max_steps,
-            text,
-            f"{rate:,.0f}",
-            remaining,
-        )
+        if rate and step:
+            text += f"  {(self.max_steps - step) * row['bases'] / step / rate:.0f} s left"
+        logger.info("step %d/%d  %s", step, self.max_steps, text)
 
 
 def loss_text(row: dict[str, float]) -> str:

@@ -8,9 +8,9 @@ from data_prep.text import main
 from dnamdlm.assembly.evaluation import evaluate
 from dnamdlm.assembly.reporting import report
 from dnamdlm.assembly.sampling import sample
-from dnamdlm.assembly.text_samples import read_texts
+from dnamdlm.assembly.text_samples import open_scorer, read_texts
 from dnamdlm.assembly.training import train
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.tokens.text import ByteTokenizer
 from tests.assembly.test_configs import compose
 
@@ -91,6 +91,7 @@ def test_a_masked_model_is_no_scorer(folder):
         ("a.jsonl", '{"words": 1}', "has no text under 'text'"),
         ("a.jsonl", '{"text": "a", "ids": [999]}', "another tokenizer made them"),
         ("a.jsonl", "\n", "holds no text"),
+        ("a.fa", ">a\nACGT\n", r"must end in \.txt or \.jsonl"),
         ("a.txt", "before\n----- sample 000001\na\n", "text before its first sample"),
     ],
 )
@@ -98,6 +99,36 @@ def test_a_damaged_file_of_samples_is_named(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
         read_texts(tmp_path / name, ByteTokenizer())
+
+
+def test_a_scorer_that_is_not_there_is_refused_at_once(folder, tmp_path):
+    with pytest.raises(DataError, match="typo does not exist; give a run folder"):
+        open_scorer(str(folder / "typo"), "cpu")
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    with pytest.raises(CheckpointError, match="holds no checkpoint yet"):
+        open_scorer(str(tmp_path), "cpu")
+
+
+def test_empty_texts_are_counted_and_shown(folder, tmp_path):
+    samples = folder / "ar" / "samples.jsonl"
+    samples.write_text("".join(f'{{"text": "{text}"}}\n' for text in ("", "abc", "  ", "abd")))
+    place = [f"model={folder / 'ar'}", "device=cpu", "limit=2", f"samples={samples}"]
+    path, sentence = evaluate(compose(*place, name="evaluate"))
+    content = json.loads(path.read_text())
+    figures = content["generated_text"]["generated"]
+    assert (figures["num_texts"], figures["num_empty"], figures["num_tokens"]) == (4, 2, 6)
+    assert "samples (4 texts of about 3 tokens, 2 empty)" in sentence
+    # an autoregressive model is exact, which the report says too; it shows MAUVE where it is known.
+    assert content["text"]["draws"] is None
+    content["generated_text"] |= {"mauve": 0.125}
+    path.write_text(json.dumps(content))
+    page = report({"run_dir": str(folder / "ar"), "evaluation": None, "debug": False}).read_text()
+    assert "4, 2 empty" in page
+    assert "scored exactly" in page
+    assert "noise draws" not in page
+    assert "MAUVE 0.125" in page
+    assert "sample 4" in page
+    assert "sample 1<" not in page
 
 
 def test_both_forms_of_samples_are_read(tmp_path):
@@ -109,3 +140,9 @@ def test_both_forms_of_samples_are_read(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a", "ids": [97, 258]}\n')
     (only,) = read_texts(tmp_path / "a.jsonl", ByteTokenizer())
     assert only.ids.tolist() == [97]
+
+
+def test_marks_in_a_file_without_ids_are_marks(tmp_path):
+    (tmp_path / "a.txt").write_text("----- sample 000001\na[END]b\n")
+    (only,) = read_texts(tmp_path / "a.txt", ByteTokenizer())
+    assert only.ids.tolist() == [97, 256, 98]

@@ -1,15 +1,18 @@
 """Text from the command's settings to a file, and perplexity, with a model of one training step."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from data_prep.text import main
 from dnamdlm.assembly.evaluation import evaluate
+from dnamdlm.assembly.reporting import report
 from dnamdlm.assembly.sampling import sample
 from dnamdlm.assembly.text_sampling import prompt_ids
 from dnamdlm.assembly.training import train
+from dnamdlm.data.text import TextData
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.text import ByteTokenizer
 from tests.assembly.test_configs import compose
@@ -74,20 +77,20 @@ def test_windows_make_texts_longer_than_those_of_training(folder, tmp_path):
 def test_perplexity_is_that_of_its_bits(folder, tmp_path):
     out = tmp_path / "valid.json"
     _, sentence = evaluate(asked(folder, out, "split=valid", "draws=1", name="evaluate"))
-    report = json.loads(out.read_text())["text"]
+    figures = json.loads(out.read_text())["text"]
     assert sentence.startswith("valid: perplexity ")
-    assert report["perplexity"] == pytest.approx(2 ** report["bits_per_token"])
+    assert figures["perplexity"] == pytest.approx(2 ** figures["bits_per_token"])
     text = "".join(f"line {i} of text" for i in range(270, 285))
-    assert report["tokens"] == len(text) + 15
-    bytes_per_token = len(text) / report["tokens"]
-    assert report["bits_per_byte"] == pytest.approx(report["bits_per_token"] / bytes_per_token)
-    assert report["uniform_perplexity"] == pytest.approx(257)
+    assert figures["tokens"] == len(text) + 15
+    bytes_per_token = len(text) / figures["tokens"]
+    assert figures["bits_per_byte"] == pytest.approx(figures["bits_per_token"] / bytes_per_token)
+    assert figures["uniform_perplexity"] == pytest.approx(257)
     train_text = "".join(f"line {i} of text\0" for i in range(270)).encode()
     counts = np.ones(257) + np.bincount(list(train_text), minlength=257)
     counts[256], counts[0] = counts[0], 1
     scored = [*text.encode(), *[256] * 15]
     bits = -np.log2(counts[scored] / counts.sum())
-    assert report["unigram_perplexity"] == pytest.approx(2 ** bits.mean())
+    assert figures["unigram_perplexity"] == pytest.approx(2 ** bits.mean())
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_text_is_no_fasta(folder, tmp_path):
 
 def test_a_corpus_of_another_vocabulary_is_refused(folder, tmp_path):
     changes = [f"data.corpus={folder / 'text8'}", "split=valid"]
-    with pytest.raises(DataError, match="whose vocabulary is not that of the model"):
+    with pytest.raises(DataError, match="prepared with the tokenizer text8"):
         evaluate(asked(folder, tmp_path / "a.json", *changes, name="evaluate"))
 
 
@@ -124,3 +127,82 @@ def test_a_prompt_begins_after_the_first_mark():
     ids = prompt_ids("ab", 5, 8, ByteTokenizer(), begin=256)
     assert ids.tolist() == [256, 97, 98, 257, 257]
     assert len(prompt_ids("", None, 8, ByteTokenizer(), None)) == 8
+
+
+def test_gaps_end_with_the_end_mark_unless_a_length_is_given():
+    gap = prompt_ids("a[MASK]b", None, 8, ByteTokenizer(), None, end=256)
+    assert gap.tolist() == [97, 257, 98, 256]
+    assert prompt_ids("a[MASK]", 3, 8, ByteTokenizer(), None, end=256).tolist() == [97, 257, 257]
+    assert prompt_ids("a", None, 3, ByteTokenizer(), None, end=256).tolist() == [97, 257, 257]
+
+
+class Joining(ByteTokenizer):
+    """A blank and the letter after it are one token, as in byte-level BPE."""
+
+    def encode(self, text):
+        ids = super().encode(text).tolist()
+        merged = []
+        while ids:
+            joined = len(ids) > 1 and ids[0] == 32
+            merged.append(ids[1] + 128 if joined else ids[0])
+            ids = ids[1 + joined :]
+        return np.array(merged, dtype=np.int64)
+
+
+def test_a_blank_before_a_gap_is_left_to_the_tokens_of_the_gap():
+    ids = prompt_ids("a [MASK*2] b", None, 8, Joining(), None)
+    assert ids.tolist() == [97, 257, 257, 98 + 128]
+    assert prompt_ids("a [MASK]", None, 8, ByteTokenizer(), None).tolist() == [97, 32, 257]
+
+
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000])
+def test_a_gap_that_fits_no_memory_is_refused(number):
+    with pytest.raises(ConfigError, match="asks for more than 16,777,216 tokens"):
+        prompt_ids(f"a[MASK*{number}]", None, 8, ByteTokenizer(), None)
+    with pytest.raises(ConfigError, match="length=99999999999 asks for more"):
+        prompt_ids("a", 99999999999, 8, ByteTokenizer(), None)
+
+
+def test_texts_longer_than_rows_of_training_are_said_to_be_so(folder, tmp_path, caplog):
+    sample(asked(folder, tmp_path / "a.txt", "num_sequences=1", "length=20"))
+    assert "texts of 20 tokens" in caplog.text
+    assert "rows of 16; sampler=semi_ar makes long texts" in caplog.text
+    caplog.clear()
+    sample(asked(folder, tmp_path / "b.txt", "num_sequences=1", "length=20", "sampler=semi_ar"))
+    sample(asked(folder, tmp_path / "c.txt", "num_sequences=1", "length=16"))
+    assert "semi_ar" not in caplog.text
+
+
+def test_a_limit_counts_the_bytes_of_the_rows_that_are_read(folder, tmp_path):
+    out = tmp_path / "limit.json"
+    changes = ["split=valid", "draws=1", "limit=3", "data.cache_dir=null"]
+    evaluate(asked(folder, out, *changes, name="evaluate"))
+    figures = json.loads(out.read_text())["text"]
+    opened = TextData(str(folder / "bytes"), length=16).open()
+    rows = opened.evaluation_windows("valid", limit=3).batches(8)
+    num_bytes = sum(int(((b.tokens < 256) & b.present).sum()) for b in rows)
+    bits = figures["bits_per_token"] * figures["tokens"]
+    assert figures["bits_per_byte"] == pytest.approx(bits / num_bytes)
+
+
+def test_another_corpus_gets_a_file_and_a_name_of_its_own(folder, tmp_path):
+    (tmp_path / "lines.txt").write_text("".join(f"verse {i} of prose\n" for i in range(300)))
+    assert main([f"files={tmp_path / 'lines.txt'}", f"out={tmp_path / 'prose'}"]) == 0
+    short = ["split=valid", "draws=1", "limit=2"]
+    own, sentence = evaluate(asked(folder, None, *short, name="evaluate"))
+    assert own == folder / "run" / "evaluation" / "valid.json"
+    assert sentence.startswith("valid: ")
+    before = own.read_bytes()
+    other = f"data.corpus={tmp_path / 'prose'}"
+    path, sentence = evaluate(asked(folder, None, *short, other, name="evaluate"))
+    assert path == own.with_name("valid.prose.json")
+    assert own.read_bytes() == before
+    assert json.loads(path.read_text())["text"]["corpus"] == "prose"
+    assert sentence.startswith("valid of prose: ")
+    # the corpus of the run is its own wherever it lies.
+    moved = shutil.copytree(folder / "bytes", tmp_path / "moved")
+    path, _ = evaluate(asked(folder, None, *short, f"data.corpus={moved}", name="evaluate"))
+    assert path == own
+    page = report({"run_dir": str(folder / "run"), "evaluation": None, "debug": False}).read_text()
+    assert "Perplexity of a token, valid split" in page
+    assert "<td>prose</td><td>valid</td>" in page

@@ -136,6 +136,24 @@ def test_nothing_to_score_is_an_error():
         text_quality([TextSample("", np.array([], dtype=np.int64))], None)
 
 
+def test_empty_texts_are_counted_and_in_no_figure():
+    some, all_ = (
+        [sample("aab"), sample("bb")],
+        [sample(""), sample("aab"), sample(" "), sample("bb")],
+    )
+    quality, expected = text_quality(all_, Chain()).to_json(), text_quality(some, Chain()).to_json()
+    assert (quality.pop("num_texts"), quality.pop("num_empty")) == (4, 2)
+    assert (expected.pop("num_texts"), expected.pop("num_empty")) == (2, 0)
+    assert quality == expected
+    assert text_states(all_, Chain()).tolist() == text_states(some, Chain()).tolist()
+
+
+@pytest.mark.parametrize("name", ["{}/typo", "./typo/b/c", "a/b/c"])
+def test_a_mistyped_path_is_not_looked_for_on_the_hub(name, tmp_path):
+    with pytest.raises(DataError, match="does not exist; give a run folder"):
+        hugging_face_scorer(name.format(tmp_path))
+
+
 class Unigram(torch.nn.Module):
     """A causal backbone of ours with the same logits everywhere."""
 

@@ -113,6 +113,9 @@ def test_a_file_without_samples_is_one_sentence(tmp_path):
     path = write_evaluation(tmp_path / "x.json", "test", {})
     with pytest.raises(DataError, match="compares no samples"):
         write_samples_report(path)
+    path = write_evaluation(tmp_path / "y.json", "test", {"text": {}})
+    with pytest.raises(DataError, match="is an evaluation of a model of text"):
+        write_samples_report(path)
 
 
 def record():
