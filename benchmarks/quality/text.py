@@ -206,10 +206,10 @@ def result_table(rows: list[tuple[Cell, ...]], size: Size, facts: Sequence[str])
             "test rows, as of one network; MDLM, SEDD and D3PM are upper bounds",
             "counts: Witten-Bell interpolation, nothing tuned, fitted on the whole training part, "
             "of which the networks read the tokens named above",
-            "differences are from MDLM that sees the time, where it was trained: it has the network, "
-            "the rows and the steps of SEDD and D3PM, and another objective",
-            "bits per byte divide by the bytes of the test rows that were read, taken as their share of "
-            "the tokens of the test part",
+            "differences are from MDLM that sees the time, where it was trained: it has the "
+            "network, the rows and the steps of SEDD and D3PM, and another objective",
+            "bits per byte divide by the bytes of the test rows that were read, taken as their "
+            "share of the tokens of the test part",
             *facts,
         ),
     )

@@ -14,6 +14,7 @@ from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
 from dnamdlm.assembly.published import (
     Published,
     check_same_form,
+    check_same_use,
     from_hub,
     is_published,
     read_published,
@@ -153,10 +154,14 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
         load_weights(lm.get_submodule("backbone"), published.network.state_dict(), path)
         return path
     folder, _ = find_checkpoint(model, setting="init_from")
-    if read_json(folder / MODEL)["vocabulary"] != lm.vocabulary.fingerprint():
+    description = read_json(folder / MODEL)
+    if description["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
             f"init_from={model} was trained with another vocabulary; train it again with this one"
         )
+    check_same_use(
+        description["config"]["backbone"], lm.get_submodule("backbone"), f"init_from={model}"
+    )
     path = folder / AVERAGE
     load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
     return folder

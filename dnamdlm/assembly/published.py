@@ -10,6 +10,7 @@ import importlib.util
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,8 @@ Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert
 FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 # bases per window where the source does not say; the length of the smaller published models.
 USUAL_LENGTH = 1024
+# settings of a network that another one with tensors of the same shapes may not share.
+_UNSEEN_IN_SHAPES = ("num_heads", "attention_window", "activation")
 _MAMBA_MARK, _TIME_MARK = ".mamba_fwd.", "sigma_map."
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -177,6 +180,28 @@ def check_same_form(published: Published, network: nn.Module, what: str) -> None
     """
     own = describe_network(network)
     wanted = {name: value for name, value in published.node.items() if own.get(name) != value}
+    if wanted:
+        shown = " ".join(f"backbone.{name}={_spelled(value)}" for name, value in wanted.items())
+        raise CheckpointError(f"{what} is a network of another form; train with {shown}")
+
+
+def check_same_use(node: Mapping[str, Any], network: nn.Module, what: str) -> None:
+    """Refuse a network that would use the weights of a run in another way.
+
+    Args:
+        node: the config node `backbone` of the run.
+        network: what is to be filled with its weights; that shapes fit is checked elsewhere.
+        what: the source as the user named it.
+
+    Raises:
+        CheckpointError: naming the settings that would fit.
+    """
+    own = describe_network(network)
+    wanted = {
+        name: node[name]
+        for name in _UNSEEN_IN_SHAPES
+        if name in node and name in own and node[name] != own[name]
+    }
     if wanted:
         shown = " ".join(f"backbone.{name}={_spelled(value)}" for name, value in wanted.items())
         raise CheckpointError(f"{what} is a network of another form; train with {shown}")

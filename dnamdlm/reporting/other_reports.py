@@ -83,7 +83,7 @@ def write_finetune_report(run_dir: Path) -> Path:
         .render(
             title=f"{results['task']}, {run_dir.resolve().name}",
             task=results["task"],
-            # without a part of its own for it, validation takes rows of train, others in each split.
+            # without a part of its own, validation takes rows of train, others in each split.
             rows=", ".join(
                 f"{count:,} {part} rows"
                 for part, count in results["rows"].items()

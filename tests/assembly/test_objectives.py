@@ -102,6 +102,8 @@ def test_weights_that_do_not_fit_are_refused_before_the_genome_is_opened(tmp_pat
         (("backbone.hidden_size=16",), "reshapes"),
         (("backbone.num_blocks=3",), "lacks"),
         (("backbone.time_conditioning=true",), "lacks"),
+        (("backbone.num_heads=1",), r"train with backbone\.num_heads=2$"),
+        (("backbone.attention_window=3",), r"train with backbone\.attention_window=0$"),
     ):
         tree = _tree(tmp_path / "other", f"init_from={source}", "data.fasta=no/such.fa", *overrides)
         with pytest.raises(CheckpointError, match=message):

@@ -111,7 +111,7 @@ def test_a_scorer_that_is_not_there_is_refused_at_once(folder, tmp_path):
 
 def test_empty_texts_are_counted_and_shown(folder, tmp_path):
     samples = folder / "ar" / "samples.jsonl"
-    samples.write_text("".join(f'{{"text": "{text}"}}\n' for text in ("", "abc", "  ", "abd")))
+    samples.write_text("".join(f'{{"text": "{text}"}}\n' for text in ("", "abc", "  ", "xyz")))
     place = [f"model={folder / 'ar'}", "device=cpu", "limit=2", f"samples={samples}"]
     path, sentence = evaluate(compose(*place, name="evaluate"))
     content = json.loads(path.read_text())

@@ -153,7 +153,7 @@ def test_a_mistake_is_one_sentence(arguments, message, lines, tmp_path, capsys, 
     (tmp_path / "empty.txt").write_text("\n\n")
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n')
     (tmp_path / "null.jsonl").write_text('{"text": "one"}\n{"text": null}\n')
-    (tmp_path / "latin.jsonl").write_bytes('{"text": "caf\u00e9"}\n'.encode("latin-1"))
+    (tmp_path / "latin.jsonl").write_bytes('{"text": "\u00e9t\u00e9"}\n'.encode("latin-1"))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "a.txt.gz").write_bytes(b"")
     (tmp_path / "folder").mkdir()
