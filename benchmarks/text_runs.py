@@ -77,20 +77,20 @@ CORPORA = {
     )
 }
 
-_TIME = "backbone.time_conditioning=true"
+_TIME, _NO_TIME = "backbone.time_conditioning=true", "backbone.time_conditioning=false"
 MODELS: dict[str, tuple[str, ...]] = {
     "ar": ("lm=ar", "backbone=text_cpu_ar"),
-    "mdlm": ("lm=mdlm",),
+    "mdlm": ("lm=mdlm", _NO_TIME),
     "mdlm_time": ("lm=mdlm", _TIME),
     "sedd": ("lm=sedd", _TIME),
     "d3pm": ("lm=d3pm", _TIME),
 }
 LABELS = {
     "ar": "AR",
-    "mdlm": "MDLM",
-    "mdlm_time": "MDLM, sees the time",
-    "sedd": "SEDD, sees the time",
-    "d3pm": "D3PM, T = 1000, sees the time",
+    "mdlm": "MDLM without the time",
+    "mdlm_time": "MDLM",
+    "sedd": "SEDD",
+    "d3pm": "D3PM, T = 1000",
 }
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.quality.figure2 --runs RUNS/shakespeare [--steps 4 16 64]
 
 After figure 2 of the MDLM paper, at small scale. RUNS is the folder of `benchmarks.quality.text
---runs`; its `ar_seed1`, `mdlm_seed1` and `sedd_seed1` make texts of one row, and the AR model of
-another seed reads them (or `--scorer`, such as gpt2-large). Entropy stands beside every perplexity,
-and a sweep over temperatures shows how far one can be had for the other.
+--runs`; its `ar_seed1`, `mdlm_time_seed1`, `mdlm_seed1` and `sedd_seed1` make texts of one row, and
+the AR model of another seed reads them (or `--scorer`, such as gpt2-large). Entropy stands beside
+every perplexity, and a sweep over temperatures shows how far one can be had for the other.
 """
 
 from __future__ import annotations
@@ -43,9 +43,11 @@ from dnamdlm.reporting.drawing import (
     save_all,
 )
 
-COLOURS = {"ar": REFERENCE, "mdlm": OURS, "sedd": FLOOR, "real": INK}
-MARKERS = {"ar": "s", "mdlm": "o", "sedd": "^"}
-NAMES = {"ar": "AR", "mdlm": "MDLM", "sedd": "SEDD"}
+COLOURS = {"ar": REFERENCE, "mdlm_time": OURS, "mdlm": OURS, "sedd": FLOOR}
+MARKERS = {"ar": "s", "mdlm_time": "o", "mdlm": "v", "sedd": "^"}
+LINES = {"mdlm": ":"}
+NAMES = {"ar": "AR", "mdlm_time": "MDLM", "mdlm": "MDLM without the time", "sedd": "SEDD"}
+MASKED = ("mdlm_time", "mdlm", "sedd")
 COLUMNS = (
     "model",
     "sampler",
@@ -137,11 +139,11 @@ def ways(
 ) -> list[tuple[str, int | None, float]]:
     """Model, steps and temperature of each point: all steps as they are, most steps at all."""
     found: list[tuple[str, int | None, float]] = [("ar", None, 1.0)]
-    found += [(model, count, 1.0) for model in ("mdlm", "sedd") for count in steps]
+    found += [(model, count, 1.0) for model in MASKED for count in steps]
     for temperature in temperatures:
         if temperature != 1.0:
             found += [("ar", None, temperature)]
-            found += [(model, max(steps), temperature) for model in ("mdlm", "sedd")]
+            found += [(model, max(steps), temperature) for model in MASKED]
     return found
 
 
@@ -183,6 +185,7 @@ def figure(found: Sequence[Point], real: TextQuality, name: str) -> tuple[str, F
         own = [point for point in found if point.model == model]
         plain = sorted((p for p in own if p.temperature == 1.0), key=lambda p: p.seconds)
         style = {"color": COLOURS[model], "marker": MARKERS[model], "label": label}
+        style["linestyle"] = LINES.get(model, "-")
         seconds = [point.seconds for point in plain]
         time_axes.plot(seconds, [p.quality.perplexity or 0.0 for p in plain], **style)
         entropy_axes.plot(seconds, [p.quality.entropy.value for p in plain], **style)
@@ -232,8 +235,8 @@ def result_table(
             "made none of them; first tokens are not scored",
             "perplexity alone can be lowered by saying little: entropy of the tokens within a text "
             "stands beside it, of held-out text too",
-            "MDLM asks the network only in steps that reveal something; SEDD sees the time and "
-            "asks it in every step; AR keeps keys and values",
+            "MDLM without the time asks the network only in steps that reveal something; where it "
+            "sees the time it is asked in every step; AR keeps keys and values",
             "probabilities are float64 and draws exact; the Gumbel noise in float32 of the "
             "original lowers the perplexity of many steps (arXiv:2409.02908)",
         ),

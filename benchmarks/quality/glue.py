@@ -80,6 +80,7 @@ def pretrained(arguments: argparse.Namespace) -> dict[str, Path]:
     common = [
         "config=text", f"data.corpus={out / 'corpus'}", *SIZES, "trainer.accelerator=cpu",
         "trainer.valid_every=500", "trainer.checkpoint_every=500", "backbone.dropout=0.1",
+        "backbone.time_conditioning=false",
         f"trainer.global_batch_size={BATCH}", f"data.length={LENGTH}",
     ]  # fmt: skip
     runs = {MASKED: out / "mlm", CONTINUED: out / "mdlm"}

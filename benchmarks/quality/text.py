@@ -3,11 +3,10 @@
     python -m benchmarks.quality.text [--steps 4000] [--seeds 2] [--corpora lm1b] [--runs DIR]
 
 All models of a corpus have the same transformer (64 channels, 2 blocks, tied embeddings; AR with
-causal attention, the others with short convolutions before it), optimizer, rows and order. MDLM
-comes without the time, as the recipes train it, and with it, on the network of SEDD and D3PM.
-Perplexities are those of held-out rows, bounds but for AR, beside counts of short contexts. With
-`--runs DIR` the run folders stay, for `benchmarks.quality.figure2` and
-`benchmarks.speed.semi_autoregressive`.
+causal attention, the others with short convolutions before it), optimizer, rows and order. All but
+AR see the time, as SEDD does, on the same network; MDLM comes without it too. Perplexities are
+those of held-out rows, bounds but for AR, beside counts of short contexts. With `--runs DIR` the
+run folders stay, for `benchmarks.quality.figure2` and `benchmarks.speed.semi_autoregressive`.
 """
 
 from __future__ import annotations
@@ -206,8 +205,8 @@ def result_table(rows: list[tuple[Cell, ...]], size: Size, facts: Sequence[str])
             "test rows, as of one network; MDLM, SEDD and D3PM are upper bounds",
             "counts: Witten-Bell interpolation, nothing tuned, fitted on the whole training part, "
             "of which the networks read the tokens named above",
-            "differences are from MDLM that sees the time, where it was trained: it has the "
-            "network, the rows and the steps of SEDD and D3PM, and another objective",
+            "MDLM, SEDD and D3PM have the same network, which sees the time, the same rows and the "
+            "same steps, and differ in the objective; the paper's MDLM does not see the time",
             "bits per byte divide by the bytes of the test rows that were read, taken as their "
             "share of the tokens of the test part",
             *facts,
