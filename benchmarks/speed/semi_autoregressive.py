@@ -62,7 +62,7 @@ class Way:
 
     Attributes:
         label: as shown.
-        model: `ar` or `mdlm`.
+        model: `ar` or `mdlm_time`.
         sampler: how a window is filled.
         block: new tokens per window.
         paper: seconds and perplexity of table 5.
@@ -80,9 +80,9 @@ def ways(steps: int, length: int) -> list[Way]:
     again = RemaskSampler(num_steps=steps, strategy="rescale", eta=1.0)
     half, small = length // 2, min(BLOCK_OF_SSD_LM, length // 2)
     return [
-        Way("MDLM, semi-autoregressive", "mdlm", AncestralSampler(steps), half, (89.3, 27.18)),
-        Way("MDLM, full regeneration, the same windows", "mdlm", again, half),
-        Way("MDLM, full regeneration as SSD-LM", "mdlm", again, small, (2473.9, 35.43)),
+        Way("MDLM, semi-autoregressive", "mdlm_time", AncestralSampler(steps), half, (89.3, 27.18)),
+        Way("MDLM, full regeneration, the same windows", "mdlm_time", again, half),
+        Way("MDLM, full regeneration as SSD-LM", "mdlm_time", again, small, (2473.9, 35.43)),
         Way("AR", "ar", LeftToRightSampler(), half),
     ]
 
@@ -125,8 +125,8 @@ def measured(
     runs: Path, scorer_name: str, *, steps: int, num_tokens: int, num_texts: int
 ) -> tuple[list[tuple[Way, list[float], float, TextQuality]], TextQuality, str]:
     """Each way with CPU seconds of its texts, calls per text and quality; held-out text; scorer."""
-    models = {name: load_model(str(runs / f"{name}_seed1")) for name in ("ar", "mdlm")}
-    source: TextData = build(models["mdlm"].tree["data"], "data")
+    models = {name: load_model(str(runs / f"{name}_seed1")) for name in ("ar", "mdlm_time")}
+    source: TextData = build(models["mdlm_time"].tree["data"], "data")
     opened = source.open()
     scorer, marks = open_scorer(scorer_name, "cpu"), marks_of(opened.tokenizer)
     found = []
