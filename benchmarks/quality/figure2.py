@@ -235,8 +235,8 @@ def result_table(
             "made none of them; first tokens are not scored",
             "perplexity alone can be lowered by saying little: entropy of the tokens within a text "
             "stands beside it, of held-out text too",
-            "MDLM asks the network only in steps that reveal something; SEDD asks it in every step; "
-            "AR keeps keys and values",
+            "MDLM asks the network only in steps that reveal something, SEDD in every step; AR "
+            "keeps keys and values",
             "probabilities are float64 and draws exact; the Gumbel noise in float32 of the "
             "original lowers the perplexity of many steps (arXiv:2409.02908)",
         ),
