@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.labels import classifier_guidance, find_label
-from dnamdlm.assembly.models import LoadedModel, is_text, load_model
+from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.own_tokenizer import is_text
 from dnamdlm.assembly.scoring import ScoreSettings, VariantScorer
 from dnamdlm.assembly.strands import read_strands
 from dnamdlm.assembly.text_api import TextModel

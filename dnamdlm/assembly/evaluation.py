@@ -22,6 +22,7 @@ from dnamdlm.assembly.models import (
 )
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
+from dnamdlm.assembly.own_tokenizer import is_text
 from dnamdlm.assembly.quality import (
     QualityOptions,
     check_quality_keys,
@@ -30,7 +31,7 @@ from dnamdlm.assembly.quality import (
     is_file_comparison,
 )
 from dnamdlm.assembly.strands import read_strands
-from dnamdlm.assembly.text_evaluation import is_text, text_data, text_sentence
+from dnamdlm.assembly.text_evaluation import text_data, text_sentence
 from dnamdlm.assembly.text_samples import (
     check_sample_settings,
     compare_texts,

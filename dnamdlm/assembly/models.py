@@ -11,6 +11,12 @@ from typing import Any
 import torch
 
 from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
+from dnamdlm.assembly.own_tokenizer import (
+    is_text,
+    other_vocabulary,
+    trained_with,
+    with_own_tokenizer,
+)
 from dnamdlm.assembly.published import (
     Published,
     check_same_form,
@@ -24,7 +30,6 @@ from dnamdlm.backbones.bert import Bert, too_long
 from dnamdlm.data.interface import DataSource
 from dnamdlm.data.source import GenomeData
 from dnamdlm.data.text import TextData
-from dnamdlm.data.tokenizers import built_in_with
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -47,7 +52,6 @@ from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
-from dnamdlm.training.run_folder import read_run
 
 MODEL_NODES = ("backbone", "noise", "times", "lm")
 _PROVIDED = {
@@ -223,7 +227,7 @@ def check_vocabulary(lm: TrainedLM, folder: Path) -> None:
     """
     description = read_json(folder / MODEL)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
-        name = _trained_with(description, folder)
+        name = trained_with(description, folder)
         if name is not None:
             raise CheckpointError(
                 f"{folder} was trained with the tokenizer {name}, whose ids are not those of the "
@@ -233,54 +237,6 @@ def check_vocabulary(lm: TrainedLM, folder: Path) -> None:
             f"{folder} was trained with another vocabulary; choose another run_dir, or use the "
             "version that wrote it"
         )
-
-
-def _trained_with(description: Mapping[str, Any], folder: Path) -> str | None:
-    """The name of the tokenizer of a model of text, as far as its folder tells; None for DNA."""
-    if not is_text(description["config"]):
-        return None
-    if name := description.get("tokenizer") or built_in_with(description["vocabulary"]):
-        return str(name)
-    recorded = read_run(folder.parent.parent).get("data", {}).get("tokenizer", {})
-    return str(recorded.get("name", "(not known)"))
-
-
-def _with_own_tokenizer(description: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The config in a checkpoint, with the tokenizer that the checkpoint keeps.
-
-    One that was written before tokenizers were kept has none, and needs its corpus, unless it is
-    of bytes or text8.
-    """
-    tree = dict(description["config"])
-    if is_text(tree):
-        own = str(folder.resolve()) if has_tokenizer(folder) else None
-        own = own or built_in_with(description["vocabulary"])
-        if own is not None:
-            tree["data"] = tree["data"] | {"tokenizer": own}
-    return tree
-
-
-def is_text(tree: Mapping[str, Any]) -> bool:
-    """Whether a config is that of a model of text."""
-    data = tree.get("data")
-    text = f"{TextData.__module__}.{TextData.__qualname__}"
-    return isinstance(data, Mapping) and data.get(TARGET) == text
-
-
-def _other_vocabulary(
-    description: Mapping[str, Any], folder: Path, tree: Mapping[str, Any]
-) -> CheckpointError:
-    name = _trained_with(description, folder)
-    if name is None:
-        return CheckpointError(
-            f"{folder} was trained with another vocabulary; use the version that wrote it"
-        )
-    settings: TextData = build(tree["data"], "data")
-    return CheckpointError(
-        f"{folder} was trained with the tokenizer {name}, but data.corpus={settings.corpus} was "
-        f"prepared with the tokenizer {settings.open_tokenizer().name}, whose ids are others; "
-        "prepare the corpus again with that of the model"
-    )
 
 
 def _for_backbone(tree: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
@@ -382,10 +338,10 @@ def load_model(
         return _load_published(path, weights, device)
     folder, run_dir = find_checkpoint(model, setting=setting)
     description = read_json(folder / MODEL)
-    tree = _with_own_tokenizer(description, folder)
+    tree = with_own_tokenizer(description, folder)
     lm = build_language_model(tree, seed=0)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
-        raise _other_vocabulary(description, folder, tree)
+        raise other_vocabulary(description, folder, tree)
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
     stored = read_tensors(folder / WEIGHTS) | read_tensors(path)
     load_weights(lm, stored, path)

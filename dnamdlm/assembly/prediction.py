@@ -18,7 +18,7 @@ from dnamdlm.assembly.building import check_keys, check_value
 from dnamdlm.assembly.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.models import build_language_model, choose_device
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.text_evaluation import is_text
+from dnamdlm.assembly.own_tokenizer import is_text
 from dnamdlm.assembly.text_tasks import encoder_of
 from dnamdlm.data.fasta_writer import check_writable
 from dnamdlm.data.genome import prepare_genome

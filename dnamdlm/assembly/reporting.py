@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.assembly.building import TARGET, check_keys
-from dnamdlm.assembly.text_evaluation import is_text
+from dnamdlm.assembly.own_tokenizer import is_text
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.reporting.other_reports import (

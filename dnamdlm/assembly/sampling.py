@@ -16,6 +16,7 @@ from dnamdlm.assembly import labels
 from dnamdlm.assembly.building import build, check_keys, check_node, check_value
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.own_tokenizer import is_text
 from dnamdlm.assembly.requests import (
     Request,
     check_fits,
@@ -26,7 +27,6 @@ from dnamdlm.assembly.requests import (
 )
 from dnamdlm.assembly.sampling_progress import GenerationProgress
 from dnamdlm.assembly.sequences import read_templates
-from dnamdlm.assembly.text_evaluation import is_text
 from dnamdlm.assembly.text_sampling import (
     TextSummary,
     check_text_settings,

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from dnamdlm.assembly.building import build
-from dnamdlm.assembly.models import UNKNOWN_FASTA, LoadedModel, is_text
+from dnamdlm.assembly.models import UNKNOWN_FASTA, LoadedModel
 from dnamdlm.data.text import OpenText, TextData
 from dnamdlm.data.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.text import TextReport
 from dnamdlm.tokens.text import TextTokenizer, tokenizer_fingerprint
-
-__all__ = ["is_text", "text_data", "text_sentence"]
 
 # settings of `evaluate` that speak of bases, with the value that leaves them out.
 _OF_DNA: Mapping[str, Any] = {

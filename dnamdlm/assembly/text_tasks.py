@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dnamdlm.assembly.building import build
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.assembly.text_evaluation import is_text
+from dnamdlm.assembly.own_tokenizer import is_text
 from dnamdlm.data.labelled import LabelledTask, TaskSource
 from dnamdlm.data.text import TextData
 from dnamdlm.data.text_tasks import TextEncoder
