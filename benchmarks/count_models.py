@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.blocks import BlockWindows
-from dnamdlm.evaluation.statistics import Rate, clustered_rate
+from dnamdlm.data.text.rows import BlockWindows
+from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 

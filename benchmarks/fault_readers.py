@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DnamdlmError
 
 Records = dict[str, str]

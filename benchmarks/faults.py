@@ -26,7 +26,7 @@ from benchmarks.results_table import environment_of_run
 from benchmarks.resumption import Recorder, resumption_rows
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import read_tensors, tensors_writer, verify_folder, write_folder
-from dnamdlm.lm.import_mdlm import read_mdlm_checkpoint
+from dnamdlm.lm.published.import_mdlm import read_mdlm_checkpoint
 
 TARGET = Path(__file__).with_name("faults.md")
 DAMAGE_ERRORS = (
@@ -114,7 +114,7 @@ def foreign_code(folder: Path) -> list[Row]:
 
 def worker_fetches(folder: Path, number: int) -> list[Row]:
     """Fetches by forked and spawned processes and threads; see `benchmarks.fetches`."""
-    fasta = next((Path(__file__).parents[1] / "dnamdlm/data/embedded").glob("*.fa.gz"))
+    fasta = next((Path(__file__).parents[1] / "dnamdlm/data/genome/embedded").glob("*.fa.gz"))
     found = fetches.count_all(fasta, folder / "cache", number)
     found |= fetches.count_beside(fasta, folder, number // 12)
     return [

@@ -25,8 +25,8 @@ from typing import Literal
 
 import numpy as np
 
-from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 
 LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 MAX_LENGTH = 2000
@@ -189,7 +189,7 @@ def _sum(counts: list[Counts]) -> Counts:
 def main() -> None:
     """Fetch, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    embedded = Path(__file__).parents[1] / "dnamdlm/data/embedded"
+    embedded = Path(__file__).parents[1] / "dnamdlm/data/genome/embedded"
     parser.add_argument("--fasta", type=Path, default=next(embedded.glob("*.fa.gz"), None))
     parser.add_argument("--number", type=int, default=1_000_000)
     parser.add_argument("--beside", action="store_true")

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.results_table import RESULTS
 from data_prep.text import main as prepare_text
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.command_line import Tree, config_folder
 from dnamdlm.errors import ConfigError, DataError
 

@@ -1,8 +1,8 @@
 """What benchmarks of a trained model share: the genome it was trained on."""
 
-from dnamdlm.assembly.evaluation import evaluation_data
+from dnamdlm.assembly.evaluate.evaluation import evaluation_data
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.data.source import OpenGenome
+from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ from data_prep.archives import ArchiveLimits, extract_archive
 from data_prep.arguments import run_script
 from data_prep.checksums import record
 from data_prep.download import Limits, download
-from dnamdlm.data.genomic_benchmarks import SUITE
+from dnamdlm.data.tasks.genomic_benchmarks import SUITE
 from dnamdlm.errors import ConfigError, DataError
 
 BASE_URL = "https://zenodo.org/api/records/16605299"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_prep.checksums import file_digest
-from dnamdlm.data.hub import hub_failures
+from dnamdlm.data.text.tokenizer_hub import hub_failures
 from dnamdlm.errors import ConfigError, DataError
 
 UNITS = ("line", "paragraph", "file")

@@ -18,7 +18,7 @@ from data_prep.arguments import run_script
 from data_prep.checksums import file_digest, record, write_text
 from data_prep.download import Limits
 from data_prep.ncbi import BASE_URL, Assembly, Record, fetch_assembly, find_assembly
-from dnamdlm.data.splits import SPLIT_NAMES, Splits, split_by_fractions
+from dnamdlm.data.genome.splits import SPLIT_NAMES, Splits, split_by_fractions
 from dnamdlm.errors import ConfigError
 
 TABLE = Path(__file__).with_name("species.tsv")

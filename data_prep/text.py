@@ -1,7 +1,7 @@
 """Prepare a corpus of text for training: `python -m data_prep.text corpus=wikitext2 out=DIR`.
 
 Documents are brought back to plain text, tokenized and written to memory-mapped shards with a
-manifest (`dnamdlm.data.shards`). The folder brings its tokenizer, so training needs no network.
+manifest (`dnamdlm.data.text.shards`). The folder has its tokenizer, so training needs no network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from data_prep.arguments import run_script
 from data_prep.cleaning import CLEANERS, VERSION
 from data_prep.sources import SPLITS, UNITS, HubDataset, HubPart, LocalFiles, Source
 from data_prep.tokenizing import SHARD_BYTES, make_tasks, run_tasks
-from dnamdlm.data.shards import (
+from dnamdlm.data.text.shards import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
@@ -30,9 +30,9 @@ from dnamdlm.data.shards import (
     read_manifest,
     write_atomically,
 )
-from dnamdlm.data.tokenizers import open_tokenizer
+from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError
-from dnamdlm.tokens.text import TextTokenizer, tokenizer_fingerprint
+from dnamdlm.tokens.text_tokenizer import TextTokenizer, tokenizer_fingerprint
 
 _INPUTS = "inputs.json"
 _CONVERTED = "refs/convert/parquet"

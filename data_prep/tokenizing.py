@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from data_prep.cleaning import CLEANERS
-from dnamdlm.data.shards import dtype_for, is_intact, write_atomically, write_shard
-from dnamdlm.data.tokenizers import stored_tokenizer
+from dnamdlm.data.text.shards import dtype_for, is_intact, write_atomically, write_shard
+from dnamdlm.data.text.tokenizers import stored_tokenizer
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.text import TextTokenizer
+from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
 SHARD_BYTES = 1 << 23
 

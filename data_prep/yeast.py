@@ -23,7 +23,7 @@ from Bio.SeqRecord import SeqRecord
 
 from data_prep.arguments import run_script
 from data_prep.download import Limits, download
-from dnamdlm.data.genome import prepare_genome
+from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DataError
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/efetch.fcgi"

@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Print versions, devices and implementations."""
-    from dnamdlm.assembly.doctor import examine
+    from dnamdlm.assembly.diagnosis import examine
 
     print(examine(tree))
 

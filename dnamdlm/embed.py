@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Embed, and say where the table lies."""
-    from dnamdlm.assembly.embedding import embed
+    from dnamdlm.assembly.embed.embedding import embed
 
     path, headline = embed(tree)
     print(headline)

@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Evaluate, and say where the figures lie."""
-    from dnamdlm.assembly.evaluation import evaluate
+    from dnamdlm.assembly.evaluate.evaluation import evaluate
 
     path, headline = evaluate(tree)
     print(headline)

@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Fit and test, and say where the figures lie."""
-    from dnamdlm.assembly.finetuning import finetune
+    from dnamdlm.assembly.finetune.finetuning import finetune
 
     path, headline = finetune(tree)
     print(headline)

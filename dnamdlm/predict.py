@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Predict, and say where the table lies."""
-    from dnamdlm.assembly.prediction import predict
+    from dnamdlm.assembly.finetune.prediction import predict
 
     path, headline = predict(tree)
     print(headline)

@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Write the report, and say where it lies."""
-    from dnamdlm.assembly.reporting import report
+    from dnamdlm.assembly.reports import report
 
     print(f"wrote {report(tree)}")
 

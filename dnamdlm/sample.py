@@ -10,8 +10,8 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Sample, and say what was written."""
-    from dnamdlm.assembly.sampling import sample
-    from dnamdlm.assembly.text_sampling import TextSummary
+    from dnamdlm.assembly.sample.sampling import sample
+    from dnamdlm.assembly.sample.text_sampling import TextSummary
 
     summary = sample(tree)
     what = (

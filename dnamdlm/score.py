@@ -7,7 +7,7 @@ from dnamdlm.command_line import Tree, run_entry
 
 def main(tree: Tree) -> None:
     """Score, and say where the table lies."""
-    from dnamdlm.assembly.scoring import score
+    from dnamdlm.assembly.score.scoring import score
 
     path, headline = score(tree)
     print(headline)

@@ -7,7 +7,7 @@ from dnamdlm.command_line import Stopped, Tree, run_entry, say
 
 def main(tree: Tree) -> None:
     """Train, and say where everything lies."""
-    from dnamdlm.assembly.training import train
+    from dnamdlm.assembly.train.training_run import train
     from dnamdlm.training.failures import TrainingFailed
     from dnamdlm.training.signals import Interrupted
 

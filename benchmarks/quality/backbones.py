@@ -24,10 +24,10 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
-from dnamdlm.data.source import GenomeData, OpenGenome
+from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.evaluation.likelihood import score_windows
+from dnamdlm.evaluation.likelihood.likelihood_report import score_windows
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.ops.kernels import compiled_scan
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY

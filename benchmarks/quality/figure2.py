@@ -22,16 +22,21 @@ from matplotlib.ticker import NullFormatter
 
 from benchmarks.results_table import RESULTS, Cell, ResultTable, environment_of_run, store
 from benchmarks.text_runs import LABELS
-from dnamdlm.assembly.building import build
+from dnamdlm.assembly.building.schema import build
+from dnamdlm.assembly.judge.judge_text import marks_of, open_scorer, real_texts
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.text_samples import marks_of, open_scorer, real_texts
-from dnamdlm.data.text import TextData
+from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.evaluation.generated_text import TextQuality, TextSample, text_quality
-from dnamdlm.evaluation.scorers import Scorer
-from dnamdlm.lm.generation import Template, generate_pieces
-from dnamdlm.lm.samplers import AnalyticSampler, AncestralSampler, LeftToRightSampler, Sampler
+from dnamdlm.evaluation.text.scorers import Scorer
+from dnamdlm.evaluation.text.text_quality import TextQuality, TextSample, text_quality
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import (
+    AnalyticSampler,
+    AncestralSampler,
+    LeftToRightSampler,
+    Sampler,
+)
 from dnamdlm.reporting.drawing import (
     EXTRA,
     FLOOR,

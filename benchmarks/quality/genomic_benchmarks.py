@@ -25,9 +25,9 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmarks.results_table import Cell, ResultTable, store
-from dnamdlm.assembly.finetuning import finetune
+from dnamdlm.assembly.finetune.finetuning import finetune
 from dnamdlm.command_line import config_folder
-from dnamdlm.data.genomic_benchmarks import SUITE
+from dnamdlm.data.tasks.genomic_benchmarks import SUITE
 
 
 def settings_of(config: str, overrides: Sequence[str]) -> dict[str, Any]:

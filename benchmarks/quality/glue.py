@@ -26,10 +26,10 @@ from omegaconf import OmegaConf
 
 from benchmarks.results_table import Cell, ResultTable, store
 from data_prep.text import main as prepare_text
-from dnamdlm.assembly.finetuning import finetune
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.finetune.finetuning import finetune
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.command_line import config_folder
-from dnamdlm.data.glue import GLUE
+from dnamdlm.data.tasks.glue import GLUE
 
 # from 4,096 ids on the output layer is computed at hidden positions alone.
 VOCABULARY = 5000

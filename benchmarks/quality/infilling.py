@@ -16,14 +16,14 @@ import torch
 
 from benchmarks.results_table import Cell, ResultTable, store
 from benchmarks.trained import genome_of
-from dnamdlm.assembly.evaluation import fit_baselines
+from dnamdlm.assembly.evaluate.evaluation import fit_baselines
 from dnamdlm.assembly.models import load_model
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.evaluation.statistics import clustered_rate
-from dnamdlm.lm.generation import Template, generate_pieces
+from dnamdlm.evaluation.likelihood.rates import clustered_rate
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
-from dnamdlm.lm.samplers import (
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
     ConfidenceSampler,
     EntropyBoundedSampler,

@@ -23,14 +23,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.results_table import Cell, ResultTable, environment_of_run, store
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.data.source import GenomeData, OpenGenome
-from dnamdlm.data.windows import EvaluationWindows
+from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
+from dnamdlm.data.genome.windows import EvaluationWindows
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.evaluation.likelihood import score_windows
+from dnamdlm.evaluation.likelihood.likelihood_report import score_windows
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.estimation import with_estimator
-from dnamdlm.lm.interface import LanguageModel
+from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
     ContinuousTime,

@@ -34,11 +34,11 @@ from benchmarks.text_runs import (
     prepare,
     train_run,
 )
-from dnamdlm.assembly.building import build
+from dnamdlm.assembly.building.schema import build
 from dnamdlm.assembly.models import load_model
-from dnamdlm.data.text import OpenText, TextData
-from dnamdlm.evaluation.statistics import Rate
-from dnamdlm.evaluation.text import TextReport, evaluate_text
+from dnamdlm.data.text.corpus import OpenText, TextData
+from dnamdlm.evaluation.likelihood.rates import Rate
+from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
 
 # perplexities that the MDLM paper reports on LM1B (table 1), after 33 billion tokens.
 PAPER = {"ar": 22.32, "mdlm": 27.04, "mdlm_time": None, "sedd": 32.79, "d3pm": 76.90}

@@ -22,10 +22,10 @@ import numpy as np
 
 from benchmarks.results_table import Cell, ResultTable, store
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.scoring import ScoreSettings, VariantScorer
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.variant_tables import ScoredVariant
-from dnamdlm.data.variants import Variant, VariantCounts, VariantFile, check_variants
+from dnamdlm.assembly.score.scoring import ScoreSettings, VariantScorer
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_tables import ScoredVariant
+from dnamdlm.data.variants.vcf import Variant, VariantCounts, VariantFile, check_variants
 
 COMMON, RARE = 0.05, 0.001
 BOOTSTRAP = 1000

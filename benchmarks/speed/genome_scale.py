@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.results_table import Cell, ResultTable, store
-from dnamdlm.data.genome import GenomeStore, prepare_genome
+from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 
 WIDTH = 60
 PIECE = 6_000_000  # bases; a whole number of lines

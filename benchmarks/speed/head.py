@@ -20,8 +20,9 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.lm import calls, places
+from dnamdlm.lm import places
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.sampling import network_calls as calls
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 VOCAB_SIZES = (12, 256, 1024, 30522)

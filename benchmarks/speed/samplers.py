@@ -24,13 +24,13 @@ import torch
 from benchmarks.results_table import Cell, ResultTable, store
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.data.source import OpenGenome
+from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.diffusion.categorical import UNCHANGED
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.steps import Ancestral, Step
-from dnamdlm.evaluation.sequence import divergence_with_error, kmer_counts
-from dnamdlm.lm.generation import Template, generate_pieces
-from dnamdlm.lm.samplers import (
+from dnamdlm.evaluation.samples.sequence_statistics import divergence_with_error, kmer_counts
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
     BlockSampler,
     ConfidenceSampler,

@@ -26,15 +26,20 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality.figure2 import quality_cells
 from benchmarks.results_table import RESULTS, Cell, ResultTable, environment_of_run, store
-from dnamdlm.assembly.building import build
+from dnamdlm.assembly.building.schema import build
+from dnamdlm.assembly.judge.judge_text import marks_of, open_scorer, real_texts
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.text_samples import marks_of, open_scorer, real_texts
-from dnamdlm.data.text import TextData
+from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import child_keys, row_keys
-from dnamdlm.evaluation.generated_text import TextQuality, TextSample, text_quality
-from dnamdlm.lm.generation import Template, generate_pieces
-from dnamdlm.lm.samplers import AncestralSampler, LeftToRightSampler, RemaskSampler, Sampler
+from dnamdlm.evaluation.text.text_quality import TextQuality, TextSample, text_quality
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import (
+    AncestralSampler,
+    LeftToRightSampler,
+    RemaskSampler,
+    Sampler,
+)
 from dnamdlm.reporting.drawing import FLOOR, INK, OURS, REFERENCE, drawn, save_all
 
 BLOCK_OF_SSD_LM = 25

@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.results_table import Cell, ResultTable, median_seconds, store
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.scoring import ScoreSettings, VariantScorer
-from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.variants import VariantCounts, VariantFile
+from dnamdlm.assembly.score.scoring import ScoreSettings, VariantScorer
+from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.variants.vcf import VariantCounts, VariantFile
 
 GENOME_BASES = 200_000
 REPEATS = 5

@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.labels import classifier_guidance, find_label
+from dnamdlm.assembly.building.own_tokenizer import is_text
+from dnamdlm.assembly.class_labels import classifier_guidance, find_label
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.own_tokenizer import is_text
-from dnamdlm.assembly.scoring import ScoreSettings, VariantScorer
+from dnamdlm.assembly.score.scoring import ScoreSettings, VariantScorer
 from dnamdlm.assembly.strands import read_strands
 from dnamdlm.assembly.text_api import TextModel
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.variant_tables import as_record
-from dnamdlm.data.variants import VariantFile, check_variants
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_tables import as_record
+from dnamdlm.data.variants.vcf import VariantFile, check_variants
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
-from dnamdlm.lm.generation import Template, generate_pieces
-from dnamdlm.lm.guidance import ClassGuidance, Guidance, GuideOrder
-from dnamdlm.lm.samplers import AncestralSampler, LeftToRightSampler, Sampler
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance, GuideOrder
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import AncestralSampler, LeftToRightSampler, Sampler
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class DnaModel:
             num_sequences: how many.
             length: bases per sequence; None is the length of the training windows.
             seed: of all noise.
-            sampler: see `dnamdlm.lm.samplers`; None is the one that the model is made for.
+            sampler: see `dnamdlm.lm.sampling.samplers`; None is the one that the model is made for.
             temperature: below 1 sharpens every draw.
             top_p: draw from the nucleus of this total probability.
             batch_size: sequences at once.

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
-from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
-from dnamdlm.assembly.own_tokenizer import (
+from dnamdlm.assembly.building.own_tokenizer import (
     is_text,
     other_vocabulary,
     trained_with,
     with_own_tokenizer,
 )
-from dnamdlm.assembly.published import (
+from dnamdlm.assembly.building.published import (
     Published,
     check_same_form,
     check_same_use,
@@ -25,11 +24,12 @@ from dnamdlm.assembly.published import (
     is_published,
     read_published,
 )
+from dnamdlm.assembly.building.schema import TARGET, build, check_node, resolve_target
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.bert import Bert, too_long
-from dnamdlm.data.interface import DataSource
-from dnamdlm.data.source import GenomeData
-from dnamdlm.data.text import TextData
+from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import CheckpointError, ConfigError

@@ -13,24 +13,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.building import build
+from dnamdlm.assembly.building.schema import build
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.assembly.text_sampling import sample_text
+from dnamdlm.assembly.sample.text_sampling import sample_text
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.blocks import BlockWindows
-from dnamdlm.data.given_texts import GivenRows
-from dnamdlm.data.text import OpenText, TextData
+from dnamdlm.data.text.corpus import OpenText, TextData
+from dnamdlm.data.text.given_texts import GivenRows
+from dnamdlm.data.text.rows import BlockWindows
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.generation import check_served
-from dnamdlm.lm.samplers import (
+from dnamdlm.lm.sampling.generation import check_served
+from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
     LeftToRightSampler,
     Sampler,
     SemiAutoregressiveSampler,
 )
-from dnamdlm.tokens.text import TextTokenizer
+from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
 
 class TextModel:
@@ -81,7 +81,7 @@ class TextModel:
                 the training.
             prompt: text that is kept; [MASK] is a token to fill, [MASK*8] eight.
             seed: of all noise; the same seed gives the same texts, whatever the batch size.
-            sampler: see `dnamdlm.lm.samplers`; None is the one that the model is made for.
+            sampler: see `dnamdlm.lm.sampling.samplers`; None is the one that the model is made for.
             temperature: below 1 sharpens every draw.
             top_p: draw from the nucleus of this total probability.
             top_k: draw from this many most likely tokens; None is all.

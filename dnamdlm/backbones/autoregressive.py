@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from dnamdlm.backbones.dit import Layout, TransformerBlock
 from dnamdlm.backbones.layers import LayerNorm, OutputHead, TokenEmbedding
-from dnamdlm.backbones.settings import (
+from dnamdlm.backbones.network_checks import (
     check_activation,
     check_dropout,
     check_heads,
@@ -74,7 +74,7 @@ class CausalTransformer(nn.Module):
             dropout: probability of dropping a channel of a residual branch.
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
-            activation: of the perceptrons, one of `dnamdlm.backbones.settings.ACTIVATIONS`.
+            activation: of the perceptrons, one of `dnamdlm.backbones.network_checks.ACTIVATIONS`.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dnamdlm.backbones.dit import Perceptron
 from dnamdlm.backbones.layers import TokenEmbedding
-from dnamdlm.backbones.settings import (
+from dnamdlm.backbones.network_checks import (
     ACTIVATIONS,
     check_activation,
     check_dropout,

@@ -24,7 +24,7 @@ from dnamdlm.backbones.layers import (
     modulate,
 )
 from dnamdlm.backbones.mamba import Directions, MambaBlock, MambaMixer, RmsNorm
-from dnamdlm.backbones.settings import check_dropout, check_positive
+from dnamdlm.backbones.network_checks import check_dropout, check_positive
 from dnamdlm.errors import ConfigError
 
 EMBEDDING_SPREAD = 0.02

@@ -27,7 +27,7 @@ from dnamdlm.backbones.layers import (
     TokenEmbedding,
     modulate,
 )
-from dnamdlm.backbones.settings import (
+from dnamdlm.backbones.network_checks import (
     ACTIVATIONS,
     check_activation,
     check_dropout,

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnamdlm.backbones.interface import Backbone
+from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.errors import ConfigError
 
 

@@ -28,7 +28,7 @@ class EmbeddingSink(Protocol):
     """Takes rows one after the other."""
 
     def add(self, *columns: NDArray) -> None:
-        """Write rows: record, start, end, num_valid, values, as in `dnamdlm.lm.embedding.Rows`."""
+        """Write rows: record, start, end, num_valid, values, as `record_states.Rows` has them."""
         ...
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dnamdlm.data.genome import GenomeStore
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.lm.contexts import BASE_BITS
 
 MAX_KMER = 31

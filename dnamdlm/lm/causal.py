@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dnamdlm.backbones.autoregressive import CausalTransformer
-from dnamdlm.backbones.interface import Backbone
+from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.constraints import Constraints
@@ -22,9 +22,9 @@ from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
 from dnamdlm.lm.classes import num_classes_of
-from dnamdlm.lm.interface import LossTerms, TokenLikelihood
+from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
+from dnamdlm.lm.sampling.network_calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dnamdlm.backbones.interface import Backbone, ClassBackbone
+from dnamdlm.backbones.backbone import Backbone, ClassBackbone
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.errors import ConfigError
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
-from dnamdlm.backbones.interface import ClassBackbone
+from dnamdlm.backbones.backbone import ClassBackbone
 from dnamdlm.backbones.layers import OutputHead
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.masking import mask_tokens
@@ -22,7 +22,7 @@ from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.conditioning import conditioning_value
-from dnamdlm.lm.interface import LossTerms
+from dnamdlm.lm.language_model import LossTerms
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnamdlm.data.genome import GenomeStore
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
 
 # 4^13 counts of 8 bytes are half a gigabyte; a larger table belongs in another structure.
 MAX_ORDER = 12

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import GeneratedTokens, LanguageModel, LossTerms, TokenLikelihood
+from dnamdlm.lm.language_model import GeneratedTokens, LanguageModel, LossTerms, TokenLikelihood
 from dnamdlm.lm.masked import ESTIMATORS, Estimator, MaskedDiffusionLM
 from dnamdlm.tokens.vocabulary import Vocabulary
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.lm.contexts import pack_contexts
-from dnamdlm.lm.interface import GeneratedTokens, LossTerms, TokenLikelihood
+from dnamdlm.lm.language_model import GeneratedTokens, LossTerms, TokenLikelihood
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 

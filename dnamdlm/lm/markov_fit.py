@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnamdlm.data.genome import GenomeStore
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
 from dnamdlm.lm.contexts import ContextCounts, add_reverse_complement, count_contexts
 from dnamdlm.lm.markov import MarkovModel, Smoothing

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
-from dnamdlm.backbones.interface import Backbone, ClassBackbone
+from dnamdlm.backbones.backbone import Backbone, ClassBackbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
@@ -25,11 +25,10 @@ from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated, reverse_process
 from dnamdlm.diffusion.schedules import Schedule
-from dnamdlm.diffusion.score import log_score, relative_log_score
+from dnamdlm.diffusion.score_entropy import log_score, relative_log_score
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.calls import FixedShapeDenoiser, denoiser_of
 from dnamdlm.lm.classes import (
     ToldBackbone,
     check_label_dropout,
@@ -37,8 +36,7 @@ from dnamdlm.lm.classes import (
     num_classes_of,
 )
 from dnamdlm.lm.conditioning import conditioning_value
-from dnamdlm.lm.guidance import Guidance
-from dnamdlm.lm.interface import LossTerms, TokenLikelihood
+from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
 from dnamdlm.lm.objectives import (
     BoundedObjective,
     ContinuousTime,
@@ -48,6 +46,8 @@ from dnamdlm.lm.objectives import (
     nats_at_time,
 )
 from dnamdlm.lm.places import EVERYWHERE, Places
+from dnamdlm.lm.sampling.class_guidance import Guidance
+from dnamdlm.lm.sampling.network_calls import FixedShapeDenoiser, denoiser_of
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 Estimator = Literal[

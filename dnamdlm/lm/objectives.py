@@ -19,15 +19,15 @@ from torch import Tensor
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.discrete import reconstruction, step_divergence
+from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.masking import corrupt, mask_exactly, mask_tokens
-from dnamdlm.diffusion.objectives import masked_nll
 from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.schedules import Schedule, nelbo_weight
-from dnamdlm.diffusion.score import relative_log_score, score_entropy
+from dnamdlm.diffusion.score_entropy import relative_log_score, score_entropy
 from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler, draw_times, log_uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import LossTerms
+from dnamdlm.lm.language_model import LossTerms
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
 from dnamdlm.tokens.vocabulary import Vocabulary
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from dnamdlm.backbones.interface import Backbone
+from dnamdlm.backbones.backbone import Backbone
 
 # With fewer ids the logits cost about as much as gathering the states: measured on a CPU, see
 # benchmarks/speed/head.py. The bases of DNA are far below.

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from dnamdlm.ops.kernels.mamba import CAUSAL_CONV, CONV_WIDTHS, fused_causal_conv
+from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV, CONV_WIDTHS, fused_causal_conv
 from dnamdlm.ops.selection import Mode, choose
 
 

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from dnamdlm.ops.kernels.compiled_scan import COMPILED_SCAN, MAX_STATE_SIZE, compiled_scan
-from dnamdlm.ops.kernels.mamba import MAMBA_SCAN, mamba_scan
+from dnamdlm.ops.kernels.mamba_kernels import MAMBA_SCAN, mamba_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import FusedKernel, Mode, choose
 

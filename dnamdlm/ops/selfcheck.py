@@ -16,7 +16,7 @@ from torch import Tensor
 from dnamdlm.ops.attention import attention
 from dnamdlm.ops.conv import causal_conv
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION
-from dnamdlm.ops.kernels.mamba import CAUSAL_CONV
+from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV
 from dnamdlm.ops.scan import scan_kernel, selective_scan
 from dnamdlm.ops.selection import FusedKernel, Mode, describe, distrust, get_mode
 

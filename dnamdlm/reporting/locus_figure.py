@@ -20,7 +20,7 @@ def locus_figure(record: Mapping[str, Any], *, name: str = "locus") -> tuple[str
     """Smoothed bits per base of the model and of the Markov model, and coding exons by strand.
 
     Args:
-        record: see `dnamdlm.evaluation.locus.locus_record`.
+        record: see `dnamdlm.evaluation.likelihood.locus_bits.locus_record`.
         name: of the drawing.
     """
     features, width = record["features"], record["width"]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.files import read_evaluation, write_text_atomically
+from dnamdlm.evaluation.evaluation_files import read_evaluation, write_text_atomically
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.prediction_figures import confusion_figure, reliability_figure
 from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
-from dnamdlm.reporting.report import environment
+from dnamdlm.reporting.run_report import environment
 from dnamdlm.reporting.tables import flat
 
 _RESULTS = "results.json"

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from dnamdlm.evaluation.quality_text import sequence_count, short
+from dnamdlm.evaluation.samples.quality_lines import sequence_count, short
 from dnamdlm.reporting.drawing import Drawing, inline
 from dnamdlm.reporting.figures import gc_histogram
 from dnamdlm.reporting.motif_figures import logo_figure, motif_scatter

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.data.fasta import CODE_MASK, read_fasta
+from dnamdlm.data.genome.fasta import CODE_MASK, read_fasta
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.files import read_evaluation
-from dnamdlm.evaluation.locus import read_record
+from dnamdlm.evaluation.evaluation_files import read_evaluation
+from dnamdlm.evaluation.likelihood.locus_bits import read_record
 from dnamdlm.tokens.nucleotide import BASE_CODES
 
 SPLITS = ("test", "valid")

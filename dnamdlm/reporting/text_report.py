@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnamdlm.data.text_samples import read_text_records
-from dnamdlm.evaluation.files import read_evaluation, write_text_atomically
+from dnamdlm.data.text.sample_files import read_text_records
+from dnamdlm.evaluation.evaluation_files import read_evaluation, write_text_atomically
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.figures import training_curve
-from dnamdlm.reporting.report import data_files, environment
 from dnamdlm.reporting.run_files import SPLITS, RunFiles, read_run_files
+from dnamdlm.reporting.run_report import data_files, environment
 from dnamdlm.reporting.tables import flat
 
 SAMPLES = ("samples.jsonl", "samples.txt")

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.interface import BatchStream
+from dnamdlm.data.data_source import BatchStream
 from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.signals import ignore_stopping_signals
 

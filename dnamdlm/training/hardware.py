@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.launch import is_slurm_task, is_torchrun_worker, launched_shape
-from dnamdlm.training.settings import TrainerSettings
 from dnamdlm.training.sharding import cut_like, cut_optimizer_state, gathered
+from dnamdlm.training.trainer_settings import TrainerSettings
 
 
 def resolve_precision(precision: str) -> str:

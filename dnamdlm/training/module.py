@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.lm.interface import Trainable
+from dnamdlm.lm.language_model import Trainable
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import exchange_device, num_ranks, rank, sum_over_ranks

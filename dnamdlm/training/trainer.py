@@ -13,9 +13,9 @@ import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
-from dnamdlm.data.interface import BatchStream
+from dnamdlm.data.data_source import BatchStream
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import Trainable
+from dnamdlm.lm.language_model import Trainable
 from dnamdlm.training.callbacks import RunCallback, Schedule, Validation
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import StreamDataModule
@@ -27,8 +27,8 @@ from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, require_same
 from dnamdlm.training.run_folder import step_of
-from dnamdlm.training.settings import TrainerSettings
 from dnamdlm.training.signals import Finished, restored_handlers
+from dnamdlm.training.trainer_settings import TrainerSettings
 
 
 class SameFacts(pl.Callback):

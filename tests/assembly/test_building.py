@@ -2,7 +2,7 @@
 
 import pytest
 
-from dnamdlm.assembly.building import build, check_keys, check_node
+from dnamdlm.assembly.building.schema import build, check_keys, check_node
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine
 

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dnamdlm.assembly.models import build_language_model
-from dnamdlm.assembly.training import check_tree
+from dnamdlm.assembly.train.training_run import check_tree
 from dnamdlm.command_line import config_folder, known_keys, repeated_key
 from dnamdlm.errors import ConfigError
 

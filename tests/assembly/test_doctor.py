@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnamdlm.assembly.doctor import examine
+from dnamdlm.assembly.diagnosis import examine
 from dnamdlm.errors import ConfigError, KernelUnavailable
 from dnamdlm.ops.kernels import compiled_scan
 from dnamdlm.ops.selection import forced

@@ -1,8 +1,8 @@
 """The headline of an evaluation: repeats and unique sequence are printed apart."""
 
-from dnamdlm.assembly.evaluation import sentence
-from dnamdlm.evaluation.likelihood import LikelihoodReport, LikelihoodRow
-from dnamdlm.evaluation.statistics import Rate
+from dnamdlm.assembly.evaluate.evaluation import sentence
+from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
+from dnamdlm.evaluation.likelihood.rates import Rate
 
 
 def report(**bits):

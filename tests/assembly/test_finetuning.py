@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dnamdlm.assembly import finetuning, prediction
+from dnamdlm.assembly.finetune import finetuning, prediction
 from dnamdlm.assembly.models import LoadedModel, build_language_model
 from dnamdlm.command_line import config_folder
 from dnamdlm.errors import CheckpointError, ConfigError, DataError

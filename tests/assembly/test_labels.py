@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from dnamdlm.assembly.api import DnaModel
-from dnamdlm.assembly.evaluation import evaluate
-from dnamdlm.assembly.labels import check_same_labels, check_settings, find_label, labels_of
+from dnamdlm.assembly.class_labels import check_same_labels, check_settings, find_label, labels_of
+from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.reporting import report
-from dnamdlm.assembly.sampling import sample
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.reports import report
+from dnamdlm.assembly.sample.sampling import sample
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from dnamdlm.assembly.api import DnaModel
-from dnamdlm.assembly.evaluation import evaluate
+from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.models import build_language_model, initialise_from, load_model
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dnamdlm
-from dnamdlm.assembly.evaluation import evaluate
+from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.errors import CheckpointError, ConfigError
-from dnamdlm.lm.import_caduceus import read_caduceus
-from dnamdlm.lm.import_mdlm import import_dit
+from dnamdlm.lm.published.import_caduceus import read_caduceus
+from dnamdlm.lm.published.import_mdlm import import_dit
 from tests.assembly.test_configs import compose
 from tests.lm.test_import_caduceus import random_state
 
@@ -175,7 +175,9 @@ def test_damaged_folders_are_refused_in_one_sentence(folder):
 
 
 def test_a_hub_id_needs_huggingface_hub(monkeypatch):
-    monkeypatch.setattr("dnamdlm.assembly.published.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "dnamdlm.assembly.building.published.importlib.util.find_spec", lambda name: None
+    )
     with pytest.raises(CheckpointError, match="for a hub id, install huggingface_hub"):
         load_model("someone/model")
 
@@ -199,7 +201,9 @@ def test_a_hub_id_is_fetched_and_a_refusal_is_one_sentence(monkeypatch, folder, 
         HfHubHTTPError=Refused, LocalEntryNotFoundError=Refused, HFValidationError=Refused
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    monkeypatch.setattr("dnamdlm.assembly.published.importlib.util.find_spec", lambda name: hub)
+    monkeypatch.setattr(
+        "dnamdlm.assembly.building.published.importlib.util.find_spec", lambda name: hub
+    )
     monkeypatch.chdir(tmp_path)
     assert load_model("someone/model").step == 0
     patterns = ("config.json", "model.safetensors", "pytorch_model.bin",

@@ -8,14 +8,14 @@ from safetensors.torch import save_file
 
 import dnamdlm
 from data_prep.text import main
+from dnamdlm.assembly.building.published import read_published
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.published import read_published
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.backbones.bert import Bert
 from dnamdlm.errors import CheckpointError, ConfigError
-from dnamdlm.lm.import_bert import import_bert
-from dnamdlm.lm.import_mdlm import fold_time, import_dit
-from dnamdlm.tokens.text import ByteTokenizer
+from dnamdlm.lm.published.import_bert import import_bert
+from dnamdlm.lm.published.import_mdlm import fold_time, import_dit
+from dnamdlm.tokens.text_tokenizer import ByteTokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 from tests.assembly.test_configs import compose
 from tests.lm.test_import_bert import random_state

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.assembly import evaluation
-from dnamdlm.assembly.evaluation import evaluate
-from dnamdlm.assembly.locus import parse_locus
-from dnamdlm.data.intervals import Interval
+from dnamdlm.assembly.evaluate import evaluation
+from dnamdlm.assembly.evaluate.evaluation import evaluate
+from dnamdlm.assembly.evaluate.locus import parse_locus
+from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 from tests.assembly.test_scoring import random_model

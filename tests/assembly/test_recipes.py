@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.species import known_species
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from tests.assembly.test_configs import RECIPES, compose
 
 SMALL = [

@@ -9,11 +9,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dnamdlm.assembly import sampling
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.sample import sampling
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.command_line import config_folder
-from dnamdlm.data.fasta import read_fasta
+from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError

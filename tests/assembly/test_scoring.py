@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from dnamdlm.assembly import embedding as embedding_module
-from dnamdlm.assembly import scoring
 from dnamdlm.assembly.api import DnaModel
-from dnamdlm.assembly.embedding import embed
+from dnamdlm.assembly.embed import embedding as embedding_module
+from dnamdlm.assembly.embed.embedding import embed
 from dnamdlm.assembly.models import LoadedModel, build_language_model
-from dnamdlm.assembly.scoring import score
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.variants import VariantFile, check_variants
+from dnamdlm.assembly.score import scoring
+from dnamdlm.assembly.score.scoring import score
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.vcf import VariantFile, check_variants
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 

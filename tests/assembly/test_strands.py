@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import dnamdlm
-from dnamdlm.assembly.evaluation import evaluate
+from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.models import build_language_model
 from dnamdlm.assembly.strands import read_strands
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.errors import ConfigError
 from tests.assembly.test_configs import compose

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from dnamdlm.assembly.building import TARGET, build, check_node, resolve_target
+from dnamdlm.assembly.building.schema import TARGET, build, check_node, resolve_target
 from dnamdlm.assembly.models import check_model, load_model
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.checkpoint import json_writer, tensors_writer, write_folder
@@ -27,13 +27,14 @@ DANGEROUS = [
     "dnamdlm.lm.checkpoint.os.system", "dnamdlm.lm.checkpoint.shutil.rmtree",
     "dnamdlm.lm.checkpoint.Path", "dnamdlm.lm.checkpoint.save_file",
     "dnamdlm.training.run_folder.FileLock", "dnamdlm.training.trainer.pl.Trainer",
-    "dnamdlm.assembly.building.importlib.import_module", "dnamdlm.assembly.building.TypeAdapter",
-    "dnamdlm.lm.import_mdlm.pickle.loads", "dnamdlm.lm.import_mdlm.torch.load",
+    "dnamdlm.assembly.building.schema.importlib.import_module",
+    "dnamdlm.assembly.building.schema.TypeAdapter",
+    "dnamdlm.lm.published.import_mdlm.pickle.loads", "dnamdlm.lm.published.import_mdlm.torch.load",
     "dnamdlm.training.callbacks.Any", "dnamdlm.backbones.dit.nn.Module",
     # functions of the package, and classes that do something when they are made
     "dnamdlm.command_line.run_entry", "dnamdlm.lm.checkpoint.remove_checkpoint_folder",
     "dnamdlm.training.metrics.MetricsFile", "dnamdlm.training.checkpointing.FolderCheckpointIO",
-    "dnamdlm.data.genome.GenomeStore.open",
+    "dnamdlm.data.genome.store.GenomeStore.open",
     # a logger in another place, and a class that its module only imports
     "lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger",
     "lightning.pytorch.loggers.wandb.ModelCheckpoint",
@@ -81,7 +82,7 @@ def test_a_nested_target_is_refused_at_any_depth(target):
 def test_a_target_in_a_list_is_never_called():
     marker = []
     for value in ([{TARGET: "os.system", "command": "true"}], [[{TARGET: "os.system"}]]):
-        node = {TARGET: "dnamdlm.training.settings.ResumeSettings", "allow": value}
+        node = {TARGET: "dnamdlm.training.trainer_settings.ResumeSettings", "allow": value}
         with pytest.raises(ConfigError):
             marker.append(build(node, "resume"))
     assert marker == []

@@ -11,17 +11,17 @@ import pytest
 
 import dnamdlm
 from data_prep.text import main
-from dnamdlm.assembly.evaluation import evaluate
-from dnamdlm.assembly.finetuning import finetune
+from dnamdlm.assembly.evaluate.evaluation import evaluate
+from dnamdlm.assembly.evaluate.text_evaluation import text_data
+from dnamdlm.assembly.finetune.finetuning import finetune
+from dnamdlm.assembly.finetune.prediction import predict
 from dnamdlm.assembly.models import UNKNOWN_FASTA, describe_model, find_checkpoint, load_model
-from dnamdlm.assembly.prediction import predict
-from dnamdlm.assembly.sampling import sample
-from dnamdlm.assembly.text_evaluation import text_data
-from dnamdlm.assembly.training import train
-from dnamdlm.data.tokenizers import open_tokenizer
+from dnamdlm.assembly.sample.sampling import sample
+from dnamdlm.assembly.train.training_run import train
+from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.lm.checkpoint import FILES, MANIFEST, MODEL, file_hash, verify_folder
-from dnamdlm.lm.samplers import RemaskSampler
+from dnamdlm.lm.sampling.samplers import RemaskSampler
 from dnamdlm.training.run_folder import read_run
 from tests.assembly.test_configs import compose
 from tests.assembly.test_finetuning import compose as compose_entry

@@ -3,7 +3,7 @@
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import TEXT_RECIPES, compose
 

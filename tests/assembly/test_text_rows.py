@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from data_prep.text import main
-from dnamdlm.assembly.evaluation import evaluate
-from dnamdlm.assembly.sampling import sample
-from dnamdlm.assembly.text_samples import open_scorer, real_texts
-from dnamdlm.assembly.text_sampling import shown
-from dnamdlm.assembly.training import train
-from dnamdlm.data.text import TextData
+from dnamdlm.assembly.evaluate.evaluation import evaluate
+from dnamdlm.assembly.judge.judge_text import open_scorer, real_texts
+from dnamdlm.assembly.sample.sampling import sample
+from dnamdlm.assembly.sample.text_sampling import shown
+from dnamdlm.assembly.train.training_run import train
+from dnamdlm.data.text.corpus import TextData
 from tests.assembly.test_configs import compose
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "cat", "sat", "on", "mat"]

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly.evaluation import evaluate
-from dnamdlm.assembly.reporting import report
-from dnamdlm.assembly.sampling import sample
-from dnamdlm.assembly.text_samples import open_scorer, read_texts
-from dnamdlm.assembly.training import train
+from dnamdlm.assembly.evaluate.evaluation import evaluate
+from dnamdlm.assembly.judge.judge_text import open_scorer, read_texts
+from dnamdlm.assembly.reports import report
+from dnamdlm.assembly.sample.sampling import sample
+from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
-from dnamdlm.tokens.text import ByteTokenizer
+from dnamdlm.tokens.text_tokenizer import ByteTokenizer
 from tests.assembly.test_configs import compose
 
 

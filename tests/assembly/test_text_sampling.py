@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly.evaluation import evaluate
-from dnamdlm.assembly.reporting import report
-from dnamdlm.assembly.sampling import sample
-from dnamdlm.assembly.text_sampling import prompt_ids
-from dnamdlm.assembly.training import train
-from dnamdlm.data.text import TextData
+from dnamdlm.assembly.evaluate.evaluation import evaluate
+from dnamdlm.assembly.reports import report
+from dnamdlm.assembly.sample.sampling import sample
+from dnamdlm.assembly.sample.text_sampling import prompt_ids
+from dnamdlm.assembly.train.training_run import train
+from dnamdlm.data.text.corpus import TextData
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.tokens.text import ByteTokenizer
+from dnamdlm.tokens.text_tokenizer import ByteTokenizer
 from tests.assembly.test_configs import compose
 
 

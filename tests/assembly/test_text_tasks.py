@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly import finetuning, prediction
+from dnamdlm.assembly.finetune import finetuning, prediction
 from dnamdlm.assembly.models import LoadedModel, build_language_model
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.reporting.other_reports import write_finetune_report

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnamdlm.backbones.interface import ClassBackbone
+from dnamdlm.backbones.backbone import ClassBackbone
 from dnamdlm.errors import ConfigError
 from tests.backbones.cases import CASES, COMPLEMENT, VOCAB_SIZE, _caduceus, _dit, _mamba
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnamdlm.backbones.interface import Backbone
+from dnamdlm.backbones.backbone import Backbone
 from tests.backbones.cases import CASES, VOCAB_SIZE
 
 every_backbone = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

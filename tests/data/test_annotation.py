@@ -5,8 +5,8 @@ import gzip
 import numpy as np
 import pytest
 
-from dnamdlm.data.annotation import CLASS_NAMES, Feature, read_gff, region_classes
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.annotation import CLASS_NAMES, Feature, read_gff, region_classes
+from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import DataError
 
 LENGTHS = {"a": 30, "b": 20}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnamdlm.data.fasta import FastaReader, read_fasta
+from dnamdlm.data.genome.fasta import FastaReader, read_fasta
 from dnamdlm.errors import DataError
 
 LETTERS = {"A": 0, "C": 1, "G": 2, "T": 3}

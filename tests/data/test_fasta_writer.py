@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyfaidx import Fasta
 
-from dnamdlm.data.fasta_writer import check_writable, write_fasta
+from dnamdlm.data.genome.fasta_writer import check_writable, write_fasta
 from dnamdlm.errors import DataError
 
 SEQUENCES = st.lists(st.text("ACGT", min_size=1, max_size=200), min_size=1, max_size=5)

@@ -12,10 +12,10 @@ import signal
 import numpy as np
 import pytest
 
-from dnamdlm.data import genome
-from dnamdlm.data.fasta import read_fasta
-from dnamdlm.data.genome import GenomeStore, default_cache_dir, prepare_genome
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome import store as genome
+from dnamdlm.data.genome.fasta import read_fasta
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore, default_cache_dir, prepare_genome
 from dnamdlm.errors import DataError
 
 CONTENT = ">a\nNNACGTnnacg\n>empty\n>b\nTTTNNN\n>c\nNNGRT\n"

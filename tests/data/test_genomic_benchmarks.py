@@ -6,9 +6,9 @@ import gzip
 import numpy as np
 import pytest
 
-from dnamdlm.data.genomic_benchmarks import SUITE, Genomes, read_suite_task
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.tasks import GenomicBenchmarks
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.tasks.families import GenomicBenchmarks
+from dnamdlm.data.tasks.genomic_benchmarks import SUITE, Genomes, read_suite_task
 from dnamdlm.errors import DataError
 
 TASK = "human_nontata_promoters"

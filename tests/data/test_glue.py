@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.glue import GLUE, Glue
-from dnamdlm.data.text_tasks import TextEncoder, chosen, read_table
+from dnamdlm.data.tasks.glue import GLUE, Glue
+from dnamdlm.data.tasks.sentences import TextEncoder, chosen, read_table
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.tokens.text import ByteTokenizer, CharacterTokenizer
+from dnamdlm.tokens.text_tokenizer import ByteTokenizer, CharacterTokenizer
 
 ENCODER = TextEncoder(ByteTokenizer(), 16)
 END = 256

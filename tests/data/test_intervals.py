@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnamdlm.data.intervals import Interval, read_bed
+from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.errors import DataError
 
 LENGTHS = {"chr1": 1000, "chr2": 500}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnamdlm.data.sequences import encode_dna
-from dnamdlm.data.tasks import GenomicBenchmarks, Gue, NucleotideTransformer, Table
+from dnamdlm.data.tasks.families import GenomicBenchmarks, Gue, NucleotideTransformer, Table
+from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.errors import ConfigError, DataError
 
 A, C, G, T, N = 7, 8, 9, 10, 11

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnamdlm.data.labels import RecordLabels, read_labels
-from dnamdlm.data.source import GenomeData
+from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.record_classes import RecordLabels, read_labels
 from dnamdlm.errors import DataError
 
 LENGTHS = {"c1": 300, "c2": 200, "c3": 100}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnamdlm.data.fasta import FastaReader
-from dnamdlm.data.genome import prepare_genome
+from dnamdlm.data.genome.fasta import FastaReader
+from dnamdlm.data.genome.store import prepare_genome
 
 
 def uneven_line(lines):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.genomic_benchmarks import SUITE, read_interval_list
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.leaks import find_leaks, overlap_shares
-from dnamdlm.data.sequences import SequenceSet
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.tasks.genomic_benchmarks import SUITE, read_interval_list
+from dnamdlm.data.tasks.leaks import find_leaks, overlap_shares
+from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
 COMPLEMENT = np.array(NUCLEOTIDE_VOCABULARY.complement, dtype=np.uint8)
@@ -98,7 +98,7 @@ def test_overlaps_of_the_published_splits_are_reproduced(shared, task, touched, 
 
 @pytest.mark.parity
 def test_three_quarters_of_the_ensembl_enhancers_of_chr20_are_copies(shared):
-    from dnamdlm.data.tasks import Table
+    from dnamdlm.data.tasks.families import Table
 
     folder = shared / "data/tasks/genomic_benchmarks_chr20/human_enhancers_ensembl"
     task = Table(str(folder / "train.csv"), test=str(folder / "test.csv")).open(None)

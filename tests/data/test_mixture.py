@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from dnamdlm.data.interface import DataSource
-from dnamdlm.data.mixing import whole_numbers
-from dnamdlm.data.mixture import GenomeMixture
+from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.genome.mixing import whole_numbers
+from dnamdlm.data.genome.mixture import GenomeMixture
 from dnamdlm.errors import ConfigError, DataError
 
 SIZES = {"ant": (400, 300), "bee": (900, 200), "cat": (250,)}

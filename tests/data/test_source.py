@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnamdlm.data import source
-from dnamdlm.data.source import GenomeData, embedded_names
+from dnamdlm.data.genome import genome_source as source
+from dnamdlm.data.genome.genome_source import GenomeData, embedded_names
 from dnamdlm.errors import ConfigError, DataError
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnamdlm.data.intervals import BedTable, Interval
-from dnamdlm.data.splits import (
+from dnamdlm.data.genome.intervals import BedTable, Interval
+from dnamdlm.data.genome.splits import (
     SPLIT_NAMES,
     Splits,
     expand_rows,

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from data_prep.text import main
-from dnamdlm.data.blocks import BlockWindows, RowRule, Rows
-from dnamdlm.data.interface import DataSource
-from dnamdlm.data.shards import CorpusSplit, dtype_for, write_shard
-from dnamdlm.data.text import TextData
-from dnamdlm.data.tokenizers import open_tokenizer
+from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.text.corpus import TextData
+from dnamdlm.data.text.rows import BlockWindows, RowRule, Rows
+from dnamdlm.data.text.shards import CorpusSplit, dtype_for, write_shard
+from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError
 
 DOCUMENTS = [[1, 2, 3, 9], [4, 9], [5, 6, 7, 8, 9], [1, 9]]
@@ -201,7 +201,7 @@ def test_a_hub_that_hangs_up_is_one_sentence(tmp_path):
 
         threading.Thread(target=hang_up, daemon=True).start()
         # the packages read the address when they are imported.
-        script = "from dnamdlm.data.tokenizers import open_tokenizer; open_tokenizer('gpt2')"
+        script = "from dnamdlm.data.text.tokenizers import open_tokenizer; open_tokenizer('gpt2')"
         ran = subprocess.run(
             [sys.executable, "-c", script],
             check=False,

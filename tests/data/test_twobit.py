@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnamdlm.data.fasta import read_fasta
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.twobit import TwoBitReader, is_twobit
+from dnamdlm.data.genome.fasta import read_fasta
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.genome.twobit import TwoBitReader, is_twobit
 from dnamdlm.errors import DataError
 
 PAIRS = {"T": 0, "C": 1, "A": 2, "G": 3, "N": 0}

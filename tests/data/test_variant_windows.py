@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.variant_windows import change_of, windows_of_change
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_windows import change_of, windows_of_change
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 SEQUENCE = "ACGTTGCAAGCTTAGGCCTAGATCCGATATTTGCACCGTGAAACTGTCTTCAGGGATCAAT"

@@ -8,9 +8,9 @@ from Bio.bgzf import BgzfWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.variant_tables import Column, ScoredVariant, as_record, variant_sink
-from dnamdlm.data.variants import (
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_tables import Column, ScoredVariant, as_record, variant_sink
+from dnamdlm.data.variants.vcf import (
     REASONS,
     VariantFile,
     bases,

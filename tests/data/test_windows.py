@@ -8,9 +8,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.windows import EvaluationWindows, TrainingStream, WindowSet
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.genome.windows import EvaluationWindows, TrainingStream, WindowSet
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep import genomic_benchmarks
 from data_prep.download import Limits
-from dnamdlm.data.tasks import GenomicBenchmarks
+from dnamdlm.data.tasks.families import GenomicBenchmarks
 from dnamdlm.errors import ConfigError, DataError
 
 TASK = "demo_human_or_worm"

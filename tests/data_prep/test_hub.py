@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnamdlm.data.text import TextData
+from dnamdlm.data.text.corpus import TextData
 from tests.helpers.hub import serving
 
 pytest.importorskip("datasets")

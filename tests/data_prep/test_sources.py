@@ -14,8 +14,8 @@ import pytest
 
 from data_prep import hg38, yeast
 from data_prep.download import Limits
-from dnamdlm.data.annotation import read_gff
-from dnamdlm.data.fasta import read_fasta
+from dnamdlm.data.genome.annotation import read_gff
+from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.errors import DataError
 
 LIMITS = Limits(max_bytes=100_000, attempts=2, pause=0.0, timeout=5.0)

@@ -13,8 +13,8 @@ import yaml
 
 from data_prep import species
 from data_prep.ncbi import Assembly, read_report
-from dnamdlm.data.mixture import GenomeMixture
-from dnamdlm.data.source import GenomeData
+from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.mixture import GenomeMixture
 from dnamdlm.errors import ConfigError, DataError
 
 ANT, BEE = Assembly("GCF_000000001.2", "Ant1.0"), Assembly("GCF_000000002.1", "Bee_v2.1")

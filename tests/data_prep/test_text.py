@@ -15,7 +15,7 @@ from data_prep import text as module
 from data_prep.sources import LocalFiles
 from data_prep.text import CORPORA, main
 from data_prep.tokenizing import Task, make_tasks, run_tasks
-from dnamdlm.data.text import TextData
+from dnamdlm.data.text.corpus import TextData
 from dnamdlm.errors import DataError
 
 

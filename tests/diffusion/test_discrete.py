@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from dnamdlm.diffusion.discrete import reconstruction, step_divergence
-from dnamdlm.diffusion.objectives import masked_nll
+from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.parameterization import restricted, substitution
 from dnamdlm.diffusion.schedules import Cosine, LogLinear
 from tests.diffusion.cases import EXACT, SCHEDULES

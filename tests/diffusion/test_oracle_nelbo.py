@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.masking import mask_exactly, mask_tokens
-from dnamdlm.diffusion.objectives import masked_nll
 from dnamdlm.diffusion.schedules import Cosine, CosineSquared, LogLinear, nelbo_weight
 from dnamdlm.diffusion.times import log_uniform
 from tests.diffusion.cases import EXACT

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from dnamdlm.diffusion.schedules import LogLinear, nelbo_weight
-from dnamdlm.diffusion.score import log_score, relative_log_score, score_entropy
+from dnamdlm.diffusion.score_entropy import log_score, relative_log_score, score_entropy
 from tests.diffusion.cases import EXACT, SCHEDULES
 from tests.helpers.oracle import TabulatedLaw
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dnamdlm.diffusion.objectives import masked_nll
+from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.schedules import Cosine, Linear, LogLinear, nelbo_weight
 from dnamdlm.diffusion.times import (
     Clipped,

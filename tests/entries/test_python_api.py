@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dnamdlm
-from dnamdlm.lm.samplers import SemiAutoregressiveSampler
+from dnamdlm.lm.sampling.samplers import SemiAutoregressiveSampler
 
 
 @pytest.fixture(scope="module")

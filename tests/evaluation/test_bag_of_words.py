@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.bag_of_words import commonest, fit_bag_of_words
-from dnamdlm.evaluation.prediction import figures, probabilities
+from dnamdlm.evaluation.tasks.bag_of_words import commonest, fit_bag_of_words
+from dnamdlm.evaluation.tasks.prediction_metrics import figures, probabilities
 
 
 def texts_of(rng, count):

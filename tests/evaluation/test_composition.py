@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation import composition as parts
+from dnamdlm.evaluation.samples import composition as parts
 
 CODES = {"A": 0, "C": 1, "G": 2, "T": 3, "N": 4}
 

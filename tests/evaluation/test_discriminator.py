@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.discriminator import area, discriminate
+from dnamdlm.evaluation.samples.discriminator import area, discriminate
 
 
 def sequences(rng, count, weights=(0.25, 0.25, 0.25, 0.25), length=120):

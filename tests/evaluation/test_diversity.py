@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.diversity import is_duplicate, nearest_shares, pair_distances
+from dnamdlm.evaluation.samples.diversity import is_duplicate, nearest_shares, pair_distances
 from dnamdlm.tokens.nucleotide import reverse_complement
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.files import read_evaluation, write_evaluation
+from dnamdlm.evaluation.evaluation_files import read_evaluation, write_evaluation
 
 
 def test_a_new_section_leaves_the_others(tmp_path):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.floors import compare_with
+from dnamdlm.evaluation.samples.reference_samples import compare_with
 
 LENGTHS = (30, 40, 50, 50)
 WHOLE = (Interval("a", 200, 2000),)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.frechet import NormalLaw, frechet_distance, kmer_vectors
+from dnamdlm.evaluation.samples.frechet import NormalLaw, frechet_distance, kmer_vectors
 
 
 def test_equal_sets_have_no_distance():

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.splits import Splits
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.splits import Splits
+from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.generated import evaluate_generated
+from dnamdlm.evaluation.samples.generated import evaluate_generated
 from dnamdlm.lm.markov_fit import fit_markov
 
 

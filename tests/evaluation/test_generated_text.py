@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.evaluation import mauve as mauve_module
-from dnamdlm.evaluation.generated_text import (
+from dnamdlm.evaluation.text import mauve as mauve_module
+from dnamdlm.evaluation.text.scorers import CheckpointScorer, hugging_face_scorer, padded
+from dnamdlm.evaluation.text.text_quality import (
     TextSample,
     distinct_ngrams,
     generative_bits,
@@ -21,9 +22,8 @@ from dnamdlm.evaluation.generated_text import (
     text_states,
     token_entropy,
 )
-from dnamdlm.evaluation.scorers import CheckpointScorer, hugging_face_scorer, padded
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.tokens.text import ByteTokenizer, CharacterTokenizer
+from dnamdlm.tokens.text_tokenizer import ByteTokenizer, CharacterTokenizer
 
 A, B = ord("a"), ord("b")
 # p(next | last) of a chain over the bytes a and b.

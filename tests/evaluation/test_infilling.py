@@ -6,8 +6,8 @@ import torch
 
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.evaluation.floors import markov_models
-from dnamdlm.evaluation.infilling import (
+from dnamdlm.evaluation.likelihood.locus_bits import locus_bits, smoothed_bits
+from dnamdlm.evaluation.samples.infilling import (
     MASK_ID,
     commonest_filled,
     hide_span,
@@ -15,7 +15,7 @@ from dnamdlm.evaluation.infilling import (
     recovery,
     sharpest,
 )
-from dnamdlm.evaluation.locus import locus_bits, smoothed_bits
+from dnamdlm.evaluation.samples.reference_samples import markov_models
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 

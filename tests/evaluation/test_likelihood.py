@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from dnamdlm.data.annotation import RegionClasses
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.windows import EvaluationWindows
+from dnamdlm.data.genome.annotation import RegionClasses
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.genome.windows import EvaluationWindows
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood import (
+from dnamdlm.evaluation.likelihood.likelihood_report import (
     BaseClasses,
     evaluate_likelihood,
     score_markov,
     score_windows,
 )
-from dnamdlm.lm.interface import TokenLikelihood
+from dnamdlm.lm.language_model import TokenLikelihood
 from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.markov_fit import fit_markov, interval_bits
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY

@@ -5,10 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.data.annotation import Feature
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.annotation import Feature
+from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.locus import locus_record, read_record, record_name, write_record
+from dnamdlm.evaluation.likelihood.locus_bits import (
+    locus_record,
+    read_record,
+    record_name,
+    write_record,
+)
 
 WHERE = Interval("chr|1", 10, 14)
 

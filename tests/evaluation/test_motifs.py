@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.evaluation.motif_content import motif_section, rate_correlation
-from dnamdlm.evaluation.motifs import (
+from dnamdlm.evaluation.samples.motif_content import motif_section, rate_correlation
+from dnamdlm.evaluation.samples.motifs import (
     Motif,
     match_counts,
     read_motifs,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.evaluation.nearest import is_memorised, minimizers, nearest_stretches
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.evaluation.samples.nearest import is_memorised, minimizers, nearest_stretches
 from dnamdlm.tokens.nucleotide import reverse_complement
 
 

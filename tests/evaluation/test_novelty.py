@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.evaluation import words
-from dnamdlm.evaluation.novelty import Match, longest_matches
+from dnamdlm.evaluation.samples.novelty import Match, longest_matches
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.evaluation import overlap, words
-from dnamdlm.evaluation.overlap import OverlapSettings, overlap_report
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.evaluation import split_overlap as overlap
+from dnamdlm.evaluation import words
+from dnamdlm.evaluation.split_overlap import OverlapSettings, overlap_report
 
 TURNED = str.maketrans("ACGTN", "TGCAN")
 

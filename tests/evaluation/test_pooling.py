@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.likelihood import LikelihoodReport, LikelihoodRow
-from dnamdlm.evaluation.pooling import pooled_rate, pooled_report
-from dnamdlm.evaluation.statistics import Rate, clustered_rate
+from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
+from dnamdlm.evaluation.likelihood.mixtures import pooled_rate, pooled_report
+from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
 
 
 def test_a_pooled_rate_is_the_rate_over_all_bases():

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.prediction import (
+from dnamdlm.evaluation.tasks.prediction_metrics import (
     bootstrap,
     check_metric,
     confusion,

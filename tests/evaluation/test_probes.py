@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dnamdlm.data.sequences import encode_dna
+from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.prediction import figures
-from dnamdlm.evaluation.probes import fit_probe, kmer_frequencies
+from dnamdlm.evaluation.tasks.prediction_metrics import figures
+from dnamdlm.evaluation.tasks.probes import fit_probe, kmer_frequencies
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
 

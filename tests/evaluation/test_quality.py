@@ -5,15 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import prepare_genome
-from dnamdlm.data.intervals import Interval
-from dnamdlm.data.source import open_store
+from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.discriminator import discriminate
-from dnamdlm.evaluation.floors import compare_with, markov_models, windows_without_n, without
-from dnamdlm.evaluation.quality import Question, evaluate_quality
-from dnamdlm.evaluation.quality_text import quality_text, short
-from dnamdlm.evaluation.spectra import rank_shares, spectrum_divergences
+from dnamdlm.evaluation.samples.discriminator import discriminate
+from dnamdlm.evaluation.samples.quality_lines import quality_text, short
+from dnamdlm.evaluation.samples.quality_table import Question, evaluate_quality
+from dnamdlm.evaluation.samples.reference_samples import (
+    compare_with,
+    markov_models,
+    windows_without_n,
+    without,
+)
+from dnamdlm.evaluation.samples.spectra import rank_shares, spectrum_divergences
 
 
 @pytest.fixture(scope="module")

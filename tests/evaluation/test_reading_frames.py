@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation import reading_frames
+from dnamdlm.evaluation.samples import reading_frames
 from dnamdlm.tokens.nucleotide import reverse_complement
 
 
@@ -57,7 +57,7 @@ def test_a_missing_gene_finder_is_one_sentence(monkeypatch):
 
 def test_genes_of_bacteria_cover_most_of_their_genome(shared):
     pytest.importorskip("pyrodigal", reason="pyrodigal is not installed")
-    from dnamdlm.data.fasta import read_fasta
+    from dnamdlm.data.genome.fasta import read_fasta
 
     genome = next(iter(read_fasta(shared / "data/genomes/ecoli_K12_MG1655.fa.gz").values()))
     finder = reading_frames.gene_finder()

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.sequence import (
+from dnamdlm.evaluation.samples.sequence_statistics import (
     divergence_with_error,
     gc_fractions,
     jensen_shannon,

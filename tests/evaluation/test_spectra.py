@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.spectra import rank_shares, spectrum_divergences
+from dnamdlm.evaluation.samples.spectra import rank_shares, spectrum_divergences
 
 OPPOSITE = str.maketrans("ACGT", "TGCA")
 

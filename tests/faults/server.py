@@ -20,13 +20,13 @@ import lightning.pytorch
 import rich.progress
 import yaml
 
-import dnamdlm.assembly.training
+import dnamdlm.assembly.train.training_run
 import dnamdlm.training.trainer
 from dnamdlm.command_line import run_entry
 from dnamdlm.train import main
 from tests.faults.injection import install
 
-PRELOADED = (hydra, lightning.pytorch, rich.progress, yaml, dnamdlm.assembly.training)
+PRELOADED = (hydra, lightning.pytorch, rich.progress, yaml, dnamdlm.assembly.train.training_run)
 
 
 def run(arguments, faults, log):

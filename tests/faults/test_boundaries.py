@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import GenomeStore
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, DataError
 from dnamdlm.lm.checkpoint import newest_valid, verify_folder, write_folder

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.fetches import check, count_all, oracle
 from tests.faults.harness import ROOT
 
-YEAST = next((ROOT / "dnamdlm" / "data" / "embedded").glob("*.fa.gz"))
+YEAST = next((ROOT / "dnamdlm" / "data" / "genome" / "embedded").glob("*.fa.gz"))
 
 
 def write(path: Path) -> Path:

@@ -16,8 +16,8 @@ import torch
 from dnamdlm.assembly.models import initialise_from, load_model
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import file_hash, newest_valid
-from dnamdlm.lm.import_caduceus import read_caduceus
-from dnamdlm.lm.import_mdlm import read_mdlm_checkpoint
+from dnamdlm.lm.published.import_caduceus import read_caduceus
+from dnamdlm.lm.published.import_mdlm import read_mdlm_checkpoint
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from tests.faults.harness import ROOT, STEPS, TINY, checkpoints
 

@@ -8,8 +8,8 @@ import gzip
 from tests.fuzz.harness import Fuzzer, instrumented
 
 with instrumented():
-    from dnamdlm.data.intervals import read_bed
-    from dnamdlm.data.splits import split_by_bed
+    from dnamdlm.data.genome.intervals import read_bed
+    from dnamdlm.data.genome.splits import split_by_bed
 
 LENGTHS = {"chr1": 1000, "chr2": 50, "MT": 1 << 33}
 PLAIN = (

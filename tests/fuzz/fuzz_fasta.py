@@ -8,7 +8,7 @@ import gzip
 from tests.fuzz.harness import Fuzzer, instrumented
 
 with instrumented():
-    from dnamdlm.data.fasta import FastaReader
+    from dnamdlm.data.genome.fasta import FastaReader
     from dnamdlm.errors import DnamdlmError
 
 PLAIN = b">chr1 first\nACGTACGT\nACGTNNNN\nacg\n>chr2\nRYKMACGTACGTACGT\n"

@@ -8,7 +8,7 @@ import gzip
 from tests.fuzz.harness import Fuzzer, instrumented
 
 with instrumented():
-    from dnamdlm.data.annotation import read_gff, region_classes
+    from dnamdlm.data.genome.annotation import read_gff, region_classes
 
 LENGTHS = {"chr1": 1000, "chr2": 50}
 OFFSETS = {"chr1": 0, "chr2": 1000}

@@ -8,9 +8,9 @@ import gzip
 from tests.fuzz.harness import Fuzzer, instrumented
 
 with instrumented():
-    from dnamdlm.data.label_files import read_label_rows
-    from dnamdlm.data.labels import read_labels
-    from dnamdlm.data.sequences import encode_dna
+    from dnamdlm.data.genome.record_classes import read_labels
+    from dnamdlm.data.tasks.sequence_inputs import encode_dna
+    from dnamdlm.data.tasks.task_tables import read_label_rows
 
 LENGTHS = {"chr1": 1000, "chr2": 50}
 CSV = b'name,sequence,label\na,ACGT,0\nb,"ACGTN",1\n"c ""x""",acgt,0\n'

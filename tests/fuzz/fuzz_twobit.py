@@ -8,7 +8,7 @@ import struct
 from tests.fuzz.harness import Fuzzer, instrumented
 
 with instrumented():
-    from dnamdlm.data.twobit import TwoBitReader
+    from dnamdlm.data.genome.twobit import TwoBitReader
 
 
 def twobit(order, version):

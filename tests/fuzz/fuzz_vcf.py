@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.fuzz.harness import Fuzzer, instrumented
 
 with instrumented():
-    from dnamdlm.data.genome import prepare_genome
-    from dnamdlm.data.variants import (
+    from dnamdlm.data.genome.store import prepare_genome
+    from dnamdlm.data.variants.vcf import (
         REASONS,
         VariantFile,
         bases,

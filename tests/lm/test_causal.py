@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.backbones.interface import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
@@ -17,7 +17,7 @@ from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.interface import LanguageModel
+from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 

@@ -17,7 +17,7 @@ from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Importance, Stratified
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.classifier import NoisyClassifier
-from dnamdlm.lm.interface import LanguageModel, Trainable
+from dnamdlm.lm.language_model import LanguageModel, Trainable
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.backbones.cases import COMPLEMENT
 

@@ -8,7 +8,12 @@ from dnamdlm.assembly.models import build_language_model
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.embedding_tables import embedding_sink
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.embedding import EmbeddingSettings, StateReader, count_rows, embed_records
+from dnamdlm.lm.states.record_states import (
+    EmbeddingSettings,
+    StateReader,
+    count_rows,
+    embed_records,
+)
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from tests.assembly.test_configs import compose
 

@@ -13,12 +13,12 @@ from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm import calls
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.generation import Template, generate_pieces
 from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.samplers import BlockSampler, LeftToRightSampler, SemiAutoregressiveSampler
+from dnamdlm.lm.sampling import network_calls as calls
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import BlockSampler, LeftToRightSampler, SemiAutoregressiveSampler
 from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, set_table
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw

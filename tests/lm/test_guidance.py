@@ -16,14 +16,14 @@ from dnamdlm.diffusion.schedules import Cosine, LogLinear
 from dnamdlm.diffusion.steps import Ancestral, FirstHitting
 from dnamdlm.diffusion.times import Stratified, Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm import calls
-from dnamdlm.lm import guidance as guidance_module
 from dnamdlm.lm.classes import dropped_labels
 from dnamdlm.lm.classifier import NoisyClassifier
-from dnamdlm.lm.generation import generate_pieces
-from dnamdlm.lm.guidance import ClassGuidance, ClassifierGuidance
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import DiscreteTime, ExactCount, ScoreEntropy
+from dnamdlm.lm.sampling import class_guidance as guidance_module
+from dnamdlm.lm.sampling import network_calls as calls
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, ClassifierGuidance
+from dnamdlm.lm.sampling.generation import generate_pieces
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.backbones.cases import COMPLEMENT
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw

@@ -9,11 +9,11 @@ from dnamdlm.backbones.dit import DiT
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.adapters import add_adapters, merge_adapters
-from dnamdlm.lm.heads import SequenceClassifier, opposite, predict_outputs
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.pooling import WindowSettings
-from dnamdlm.lm.suite_cnn import SuiteCnn
+from dnamdlm.lm.states.adapters import add_adapters, merge_adapters
+from dnamdlm.lm.states.heads import SequenceClassifier, opposite, predict_outputs
+from dnamdlm.lm.states.state_pooling import WindowSettings
+from dnamdlm.lm.states.suite_cnn import SuiteCnn
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 
 SEQUENCES = [

@@ -7,7 +7,7 @@ import torch
 
 from dnamdlm.backbones.bert import Bert
 from dnamdlm.errors import CheckpointError, ConfigError
-from dnamdlm.lm.import_bert import import_bert
+from dnamdlm.lm.published.import_bert import import_bert
 
 CONFIG = {"num_attention_heads": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
 PREDICTIONS = "cls.predictions."
@@ -66,7 +66,7 @@ def original(tmp_path_factory):
 
 @pytest.mark.parity
 def test_logits_equal_those_of_transformers(original):
-    from dnamdlm.lm.import_mdlm import read_mdlm_checkpoint
+    from dnamdlm.lm.published.import_mdlm import read_mdlm_checkpoint
 
     folder, tokens, present, whole, padded = original
     config = json.loads((folder / "config.json").read_text())

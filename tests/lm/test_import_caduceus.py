@@ -12,8 +12,8 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import CheckpointError
-from dnamdlm.lm.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
 MODELS = ("caduceus_ph", "caduceus_ps", "caduceus_ps_fused")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.errors import CheckpointError
-from dnamdlm.lm.import_mdlm import (
+from dnamdlm.lm.published.import_mdlm import (
     fold_time,
     import_autoregressive,
     import_dit,

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome import GenomeStore, prepare_genome
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import DataError
 from dnamdlm.lm import contexts

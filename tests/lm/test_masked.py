@@ -16,7 +16,7 @@ from dnamdlm.diffusion.schedules import Cosine, LogLinear
 from dnamdlm.diffusion.steps import Ancestral
 from dnamdlm.diffusion.times import Stratified, Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import LanguageModel
+from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import ScoreEntropy
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY

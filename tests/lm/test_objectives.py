@@ -12,7 +12,7 @@ from dnamdlm.diffusion.randomness import RowNoise, Stream, row_keys
 from dnamdlm.diffusion.schedules import Cosine, LogLinear
 from dnamdlm.diffusion.times import Clipped, Importance, Stratified, Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import LanguageModel
+from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
     ChangeOfVariables,

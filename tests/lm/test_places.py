@@ -13,7 +13,7 @@ from dnamdlm.diffusion.remasking import Capped, LeastConfident, Remasking
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.steps import Ancestral, FirstHitting
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.lm import calls, places
+from dnamdlm.lm import places
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
     ContinuousTime,
@@ -24,6 +24,7 @@ from dnamdlm.lm.objectives import (
     SimpleCrossEntropy,
 )
 from dnamdlm.lm.places import EVERYWHERE, Chosen, places_of
+from dnamdlm.lm.sampling import network_calls as calls
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
 OBJECTIVES = [

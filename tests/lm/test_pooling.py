@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.lm.pooling import (
+from dnamdlm.lm.states.state_pooling import (
     WindowSettings,
     make_windows,
     mean_of_states,

@@ -5,7 +5,7 @@ import pytest
 from dnamdlm.diffusion.confidence import SurestFirst, Threshold
 from dnamdlm.diffusion.remasking import Capped, Corrector, Remasking, WhileWaiting
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.samplers import (
+from dnamdlm.lm.sampling.samplers import (
     AnalyticSampler,
     AncestralSampler,
     BlockSampler,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.equivariance import StrandAverage
-from dnamdlm.diffusion.objectives import masked_nll
+from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.schedules import LogLinear, nelbo_weight
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.lm.masked import MaskedDiffusionLM

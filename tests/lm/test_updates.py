@@ -12,7 +12,7 @@ from dnamdlm.diffusion.analytic import scores, tweedie_probabilities
 from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.steps import ancestral_probabilities
-from dnamdlm.lm.import_mdlm import import_dit
+from dnamdlm.lm.published.import_mdlm import import_dit
 
 pytestmark = pytest.mark.parity
 MASK = 12

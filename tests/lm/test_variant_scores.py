@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from dnamdlm.data.variant_windows import PairOfWindows
+from dnamdlm.data.variants.variant_windows import PairOfWindows
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.lm.embedding import StateReader
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.variant_scores import (
+from dnamdlm.lm.states.record_states import StateReader
+from dnamdlm.lm.states.variant_scores import (
     _draw_counts,
     bound_difference,
     make_pairs,

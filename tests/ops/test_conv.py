@@ -5,7 +5,7 @@ import torch
 
 from dnamdlm.errors import KernelUnavailable
 from dnamdlm.ops.conv import causal_conv, depthwise_conv
-from dnamdlm.ops.kernels import mamba
+from dnamdlm.ops.kernels import mamba_kernels as mamba
 
 
 def _inputs(length, width, dtype=torch.float64):

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from dnamdlm.errors import KernelUnavailable
-from dnamdlm.ops.kernels import compiled_scan, mamba
+from dnamdlm.ops.kernels import compiled_scan
+from dnamdlm.ops.kernels import mamba_kernels as mamba
 from dnamdlm.ops.scan import CHUNK, selective_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 

@@ -6,18 +6,18 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.data.annotation import Feature
-from dnamdlm.data.intervals import Interval
+from dnamdlm.data.genome.annotation import Feature
+from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.files import write_evaluation
-from dnamdlm.evaluation.locus import locus_record, record_name, write_record
+from dnamdlm.evaluation.evaluation_files import write_evaluation
+from dnamdlm.evaluation.likelihood.locus_bits import locus_record, record_name, write_record
 from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.reporting.motif_figures import draw_logo
 from dnamdlm.reporting.other_reports import write_finetune_report, write_samples_report
 from dnamdlm.reporting.prediction_figures import confusion_figure
 from dnamdlm.reporting.quality_figures import PANELS
 from dnamdlm.reporting.quality_section import quality_csv
-from dnamdlm.reporting.report import write_report
+from dnamdlm.reporting.run_report import write_report
 
 NAMES = ("generated", "real", "markov_5", "markov_3", "shuffled_2")
 HOSTILE = "<script>x</script>"

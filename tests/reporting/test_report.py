@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.files import write_evaluation
-from dnamdlm.evaluation.sequence import words_of_length
-from dnamdlm.reporting.report import write_report
+from dnamdlm.evaluation.evaluation_files import write_evaluation
+from dnamdlm.evaluation.samples.sequence_statistics import words_of_length
+from dnamdlm.reporting.run_report import write_report
 
 HOSTILE = "><script>alert(1)</script>"
 

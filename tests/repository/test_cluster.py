@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 import pytest
 
-from dnamdlm.assembly.training import check_tree
+from dnamdlm.assembly.train.training_run import check_tree
 from dnamdlm.command_line import config_folder, plain_tree
 
 ROOT = Path(__file__).resolve().parents[2]

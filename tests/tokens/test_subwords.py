@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
-from dnamdlm.tokens.text import TextTokenizer, tokenizer_fingerprint
+from dnamdlm.tokens.text_tokenizer import TextTokenizer, tokenizer_fingerprint
 
 pytest.importorskip("tokenizers")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

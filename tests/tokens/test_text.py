@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.text import (
+from dnamdlm.tokens.text_tokenizer import (
     BUILT_IN,
     TEXT8_LETTERS,
     ByteTokenizer,

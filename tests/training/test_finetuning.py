@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from dnamdlm.data.labelled import LabelledSet
-from dnamdlm.data.sequences import SequenceSet
+from dnamdlm.data.tasks.labelled import LabelledSet
+from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.heads import predict_outputs
-from dnamdlm.lm.suite_cnn import SuiteCnn
+from dnamdlm.lm.states.heads import predict_outputs
+from dnamdlm.lm.states.suite_cnn import SuiteCnn
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
-from dnamdlm.training.finetuning import FinetuneSettings, TargetScale, train_predictor
+from dnamdlm.training.head_fitting import FinetuneSettings, TargetScale, train_predictor
 
 SETTINGS = FinetuneSettings(epochs=4, batch_size=16, learning_rate=0.01)
 

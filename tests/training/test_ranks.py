@@ -12,12 +12,12 @@ from torch import nn
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.interface import LossTerms
+from dnamdlm.lm.language_model import LossTerms
 from dnamdlm.training.hardware import ShardedStrategy, hardware
 from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank, launched_shape
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant
-from dnamdlm.training.settings import TrainerSettings
+from dnamdlm.training.trainer_settings import TrainerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 _VARIABLES = (

@@ -1,0 +1,340 @@
+"""Weights that other projects published, as backbones with the settings that describe them.
+
+Read are folders in the layout of Hugging Face (Caduceus, MDLM, BERT), single files of tensors and
+Lightning checkpoints of MDLM. Which network it is follows from the names of the tensors.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from dnamdlm.assembly.building.schema import TARGET
+from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.bert import Bert, BertBlock
+from dnamdlm.backbones.bidirectional import Mamba
+from dnamdlm.backbones.caduceus import CaduceusPS
+from dnamdlm.backbones.dit import DiT, TransformerBlock
+from dnamdlm.backbones.mamba import MambaBlock
+from dnamdlm.data.text.tokenizer_hub import hub_failures
+from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.published.import_bert import BERT_MARK, import_bert
+from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
+from dnamdlm.lm.published.import_mdlm import (
+    HUB_CONFIG,
+    HUB_WEIGHTS,
+    fold_time,
+    hub_weights,
+    import_autoregressive,
+    import_dit,
+    read_mdlm_checkpoint,
+)
+from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
+from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert
+
+FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
+# bases per window where the source does not say; the length of the smaller published models.
+USUAL_LENGTH = 1024
+# settings of a network that another one with tensors of the same shapes may not share.
+_UNSEEN_IN_SHAPES = ("num_heads", "attention_window", "activation")
+_MAMBA_MARK, _TIME_MARK = ".mamba_fwd.", "sigma_map."
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network that was read.
+
+    Attributes:
+        network: in float32 and evaluation mode.
+        node: the config node `backbone` that builds a network of this form.
+        file: the file with its weights.
+        length: bases per window in training, as far as the source says.
+    """
+
+    network: Network
+    node: dict[str, Any]
+    file: Path
+    length: int
+
+
+def is_published(path: Path) -> bool:
+    """Whether a path looks like weights of another project."""
+    if path.is_dir():
+        return (path / HUB_CONFIG).is_file()
+    return path.is_file() and path.suffix in FILES
+
+
+def from_hub(model: str, setting: str) -> Path | None:
+    """Fetch the model of a hub id, or find it among those fetched before.
+
+    Args:
+        model: what the user gave, which is no path.
+        setting: name of the setting, for messages.
+
+    Returns:
+        The local folder, or None if it cannot be a hub id or huggingface_hub is not installed.
+
+    Raises:
+        CheckpointError: if the hub cannot be reached or has no such model.
+    """
+    is_mistyped_path = Path(model).parent.is_dir()
+    known = importlib.util.find_spec("huggingface_hub") is not None
+    if not known or is_mistyped_path or not _HUB_ID.fullmatch(model):
+        return None
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
+
+    try:
+        folder = snapshot_download(
+            model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES]
+        )
+    except hub_failures() as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{setting}={model} is no folder here, and the Hugging Face hub does not give it "
+            f"({said}); give a run folder or a folder that you downloaded"
+        ) from error
+    return Path(folder)
+
+
+def read_published(
+    path: Path, vocabulary: Vocabulary, *, weights: Literal["average", "raw"] = "average"
+) -> Published:
+    """Read the network of a folder or file of another project.
+
+    Args:
+        path: a folder with `config.json`, or a file with one of the endings in `FILES`.
+        vocabulary: what the ids will mean; the source must have been trained with the same ids.
+        weights: which set of a Lightning checkpoint.
+
+    Raises:
+        CheckpointError: if it is damaged, holds another kind of network or has other ids.
+    """
+    file = hub_weights(path) if path.is_dir() else path
+    config = _config(path)
+    state = read_mdlm_checkpoint(file, weights="ema" if weights == "average" else "trained")
+    network: Network
+    if any(_MAMBA_MARK in name for name in state):
+        is_folder = path.is_dir()
+        network = read_caduceus(path) if is_folder else import_caduceus(state, source=str(path))
+    elif any(name.endswith(BERT_MARK) for name in state):
+        network = import_bert(state, config, source=str(path))
+    elif any(_TIME_MARK in name for name in state):
+        # for its checks of the sizes that the folder declares.
+        state = read_mdlm_checkpoint(path) if path.is_dir() else state
+        network = import_dit(state, num_heads=config.get("n_heads"), source=str(path))
+        if not config.get("time_conditioning", False):
+            logger.info("%s: taken as trained without time conditioning, as published", path)
+            network = fold_time(network)
+    else:
+        network = import_autoregressive(state, num_heads=config.get("n_heads"), source=str(path))
+    network = _with_padding_row(network, vocabulary)
+    _check_vocabulary(network, vocabulary, path)
+    length = config.get("model_length") or USUAL_LENGTH
+    length = min(length, network.max_length) if isinstance(network, Bert) else length
+    return Published(network.float().eval(), describe_network(network), file, length)
+
+
+def describe_network(network: nn.Module) -> dict[str, Any]:
+    """The config node `backbone` of a network; empty for a kind that nobody published."""
+    if isinstance(network, CaduceusPS):
+        return _of_mamba(network.strand) | {
+            TARGET: _target(network),
+            "exchange_strands": network.exchange_strands,
+        }
+    if isinstance(network, Mamba):
+        first = network.blocks[0]
+        assert isinstance(first, MambaBlock)
+        return _of_mamba(network) | {"residual": first.residual}
+    if isinstance(network, DiT | CausalTransformer):
+        return _of_transformer(network)
+    if isinstance(network, Bert):
+        return _of_bert(network)
+    return {}
+
+
+def check_same_form(published: Published, network: nn.Module, what: str) -> None:
+    """Refuse a network of another form than the published one.
+
+    Args:
+        published: the source.
+        network: what is to be filled with its weights.
+        what: the source as the user named it.
+
+    Raises:
+        CheckpointError: naming the settings that would fit.
+    """
+    own = describe_network(network)
+    wanted = {name: value for name, value in published.node.items() if own.get(name) != value}
+    if wanted:
+        shown = " ".join(f"backbone.{name}={_spelled(value)}" for name, value in wanted.items())
+        raise CheckpointError(f"{what} is a network of another form; train with {shown}")
+
+
+def check_same_use(node: Mapping[str, Any], network: nn.Module, what: str) -> None:
+    """Refuse a network that would use the weights of a run in another way.
+
+    Args:
+        node: the config node `backbone` of the run.
+        network: what is to be filled with its weights; that shapes fit is checked elsewhere.
+        what: the source as the user named it.
+
+    Raises:
+        CheckpointError: naming the settings that would fit.
+    """
+    own = describe_network(network)
+    wanted = {
+        name: node[name]
+        for name in _UNSEEN_IN_SHAPES
+        if name in node and name in own and node[name] != own[name]
+    }
+    if wanted:
+        shown = " ".join(f"backbone.{name}={_spelled(value)}" for name, value in wanted.items())
+        raise CheckpointError(f"{what} is a network of another form; train with {shown}")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """What a folder says of its model; nothing for a file."""
+    if path.is_file():
+        return {}
+    try:
+        config = json.loads((path / HUB_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path / HUB_CONFIG}: not readable as JSON") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path / HUB_CONFIG}: holds no table")
+    return config
+
+
+def _check_vocabulary(network: Network, vocabulary: Vocabulary, path: Path) -> None:
+    """Published DNA models have our ids, rounded up to a multiple of at most 128."""
+    is_text = vocabulary.complement is None
+    size = len(vocabulary)
+    is_padded = isinstance(network, Mamba | CaduceusPS) and size < network.vocab_size <= size + 128
+    if network.vocab_size != size and not is_padded:
+        raise CheckpointError(
+            f"{path}: has {network.vocab_size} token ids, and the vocabulary of "
+            + (
+                f"this text has {size}; use weights that were trained with the same tokenizer"
+                if is_text
+                else f"DNA has {size}; use weights that were trained on DNA, or put the files of "
+                "their tokenizer into a folder with weights of text"
+            )
+        )
+    if is_text and path.is_dir() and has_tokenizer(path):
+        theirs = SubwordTokenizer(path).vocabulary
+        if theirs.fingerprint() != vocabulary.fingerprint():
+            raise CheckpointError(
+                f"{path}: its tokenizer has other ids than this text was prepared with; prepare "
+                f"the text with tokenizer={path}"
+            )
+
+
+@torch.no_grad()
+def _with_padding_row(network: Network, vocabulary: Vocabulary) -> Network:
+    """The network with an idle row for padding, if that is the one id that it lacks.
+
+    MDLM gives GPT-2 one new id for both the mask and padding; here they are two.
+    """
+    size = len(vocabulary)
+    is_short = network.vocab_size == size - 1 and vocabulary.pad_id == size - 1
+    if not is_short or not isinstance(network, DiT | CausalTransformer):
+        return network
+    for part in (network.embedding, network.head):
+        for name, values in list(part.named_parameters()):
+            row = values.new_zeros(1, *values.shape[1:])
+            setattr(part, name, nn.Parameter(torch.cat([values, row])))
+    network.vocab_size = size
+    return network
+
+
+def _of_mamba(network: Mamba) -> dict[str, Any]:
+    """Settings of a stack of Mamba blocks."""
+    first = network.blocks[0]
+    assert isinstance(first, MambaBlock)
+    rates, taps = first.mixer.ahead.log_rates, first.mixer.ahead.conv_weight
+    node = {
+        TARGET: _target(network),
+        "hidden_size": network.hidden_size,
+        "num_blocks": len(network.blocks),
+        "directions": network.directions,
+        "state_size": rates.shape[1],
+        "conv_width": taps.shape[1],
+        "expand": rates.shape[0] // network.hidden_size,
+        "tie_embeddings": network.head.weight is network.embedding.weight,
+        "vocab_multiple": _multiple(network.vocab_size),
+        "time_conditioning": network.time_conditioning,
+    }
+    if network.time_embedding is not None:
+        node["cond_size"] = network.time_embedding.output.out_features
+    return node
+
+
+def _of_transformer(network: DiT | CausalTransformer) -> dict[str, Any]:
+    """Settings of a stack of transformer blocks."""
+    first = network.blocks[0]
+    assert isinstance(first, TransformerBlock)
+    ratio = first.mlp.input.out_features / first.mlp.input.in_features
+    node = {
+        TARGET: _target(network),
+        "hidden_size": first.mlp.input.in_features,
+        "num_blocks": len(network.blocks),
+        "num_heads": first.attention.num_heads,
+        "mlp_ratio": int(ratio) if ratio.is_integer() else ratio,
+        "qkv_bias": first.attention.qkv.bias is not None,
+        "activation": first.mlp.activation,
+        "tie_embeddings": network.head.weight is network.embedding.weight,
+    }
+    if isinstance(network, DiT):
+        node["attention_window"] = network.attention_window
+        node["time_conditioning"] = network.time_conditioning
+        if network.time_embedding is not None:
+            node["cond_size"] = network.time_embedding.output.out_features
+    return node
+
+
+def _of_bert(network: Bert) -> dict[str, Any]:
+    """Settings of a transformer of BERT."""
+    first = network.blocks[0]
+    assert isinstance(first, BertBlock)
+    ratio = first.mlp.input.out_features / network.hidden_size
+    return {
+        TARGET: _target(network),
+        "hidden_size": network.hidden_size,
+        "num_blocks": len(network.blocks),
+        "num_heads": first.attention.num_heads,
+        "mlp_ratio": int(ratio) if ratio.is_integer() else ratio,
+        "max_length": network.max_length,
+        "num_token_types": len(network.token_types.weight),
+        "activation": first.mlp.activation,
+        "norm_epsilon": network.embedding_norm.epsilon,
+    }
+
+
+def _target(network: nn.Module) -> str:
+    """The class as a config names it."""
+    return f"{type(network).__module__}.{type(network).__qualname__}"
+
+
+def _multiple(size: int) -> int:
+    """What a vocabulary was rounded up to a multiple of, eight being usual."""
+    return 1 if size == 12 else 8 if size % 8 == 0 else size
+
+
+def _spelled(value: object) -> str:
+    """A value as Hydra reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

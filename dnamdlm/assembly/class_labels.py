@@ -1,0 +1,175 @@
+"""Classes by name: what the data offer, what a model was trained with, and guidance towards one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from dnamdlm.assembly.models import LoadedModel, TrainedLM, load_model
+from dnamdlm.data.data_source import OpenData
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.sampling.class_guidance import (
+    ClassGuidance,
+    ClassifierGuidance,
+    Guidance,
+    GuideOrder,
+    check_gamma,
+)
+
+SETTINGS: dict[str, Any] = {
+    "label": str | int | None,
+    "guidance": float,
+    "guide": str | None,
+    "guide_label": str | int | None,
+    "guide_order": str,
+}
+
+
+def labels_of(lm: TrainedLM, opened: OpenData) -> tuple[str, ...]:
+    """Names of the classes that a model will be trained with; empty for one without classes.
+
+    Raises:
+        ConfigError: if the data have another number of classes.
+    """
+    wanted, names = getattr(lm, "num_classes", 0), opened.label_names
+    if wanted == 0:
+        return ()
+    setting = "lm.num_classes" if isinstance(lm, NoisyClassifier) else "backbone.num_classes"
+    if not names:
+        raise ConfigError(
+            f"{setting}={wanted} needs data with classes, and these have none; name them in "
+            "data.labels, or train on data=mixture"
+        )
+    if len(names) != wanted:
+        raise ConfigError(
+            f"{setting}={wanted}, but these data have {len(names)} classes "
+            f"({_shown(names)}); use {setting}={len(names)}"
+        )
+    return names
+
+
+def check_same_labels(loaded: LoadedModel, opened: OpenData) -> None:
+    """Refuse data whose classes are others than those the model knows.
+
+    Data without classes will do: the model is then asked without one.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    if loaded.labels and opened.label_names and opened.label_names != loaded.labels:
+        raise ConfigError(
+            f"this model knows the classes {_shown(loaded.labels)}, but these data have "
+            f"{_shown(opened.label_names)}; use the same, or data without labels"
+        )
+
+
+def find_label(names: Sequence[str], label: str | int, setting: str = "label") -> int:
+    """Index of a class that is given by its name or, where no class has that name, by its index.
+
+    Args:
+        names: of the classes of a model.
+        label: name or index from 0.
+        setting: for messages.
+
+    Raises:
+        ConfigError: if there are no classes, or not this one.
+    """
+    if not names:
+        raise ConfigError(
+            f"{setting}={label} is given, but this model was trained without classes; train one "
+            "with backbone.num_classes, or guide it with guide=RUN of a classifier"
+        )
+    if str(label) in names:
+        return list(names).index(str(label))
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label
+    raise ConfigError(
+        f"{setting}={label} is none of the classes {_shown(names)}; give one of these names, or an "
+        f"index below {len(names)}"
+    )
+
+
+@dataclass(frozen=True)
+class NamedGuidance:
+    """A guidance, and what a FASTA header says of it; None and nothing without one."""
+
+    guidance: Guidance | None = None
+    note: str = ""
+
+
+def check_settings(tree: Mapping[str, Any]) -> None:
+    """Check the settings of `label` and `guide` together, before a model is read.
+
+    Raises:
+        ConfigError: for a setting without the one that it belongs to, or out of range.
+    """
+    check_gamma(tree["guidance"])
+    if tree["guide_order"] not in get_args(GuideOrder):
+        raise ConfigError(
+            f"guide_order={tree['guide_order']} is unknown; choose "
+            f"{' or '.join(get_args(GuideOrder))}"
+        )
+    if tree["label"] is not None and tree["guide"] is not None:
+        raise ConfigError(
+            "label and guide are both given; a model is guided by its own class or by a "
+            "classifier, so leave one out"
+        )
+    if (tree["guide"] is None) != (tree["guide_label"] is None):
+        raise ConfigError("guide=RUN and guide_label=NAME belong together; give both")
+    if tree["guidance"] != 1.0 and tree["label"] is None and tree["guide"] is None:
+        raise ConfigError(
+            f"guidance={tree['guidance']} has nothing to guide to; give label=NAME, or guide=RUN "
+            "and guide_label=NAME"
+        )
+
+
+def guidance_of(tree: Mapping[str, Any], loaded: LoadedModel) -> NamedGuidance:
+    """The guidance that the settings ask for; a classifier is read from its run folder.
+
+    Raises:
+        ConfigError: for an unknown class, or a model that cannot be guided so.
+        CheckpointError: for a classifier that cannot be read.
+    """
+    strength = f"guidance={tree['guidance']:g}"
+    if tree["label"] is not None:
+        index = find_label(loaded.labels, tree["label"])
+        guidance = ClassGuidance(index, float(tree["guidance"]))
+        return NamedGuidance(guidance, f" label={loaded.labels[index]} {strength}")
+    if tree["guide"] is None:
+        return NamedGuidance()
+    device = str(next(loaded.lm.parameters()).device)
+    guide = load_model(tree["guide"], weights=tree["weights"], device=device, setting="guide")
+    index = find_label(guide.labels, tree["guide_label"], "guide_label")
+    return NamedGuidance(
+        classifier_guidance(loaded, guide, index, tree["guidance"], tree["guide_order"]),
+        f" guide={guide.digest[:12]} guide_label={guide.labels[index]} {strength} "
+        f"guide_order={tree['guide_order']}",
+    )
+
+
+def classifier_guidance(
+    loaded: LoadedModel, guide: LoadedModel, label: int, gamma: float, order: GuideOrder
+) -> ClassifierGuidance:
+    """Guidance of one model by another.
+
+    Raises:
+        ConfigError: if the other is no classifier, or reads other token ids.
+    """
+    if not isinstance(guide.lm, NoisyClassifier):
+        raise ConfigError(
+            f"guide={guide.run_dir or guide.folder} is a {type(guide.lm).__name__} and classifies "
+            "nothing; give the run folder of a training with lm=classifier"
+        )
+    if guide.lm.vocabulary.fingerprint() != loaded.lm.vocabulary.fingerprint():
+        raise ConfigError(
+            f"guide={guide.run_dir or guide.folder} reads other token ids than the model; train "
+            "it with the same tokens"
+        )
+    return ClassifierGuidance(guide.lm, label, float(gamma), order)
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The first names."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

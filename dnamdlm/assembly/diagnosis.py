@@ -1,0 +1,131 @@
+"""What runs on this machine, as text: versions, devices and implementations of the primitives."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnamdlm.assembly.building.schema import check_keys
+from dnamdlm.assembly.models import choose_device
+from dnamdlm.assembly.operations import start_ops
+from dnamdlm.errors import KernelUnavailable
+from dnamdlm.ops.kernels import compiled_scan
+from dnamdlm.ops.selection import describe
+from dnamdlm.ops.selfcheck import fused_kernels
+from dnamdlm.training.run_folder import versions
+
+_KEYS = {"device": str, "ops": str, "build": bool, "debug": bool}
+_KERNEL_PACKAGES = ("mamba-ssm", "causal-conv1d", "flash-attn", "triton")
+_WITHOUT_KERNEL = ("norm", "rotary positions", "depthwise convolution")
+_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def examine(tree: Mapping[str, Any]) -> str:
+    """Look at this machine, build the compiled scan if that is asked for, and describe it all.
+
+    Args:
+        tree: the resolved config of `doctor`.
+
+    Raises:
+        ConfigError: for a setting that is wrong or a device that does not exist.
+        KernelUnavailable: if the compiled scan was to be built and cannot be.
+    """
+    check_keys(tree, _KEYS)
+    device = choose_device(tree["device"])
+    if tree["build"]:
+        try:
+            compiled_scan.build()
+        except ImportError as error:
+            raise KernelUnavailable(
+                f"build=true, but {error}; install a C++ compiler, or leave it out"
+            ) from error
+    refused = start_ops(tree["ops"], tree["device"])
+    parts = [
+        _table([("package", "version"), *_versions()]),
+        _table([("device", "what it is"), *_devices()]),
+        f"Implementations on {device}, ops={tree['ops']}:",
+        _table(_implementations(device)),
+        *refused,
+        _scan_line(),
+    ]
+    return "\n\n".join(parts)
+
+
+def _versions() -> list[tuple[str, str]]:
+    """Versions of what the results depend on, and of the optional kernels."""
+    found = [(name, str(version)) for name, version in versions().items()]
+    known = {name for name, _ in found}
+    for package in _KERNEL_PACKAGES:
+        if package in known:
+            continue
+        try:
+            found.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            found.append((package, "not installed"))
+    return found
+
+
+def _devices() -> list[tuple[str, str]]:
+    """The processor and every GPU."""
+    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} processors"
+    simd = torch.backends.cpu.get_cpu_capability()
+    rows = [("cpu", f"{_processor()}, {threads}, {simd}")]
+    for index in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(index)
+        size = card.total_memory / 2**30
+        rows.append(
+            (f"cuda:{index}", f"{card.name}, {size:.0f} GiB, capability {card.major}.{card.minor}")
+        )
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = f"built for CUDA {built}, but no GPU is seen" if built else "built without CUDA"
+        rows.append(("cuda", f"none: torch is {why}"))
+    return rows
+
+
+def _processor() -> str:
+    """Name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _implementations(device: torch.device) -> list[tuple[str, ...]]:
+    """One row per primitive and element type."""
+    rows: list[tuple[str, ...]] = [("primitive", "type", "runs", "fused kernel", "its state")]
+    for dtype in _DTYPES:
+        name = str(dtype).removeprefix("torch.")
+        rows += [
+            (row["primitive"], name, row["runs"], row["fused package"], row["fused"])
+            for row in describe(fused_kernels(device), device, dtype)
+        ]
+    rows += [(name, "any", "portable", "none", "none is written") for name in _WITHOUT_KERNEL]
+    return rows
+
+
+def _scan_line() -> str:
+    """Where the compiled scan lies, or how to get it."""
+    try:
+        compiled_scan.load()
+    except ImportError as error:
+        return f"Compiled scan for CPUs: {error}."
+    return f"Compiled scan for CPUs: built in {compiled_scan.build_folder()}."
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns of equal width."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)

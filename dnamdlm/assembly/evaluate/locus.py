@@ -1,0 +1,133 @@
+"""Bits per base along a locus from a composed config tree: a track and its picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnamdlm.assembly.models import LoadedModel, windows_at_once
+from dnamdlm.data.genome.annotation import Feature
+from dnamdlm.data.genome.fasta_writer import check_writable
+from dnamdlm.data.genome.genome_source import OpenGenome
+from dnamdlm.data.genome.intervals import Interval, check_inside
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.likelihood.locus_bits import (
+    locus_bits,
+    locus_record,
+    record_name,
+    write_record,
+)
+from dnamdlm.evaluation.likelihood.tracks import check_track, write_track
+from dnamdlm.lm.contexts import BASE_BITS
+from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.markov_fit import fit_markov
+from dnamdlm.reporting.locus_figure import locus_figure
+
+MAX_BASES = 5_000_000
+
+
+def parse_locus(text: str) -> Interval:
+    """`chrom:start-end`, 0-based and half-open.
+
+    Raises:
+        ConfigError: if it is written otherwise.
+    """
+    match = re.fullmatch(r"(\S+):(\d+)-(\d+)", text)
+    if match is None:
+        raise ConfigError(
+            f"locus={text} is no locus; write chrom:start-end, for instance chrXVI:1000-9000"
+        )
+    start, end = (int(number) for number in match.groups()[1:])
+    if not start < end <= start + MAX_BASES:
+        raise ConfigError(
+            f"locus={text} has {end - start:,} bases; 1 to {MAX_BASES:,} can be drawn"
+        )
+    return Interval(match.group(1), start, end)
+
+
+def write_locus(
+    tree: Mapping[str, Any], loaded: LoadedModel, lm: LanguageModel, opened: Any
+) -> tuple[Path, str]:
+    """Write the track, and a PNG and an SVG picture beside it.
+
+    Args:
+        tree: the resolved config of `evaluate`.
+        loaded: the model.
+        lm: it as a language model.
+        opened: its data.
+
+    Returns:
+        The track, and a sentence. For a run folder, a record for its report is written too.
+    """
+    if tree["samples"] is not None:
+        raise ConfigError("locus and samples are two evaluations; give one of them at a time")
+    if tree["out"] is None:
+        raise ConfigError(
+            f"locus={tree['locus']} needs a file; give out=FILE.bedgraph, .bw or .tsv"
+        )
+    if not isinstance(opened, OpenGenome):
+        raise ConfigError("a locus belongs to one genome; give data.fasta=FILE of that genome")
+    out = Path(tree["out"])
+    check_track(out)
+    check_writable(out)
+    where = parse_locus(tree["locus"])
+    store = opened.store
+    check_inside(where, store.lengths)
+    length = int(loaded.tree["data"]["length"])
+    device = next(loaded.lm.parameters()).device
+    codes = store.fetch(where) & BASE_BITS
+    batch_size = tree["batch_size"] or windows_at_once(length, device)
+    tracks = {"model": locus_bits(lm, codes, length, batch_size=batch_size, device=device)}
+    label = ""
+    if opened.splits.train and opened.splits.valid:
+        fits = fit_markov(
+            store, opened.splits.train, opened.splits.valid, max_order=tree["max_order"]
+        )
+        best = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best
+        first = max(where.start - best.order, 0)
+        before = store.fetch(Interval(where.chrom, first, where.end))
+        nats = best.position_nats(before, where.start - first)
+        tracks["markov"] = np.where(codes < 4, nats / np.log(2.0), np.nan)
+        label = best.label
+    record = locus_record(
+        where,
+        tracks,
+        _features(opened, where),
+        markov_label=label,
+        place=_place(opened, where),
+        made_by={"step": loaded.step, "model_sha256": loaded.digest, "data": store.sha256},
+    )
+    write_track(out, where, tracks, store.lengths, name="dnamdlm")
+    written = [out.with_suffix(suffix) for suffix in (".png", ".svg")]
+    figure = locus_figure(record)
+    for path in written:
+        figure.save(path)
+    if loaded.run_dir is not None:
+        written.append(loaded.run_dir / "evaluation" / record_name(where))
+        write_record(written[-1], record)
+    means = "; ".join(f"{track['label']} {track['mean']}" for track in record["tracks"].values())
+    return out, (
+        f"{where.chrom}:{where.start}-{where.end} ({record['place']}), mean bits per base: {means} "
+        "(a model of masked diffusion sees both sides, a Markov model the left one)\n"
+        + "\n".join(f"wrote {path}" for path in written)
+    )
+
+
+def _features(opened: OpenGenome, where: Interval) -> list[Feature]:
+    """Genes and coding exons that overlap the locus; none without an annotation."""
+    wanted = [item for item in opened.features if item.kind in ("gene", "CDS")]
+    return [item for item in wanted if item.interval.overlaps(where)]
+
+
+def _place(opened: OpenGenome, where: Interval) -> str:
+    """Which splits the locus lies in."""
+    found = [
+        name
+        for name in ("train", "valid", "test")
+        if any(where.overlaps(interval) for interval in opened.splits[name])
+    ]
+    return " and ".join(found) + " split" if found else "in no split"

@@ -1,0 +1,273 @@
+"""Fine-tuning from a composed config tree: every predictor on every split, then one table.
+
+A finished split is a folder `run_dir/splits/<predictor>_seed_<k>` that appears whole or not at all;
+the same command computes only what is missing, and writes the table again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnamdlm.assembly.building.schema import build, check_keys, check_node
+from dnamdlm.assembly.finetune.finetune_results import finite, split_figures, write_results
+from dnamdlm.assembly.finetune.predictors import (
+    Fit,
+    Predictors,
+    Setup,
+    check_choices,
+    strand_of,
+    window_settings,
+)
+from dnamdlm.assembly.finetune.text_tasks import open_task
+from dnamdlm.assembly.models import LoadedModel, choose_device, load_model
+from dnamdlm.assembly.operations import start_ops
+from dnamdlm.data.tasks.labelled import LabelledTask, limited
+from dnamdlm.data.tasks.leaks import Leaks, find_leaks, overlap_shares
+from dnamdlm.data.tasks.sequence_inputs import SequenceSet
+from dnamdlm.data.textfile import plain_cell
+from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.evaluation.tasks.prediction_metrics import check_metric, probabilities
+from dnamdlm.evaluation.tasks.probes import PROBES
+from dnamdlm.lm.checkpoint import (
+    json_writer,
+    read_json,
+    remove_partial,
+    tensors_writer,
+    verify_folder,
+    write_folder,
+)
+from dnamdlm.training.head_fitting import FinetuneSettings
+from dnamdlm.training.run_folder import claimed, open_run, versions
+
+logger = logging.getLogger(__name__)
+
+RESULT, HEAD, HEAD_WEIGHTS, PREDICTIONS = (
+    "result.json", "head.json", "head.safetensors", "predictions.tsv",
+)  # fmt: skip
+SPLITS = "splits"
+_KEYS = {
+    "model": str,
+    "task": str | None,
+    "run_dir": str,
+    "method": str,
+    "probe": str,
+    "lora_rank": int,
+    "lora_alpha": float | int,
+    "baselines": Sequence[str],
+    "kmer": int,
+    "strand": str,
+    "pooling": str,
+    "max_length": int | None,
+    "long": str,
+    "seeds": int,
+    "seed": int,
+    "valid_fraction": float,
+    "bootstrap": int,
+    "near_share": float,
+    "limit": int | None,
+    "weights": str,
+    "device": str,
+    "ops": str,
+    "debug": bool,
+}
+# what may change between two calls with one run folder.
+_FREE = ("run_dir", "seeds", "baselines", "device", "debug")
+
+
+def finetune(tree: Mapping[str, Any]) -> tuple[Path, str]:
+    """Fit and test all predictors on all splits.
+
+    Args:
+        tree: the resolved config of `finetune`.
+
+    Returns:
+        The file of results, and its headline for people.
+    """
+    _check(tree)
+    start_ops(tree["ops"], tree["device"])
+    choose_device(tree["device"])
+    source = build(tree["data"], "data")
+    training: FinetuneSettings = build(tree["training"], "training")
+    loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
+    # refuses a classifier of noisy sequences.
+    _ = loaded.language_model
+    task = limited(open_task(source, tree, loaded), tree["limit"])
+    check_metric(task.kind, task.metric)
+    trained_length = int(loaded.tree["data"]["length"])
+    setup = Setup(
+        task,
+        loaded,
+        tree,
+        training,
+        window_settings(tree, task, trained_length),
+        strand_of(tree["strand"], loaded),
+    )
+    run_dir = Path(tree["run_dir"])
+    recorded = {key: value for key, value in tree.items() if key not in _FREE}
+    with claimed(run_dir):
+        remove_partial(run_dir / SPLITS)
+        open_run(
+            run_dir,
+            recorded | {"model_sha256": loaded.digest},
+            {"fingerprint": task.fingerprint(), "fasta": "the files of this task"},
+        )
+        leaks = _leaks(task, loaded, tree["near_share"])
+        _log_task(setup, leaks)
+        results = _all_splits(setup, leaks, run_dir)
+        return write_results(run_dir, _description(setup, leaks), results)
+
+
+def _check(tree: Mapping[str, Any]) -> None:
+    check_keys(tree, _KEYS, ["data", "training"])
+    check_node(tree["data"], "data")
+    check_node(tree["training"], "training")
+    check_choices(tree)
+    if tree["probe"] not in PROBES:
+        raise ConfigError(f"probe={tree['probe']} is unknown; choose {', '.join(PROBES)}")
+    for key in ("seeds", "kmer", "lora_rank", "limit", "max_length"):
+        if tree[key] is not None and tree[key] < 1:
+            raise ConfigError(f"{key}={tree[key]} must be at least 1")
+    for key in ("seed", "bootstrap"):
+        if tree[key] < 0:
+            raise ConfigError(f"{key}={tree[key]} must be at least 0")
+    for key in ("valid_fraction", "near_share"):
+        if not 0 < tree[key] <= 1:
+            raise ConfigError(f"{key}={tree[key]} must lie above 0 and at most 1")
+
+
+def _leaks(task: LabelledTask, loaded: LoadedModel, share: float) -> Leaks:
+    learned = [task.train.sequences] + ([] if task.valid is None else [task.valid.sequences])
+    joined = SequenceSet.of(
+        [name for part in learned for name in part.names],
+        [part[i] for part in learned for i in range(len(part))],
+    )
+    return find_leaks(joined, task.test.sequences, loaded.lm.vocabulary, share=share)
+
+
+def _log_task(setup: Setup, leaks: Leaks) -> None:
+    task = setup.task
+    logger.info(
+        "%s: %d rows to learn from, %d to test on, of which %d have a copy or near copy in the "
+        "first (%d exact)",
+        task.name, len(task.train), len(task.test), leaks.counts()["any"], leaks.counts()["exact"],
+    )  # fmt: skip
+    longer = int((task.train.sequences.lengths > setup.windows.length).sum())
+    if longer:
+        logger.info(
+            "%d of %d training sequences are longer than a window of %d: long=%s",
+            longer, len(task.train), setup.windows.length, setup.windows.long,
+        )  # fmt: skip
+
+
+def _all_splits(setup: Setup, leaks: Leaks, run_dir: Path) -> list[dict[str, Any]]:
+    predictors = Predictors(setup)
+    tree = setup.tree
+    results = []
+    for name in ("model", *tree["baselines"]):
+        for seed in range(tree["seed"], tree["seed"] + tree["seeds"]):
+            folder = run_dir / SPLITS / f"{name}_seed_{seed}"
+            result = _finished(folder)
+            if result is None:
+                start = time.monotonic()
+                fit = predictors.fit(name, seed)
+                result = split_figures(setup.task, fit, leaks, tree) | {
+                    "predictor": name,
+                    "seed": seed,
+                    "seconds": round(time.monotonic() - start, 2),
+                }
+                _store(folder, setup, fit, leaks, result)
+            else:
+                logger.info("%s, seed %d: finished before", name, seed)
+            results.append(result)
+    return results
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a split that was finished before; a damaged one is computed again."""
+    if not folder.is_dir():
+        return None
+    try:
+        verify_folder(folder)
+    except CheckpointError as error:
+        logger.warning("split computed again: %s", error)
+        return None
+    return read_json(folder / RESULT)
+
+
+def _store(folder: Path, setup: Setup, fit: Fit, leaks: Leaks, result: Mapping[str, Any]) -> None:
+    writers = {
+        RESULT: json_writer(finite(result)),
+        PREDICTIONS: lambda path: path.write_text(
+            _prediction_table(setup.task, fit, leaks), encoding="utf-8"
+        ),
+    }
+    # of the baselines only figures and predictions are kept.
+    if fit.classifier is not None and fit.scale is not None and result["predictor"] == "model":
+        head = {
+            "model_config": setup.loaded.tree,
+            "vocabulary": setup.loaded.lm.vocabulary.fingerprint(),
+            "kind": setup.task.kind,
+            "task": setup.task.name,
+            "label_names": list(setup.task.label_names),
+            "text_columns": list(setup.task.text_columns),
+            "strand": setup.strand,
+            "windows": asdict(setup.windows),
+            "target_mean": fit.scale.mean.tolist(),
+            "target_deviation": fit.scale.deviation.tolist(),
+        }
+        writers[HEAD] = json_writer(head)
+        writers[HEAD_WEIGHTS] = tensors_writer(fit.classifier.state_dict())
+    write_folder(folder, writers)
+
+
+def _prediction_table(task: LabelledTask, fit: Fit, leaks: Leaks) -> str:
+    columns = "value" if task.kind == "regression" else "probability"
+    names = [f"{columns}_{name}" for name in task.label_names]
+    lines = ["\t".join(["name", "target", "in_train", *names])]
+    shares = probabilities(task.kind, fit.outputs)
+    for row, name in enumerate(task.test.sequences.names):
+        target = np.atleast_1d(task.test.targets[row])
+        shown = (
+            task.label_names[int(target[0])]
+            if task.kind == "classes"
+            else ";".join(f"{value:g}" for value in target)
+        )
+        cells = [plain_cell(name), shown, str(int(leaks.any[row]))]
+        lines.append("\t".join([*cells, *(f"{share:.6g}" for share in shares[row])]))
+    return "\n".join(lines) + "\n"
+
+
+def _description(setup: Setup, leaks: Leaks) -> dict[str, Any]:
+    task, tree = setup.task, setup.tree
+    overlap = None
+    if task.train.intervals is not None and task.test.intervals is not None:
+        shares = overlap_shares(task.train.intervals, task.test.intervals)
+        overlap = {"any": int((shares > 0).sum()), "half": int((shares >= 0.5).sum())}
+    return {
+        "task": task.name,
+        "kind": task.kind,
+        "metric": task.metric,
+        "label_names": list(task.label_names),
+        "rows": {
+            "train": len(task.train),
+            "valid": None if task.valid is None else len(task.valid),
+            "test": len(task.test),
+        },
+        "leaks": leaks.counts(),
+        "overlap_of_coordinates": overlap,
+        "method": tree["method"] if tree["method"] != "probe" else f"probe {tree['probe']}",
+        "strand": setup.strand,
+        "windows": asdict(setup.windows),
+        "training": asdict(setup.training),
+        "model": tree["model"],
+        "model_sha256": setup.loaded.digest,
+        "model_parameters": setup.loaded.num_parameters,
+        "versions": versions(),
+    }

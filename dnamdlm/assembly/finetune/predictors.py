@@ -1,0 +1,318 @@
+"""The models that a fine-tuning run compares: the language model, and the baselines beside it.
+
+Each is fitted on the same rows, chosen on the same validation rows, and gives outputs for the same
+test rows. `model` and `random_weights` are the language model with trained and with random weights;
+`cnn` is the network published with Genomic Benchmarks; `kmer` is a linear model of word counts,
+and `bag_of_words` its counterpart for text; `majority` gives every row the commonest label.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dnamdlm.assembly.models import LoadedModel, build_language_model
+from dnamdlm.data.tasks.labelled import LabelledSet, LabelledTask
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.tasks.bag_of_words import commonest, fit_bag_of_words
+from dnamdlm.evaluation.tasks.prediction_metrics import figures
+from dnamdlm.evaluation.tasks.probes import Probe, fit_probe, kmer_frequencies
+from dnamdlm.lm.states.adapters import add_adapters, merge_adapters
+from dnamdlm.lm.states.heads import SequenceClassifier, is_equivariant, predict_outputs
+from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
+from dnamdlm.lm.states.suite_cnn import SuiteCnn
+from dnamdlm.training.head_fitting import FinetuneSettings, TargetScale, train_predictor
+
+METHODS = ("full", "lora", "probe")
+BASELINES = ("kmer", "cnn", "bag_of_words", "majority", "random_weights")
+# as the papers train the CNN of Genomic Benchmarks.
+_CNN_LEARNING_RATE = 1e-3
+_CNN_BATCH_SIZE = 64
+_CNN_MAX_LENGTH = 1024
+_TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 1 << 18}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One predictor fitted on one split.
+
+    Attributes:
+        valid: figures of the validation rows at the choice.
+        outputs: of the test rows, (N, C).
+        details: what else is recorded.
+        classifier: the fitted language model, where it can be stored.
+        scale: of the targets that its head works with.
+    """
+
+    valid: Mapping[str, float]
+    outputs: NDArray
+    details: Mapping[str, Any]
+    classifier: SequenceClassifier | None = None
+    scale: TargetScale | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all splits share."""
+
+    task: LabelledTask
+    loaded: LoadedModel
+    tree: Mapping[str, Any]
+    training: FinetuneSettings
+    windows: WindowSettings
+    strand: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model is."""
+        return next(self.loaded.lm.parameters()).device
+
+    @property
+    def tokens_at_once(self) -> int:
+        """Bound on the tokens of one call without gradients."""
+        return _TOKENS_AT_ONCE.get(self.device.type, _TOKENS_AT_ONCE["cpu"])
+
+
+def window_settings(
+    tree: Mapping[str, Any], task: LabelledTask, trained_length: int
+) -> WindowSettings:
+    """How the sequences of a task become windows of the model.
+
+    Raises:
+        DataError: if a sequence is too long and that is refused.
+        ConfigError: for an unknown option.
+    """
+    parts = [part for part in (task.train, task.valid, task.test) if part is not None]
+    longest = max(int(part.sequences.lengths.max()) for part in parts)
+    usual = (task.length or longest) if tree["long"] == "cut" else longest
+    length = tree["max_length"] or min(trained_length, usual)
+    settings = WindowSettings(length, tree["long"], tree["pooling"])
+    if longest > length and settings.long == "refuse":
+        raise too_long(longest, length)
+    return settings
+
+
+def strand_of(setting: str, loaded: LoadedModel) -> str:
+    """What `strand=auto` means for a model."""
+    if setting != "auto":
+        return setting
+    if is_equivariant(loaded.lm):
+        return "invariant"
+    both = loaded.tree["data"].get("reverse_complement", False)
+    return "conjoined" if both and loaded.lm.vocabulary.complement is not None else "one"
+
+
+class Predictors:
+    """Fits predictors by name; features that no split changes are computed once."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    def fit(self, name: str, seed: int) -> Fit:
+        """Fit one predictor on the split of a seed.
+
+        Args:
+            name: `model` or one of `BASELINES`.
+            seed: of the split, of new weights and of the order of rows.
+        """
+        if name == "kmer":
+            return self._fit_kmer(seed)
+        if name == "cnn":
+            return self._fit_cnn(seed)
+        if name == "bag_of_words":
+            return self._fit_bag_of_words(seed)
+        if name == "majority":
+            return self._fit_majority(seed)
+        if self.setup.tree["method"] == "probe":
+            return self._fit_probe(name, seed)
+        return self._fit_network(name, seed)
+
+    def _parts(self, seed: int) -> tuple[LabelledSet, LabelledSet]:
+        task = self.setup.task
+        train, valid = task.split_rows(seed, self.setup.tree["valid_fraction"])
+        if valid is None:
+            assert task.valid is not None
+            return task.train, task.valid
+        return task.train.take(train), task.train.take(valid)
+
+    def _language_model(self, name: str, seed: int) -> Any:
+        loaded = self.setup.loaded
+        if name == "model":
+            return copy.deepcopy(loaded.lm)
+        return build_language_model(loaded.tree, seed=seed).to(self.setup.device).eval()
+
+    def _classifier(self, name: str, seed: int) -> SequenceClassifier:
+        setup = self.setup
+        lm = self._language_model(name, seed)
+        classifier = SequenceClassifier(lm, setup.task.num_outputs, setup.windows, setup.strand)
+        return classifier.to(setup.device).eval()
+
+    def _fit_network(self, name: str, seed: int) -> Fit:
+        classifier = self._classifier(name, seed)
+        tree = self.setup.tree
+        if tree["method"] == "lora":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                add_adapters(classifier.lm, tree["lora_rank"], tree["lora_alpha"])  # pyright: ignore[reportArgumentType]
+        fit = self._trained(classifier, self.setup.training, name, seed)
+        if tree["method"] == "lora":
+            merge_adapters(classifier)
+        return replace(fit, classifier=classifier)
+
+    def _fit_cnn(self, seed: int) -> Fit:
+        task = self.setup.task
+        longest = int(max(part.sequences.lengths.max() for part in (task.train, task.test)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = SuiteCnn(
+                self.setup.loaded.lm.vocabulary,
+                task.num_outputs,
+                min(longest, task.length or _CNN_MAX_LENGTH),
+            )
+        settings = replace(
+            self.setup.training, learning_rate=_CNN_LEARNING_RATE, batch_size=_CNN_BATCH_SIZE
+        )
+        return self._trained(network.to(self.setup.device), settings, "cnn", seed)
+
+    def _trained(self, predictor: Any, settings: FinetuneSettings, name: str, seed: int) -> Fit:
+        setup = self.setup
+        train, valid = self._parts(seed)
+        trained = sum(p.numel() for p in predictor.parameters() if p.requires_grad)
+        history = train_predictor(
+            predictor,
+            setup.task.kind,
+            train,
+            valid,
+            settings,
+            metric=setup.task.metric,
+            seed=seed,
+            device=setup.device,
+            tokens_at_once=setup.tokens_at_once,
+            label=f"{name}, seed {seed}: ",
+        )
+        scale = TargetScale.of(setup.task.kind, train.targets)
+        outputs = predict_outputs(
+            predictor,
+            setup.task.test.sequences,
+            tokens_at_once=setup.tokens_at_once,
+            device=setup.device,
+        )
+        better = min if setup.task.metric == "mse" else max
+        best = better(history, key=lambda epoch: epoch.valid[setup.task.metric])
+        details = {
+            "best_epoch": best.epoch,
+            "trained_parameters": trained,
+            "history": [asdict(epoch) for epoch in history],
+        }
+        return Fit(best.valid, scale.restore(outputs), details, scale=scale)
+
+    def _fit_probe(self, name: str, seed: int) -> Fit:
+        setup = self.setup
+        probe_name = setup.tree["probe"]
+        features = self._features(name, seed if name == "random_weights" else 0)
+        probe, valid = self._probed(probe_name, features, seed)
+        classifier = None
+        if probe.weight is not None and probe.bias is not None:
+            classifier = self._classifier(name, seed)
+            with torch.no_grad():
+                classifier.head.weight.copy_(torch.from_numpy(probe.weight))
+                classifier.head.bias.copy_(torch.from_numpy(probe.bias))
+        trained = 0 if probe.weight is None else probe.weight.size + len(probe.weight)
+        details = {"strength": probe.strength, "trained_parameters": trained}
+        scale = TargetScale(np.zeros(1), np.ones(1))
+        return Fit(valid, probe.outputs(features["test"]), details, classifier, scale)
+
+    def _fit_kmer(self, seed: int) -> Fit:
+        features = self._words()
+        probe, valid = self._probed("logistic", features, seed)
+        trained = 0 if probe.weight is None else probe.weight.size + len(probe.weight)
+        details = {"strength": probe.strength, "trained_parameters": trained}
+        return Fit(valid, probe.outputs(features["test"]), details)
+
+    def _fit_bag_of_words(self, seed: int) -> Fit:
+        task = self.setup.task
+        train, valid = self._parts(seed)
+        assert train.texts is not None
+        assert valid.texts is not None
+        assert task.test.texts is not None
+        model, strength = fit_bag_of_words(
+            task.kind,
+            (train.texts, train.targets),
+            (valid.texts, valid.targets),
+            num_outputs=task.num_outputs,
+            metric=task.metric,
+        )
+        found = figures(task.kind, valid.targets, model.outputs(valid.texts))
+        details = {"strength": strength, "words": len(model.weights.vocabulary_)}
+        return Fit(found, model.outputs(task.test.texts), details)
+
+    def _fit_majority(self, seed: int) -> Fit:
+        task = self.setup.task
+        train, valid = self._parts(seed)
+        outputs = commonest(task.kind, train.targets, task.num_outputs)
+        found = figures(task.kind, valid.targets, outputs(len(valid)))
+        return Fit(found, outputs(len(task.test)), {"trained_parameters": 0})
+
+    def _probed(
+        self, probe_name: str, features: Mapping[str, Any], seed: int
+    ) -> tuple[Probe, dict[str, float]]:
+        task = self.setup.task
+        rows, held = task.split_rows(seed, self.setup.tree["valid_fraction"])
+        train = (features["train"][rows], task.train.targets[rows])
+        if held is None:
+            assert task.valid is not None
+            valid = (features["valid"], task.valid.targets)
+        else:
+            valid = (features["train"][held], task.train.targets[held])
+        probe = fit_probe(
+            probe_name,
+            task.kind,
+            train,
+            valid,
+            num_outputs=task.num_outputs,
+            metric=task.metric,
+        )
+        return probe, figures(task.kind, valid[1], probe.outputs(valid[0]))
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def _features(self, name: str, seed: int) -> dict[str, NDArray]:
+        classifier = self._classifier(name, seed)
+        return {
+            part: predict_outputs(
+                classifier,
+                rows.sequences,
+                tokens_at_once=self.setup.tokens_at_once,
+                device=self.setup.device,
+                features=True,
+            ).astype(np.float64)
+            for part, rows in self._all_parts().items()
+        }
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def _words(self) -> dict[str, Any]:
+        vocabulary = self.setup.loaded.lm.vocabulary
+        return {
+            part: kmer_frequencies(rows.sequences, vocabulary, self.setup.tree["kmer"])
+            for part, rows in self._all_parts().items()
+        }
+
+    def _all_parts(self) -> dict[str, LabelledSet]:
+        task = self.setup.task
+        parts = {"train": task.train, "test": task.test}
+        return parts if task.valid is None else parts | {"valid": task.valid}
+
+
+def check_choices(tree: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an unknown method or baseline."""
+    if tree["method"] not in METHODS:
+        raise ConfigError(f"method={tree['method']} is unknown; choose {', '.join(METHODS)}")
+    for name in tree["baselines"]:
+        if name not in BASELINES:
+            raise ConfigError(f"baselines={name} is unknown; choose any of {', '.join(BASELINES)}")

@@ -1,0 +1,162 @@
+"""What `sample` is asked to make: free sequences, templates, motifs, or intervals of a genome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.lm.sampling.generation import Template
+from dnamdlm.tokens.iupac import ANY_BASE, set_table
+from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
+
+_SETS = set_table()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One template and what of it is written.
+
+    Attributes:
+        template: what is given and what may be filled in.
+        start: first position that is written.
+        end: position after the last that is written.
+        note: end of the FASTA header.
+    """
+
+    template: Template
+    start: int
+    end: int
+    note: str = ""
+
+    @property
+    def num_hidden(self) -> int:
+        """Positions that are filled."""
+        return int((self.template.ids == NUCLEOTIDE_VOCABULARY.mask_id).sum())
+
+
+def of_length(length: int, motifs: Sequence[str]) -> Request:
+    """Masks, with motifs at their places.
+
+    Args:
+        length: bases.
+        motifs: texts such as `TATAAA@40`: IUPAC letters and the place of the first, from 0.
+
+    Raises:
+        ConfigError: for a motif that cannot be read, does not fit or contradicts another.
+    """
+    sets = np.full(length, ANY_BASE, dtype=np.uint8)
+    for motif in motifs:
+        letters, place = _parse_motif(motif)
+        if place + len(letters) > length:
+            raise ConfigError(
+                f"motif={motif} ends at {place + len(letters)}, but the sequence has {length} "
+                "bases; give a larger length or a smaller place"
+            )
+        both = sets[place : place + len(letters)] & letters
+        if not both.all():
+            raise ConfigError(
+                f"motif={motif} contradicts another motif at position "
+                f"{place + int(np.argmin(both))}; move one of them"
+            )
+        sets[place : place + len(letters)] = both
+    return Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, length)
+
+
+def of_templates(templates: Mapping[str, NDArray[np.uint8]]) -> list[Request]:
+    """One request per record of a template file."""
+    return [
+        Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, len(sets), f" template={name}")
+        for name, sets in templates.items()
+    ]
+
+
+def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: int) -> Request:
+    """Hide an interval within its genomic context.
+
+    The context is a window of the training length around the interval, or a quarter of it (and at
+    least the flank) on both sides where the interval is too long for that. N stays as it is.
+
+    Args:
+        store: the genome.
+        interval: what is hidden and filled.
+        window: bases per window in training.
+        flank: bases of context on both sides that are written too.
+    """
+    size = max(window, len(interval) + 2 * max(window // 4, flank))
+    length = store.lengths[interval.chrom]
+    start = max(0, min((interval.start + interval.end - size) // 2, length - size))
+    start = min(start, max(0, interval.start - flank))
+    end = min(length, max(start + size, interval.end + flank))
+    codes = store.fetch(Interval(interval.chrom, start, end)) & 7
+    ids = IDS_OF_CODES[codes].astype(np.uint8)
+    ids[interval.start - start : interval.end - start] = NUCLEOTIDE_VOCABULARY.mask_id
+    first = max(interval.start - flank, start)
+    last = min(interval.end + flank, end)
+    note = f" interval={interval}"
+    if flank:
+        note += f" written={interval.chrom}:{first}-{last}"
+    template = Template(ids, np.full(end - start, ANY_BASE, dtype=np.uint8))
+    return Request(template, first - start, last - start, note)
+
+
+def without(request: Request, forbidden: str | Sequence[str]) -> Request:
+    """The same request, in which no filled position becomes one of these bases.
+
+    Args:
+        request: what is filled; what it gives stays, forbidden or not.
+        forbidden: IUPAC letters.
+
+    Raises:
+        ConfigError: for a letter that is none, or a position that could become nothing.
+    """
+    text = "".join(forbidden)
+    sets = _SETS[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
+    if not sets.all():
+        raise ConfigError(
+            f"forbid={text[int(np.argmin(sets))]} is no nucleotide code; use A, C, G, T and IUPAC "
+            "codes"
+        )
+    bits = int(np.bitwise_or.reduce(sets, initial=0))
+    template = request.template
+    if template.sets is None:
+        return request
+    hidden = template.ids == NUCLEOTIDE_VOCABULARY.mask_id
+    allowed = np.where(hidden, template.sets & (ANY_BASE ^ bits), template.sets)
+    if not allowed.all():
+        raise ConfigError(
+            f"forbid=[{','.join(forbidden)}] leaves no base for position "
+            f"{int(np.argmin(allowed))}{request.note}; allow one of them"
+        )
+    return replace(request, template=Template(template.ids, allowed.astype(np.uint8)))
+
+
+def check_fits(request: Request, window: int) -> str | None:
+    """A sentence for the log where a template is longer than the training windows."""
+    length = len(request.template)
+    if length <= window:
+        return None
+    return (
+        f"sequences of {length:,} bases are made by a network that was trained on windows of "
+        f"{window}; sampler=semi_ar makes long sequences from windows of that length"
+    )
+
+
+def _parse_motif(motif: str) -> tuple[NDArray[np.uint8], int]:
+    letters, separator, place = motif.partition("@")
+    if not (letters and separator and place.isascii() and place.isdigit()):
+        raise ConfigError(
+            f"motif={motif} cannot be read; write letters@place, for instance TATAAA@40"
+        )
+    sets = _SETS[np.frombuffer(letters.encode("utf-8"), dtype=np.uint8)]
+    if not sets.all():
+        raise DataError(
+            f"motif={motif} holds {letters[int(np.argmin(sets))]!r}, which is no nucleotide code; "
+            "use A, C, G, T and IUPAC codes"
+        )
+    return sets, int(place)

@@ -1,0 +1,40 @@
+"""Short FASTA files in memory: generated sequences and templates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.data.genome.fasta import read_fasta
+from dnamdlm.errors import DataError
+from dnamdlm.tokens.nucleotide import BASE_CODES
+
+_LETTERS = np.frombuffer(BASE_CODES, dtype=np.uint8)
+_IS_ONE_BASE = np.isin(np.arange(16), (1, 2, 4, 8))
+
+
+def read_sequences(path: str) -> dict[str, str]:
+    """Name -> sequence in upper case, in file order; ambiguity codes are N.
+
+    Raises:
+        DataError: for a file that the strict reader refuses.
+    """
+    return {
+        name: _LETTERS[codes & 7].tobytes().decode("ascii")
+        for name, codes in read_fasta(path).items()
+    }
+
+
+def read_templates(path: str) -> dict[str, NDArray[np.uint8]]:
+    """Name -> set of allowed bases at each position, see `dnamdlm.tokens.iupac`.
+
+    A, C, G and T are kept; N and '.' are filled freely; R, Y, ... with one of their bases.
+
+    Raises:
+        DataError: if the file cannot be read, or a template leaves nothing to fill.
+    """
+    templates = read_fasta(path, iupac="sets")
+    for name, sets in templates.items():
+        if _IS_ONE_BASE[sets].all():
+            raise DataError(f"{path}, record {name!r}: nothing to fill; write N where bases go")
+    return templates

@@ -1,0 +1,108 @@
+"""Classes of records: from a table, or one class for a whole genome.
+
+A table has two columns separated by a tab, record and label, one record a line; empty lines and
+lines that begin with # are passed over. Classes are numbered in the sorted order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.data.genome.intervals import unknown_record
+from dnamdlm.errors import DataError
+
+_UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class RecordLabels:
+    """The class of every record of a genome store.
+
+    Attributes:
+        names: class names; a label is an index into them.
+        offsets: first store offset of each record, increasing; shape (records,).
+        values: class of each record, -1 without one; shape (records,).
+    """
+
+    names: tuple[str, ...]
+    offsets: NDArray[np.int64] = field(repr=False, compare=False)
+    values: NDArray[np.int64] = field(repr=False, compare=False)
+
+    @classmethod
+    def of_one_class(cls, names: tuple[str, ...], value: int) -> RecordLabels:
+        """The same class for every record."""
+        return cls(names, np.zeros(1, dtype=np.int64), np.full(1, value, dtype=np.int64))
+
+    @classmethod
+    def of_records(
+        cls, label_of: Mapping[str, str], offsets: Mapping[str, int], used: Iterable[str]
+    ) -> RecordLabels:
+        """Classes from record -> label.
+
+        Args:
+            label_of: the table.
+            offsets: first offset of each record of the genome, in file order.
+            used: records that windows are cut from, which all need a label.
+
+        Raises:
+            DataError: if a record that is used has no label.
+        """
+        missing = sorted(set(used) - label_of.keys())
+        if missing:
+            raise DataError(
+                f"data.labels names no label for {len(missing)} records that are trained or "
+                f"tested on, such as {missing[0]!r}; add them, or leave them out of the splits"
+            )
+        names = tuple(sorted(set(label_of.values())))
+        values = [
+            names.index(label_of[record]) if record in label_of else _UNLABELLED
+            for record in offsets
+        ]
+        return cls(names, np.array(list(offsets.values())), np.array(values))
+
+    def at(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Class of the record that each store offset lies in."""
+        return self.values[np.searchsorted(self.offsets, starts, side="right") - 1]
+
+
+def read_labels(path: str | Path, lengths: Mapping[str, int]) -> dict[str, str]:
+    """Record -> label from a table.
+
+    Args:
+        path: the table.
+        lengths: bases of each record of the genome.
+
+    Raises:
+        DataError: for an unreadable file, another number of columns, an unknown or repeated
+            record, or no row at all.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check data.labels") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text ({error}); check data.labels") from error
+    label_of: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        columns = [column.strip() for column in line.split("\t")]
+        if len(columns) != 2 or not all(columns):
+            raise DataError(
+                f"{path}: line {number} is {line[:60]!r}; a record, a tab and a label are needed"
+            )
+        record, label = columns
+        if record not in lengths:
+            raise DataError(f"{path}: line {number}: {unknown_record(record, lengths)}")
+        if record in label_of:
+            raise DataError(f"{path}: line {number} names {record!r} again; name it once only")
+        label_of[record] = label
+    if not label_of:
+        raise DataError(f"{path}: holds no row; write a record, a tab and a label on each line")
+    return label_of

@@ -1,0 +1,450 @@
+"""The prepared genome: one byte per base in a memory-mapped file, built once and keyed by content.
+
+A byte holds the code in its low three bits (A 0, C 1, G 2, T 3, N 4) and the soft mask in 0x80. The
+records of the file lie one after the other; an offset counts bases from the first record. A
+store is built in a temporary folder beside its place, flushed, and renamed under a lock, so that a
+half-written store is never seen.
+
+A store's name comes from the hash of its file, so a file is hashed before it is read. Only a large
+file that can have no store yet, since none was made from a file of its size, is hashed while it
+is read; its store gets its name at the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from dnamdlm.data.genome.fasta import CODE_MASK, N_CODE, SOFT_MASK, FastaReader, IupacPolicy
+from dnamdlm.data.genome.intervals import Interval, check_inside
+from dnamdlm.data.genome.twobit import TwoBitReader, is_twobit
+from dnamdlm.errors import DataError
+
+FORMAT_VERSION = 1
+_CODES, _N_RUNS, _MANIFEST = "codes.bin", "n_runs.npy", "manifest.json"
+# hashing less takes no time that is worth saving.
+_LARGE_BYTES = 1 << 26
+# the size of the source stands before the records, of which there may be many.
+_MANIFEST_HEAD = 4096
+_SOURCE_BYTES = re.compile(r'"source": \{[^}]*"bytes": (\d+)')
+_log = logging.getLogger(__name__)
+
+
+class _DamagedStore(DataError):
+    """A store that `prepare_genome` should build again."""
+
+
+@dataclass(frozen=True)
+class GenomeStore:
+    """Read access to a prepared genome. Cheap to copy to other processes: only the folder travels.
+
+    Attributes:
+        folder: where the store lies.
+        lengths: bases of each record, in file order.
+        offsets: first offset of each record.
+        codes: one byte per base, memory-mapped, read-only; shape (total,).
+        n_runs: runs of N as offsets [start, end), sorted, shape (runs, 2).
+        sha256: content hash, of the bytes of all bases in file order, soft mask included.
+        manifest: everything that is recorded about the store.
+    """
+
+    folder: Path
+    lengths: Mapping[str, int]
+    offsets: Mapping[str, int]
+    codes: NDArray[np.uint8] = field(repr=False, compare=False)
+    n_runs: NDArray[np.int64] = field(repr=False, compare=False)
+    sha256: str
+    manifest: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> GenomeStore:
+        """Open a prepared store.
+
+        Raises:
+            DataError: if the folder holds no complete store of this format.
+        """
+        folder = Path(folder)
+        try:
+            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            if manifest["format_version"] != FORMAT_VERSION:
+                raise _DamagedStore(
+                    f"{folder}: store format {manifest['format_version']}, this version reads "
+                    f"{FORMAT_VERSION}; prepare the genome again"
+                )
+            names = [record["name"] for record in manifest["records"]]
+            sizes = [int(record["length"]) for record in manifest["records"]]
+            total, sha256 = sum(sizes), str(manifest["sha256"])
+            found = (folder / _CODES).stat().st_size
+            if not names or total != found:
+                raise _DamagedStore(
+                    f"{folder}: {_CODES} has {found} bytes, {total} are recorded; "
+                    "delete the folder and prepare the genome again"
+                )
+            n_runs = np.load(folder / _N_RUNS, allow_pickle=False)
+            if n_runs.shape != (manifest["n_run_count"], 2) or n_runs.dtype != np.int64:
+                raise _DamagedStore(f"{folder}: {_N_RUNS} is damaged; prepare the genome again")
+            codes = np.asarray(np.memmap(folder / _CODES, dtype=np.uint8, mode="r"))
+        except (OSError, EOFError, KeyError, TypeError, AttributeError) as error:
+            raise _DamagedStore(
+                f"{folder}: no complete genome store ({type(error).__name__}: {error}); "
+                "prepare the genome again"
+            ) from error
+        except _DamagedStore:
+            raise
+        except ValueError as error:
+            raise _DamagedStore(
+                f"{folder}: damaged genome store ({error}); prepare the genome again"
+            ) from error
+        starts = np.cumsum([0, *sizes])[:-1].tolist()
+        return cls(
+            folder=folder,
+            lengths=MappingProxyType(dict(zip(names, sizes, strict=True))),
+            offsets=MappingProxyType(dict(zip(names, starts, strict=True))),
+            codes=codes,
+            n_runs=n_runs,
+            sha256=sha256,
+            manifest=MappingProxyType(manifest),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (GenomeStore.open, (self.folder,))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Record names in file order."""
+        return tuple(self.lengths)
+
+    @property
+    def num_bases(self) -> int:
+        """Bases of all records, N included."""
+        return self.codes.size
+
+    def fetch(self, interval: Interval) -> NDArray[np.uint8]:
+        """Bytes of an interval (code and soft mask), a read-only view of shape (length,).
+
+        The strand is not applied.
+
+        Raises:
+            DataError: if the record is unknown or the interval ends past it.
+        """
+        start, end = self.span(interval)
+        return self.codes[start:end]
+
+    def span(self, interval: Interval) -> tuple[int, int]:
+        """Offsets [start, end) of an interval.
+
+        Raises:
+            DataError: if the record is unknown or the interval ends past it.
+        """
+        check_inside(interval, self.lengths)
+        offset = self.offsets[interval.chrom]
+        return offset + interval.start, offset + interval.end
+
+    def count_n(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of N in each [start, end), computed from the runs without touching the bases."""
+        return self._n_before(ends) - self._n_before(starts)
+
+    def verify(self) -> None:
+        """Read every base and compare with the recorded hash.
+
+        Raises:
+            DataError: if the bases differ from what was prepared.
+        """
+        with (self.folder / _CODES).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.sha256:
+            raise DataError(
+                f"{self.folder}: the bases have changed on disk since they were prepared; "
+                "delete the folder and prepare the genome again"
+            )
+
+    @functools.cached_property
+    def _n_totals(self) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(self.n_runs[:, 1] - self.n_runs[:, 0])])
+
+    def _n_before(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        if not len(self.n_runs):
+            return np.zeros_like(position)
+        run = np.searchsorted(self.n_runs[:, 0], position, side="right") - 1
+        start, end = self.n_runs[run, 0], self.n_runs[run, 1]
+        inside = np.minimum(position, end) - start
+        return np.where(run < 0, 0, self._n_totals[run] + inside)
+
+
+def default_cache_dir() -> Path:
+    """$DNAMDLM_CACHE_DIR, else $XDG_CACHE_HOME/dnamdlm/genomes, else ~/.cache/dnamdlm/genomes."""
+    if chosen := os.environ.get("DNAMDLM_CACHE_DIR"):
+        return Path(chosen)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "dnamdlm" / "genomes"
+    return Path.home() / ".cache" / "dnamdlm" / "genomes"
+
+
+def prepare_genome(
+    fasta: str | Path,
+    *,
+    cache_dir: str | Path | None = None,
+    iupac: IupacPolicy = "n",
+    rna: bool = False,
+    expected_sha256: str | None = None,
+) -> GenomeStore:
+    """Open the store of a FASTA or .2bit file, building it on first use.
+
+    The file is hashed at every call, so that a changed file gets a store of its own.
+
+    Args:
+        fasta: a plain, gzip or bgzip FASTA file, or a .2bit file; told apart by content.
+        cache_dir: folder of the stores; None takes `default_cache_dir()`.
+        iupac: "n" reads ambiguity codes as N, "random" as a base of their set, "error" refuses
+            them.
+        rna: read U as T.
+        expected_sha256: hash that the file must have, in hexadecimal.
+
+    Raises:
+        DataError: if the file has a fault, holds no base but N, or the cache cannot be written.
+    """
+    fasta = Path(fasta)
+    cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    policy = {"iupac": iupac, "rna": rna}
+    if expected_sha256 is None and _can_have_no_store(fasta, cache):
+        size = fasta.stat().st_size
+        with _writable(cache), FileLock(cache / f"new-{size}.lock"):
+            # another process may have built it meanwhile.
+            if _can_have_no_store(fasta, cache):
+                return _build_unhashed(fasta, cache, policy)
+    source_sha256 = _file_sha256(fasta)
+    if expected_sha256 is not None and source_sha256 != expected_sha256:
+        raise DataError(
+            f"{fasta}: SHA-256 is {source_sha256[:12]}..., {expected_sha256[:12]}... is expected; "
+            "the file is damaged: install the package again or fetch the file again"
+        )
+    key = _key(source_sha256, policy)
+    folder = cache / key
+    if (folder / _MANIFEST).is_file():
+        try:
+            return GenomeStore.open(folder)
+        except _DamagedStore as error:
+            _log.warning("building a damaged genome store again: %s", error)
+    with _writable(cache), FileLock(cache / f"{key}.lock"):
+        return _open_or_build(fasta, folder, source_sha256, policy)
+
+
+def _key(source_sha256: str, policy: dict[str, Any]) -> str:
+    """Name of the store of a file."""
+    text = json.dumps([FORMAT_VERSION, source_sha256, policy], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _can_have_no_store(fasta: Path, cache: Path) -> bool:
+    """Whether a file is large, and no store was made from a file of its size."""
+    try:
+        size = fasta.stat().st_size
+        if size < _LARGE_BYTES:
+            return False
+        for manifest in cache.glob(f"[!.]*/{_MANIFEST}"):
+            with manifest.open(encoding="utf-8") as file:
+                recorded = _SOURCE_BYTES.search(file.read(_MANIFEST_HEAD))
+            if recorded is None or int(recorded[1]) == size:
+                return False
+    except (OSError, ValueError):
+        # whatever is wrong is told where the file is hashed.
+        return False
+    return True
+
+
+@contextmanager
+def _writable(cache: Path) -> Iterator[None]:
+    """Make the folder of stores, and say what to do where it cannot be written."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            found = f"no space is left in the genome cache {cache}"
+        else:
+            found = f"the genome cache {cache} cannot be written ({error.strerror or error})"
+        raise DataError(
+            f"{found}; set data.cache_dir or the environment variable DNAMDLM_CACHE_DIR "
+            "to a folder with room that you may write to"
+        ) from error
+
+
+def _build_unhashed(fasta: Path, cache: Path, policy: dict[str, Any]) -> GenomeStore:
+    """Build a store in one pass; the caller holds the lock of the file's size."""
+    before = fasta.stat()
+    name = f"new-{before.st_size}"
+    with _temporary(cache, name) as temporary:
+        source_sha256 = _build(fasta, temporary, None, policy)
+        after = fasta.stat()
+        if (before.st_ino, before.st_size, before.st_mtime_ns) != (
+            after.st_ino, after.st_size, after.st_mtime_ns
+        ):  # fmt: skip
+            raise _changed(fasta)
+        folder = cache / _key(source_sha256, policy)
+        with FileLock(cache / f"{folder.name}.lock"):
+            # whoever hashed the file first may have been faster.
+            if folder.exists():
+                try:
+                    return GenomeStore.open(folder)
+                except _DamagedStore:
+                    shutil.rmtree(folder)
+            _publish(temporary, folder)
+    return GenomeStore.open(folder)
+
+
+def _open_or_build(
+    fasta: Path, folder: Path, source_sha256: str, policy: dict[str, Any]
+) -> GenomeStore:
+    """Build the store unless another process did so meanwhile; the caller holds the lock."""
+    if folder.exists():
+        try:
+            return GenomeStore.open(folder)
+        except _DamagedStore:
+            shutil.rmtree(folder)
+    with _temporary(folder.parent, folder.name) as temporary:
+        _build(fasta, temporary, source_sha256, policy)
+        _publish(temporary, folder)
+    return GenomeStore.open(folder)
+
+
+@contextmanager
+def _temporary(cache: Path, name: str) -> Iterator[Path]:
+    """A folder to build in, gone afterwards, as are those of killed processes with that name."""
+    for stale in cache.glob(f".{name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=cache))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    """Let a finished store appear under its name."""
+    temporary.chmod(0o755)
+    temporary.rename(folder)
+    _sync(folder.parent)
+
+
+def _changed(fasta: Path) -> DataError:
+    return DataError(f"{fasta}: the file changed while it was read; try again")
+
+
+def _build(fasta: Path, folder: Path, expected_sha256: str | None, policy: dict[str, Any]) -> str:
+    """One pass over the file: codes, runs of N, counts and hashes; gives the hash of the file."""
+    source_hash, content_hash = hashlib.sha256(), hashlib.sha256()
+    reader = (
+        TwoBitReader(fasta, on_raw=source_hash.update)
+        if is_twobit(fasta)
+        else FastaReader(fasta, on_raw=source_hash.update, **policy)
+    )
+    runs = _RunCollector()
+    soft_masked = position = 0
+    with (folder / _CODES).open("wb") as out:
+        for chunk in reader:
+            out.write(chunk.codes.data)
+            content_hash.update(chunk.codes.data)
+            runs.add(position, (chunk.codes & CODE_MASK) == N_CODE)
+            soft_masked += int(np.count_nonzero(chunk.codes & SOFT_MASK))
+            position += chunk.codes.size
+        out.flush()
+        os.fsync(out.fileno())
+    source_sha256 = source_hash.hexdigest()
+    if expected_sha256 not in (None, source_sha256):
+        raise _changed(fasta)
+    n_runs = runs.finish()
+    num_n = int((n_runs[:, 1] - n_runs[:, 0]).sum())
+    if num_n == position:
+        raise DataError(
+            f"{fasta}: all {position} bases are N; a genome with A, C, G and T is needed"
+        )
+    for clause in reader.counts.irregularities():
+        _log.warning("%s: %s", fasta, clause)
+    with (folder / _N_RUNS).open("wb") as out:
+        np.save(out, n_runs)
+        os.fsync(out.fileno())
+    starts = np.cumsum([0, *reader.counts.lengths.values()]).tolist()
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "sha256": content_hash.hexdigest(),
+        "source": {"name": fasta.name, "bytes": fasta.stat().st_size, "sha256": source_sha256},
+        "policy": policy,
+        "records": [
+            {"name": name, "length": length, "offset": start}
+            for (name, length), start in zip(reader.counts.lengths.items(), starts, strict=False)
+        ],
+        "empty_records": reader.counts.empty_records,
+        "num_bases": position,
+        "num_n": num_n,
+        "n_run_count": len(n_runs),
+        "num_iupac": dict(sorted(reader.counts.iupac.items())),
+        "num_soft_masked": soft_masked,
+    }
+    with (folder / _MANIFEST).open("w", encoding="utf-8") as out:
+        json.dump(manifest, out, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    _sync(folder)
+    return source_sha256
+
+
+class _RunCollector:
+    """Gathers runs of True from consecutive pieces of a mask; runs may cross pieces."""
+
+    def __init__(self) -> None:
+        self._edges: list[NDArray[np.int64]] = []
+        self._is_open = False
+        self._position = 0
+
+    def add(self, position: int, mask: NDArray[np.bool_]) -> None:
+        self._position = position + mask.size
+        if not self._is_open and not mask.any():
+            return
+        previous = np.empty_like(mask)
+        previous[0], previous[1:] = self._is_open, mask[:-1]
+        self._edges.append(np.flatnonzero(mask != previous) + position)
+        self._is_open = bool(mask[-1])
+
+    def finish(self) -> NDArray[np.int64]:
+        edges = [*self._edges, np.array([self._position] * self._is_open, dtype=np.int64)]
+        return np.concatenate(edges).astype(np.int64).reshape(-1, 2)
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check data.fasta") from error
+    except IsADirectoryError as error:
+        raise DataError(
+            f"{path}: this is a folder; data.fasta needs a FASTA file, name the file in it"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check data.fasta") from error
+
+
+def _sync(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the system allows it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

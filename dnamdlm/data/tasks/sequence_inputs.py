@@ -1,0 +1,150 @@
+"""Many short sequences as token ids in one array, and the strict way from DNA text to ids.
+
+Ids are those of `dnamdlm.tokens.nucleotide`. Lower case means the same base, ambiguity codes are
+read as N, every other letter is refused with the place where it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.data.genome.fasta import CODE_MASK
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.errors import DataError
+from dnamdlm.tokens.nucleotide import (
+    AMBIGUITY_CODES,
+    BASE_CODES,
+    IDS_OF_CODES,
+    code_table,
+    reverse_complement,
+)
+
+_REFUSED = 255
+_CODES = code_table()
+_AMBIGUOUS = np.zeros(256, dtype=bool)
+_AMBIGUOUS[[*AMBIGUITY_CODES, *AMBIGUITY_CODES.lower()]] = True
+_AMINO_ACIDS = frozenset(b"EFILPQ")
+_IDS = IDS_OF_CODES.astype(np.uint8)
+
+
+@runtime_checkable
+class TokenRows(Protocol):
+    """Anything with a length that gives the token ids of one sequence by its number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.integer]: ...
+
+
+@dataclass(frozen=True)
+class SequenceSet:
+    """Token ids of N named sequences, one after the other.
+
+    Attributes:
+        names: one per sequence; they need not differ.
+        tokens: ids of all sequences, shape (total,).
+        offsets: sequence i is `tokens[offsets[i]:offsets[i + 1]]`, shape (N + 1,).
+    """
+
+    names: tuple[str, ...]
+    tokens: NDArray[np.integer]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, names: Sequence[str], arrays: Sequence[NDArray[np.integer]]) -> SequenceSet:
+        """Join separate arrays of ids."""
+        lengths = np.fromiter((len(array) for array in arrays), dtype=np.int64, count=len(arrays))
+        tokens = np.concatenate(arrays) if len(arrays) else np.zeros(0, dtype=np.uint8)
+        return cls(tuple(names), tokens, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> NDArray[np.integer]:
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each sequence, shape (N,)."""
+        return np.diff(self.offsets)
+
+    def take(self, indices: NDArray[np.integer]) -> SequenceSet:
+        """Some of the sequences, in the order of `indices`."""
+        return SequenceSet.of([self.names[i] for i in indices], [self[i] for i in indices])
+
+    def digest(self) -> str:
+        """SHA-256 of all ids and lengths."""
+        content = hashlib.sha256(np.ascontiguousarray(self.offsets).tobytes())
+        content.update(np.ascontiguousarray(self.tokens).tobytes())
+        return content.hexdigest()
+
+
+def encode_dna(names: Sequence[str], texts: Sequence[str], source: str) -> SequenceSet:
+    """Strict conversion of DNA text to ids.
+
+    Args:
+        names: one per sequence.
+        texts: letters, upper or lower case.
+        source: file name, for messages.
+
+    Raises:
+        DataError: for an empty sequence or a letter that is no nucleotide code.
+    """
+    lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
+    if len(texts) and lengths.min() == 0:
+        row = int(np.argmin(lengths))
+        raise DataError(
+            f"{source}: sequence {row + 1} ({names[row]!r}) is empty; give it bases or remove it"
+        )
+    raw = np.frombuffer("".join(texts).encode("ascii", "replace"), dtype=np.uint8)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    codes = _CODES[raw]
+    bad = np.flatnonzero(codes == _REFUSED)
+    if bad.size:
+        row = int(np.searchsorted(offsets, bad[0], side="right")) - 1
+        place = int(bad[0] - offsets[row])
+        letters = raw[offsets[row] : offsets[row + 1]]
+        raise DataError(
+            f"{source}: sequence {row + 1} ({names[row]!r}) has {texts[row][place]!a} at position "
+            f"{place + 1}, {_meaning(letters, int(raw[bad[0]]))}"
+        )
+    ambiguous = _AMBIGUOUS[raw]
+    if ambiguous.any():
+        counts = np.add.reduceat(ambiguous, offsets[:-1], dtype=np.int64)
+        if (2 * counts > lengths).any():
+            row = int(np.argmax(2 * counts > lengths))
+            raise DataError(
+                f"{source}: sequence {row + 1} ({names[row]!r}) looks like protein, {counts[row]} "
+                f"of its {lengths[row]} letters are ambiguity codes; give DNA sequences"
+            )
+    return SequenceSet(tuple(names), _IDS[codes], offsets)
+
+
+def interval_ids(store: GenomeStore, interval: Interval) -> NDArray[np.uint8]:
+    """Ids of an interval of a genome, those of the opposite strand where the interval says '-'.
+
+    Raises:
+        DataError: if the record is unknown or the interval ends past it.
+    """
+    codes = store.fetch(interval) & np.uint8(CODE_MASK)
+    return _IDS[reverse_complement(codes) if interval.strand == "-" else codes]
+
+
+def _meaning(letters: NDArray[np.uint8], letter: int) -> str:
+    """What a refused letter says about its sequence, and what to do."""
+    upper = set(bytes(letters).upper())
+    outside = np.isin(
+        letters, np.frombuffer(BASE_CODES + BASE_CODES.lower(), np.uint8), invert=True
+    )
+    if upper & _AMINO_ACIDS and outside.mean() > 0.25:
+        return "which looks like protein; give DNA sequences"
+    if letter in b"Uu":
+        return "which means RNA; write T for U"
+    return "which is no nucleotide code; use A, C, G, T, N or an ambiguity code"

@@ -1,0 +1,218 @@
+"""Rows of token ids from prepared text: packed blocks, or one padded document each.
+
+The batch of a training step is a function of (seed, step), as for genomes.
+
+Shapes: B rows, L positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.data.genome.windows import rows_of_share
+from dnamdlm.data.order import SampleOrder
+from dnamdlm.data.text.shards import CorpusSplit
+from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.errors import ConfigError, DataError
+
+Layout = Literal["packed", "padded"]
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """How rows are cut out of a split.
+
+    Attributes:
+        length: positions per row.
+        layout: "packed" cuts the whole split into blocks, whatever the documents; "padded" has one
+            document per row, cut to the length or padded.
+        begin_id: mark at the begin of each row, or None.
+        end_id: mark at the end of each row, or None.
+        pad_id: fills positions that do not exist.
+        ends_stored: documents end with a mark in the shards.
+        score_marks: the marks are masked and scored like text. Otherwise they are given.
+    """
+
+    length: int
+    layout: Layout
+    begin_id: int | None
+    end_id: int | None
+    pad_id: int
+    ends_stored: bool
+    score_marks: bool
+
+    @property
+    def room(self) -> int:
+        """Positions of a row without its marks."""
+        return self.length - (self.begin_id is not None) - (self.end_id is not None)
+
+
+class Rows:
+    """All rows of a split under one numbering.
+
+    Args:
+        split: the documents.
+        rule: how rows are cut.
+        name: of the split, for messages.
+        slide_back: move the last block back so that it is full; otherwise it is padded and no
+            token comes twice.
+
+    Raises:
+        DataError: if the split holds nothing, or not one block.
+    """
+
+    def __init__(self, split: CorpusSplit, rule: RowRule, name: str, *, slide_back: bool) -> None:
+        self.split, self.rule = split, rule
+        if not split.num_tokens:
+            raise DataError(f"the {name} split holds no text; prepare the corpus with one")
+        if rule.layout == "packed" and slide_back and split.num_tokens < rule.room:
+            raise DataError(
+                f"the {name} split has {split.num_tokens:,} tokens, which is less than one block "
+                f"of {rule.room:,}; use a shorter data.length or a larger corpus"
+            )
+        if rule.layout == "packed":
+            first = np.arange(0, split.num_tokens, rule.room, dtype=np.int64)
+            last = split.num_tokens - rule.room
+            self._starts = np.minimum(first, last) if slide_back else first
+            self._ends = np.minimum(self._starts + rule.room, split.num_tokens)
+        else:
+            ends = split.document_ends
+            self._starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+            self._ends = np.minimum(ends - rule.ends_stored, self._starts + rule.room)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def batch(
+        self,
+        items: NDArray[np.int64],
+        keys: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        size: int,
+    ) -> Batch:
+        """Rows as a batch; `rows` are their places in a global batch of `size`."""
+        rule = self.rule
+        tokens = np.full((len(items), rule.length), rule.pad_id, dtype=np.int64)
+        present = np.zeros(tokens.shape, dtype=bool)
+        valid = np.zeros(tokens.shape, dtype=bool)
+        begin, end = self._starts[items], self._ends[items]
+        offset = int(rule.begin_id is not None)
+        for row, (start, stop) in enumerate(zip(begin.tolist(), end.tolist(), strict=True)):
+            last = offset + stop - start
+            tokens[row, offset:last] = self.split.read(start, stop)
+            valid[row, offset:last] = True
+            if rule.begin_id is not None:
+                tokens[row, 0] = rule.begin_id
+                valid[row, 0] = rule.score_marks
+            if rule.end_id is not None:
+                tokens[row, last] = rule.end_id
+                # where a document ends is news; where a block ends is not.
+                valid[row, last] = rule.score_marks or rule.layout == "padded"
+                last += 1
+            present[row, :last] = True
+        return Batch(
+            tokens=torch.from_numpy(tokens),
+            present=torch.from_numpy(present),
+            valid=torch.from_numpy(valid),
+            weight=None,
+            key=torch.from_numpy(keys),
+            row=torch.from_numpy(rows),
+            global_size=size,
+            start=torch.from_numpy(begin),
+        )
+
+
+@dataclass(frozen=True)
+class BlockStream:
+    """Endless training batches, indexed by step.
+
+    Attributes:
+        rows: what to draw from.
+        seed: of order and noise keys.
+        global_batch_size: rows over all ranks and micro steps.
+    """
+
+    rows: Rows
+    seed: int
+    global_batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.global_batch_size < 1:
+            raise ConfigError(
+                f"the global batch size must be at least 1, got {self.global_batch_size}"
+            )
+
+    def batch(
+        self,
+        step: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_step: int = 0,
+        num_micro_steps: int = 1,
+    ) -> Batch:
+        """Rows of one rank and micro step; together they are the global batch, each row once.
+
+        Raises:
+            ConfigError: if ranks and micro steps do not divide the global batch.
+        """
+        rows = rows_of_share(
+            self.global_batch_size,
+            rank=rank,
+            world_size=world_size,
+            micro_step=micro_step,
+            num_micro_steps=num_micro_steps,
+        )
+        positions = rows + step * self.global_batch_size
+        items = SampleOrder(len(self.rows), self.seed).indices(positions)
+        keys = row_keys(self.seed, torch.from_numpy(positions)).numpy()
+        return self.rows.batch(items, keys, rows, self.global_batch_size)
+
+
+class BlockWindows:
+    """Every row of a split once, in order, or `limit` of them spread over it.
+
+    Args:
+        rows: the rows.
+        seed: of the noise keys and row numbers.
+        limit: at most this many rows.
+
+    Attributes:
+        rows: all rows of the split.
+    """
+
+    def __init__(self, rows: Rows, *, seed: int = 0, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ConfigError(f"the window limit must be at least 1, got {limit}")
+        self.rows, self._seed = rows, seed
+        self._num_used = len(rows) if limit is None else min(limit, len(rows))
+
+    @property
+    def length(self) -> int:
+        """Positions per row."""
+        return self.rows.rule.length
+
+    def __len__(self) -> int:
+        return self._num_used
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All rows in order; the last batch may be smaller.
+
+        Raises:
+            ConfigError: if the batch size is below 1.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
+        order = SampleOrder(len(self), self._seed)
+        for first in range(0, len(self), batch_size):
+            ordinals = np.arange(first, min(first + batch_size, len(self)))
+            items = ordinals * len(self.rows) // len(self)
+            keys = row_keys(self._seed, torch.from_numpy(items)).numpy()
+            yield self.rows.batch(items, keys, order.indices(ordinals), len(self))

@@ -1,0 +1,184 @@
+"""Bits per base along a stretch of a genome, under a model and under a Markov model.
+
+A masked diffusion model has no order of its own, so a base is asked for when its neighbours are
+known: every 16th base is hidden at once, sixteen times over, and each base counts once. These
+conditional bits say where the model finds sequence predictable. They are no likelihood: their sum
+is no bound of anything. An autoregressive model gives the bits of its own order.
+
+Shapes: T tiles, L positions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.data.genome.annotation import Feature
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.errors import DataError
+from dnamdlm.evaluation.evaluation_files import write_text_atomically
+from dnamdlm.evaluation.resampling import ratio
+from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.states.state_pooling import WindowSettings, make_windows, tiles_of
+from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
+
+STRIDE = 16
+FORMAT, FORMAT_VERSION = "dnamdlm.locus", 1
+_OVERLAP = 0.5
+_POINTS_ACROSS, _MAX_POINTS = 160, 2000
+
+
+def locus_bits(
+    lm: LanguageModel,
+    codes: np.ndarray,
+    window: int,
+    *,
+    stride: int = STRIDE,
+    batch_size: int = 16,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Bits of each base of a stretch, float64 (n,), nan at N.
+
+    Args:
+        lm: on `device`, in evaluation mode.
+        codes: store codes without the soft mask, (n,).
+        window: bases that the model reads at once; tiles overlap by half.
+        stride: one base in so many is hidden at a time.
+        batch_size: tiles at once.
+        device: where the model is.
+    """
+    bits = np.full(len(codes), np.nan)
+    tiles = tiles_of(len(codes), window, _OVERLAP)
+    settings = WindowSettings(max(tile.end - tile.start for tile in tiles))
+    for low in range(0, len(tiles), batch_size):
+        part = tiles[low : low + batch_size]
+        rows = [IDS_OF_CODES[codes[tile.start : tile.end]] for tile in part]
+        batch = make_windows(rows, NUCLEOTIDE_VOCABULARY, settings).batch.to(device)
+        with torch.inference_mode():
+            nats = (
+                _surrounded_nats(lm, batch, stride)
+                if isinstance(lm, MaskedDiffusionLM)
+                else lm.log_likelihood(batch, draws=1).nats.double()
+            )
+        found = np.where(batch.valid.cpu(), nats.cpu().numpy() / math.log(2.0), np.nan)
+        for tile, row in zip(part, found, strict=True):
+            first, last = tile.first - tile.start, tile.last - tile.start
+            bits[tile.first : tile.last] = row[first:last]
+    return bits
+
+
+def _surrounded_nats(lm: MaskedDiffusionLM, batch: Batch, stride: int) -> torch.Tensor:
+    """-log p of each base with every stride-th base hidden, (T, L)."""
+    tokens = batch.tokens
+    nats = torch.zeros(tokens.shape, dtype=torch.float64, device=tokens.device)
+    places = torch.arange(tokens.shape[1], device=tokens.device)
+    share = torch.full((len(tokens),), 1 / stride, dtype=torch.float64, device=tokens.device)
+    time = lm.schedule.time_of(1 - share) if lm.sees_time else None
+    for phase in range(stride):
+        hidden = batch.valid & (places % stride == phase)
+        log_probs = lm.denoise(tokens.masked_fill(hidden, lm.mask_id), time, batch.attended)
+        scores = -log_probs.gather(2, tokens.unsqueeze(2)).squeeze(2).double()
+        nats = torch.where(hidden, scores, nats)
+    return nats
+
+
+def smoothed_bits(bits: np.ndarray, width: int) -> np.ndarray:
+    """Running mean over `width` bases around each base, nan left out; same length."""
+    known = np.isfinite(bits)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, bits, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    places = np.arange(len(bits))
+    low = np.maximum(places - width // 2, 0)
+    high = np.minimum(places + (width + 1) // 2, len(bits))
+    return ratio(sums[high] - sums[low], counts[high] - counts[low])
+
+
+def locus_record(
+    where: Interval,
+    tracks: Mapping[str, np.ndarray],
+    features: Sequence[Feature],
+    *,
+    markov_label: str,
+    place: str,
+    made_by: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a picture of a locus shows, as JSON values: at most 2,000 points of running means.
+
+    Args:
+        where: the locus.
+        tracks: "model" and, if there is one, "markov", (n,) bits per base.
+        features: genes and coding exons that overlap it.
+        markov_label: name of the Markov model.
+        place: the split that the locus lies in.
+        made_by: step and digest of the model.
+    """
+    width = max(1, round(len(where) / _POINTS_ACROSS))
+    shown = np.arange(0, len(where), -(-len(where) // _MAX_POINTS))
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "chrom": where.chrom,
+        "start": where.start,
+        "end": where.end,
+        "place": place,
+        "made_by": dict(made_by),
+        "width": width,
+        "positions": (where.start + shown).tolist(),
+        "tracks": {
+            name: {
+                "label": markov_label if name == "markov" else "This model",
+                "mean": _number(float(np.mean(bits[known]) if known.any() else np.nan)),
+                "bits": [_number(value) for value in smoothed_bits(bits, width)[shown].tolist()],
+            }
+            for name, bits in tracks.items()
+            for known in (np.isfinite(bits),)
+        },
+        "features": [
+            {
+                "kind": item.kind,
+                "start": item.interval.start,
+                "end": item.interval.end,
+                "strand": item.interval.strand,
+            }
+            for item in features
+        ],
+    }
+
+
+def record_name(where: Interval) -> str:
+    """Name of the record of a locus in the evaluation folder of a run."""
+    return f"locus_{re.sub(r'[^A-Za-z0-9.-]', '_', where.chrom)}_{where.start}_{where.end}.json"
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON."""
+    write_text_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        DataError: if the file is damaged or of another format.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found = (record["format"], record["format_version"])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a readable locus ({error!r}); evaluate it again") from error
+    if found != (FORMAT, FORMAT_VERSION):
+        raise DataError(f"{path}: no locus of version {FORMAT_VERSION}; evaluate it again")
+    return record
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

@@ -1,0 +1,93 @@
+"""Tracks of numbers along a record, for genome browsers: bedGraph, bigWig and a plain table."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.evaluation_files import write_text_atomically
+
+SUFFIXES = (".bedgraph", ".bw", ".tsv")
+
+
+def check_track(path: Path) -> None:
+    """Refuse a file name whose format is unknown or cannot be written here.
+
+    Raises:
+        ConfigError: saying which can.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"out={path} is no track; end it in {', '.join(SUFFIXES)}")
+    if path.suffix == ".bw":
+        try:
+            importlib.import_module("pyBigWig")
+        except ImportError as error:
+            raise ConfigError(
+                f"out={path} needs pyBigWig, which is not installed; pip install "
+                "'dnamdlm[dna]', or write a .bedgraph file"
+            ) from error
+
+
+def write_track(
+    path: Path,
+    where: Interval,
+    tracks: Mapping[str, np.ndarray],
+    lengths: Mapping[str, int],
+    *,
+    name: str,
+) -> None:
+    """Write numbers of each base; nan is left out.
+
+    Args:
+        path: .bedgraph and .bw hold the first track, .tsv all of them.
+        where: the bases.
+        tracks: name -> (n,) values.
+        lengths: bases of all records, which bigWig wants to know.
+        name: of the track in a browser, one word.
+    """
+    values = next(iter(tracks.values()))
+    known = np.flatnonzero(np.isfinite(values))
+    starts = where.start + known
+    if path.suffix == ".bw":
+        _write_bigwig(path, where.chrom, starts, values[known], lengths)
+        return
+    text = io.StringIO()
+    if path.suffix == ".bedgraph":
+        text.write(f'track type=bedGraph name="{name}" description="bits per base"\n')
+        for start, value in zip(starts.tolist(), values[known].tolist(), strict=True):
+            text.write(f"{where.chrom}\t{start}\t{start + 1}\t{value:.4f}\n")
+    else:
+        text.write("\t".join(["chrom", "start", "end", *tracks]) + "\n")
+        for place in range(len(values)):
+            start = where.start + place
+            cells = [
+                f"{row[place]:.4f}" if np.isfinite(row[place]) else "" for row in tracks.values()
+            ]
+            text.write("\t".join([where.chrom, str(start), str(start + 1), *cells]) + "\n")
+    write_text_atomically(path, text.getvalue())
+
+
+def _write_bigwig(
+    path: Path, chrom: str, starts: np.ndarray, values: np.ndarray, lengths: Mapping[str, int]
+) -> None:
+    writer = importlib.import_module("pyBigWig")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        file = writer.open(str(part), "w")
+        file.addHeader(list(lengths.items()))
+        file.addEntries(
+            [chrom] * len(starts),
+            starts.tolist(),
+            ends=(starts + 1).tolist(),
+            values=values.tolist(),
+        )
+        file.close()
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""Figures of predictions: accuracy, MCC, F1, AUROC, regression scores, and bootstrap intervals.
+
+All figures are of the whole set at once, never means over batches. Outputs are logits for `classes`
+and `labels`, and numbers for `regression`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from dnamdlm.data.tasks.labelled import Kind
+from dnamdlm.errors import ConfigError
+
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "classes": ("accuracy", "mcc", "f1", "auroc"),
+    "labels": ("accuracy", "f1", "auroc"),
+    "regression": ("r2", "pearson", "spearman", "mse"),
+}
+"""Figures of each kind of task; larger is better but for mse. F1 is that of the second class of
+two, else the mean over classes. Accuracy of `labels` is that of single labels."""
+
+
+def check_metric(kind: Kind, metric: str) -> None:
+    """Raise ConfigError unless the kind of task has this figure."""
+    if metric not in METRICS[kind]:
+        raise ConfigError(
+            f"data.metric={metric} does not exist for {kind}; choose {', '.join(METRICS[kind])}"
+        )
+
+
+def probabilities(kind: Kind, outputs: NDArray) -> NDArray[np.float64]:
+    """Softmax of classes, logistic function of labels, numbers as they are; shape (N, C)."""
+    outputs = np.asarray(outputs, dtype=np.float64)
+    if kind == "regression":
+        return outputs
+    if kind == "labels":
+        return 0.5 * (1 + np.tanh(outputs / 2))
+    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def figures(kind: Kind, targets: NDArray, outputs: NDArray) -> dict[str, float]:
+    """All figures of a set of predictions; nan where a figure is not defined.
+
+    Args:
+        kind: of the task.
+        targets: as in `dnamdlm.data.tasks.labelled`.
+        outputs: shape (N, C).
+    """
+    if not len(targets):
+        return dict.fromkeys(METRICS[kind], math.nan)
+    if kind == "classes":
+        return _of_classes(targets, probabilities(kind, outputs))
+    if kind == "labels":
+        return _of_labels(targets > 0.5, probabilities(kind, outputs))
+    return _of_numbers(targets, np.asarray(outputs, dtype=np.float64))
+
+
+def bootstrap(
+    kind: Kind, targets: NDArray, outputs: NDArray, *, repeats: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of 95 % over resampled rows of the set.
+
+    Args:
+        kind: of the task.
+        targets: of N rows.
+        outputs: of the same rows.
+        repeats: resamples; 0 gives no interval.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {name: [] for name in METRICS[kind]}
+    for _ in range(repeats if len(targets) else 0):
+        rows = rng.integers(0, len(targets), size=len(targets))
+        for name, value in figures(kind, targets[rows], outputs[rows]).items():
+            draws[name].append(value)
+    intervals = {}
+    for name, values in draws.items():
+        known = [value for value in values if not math.isnan(value)]
+        if known:
+            low, high = np.quantile(known, (0.025, 0.975))
+            intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def summary(values: Mapping[int, float]) -> dict[str, float]:
+    """Mean and largest minus smallest over seeds, as papers report them, and the deviation."""
+    numbers = np.array(list(values.values()), dtype=np.float64)
+    return {
+        "mean": float(numbers.mean()),
+        "max_minus_min": float(numbers.max() - numbers.min()),
+        "standard_deviation": float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan,
+    }
+
+
+def confusion(targets: NDArray, outputs: NDArray) -> NDArray[np.int64]:
+    """Rows by true class (first axis) and predicted class, shape (C, C)."""
+    num_classes = outputs.shape[1]
+    cells = targets * num_classes + outputs.argmax(axis=1)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def reliability(targets: NDArray, outputs: NDArray, bins: int = 10) -> list[dict[str, float | int]]:
+    """How sure the predicted class is against how often it is right, in bins of equal width.
+
+    Args:
+        targets: true classes (N,).
+        outputs: logits (N, C).
+        bins: of the probability of the predicted class, from 0 to 1.
+
+    Returns:
+        For each bin `count` and, where it holds rows, mean `confidence` and `accuracy`.
+
+    Source: Niculescu-Mizil and Caruana 2005, "Predicting good probabilities".
+    """
+    shares = probabilities("classes", outputs)
+    sure, is_right = shares.max(axis=1), shares.argmax(axis=1) == targets
+    places = np.minimum((sure * bins).astype(int), bins - 1)
+    table: list[dict[str, float | int]] = []
+    for place in range(bins):
+        rows = places == place
+        item: dict[str, float | int] = {"count": int(rows.sum())}
+        if rows.any():
+            item |= {
+                "confidence": float(sure[rows].mean()),
+                "accuracy": float(is_right[rows].mean()),
+            }
+        table.append(item)
+    return table
+
+
+def _of_classes(targets: NDArray, shares: NDArray) -> dict[str, float]:
+    table = confusion(targets, shares).astype(np.float64)
+    hits, true, found = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+    total = table.sum()
+    scores = _f1(hits, true, found)
+    if len(table) == 2:
+        f1 = float(scores[1])
+        auroc = _auroc(targets == 1, shares[:, 1])
+    else:
+        f1 = float(scores[(true + found) > 0].mean())
+        auroc = float(np.mean([_auroc(targets == i, shares[:, i]) for i in range(len(table))]))
+    # Gorodkin 2004: the correlation of K classes from their confusion matrix.
+    spread = (total**2 - (found**2).sum()) * (total**2 - (true**2).sum())
+    mcc = (hits.sum() * total - (true * found).sum()) / math.sqrt(spread) if spread > 0 else 0.0
+    return {"accuracy": float(hits.sum() / total), "mcc": float(mcc), "f1": f1, "auroc": auroc}
+
+
+def _of_labels(targets: NDArray, shares: NDArray) -> dict[str, float]:
+    guesses = shares > 0.5
+    areas = [_auroc(targets[:, i], shares[:, i]) for i in range(targets.shape[1])]
+    scores = _f1((targets & guesses).sum(axis=0), targets.sum(axis=0), guesses.sum(axis=0))
+    return {
+        "accuracy": float((guesses == targets).mean()),
+        "f1": float(scores.mean()),
+        "auroc": _mean([area for area in areas if not math.isnan(area)]),
+    }
+
+
+def _of_numbers(targets: NDArray, outputs: NDArray) -> dict[str, float]:
+    columns = range(targets.shape[1])
+    varies = [i for i in columns if np.ptp(targets[:, i]) > 0 and np.ptp(outputs[:, i]) > 0]
+    pairs = [(targets[:, i], outputs[:, i]) for i in varies]
+    spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    left = ((targets - outputs) ** 2).sum(axis=0)
+    return {
+        "r2": _mean([float(1 - left[i] / spread[i]) for i in columns if spread[i] > 0]),
+        "pearson": _mean([_correlation(a, b) for a, b in pairs]),
+        "spearman": _mean([_correlation(rankdata(a), rankdata(b)) for a, b in pairs]),
+        "mse": float(((targets - outputs) ** 2).mean()),
+    }
+
+
+def _f1(hits: NDArray, true: NDArray, found: NDArray) -> NDArray[np.float64]:
+    """F1 of each class, and 0 where nothing is there or found."""
+    return 2.0 * hits / np.maximum(true + found, 1)
+
+
+def _auroc(is_positive: NDArray, scores: NDArray) -> float:
+    """Probability that a positive row scores higher than a negative one; ties count half."""
+    positive = int(is_positive.sum())
+    negative = len(scores) - positive
+    if not positive or not negative:
+        return math.nan
+    above = rankdata(scores)[is_positive].sum() - positive * (positive + 1) / 2
+    return float(above / (positive * negative))
+
+
+def _correlation(a: NDArray, b: NDArray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,179 @@
+"""Perplexity of text: nats per token of a split, as bits per byte too, beside unigram frequencies.
+
+Protocol. Splits are read as rows of `dnamdlm.data.text.rows`: packed rows hold every token once;
+padded rows cut long documents. Each row is scored with `draws` stratified times (a bound) or once
+(exact). Perplexity is exp(nats / scored tokens); its standard error comes from the spread between
+rows. Bits per byte divides the bits of all scored tokens by the UTF-8 bytes of the cleaned text;
+where only some rows are read, they have the share of the bytes that they have of the text tokens.
+Unigram frequencies are counted over train as it is cut into rows: with their marks where marks are
+scored.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnamdlm.data.text.rows import BlockWindows, RowRule
+from dnamdlm.data.text.shards import CorpusSplit
+from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
+from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.lm.language_model import LanguageModel
+
+_TOKENS_AT_ONCE = 1 << 22
+_PSEUDO_COUNT = 1.0
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """Likelihood of a split of text.
+
+    Attributes:
+        bits: bits per token of the model.
+        unigram: bits per token under the frequencies of the train split (plus one), or None.
+        uniform: bits per token if all real tokens were equally likely.
+        kind: "exact" or "upper bound".
+        bits_per_byte: bits per UTF-8 byte, or None where documents were cut.
+        facts: rows, length, draws (None if exact), seconds, and how the text was cut.
+    """
+
+    bits: Rate
+    unigram: Rate | None
+    uniform: float
+    kind: str
+    bits_per_byte: float | None
+    facts: Mapping[str, Any]
+
+    @property
+    def perplexity(self) -> float:
+        """Of a token."""
+        return 2.0**self.bits.value
+
+    @property
+    def perplexity_error(self) -> float:
+        """Standard error of the perplexity, to first order."""
+        return self.perplexity * math.log(2.0) * self.bits.standard_error
+
+    def to_json(self) -> dict[str, Any]:
+        """The section "text" of an evaluation file."""
+        return {
+            **self.facts,
+            "kind": self.kind,
+            "tokens": self.bits.count,
+            "bits_per_token": self.bits.value,
+            "bits_per_token_standard_error": _finite(self.bits.standard_error),
+            "perplexity": self.perplexity,
+            "perplexity_standard_error": _finite(self.perplexity_error),
+            "bits_per_byte": self.bits_per_byte,
+            "unigram_perplexity": None if self.unigram is None else 2.0**self.unigram.value,
+            "uniform_perplexity": 2.0**self.uniform,
+        }
+
+
+def evaluate_text(
+    model: LanguageModel,
+    windows: BlockWindows,
+    split: CorpusSplit,
+    train: CorpusSplit | None,
+    *,
+    draws: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> TextReport:
+    """Score the rows of a split.
+
+    Args:
+        model: already on `device` and in evaluation mode.
+        windows: the rows.
+        split: what the rows were cut from.
+        train: what the unigram frequencies are counted in, or None.
+        draws: noise draws per row; an exact model ignores it.
+        batch_size: rows per call.
+        device: where the model is.
+        progress: called with (rows done, rows in all).
+    """
+    began = time.perf_counter()
+    scores = score_windows(
+        model, windows, draws=draws, batch_size=batch_size, device=device, progress=progress
+    )
+    seconds = time.perf_counter() - began
+    bits = scores.bits()
+    rule, num_rows = windows.rows.rule, len(windows.rows)
+    num_bytes = 0.0  # documents of padded rows are cut, so that bytes per row are not known
+    if rule.layout == "packed":
+        num_bytes = float(split.entry["num_bytes"]) * _share_of_text(windows, split)
+    vocabulary = model.vocabulary
+    return TextReport(
+        bits=bits,
+        unigram=None if train is None else _unigram(windows, train, vocabulary.real_tokens()),
+        uniform=math.log2(len(vocabulary.real_ids)),
+        kind=scores.kind,
+        bits_per_byte=bits.value * bits.count / num_bytes if num_bytes else None,
+        facts={
+            "num_rows": len(windows),
+            "num_rows_in_split": num_rows,
+            "row_length": windows.length,
+            "layout": rule.layout,
+            "marked": rule.end_id is not None,
+            "score_marks": rule.score_marks,
+            "draws": None if scores.kind == "exact" else draws,
+            "seconds": seconds,
+        },
+    )
+
+
+def _unigram(windows: BlockWindows, train: CorpusSplit, is_real: np.ndarray) -> Rate:
+    """Bits per token under the frequencies of another split, with one more of each real token."""
+    counts = np.where(is_real, _PSEUDO_COUNT, 0.0)
+    for start in range(0, train.num_tokens, _TOKENS_AT_ONCE):
+        ids = train.read(start, min(start + _TOKENS_AT_ONCE, train.num_tokens))
+        counts += np.bincount(ids, minlength=len(counts))
+    for mark, number in _row_marks(windows.rows.rule, train):
+        counts[mark] += number
+    with np.errstate(divide="ignore"):
+        bits = np.log2(counts.sum()) - np.log2(counts)
+    sums, tokens = [], []
+    for batch in windows.batches(256):
+        valid = batch.valid.numpy()
+        sums.append(np.where(valid, bits[batch.tokens.numpy()], 0.0).sum(axis=1))
+        tokens.append(valid.sum(axis=1))
+    return clustered_rate(np.concatenate(sums), np.concatenate(tokens))
+
+
+def _row_marks(rule: RowRule, split: CorpusSplit) -> Iterator[tuple[int, int]]:
+    """Marks that the rows of a split have, are scored and are not stored, and how many of each."""
+    padded = rule.layout == "padded"
+    num_rows = split.num_documents if padded else -(-split.num_tokens // rule.room)
+    if rule.begin_id is not None and rule.score_marks:
+        yield rule.begin_id, num_rows
+    if rule.end_id is not None and (not rule.ends_stored if padded else rule.score_marks):
+        yield rule.end_id, num_rows
+
+
+def _share_of_text(windows: BlockWindows, split: CorpusSplit) -> float:
+    """Tokens of text in the rows that are read over those in the split; no mark is text."""
+    rule = windows.rows.rule
+    if len(windows) == len(windows.rows):
+        return 1.0
+    ends = split.document_ends if rule.ends_stored else np.zeros(0, dtype=np.int64)
+    num_marks = (rule.begin_id is not None) + (rule.end_id is not None)
+    read = 0
+    for batch in windows.batches(256):
+        assert batch.start is not None
+        first = batch.start.numpy()
+        last = first + batch.present.sum(dim=1).numpy() - num_marks
+        # a document that ends at e has its mark at e - 1.
+        marks = np.searchsorted(ends, last, "right") - np.searchsorted(ends, first, "right")
+        read += int((last - first - marks).sum())
+    return read / max(split.num_tokens - len(ends), 1)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

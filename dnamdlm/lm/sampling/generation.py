@@ -1,0 +1,253 @@
+"""Sequences from a template, of any length, with any sampler.
+
+A template says for each position either the token that is given or the bases that may be filled in.
+Long sequences come in pieces, so that only one window is held at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dnamdlm.diffusion.categorical import Choice
+from dnamdlm.diffusion.constraints import Constraints
+from dnamdlm.diffusion.randomness import child_keys
+from dnamdlm.diffusion.reverse import Generated
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.sampling.class_guidance import Guidance
+from dnamdlm.lm.sampling.samplers import (
+    BlockSampler,
+    LeftToRightSampler,
+    Sampler,
+    SemiAutoregressiveSampler,
+)
+from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, ids_of_sets
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a sequence must contain; or each of several, with a row for each.
+
+    Attributes:
+        ids: token ids, the mask where a token is to be filled in, shape (L,) or (B, L).
+        sets: bases that each filled position may become, see `dnamdlm.tokens.iupac`, same shape;
+            None for text, where any token may.
+    """
+
+    ids: NDArray[Any]
+    sets: NDArray[np.uint8] | None
+
+    @classmethod
+    def of_sets(cls, sets: NDArray[np.uint8], vocabulary: Vocabulary) -> Template:
+        """Given where a set has one base, filled where it has more."""
+        return cls(ids_of_sets(sets, vocabulary).astype(np.uint8), sets)
+
+    @classmethod
+    def of_masks(cls, length: int, vocabulary: Vocabulary) -> Template:
+        """Nothing given."""
+        return cls.of_sets(np.full(length, ANY_BASE, dtype=np.uint8), vocabulary)
+
+    @classmethod
+    def of_rows(cls, templates: Sequence[Template]) -> Template:
+        """Several templates of one length as the rows of one."""
+        sets = [template.sets for template in templates if template.sets is not None]
+        ids = np.stack([template.ids for template in templates])
+        return cls(ids, np.stack(sets) if sets else None)
+
+    def __len__(self) -> int:
+        """Number of positions."""
+        return self.ids.shape[-1]
+
+    def part(self, start: int, end: int) -> Template:
+        """Positions start <= i < end."""
+        sets = None if self.sets is None else self.sets[..., start:end]
+        return Template(self.ids[..., start:end], sets)
+
+    def allowed(self, num_rows: int, num_ids: int) -> Constraints | None:
+        """The tokens that each position of each row may become; None if all bases may."""
+        if self.sets is None or not bool((self.sets != ANY_BASE).any()):
+            return None
+        allowed = torch.from_numpy(allowed_tokens(self.sets, num_ids))
+        return Constraints(allowed.expand(num_rows, -1, -1))
+
+
+def generate_pieces(
+    lm: LanguageModel,
+    keys: Int[Tensor, " B"],
+    template: Template,
+    *,
+    sampler: Sampler,
+    choice: Choice,
+    trained_length: int,
+    guidance: Guidance | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> Iterator[Generated]:
+    """Fill a template once per key, or each of its rows, piece by piece from left to right.
+
+    The pieces of a row together have the length of the template. They are a function of its key and
+    the settings, whatever the other keys are.
+
+    Args:
+        lm: a masked diffusion model, or an autoregressive one with its own sampler.
+        keys: noise keys of the rows; their device is that of the pieces.
+        template: what is given and what may be filled in, for all keys or a row for each.
+        sampler: semi-autoregressive samplers give many pieces, all others one.
+        choice: temperature and its kin.
+        trained_length: bases per window in training.
+        guidance: a class to steer towards, for every sampler of a masked diffusion model.
+        watch: told how many more tokens are filled, as often as that is known.
+
+    Raises:
+        ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
+            cannot be guided so.
+    """
+    check_served(lm, sampler)
+    check_guided(lm, guidance)
+    if isinstance(lm, CausalLM):
+        yield lm.generate(
+            keys,
+            len(template),
+            initial=_rows_of(template.ids, len(keys)),
+            choice=choice,
+            constraints=_allowed(template, keys, lm),
+            watch=watch,
+        )
+        return
+    assert isinstance(lm, MaskedDiffusionLM)
+    filler = _Filler(lm, sampler, choice, guidance, watch)
+    if isinstance(sampler, SemiAutoregressiveSampler):
+        window, overlap = sampler.window_and_overlap(trained_length)
+        yield from filler.windows(keys, template, window, overlap)
+    elif isinstance(sampler, BlockSampler):
+        yield filler.blocks(keys, template, sampler.block)
+    else:
+        yield filler.fill(keys, template, template.ids)
+
+
+def check_served(lm: LanguageModel, sampler: Sampler) -> None:
+    """Refuse a sampler that the model cannot serve.
+
+    Raises:
+        ConfigError: naming a sampler that it can serve.
+    """
+    kind = type(lm).__name__
+    if isinstance(lm, CausalLM):
+        if not isinstance(sampler, LeftToRightSampler):
+            raise ConfigError(
+                f"sampler={sampler.name} fills masks, but this model ({kind}) only continues to "
+                "the right; use sampler=left_to_right"
+            )
+    elif not isinstance(lm, MaskedDiffusionLM):
+        raise ConfigError(
+            f"sampler={sampler.name} needs a trained network, but this model is a {kind}; use a "
+            "model trained with masked diffusion"
+        )
+    elif isinstance(sampler, LeftToRightSampler):
+        raise ConfigError(
+            "sampler=left_to_right needs an autoregressive model, but this one fills masks; use "
+            "sampler=ancestral, or sampler=semi_ar for windows from left to right"
+        )
+
+
+def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
+    """Refuse guidance that the model cannot follow, with a `ConfigError`."""
+    if guidance is None:
+        return
+    if not isinstance(lm, MaskedDiffusionLM):
+        raise ConfigError(
+            f"only masked diffusion models can be guided, and this model is a {type(lm).__name__}; "
+            "leave label and guide out"
+        )
+    guidance.check(lm)
+
+
+def _allowed(
+    template: Template, keys: Tensor, lm: MaskedDiffusionLM | CausalLM
+) -> Constraints | None:
+    """What the template allows, on the device of the keys."""
+    constraints = template.allowed(len(keys), len(lm.real_tokens))
+    return None if constraints is None else constraints.to(keys.device)
+
+
+@dataclass(frozen=True)
+class _Filler:
+    """A model with a way to sample from it."""
+
+    lm: MaskedDiffusionLM
+    sampler: Sampler
+    choice: Choice
+    guidance: Guidance | None = None
+    watch: Callable[[int], None] | None = None
+
+    def fill(
+        self,
+        keys: Tensor,
+        template: Template,
+        ids: NDArray[Any] | Tensor,
+        fill: Tensor | None = None,
+    ) -> Generated:
+        """One reverse process from `ids`, (L,) or (B, L), within the sets of the template."""
+        device = keys.device
+        return self.lm.generate(
+            keys,
+            len(template),
+            initial=_rows_of(ids, len(keys)).to(device),
+            rule=self.sampler.rule(
+                temperature=self.choice.temperature,
+                top_p=self.choice.top_p,
+                top_k=self.choice.top_k,
+            ),
+            times=self.sampler.times(),
+            batch_size=max(1, len(keys)),
+            constraints=_allowed(template, keys, self.lm),
+            watch=self.watch,
+            fill=None if fill is None else fill.to(device).expand(len(keys), -1),
+            guidance=self.guidance,
+        )
+
+    def windows(
+        self, keys: Tensor, template: Template, window: int, overlap: int
+    ) -> Iterator[Generated]:
+        """The first window, then what each next one adds."""
+        last = torch.empty((len(keys), 0), dtype=torch.int64)
+        made, number = 0, 0
+        while made < len(template):
+            end = min(max(window, made + window - overlap), len(template))
+            # the last window is as long as the others and knows more of what came before.
+            start = max(0, end - window)
+            part, known = template.part(start, end), made - start
+            given = last[:, last.shape[1] - known :]
+            ids = torch.cat([given, _rows_of(part.ids, len(keys))[:, known:]], dim=1)
+            part_keys = keys if number == 0 else child_keys(keys, number)
+            piece = self.fill(part_keys, part, ids)
+            last = piece.tokens.cpu()
+            yield Generated(piece.tokens[:, known:], piece.network_calls, piece.row_calls)
+            made, number = end, number + 1
+
+    def blocks(self, keys: Tensor, template: Template, block: int) -> Generated:
+        """One sequence, whose masks are filled block by block."""
+        ids = _rows_of(template.ids, len(keys))
+        network_calls, row_calls = 0, 0
+        block_of = torch.arange(len(template)) // block
+        for number in range(-(-len(template) // block)):
+            piece = self.fill(child_keys(keys, number), template, ids, block_of == number)
+            ids = piece.tokens
+            network_calls += piece.network_calls
+            row_calls += piece.row_calls
+        return Generated(ids, network_calls, row_calls)
+
+
+def _rows_of(ids: NDArray[Any] | Tensor, num_rows: int) -> Tensor:
+    """Token ids (B, L) from (L,) or (B, L)."""
+    return torch.as_tensor(ids, dtype=torch.int64).expand(num_rows, -1)

@@ -1,0 +1,275 @@
+"""Scores of variants under a masked diffusion model, from windows with either allele.
+
+Three scores, each positive where the model prefers ALT, but for the distances:
+
+- `site_log_ratio`: the base is hidden in the reference window, log p(ALT) - log p(REF) of it.
+- `bound_difference`: the bound on log p of the alternative window minus that of the reference
+  window, an estimate with a standard error. Both see the same masks.
+- `state_distances`: how far the mean state moves.
+
+The bound is that of `MaskedDiffusionLM.log_likelihood(estimator="count")`: k of the n bases are
+hidden, k uniform on 1..n, and their surprise weighs n / k. A network that is conditioned on time is
+shown the time at which a share k / n is hidden. For an exchanged base the difference splits into
+
+    E_k[log p(ALT | v) - log p(REF | v)]                        the base hidden among the k
+    + E_k[(n - k) / k * sum over hidden j of the difference]    the base visible, k others hidden
+
+The first part needs one call for both alleles, since they see the same. In the second, and for
+other changes, k is drawn with a probability that lowers the variance, and weighed back.
+
+Shapes: P pairs of windows, L positions, V vocabulary, D channels.
+Source: Ou et al. 2024 (arXiv:2406.03736) for the bound with exact counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.data.variants.variant_windows import PairOfWindows
+from dnamdlm.diffusion.losses import masked_nll
+from dnamdlm.diffusion.masking import mask_exactly
+from dnamdlm.diffusion.randomness import RowNoise, Stream, row_keys
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.states.record_states import StateReader
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P pairs of windows as the network reads them.
+
+    Attributes:
+        reference: windows with REF.
+        alternative: windows with ALT, with the same keys.
+        slots: noise address of each position of `alternative`.
+        site: position of the exchanged base, -1 where the change is another.
+    """
+
+    reference: Batch
+    alternative: Batch
+    slots: Int[Tensor, "P L"]
+    site: Int[Tensor, " P"]
+
+    def __len__(self) -> int:
+        """P."""
+        return len(self.site)
+
+    def select(self, index: Int[Tensor, " Q"]) -> Pairs:
+        """Some of the pairs."""
+        return Pairs(
+            self.reference.rows(index),
+            self.alternative.rows(index),
+            self.slots[index],
+            self.site[index],
+        )
+
+    def to(self, device: torch.device | str) -> Pairs:
+        """The same pairs on another device."""
+        return Pairs(
+            self.reference.to(device),
+            self.alternative.to(device),
+            self.slots.to(device),
+            self.site.to(device),
+        )
+
+
+def make_pairs(windows: Sequence[PairOfWindows], vocabulary: Vocabulary, seed: int) -> Pairs:
+    """Pad windows to one length; noise is a function of the seed and the place in the genome."""
+    keys = row_keys(seed, torch.tensor([pair.start for pair in windows]))
+    longest = max(max(len(pair.reference), len(pair.alternative)) for pair in windows)
+    slots = np.zeros((len(windows), longest), dtype=np.int64)
+    for row, pair in enumerate(windows):
+        slots[row, : len(pair.slots)] = pair.slots
+    return Pairs(
+        _padded([pair.reference for pair in windows], longest, keys, vocabulary),
+        _padded([pair.alternative for pair in windows], longest, keys, vocabulary),
+        torch.from_numpy(slots),
+        torch.tensor([pair.site for pair in windows]),
+    )
+
+
+def _padded(rows: Sequence[np.ndarray], length: int, keys: Tensor, vocabulary: Vocabulary) -> Batch:
+    tokens = torch.full((len(rows), length), vocabulary.pad_id)
+    present = torch.zeros(tokens.shape, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        tokens[index, : len(row)] = torch.from_numpy(row)
+        present[index, : len(row)] = True
+    return Batch(
+        tokens=tokens,
+        present=present,
+        valid=torch.from_numpy(vocabulary.real_tokens())[tokens],
+        weight=None,
+        key=keys,
+        row=torch.arange(len(rows)),
+        global_size=len(rows),
+    )
+
+
+@torch.inference_mode()
+def site_log_ratio(lm: MaskedDiffusionLM, pairs: Pairs) -> Float[Tensor, " P"]:
+    """Give log p(ALT) - log p(REF) of the hidden base in nats; nan unless one base is exchanged."""
+    result = torch.full((len(pairs),), torch.nan, dtype=torch.float64)
+    chosen = (pairs.site >= 0).nonzero().flatten()
+    if len(chosen):
+        part = pairs.select(chosen)
+        alone = torch.ones(len(part), dtype=torch.int64, device=chosen.device)
+        hidden = _hide(lm, part.reference, torch.zeros_like(part.reference.valid), part.site)
+        result[chosen.cpu()] = _ratio_at_site(lm, part, hidden, alone).cpu()
+    return result
+
+
+@torch.inference_mode()
+def bound_difference(
+    lm: MaskedDiffusionLM, pairs: Pairs, *, draws: int
+) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    """Bound on log p with ALT minus that with REF, in nats, and its standard error.
+
+    Args:
+        lm: in evaluation mode.
+        pairs: the windows.
+        draws: noise draws from equal strata; the standard error takes them for independent, so
+            that it is rather too large, and is nan for one draw.
+    """
+    values = torch.zeros(draws, len(pairs), dtype=torch.float64)
+    for exchanged, estimate in ((True, _difference_of_snv), (False, _difference_of_change)):
+        chosen = ((pairs.site >= 0) == exchanged).nonzero().flatten()
+        if len(chosen):
+            part = pairs.select(chosen)
+            for draw in range(draws):
+                values[draw, chosen.cpu()] = estimate(lm, part, draw, draws).cpu()
+    error = values.std(dim=0) / draws**0.5 if draws > 1 else torch.full_like(values[0], torch.nan)
+    return values.mean(dim=0), error
+
+
+@torch.inference_mode()
+def state_distances(
+    reader: StateReader, pairs: Pairs
+) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    """Cosine distance and Euclidean distance of the mean states over A, C, G, T of both windows."""
+    means = []
+    for batch in (pairs.reference, pairs.alternative):
+        weights = batch.valid[..., None].double()
+        states = reader(batch).double()
+        means.append((states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1))
+    before, after = means
+    cosine = 1 - torch.nn.functional.cosine_similarity(before, after, dim=-1)
+    return cosine.clamp(min=0).cpu(), (after - before).norm(dim=-1).cpu()
+
+
+def _difference_of_snv(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int) -> Tensor:
+    """One draw of both parts of the difference for exchanged bases."""
+    batch, other = pairs.reference, pairs.alternative
+    noise = RowNoise(batch.key)
+    num_valid = batch.valid.sum(dim=1)
+    at_site = _at(pairs.site, batch.length)
+    neighbours = batch.valid & ~at_site
+    # the base hidden.
+    place = (noise.uniform(Stream.COUNTS, 2 * draw) + draw) / draws
+    count = torch.minimum((num_valid * place).floor().long() + 1, num_valid)
+    uniforms = noise.uniform(Stream.MASKS, 2 * draw, batch.length)
+    beside = _chosen(neighbours, count - 1, uniforms)
+    total = _ratio_at_site(lm, pairs, _hide(lm, batch, beside, pairs.site), count)
+    # the base visible.
+    place = (noise.uniform(Stream.COUNTS, 2 * draw + 1) + draw) / draws
+    count, weight = _draw_counts(num_valid, place, visible=True)
+    uniforms = noise.uniform(Stream.MASKS, 2 * draw + 1, batch.length)
+    beside = _chosen(neighbours, count, uniforms)
+    nats = [_surprise(lm, rows, _hide(lm, rows, beside), count, weight) for rows in (batch, other)]
+    return total + nats[0] - nats[1]
+
+
+def _difference_of_change(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int) -> Tensor:
+    """One draw of the difference for any change."""
+    noise = RowNoise(pairs.reference.key)
+    place = (noise.uniform(Stream.COUNTS, 2 * draw) + draw) / draws
+    width = max(pairs.reference.length, int(pairs.slots.max()) + 1)
+    uniforms = noise.uniform(Stream.MASKS, 2 * draw, width)
+    nats = []
+    for rows, numbers in (
+        (pairs.reference, uniforms[:, : pairs.reference.length]),
+        (pairs.alternative, uniforms.gather(1, pairs.slots)),
+    ):
+        count, weight = _draw_counts(rows.valid.sum(dim=1), place, visible=False)
+        hidden = _hide(lm, rows, _chosen(rows.valid, count, numbers))
+        nats.append(_surprise(lm, rows, hidden, count, weight))
+    return nats[0] - nats[1]
+
+
+def _draw_counts(
+    num_valid: Int[Tensor, " P"], place: Float[Tensor, " P"], *, visible: bool
+) -> tuple[Int[Tensor, " P"], Float[Tensor, " P"]]:
+    """How many bases to hide, and the weight of their surprise.
+
+    The weight of k in the bound, w = n / k, or (n - k) / k with one base kept visible, is averaged
+    over k = 1..n. Were the surprises of single bases independent, k proportional to w sqrt(k) would
+    have the least variance; this is how k is drawn here.
+
+    Args:
+        num_valid: n per row.
+        place: numbers that are uniform over (0, 1).
+        visible: whether one of the n bases is kept visible.
+    """
+    n = num_valid.double().clamp(min=1)[:, None]
+    k = torch.arange(1, max(2, int(num_valid.max()) + 1), device=n.device).double()[None, :]
+    weight = torch.where(k <= n, (n - k if visible else n.expand(-1, k.shape[1])) / k, 0.0)
+    density = weight * k.sqrt()
+    total = density.sum(dim=1, keepdim=True)
+    cumulative = density.cumsum(dim=1) / torch.where(total > 0, total, 1.0)
+    # a place beyond the last sum, by rounding, is the last count that can be drawn.
+    last = (density > 0).sum(dim=1, keepdim=True).clamp(min=1) - 1
+    index = torch.minimum(torch.searchsorted(cumulative, place[:, None]), last)
+    chosen, likely = weight.gather(1, index), density.gather(1, index)
+    factor = torch.where(likely > 0, chosen * total / (n * likely), 0.0)
+    return index.squeeze(1) + 1, factor.squeeze(1)
+
+
+def _ratio_at_site(
+    lm: MaskedDiffusionLM, pairs: Pairs, hidden: Tensor, count: Tensor
+) -> Float[Tensor, " P"]:
+    """Log-ratio of the alleles at the hidden site."""
+    rows = torch.arange(len(pairs), device=hidden.device)
+    law = lm.denoise(hidden, _time(lm, pairs.reference, count), pairs.reference.attended)
+    at_site = law[rows, pairs.site].double()
+    alt = pairs.alternative.tokens[rows, pairs.site]
+    ref = pairs.reference.tokens[rows, pairs.site]
+    return at_site[rows, alt] - at_site[rows, ref]
+
+
+def _surprise(
+    lm: MaskedDiffusionLM, batch: Batch, hidden: Tensor, count: Tensor, weight: Tensor
+) -> Float[Tensor, " P"]:
+    """Weighted sum of the surprises of the hidden bases."""
+    law = lm.denoise(hidden, _time(lm, batch, count), batch.attended).double()
+    return masked_nll(law, batch.tokens, hidden, weight, mask_id=lm.mask_id).sum(dim=1)
+
+
+def _time(lm: MaskedDiffusionLM, batch: Batch, count: Tensor) -> Tensor | None:
+    """When a share of `count` bases is hidden; None for a network that does not see the time."""
+    if not lm.sees_time:
+        return None
+    share = count.double() / batch.valid.sum(dim=1).clamp(min=1)
+    return lm.schedule.time_of(1 - share.clamp(max=1)).clamp(0, 1)
+
+
+def _at(site: Int[Tensor, " P"], length: int) -> Bool[Tensor, "P L"]:
+    return torch.arange(length, device=site.device) == site[:, None]
+
+
+def _chosen(maskable: Tensor, count: Tensor, uniforms: Tensor) -> Bool[Tensor, "P L"]:
+    """Which positions are hidden: the `count` ones with the smallest numbers."""
+    return mask_exactly(maskable.long() * 0, count, maskable, uniforms, mask_id=1) == 1
+
+
+def _hide(
+    lm: MaskedDiffusionLM, batch: Batch, chosen: Tensor, site: Tensor | None = None
+) -> Int[Tensor, "P L"]:
+    if site is not None:
+        chosen = chosen | _at(site, batch.length)
+    return torch.where(chosen, lm.mask_id, batch.tokens)

@@ -1,0 +1,220 @@
+"""Training a predictor on labelled sequences, with the epoch chosen on validation rows alone.
+
+The protocol is that of Genomic Benchmarks as HyenaDNA and Caduceus use it: AdamW, a short warm-up,
+a cosine down to a tenth, ten epochs, and the weights of the epoch with the best validation figure.
+The horizon of the schedule is the number of steps that are really taken. The same seed on the same
+machine gives the same weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnamdlm.data.tasks.labelled import Kind, LabelledSet
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.tasks.prediction_metrics import figures
+from dnamdlm.lm.states.heads import opposite, predict_outputs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """The `training` group of `dnamdlm.finetune`.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch_size: rows per step.
+        learning_rate: at the peak.
+        weight_decay: of matrices; vectors have none.
+        warmup_fraction: share of the steps with a rising rate.
+        final_factor: last rate over the peak.
+        gradient_clip: bound on the gradient norm.
+        beta1: of AdamW.
+        beta2: of AdamW.
+    """
+
+    epochs: int = 10
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    warmup_fraction: float = 0.01
+    final_factor: float = 0.1
+    gradient_clip: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"training.{name}={getattr(self, name)} must be above 0")
+        for name in ("warmup_fraction", "final_factor", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"training.{name}={getattr(self, name)} must lie in 0..1")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass gave: mean training loss, and the figures of the validation rows."""
+
+    epoch: int
+    train_loss: float
+    valid: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Mean and deviation of the numbers of a regression, which a head works without."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, kind: Kind, targets: NDArray) -> TargetScale:
+        """The scale of training targets; nothing is scaled for classes and labels."""
+        if kind != "regression":
+            return cls(np.zeros(1), np.ones(1))
+        deviation = targets.std(axis=0)
+        return cls(targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+
+    def restore(self, outputs: NDArray) -> NDArray:
+        """Outputs of a head in the units of the targets."""
+        return outputs * self.deviation + self.mean
+
+
+def train_predictor(
+    predictor: Any,
+    kind: Kind,
+    train: LabelledSet,
+    valid: LabelledSet,
+    settings: FinetuneSettings,
+    *,
+    metric: str,
+    seed: int,
+    device: torch.device | str = "cpu",
+    tokens_at_once: int = 4096,
+    label: str = "",
+) -> list[Epoch]:
+    """Train in place; the predictor ends with the weights of its best epoch.
+
+    Args:
+        predictor: a module that is a `SequencePredictor`; frozen parameters stay as they are.
+        kind: of the targets.
+        train: rows to learn from.
+        valid: rows to choose the epoch by.
+        settings: of the training.
+        metric: figure to choose by, larger is better but for mse; the earliest of equals is kept.
+        seed: of the order of rows, the strands and dropout.
+        device: where the predictor is.
+        tokens_at_once: bound on the tokens of one call in validation.
+        label: how the lines of the log begin.
+    """
+    scale = TargetScale.of(kind, train.targets)
+    targets = train.targets
+    if kind == "regression":
+        targets = (targets - scale.mean) / scale.deviation
+    loss_of = _loss(kind)
+    optimizer = _optimizer(predictor, settings)
+    steps = settings.epochs * math.ceil(len(train) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(settings, steps))
+    wanted = torch.from_numpy(targets if kind == "classes" else targets.astype(np.float32))
+    history: list[Epoch] = []
+    best: tuple[float, dict[str, Tensor]] | None = None
+    trained = [parameter for parameter in predictor.parameters() if parameter.requires_grad]
+    with torch.random.fork_rng(devices=_gpus(device)):
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        for epoch in range(1, settings.epochs + 1):
+            predictor.train()
+            order = rng.permutation(len(train))
+            turned = rng.random(len(train)) < 0.5
+            losses: list[Tensor] = []
+            for start in range(0, len(order), settings.batch_size):
+                rows = order[start : start + settings.batch_size]
+                if len(rows) == 1 and len(order) > 1:
+                    # batch norm has no spread of one row.
+                    rows = order[start - 1 : start + 1]
+                chosen = [
+                    opposite(train.sequences[i], predictor.vocabulary)
+                    if predictor.both_strands and turned[i]
+                    else train.sequences[i]
+                    for i in rows
+                ]
+                outputs = predictor(predictor.collate(chosen).to(device))
+                loss = loss_of(outputs, wanted[rows].to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(trained, settings.gradient_clip)
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.detach())
+            predictor.eval()
+            outputs = predict_outputs(
+                predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
+            )
+            found = figures(kind, valid.targets, scale.restore(outputs))
+            history.append(Epoch(epoch, float(torch.stack(losses).mean()), found))
+            logger.info(
+                "%sepoch %d/%d: training loss %.4f, validation %s %.4f",
+                label, epoch, settings.epochs, history[-1].train_loss, metric, found[metric],
+            )  # fmt: skip
+            score = -found[metric] if metric == "mse" else found[metric]
+            score = -math.inf if math.isnan(score) else score
+            if best is None or score > best[0]:
+                best = (score, copy.deepcopy(predictor.state_dict()))
+    if best is not None:
+        predictor.load_state_dict(best[1])
+    return history
+
+
+def _loss(kind: Kind) -> Callable[[Tensor, Tensor], Tensor]:
+    if kind == "classes":
+        return functional.cross_entropy
+    if kind == "labels":
+        return functional.binary_cross_entropy_with_logits
+    return functional.mse_loss
+
+
+def _optimizer(predictor: nn.Module, settings: FinetuneSettings) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in predictor.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+    )
+
+
+def _factor(settings: FinetuneSettings, steps: int) -> Callable[[int], float]:
+    warmup = max(1, round(settings.warmup_fraction * steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        low = settings.final_factor
+        return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
+
+    return factor
+
+
+def _gpus(device: torch.device | str) -> list[int]:
+    """The GPU whose generator has to be put back afterwards."""
+    chosen = torch.device(device)
+    if chosen.type != "cuda":
+        return []
+    return [torch.cuda.current_device() if chosen.index is None else chosen.index]
