@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +35,8 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent
 _RANK_ZERO_FIRST_S = 10.0
 
 Tree = dict[str, Any]
+Given = frozenset[str]
+Task = Callable[[Tree, Given], None]
 
 
 _FREE_TEXT = ("prompt",)
@@ -60,12 +62,13 @@ def config_folder(name: str = "") -> Path:
     return folder / name if (folder / name / f"{name}.yaml").is_file() else folder
 
 
-def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | None = None) -> None:
+def run_entry(name: str, task: Task, arguments: list[str] | None = None) -> None:
     """Run `python -m dnamdlm.<name>`: compose `configs/<name>.yaml` with the command line.
 
     Args:
         name: entry and primary config.
-        task: receives the resolved config tree as plain dictionaries and lists.
+        task: receives the resolved config tree as plain dictionaries and lists, and the dotted
+            names of the settings that the command line gives.
         arguments: command line without the program name; `sys.argv` by default.
     """
     arguments = list(map(quoted_text, sys.argv[1:] if arguments is None else arguments))
@@ -82,7 +85,7 @@ def run_entry(name: str, task: Callable[[Tree], None], arguments: list[str] | No
     sys.argv = [f"dnamdlm.{name}", *arguments]
     # hydra only composes; the tasks run after it, so that it wraps none of their errors. Only what
     # a launcher such as submitit takes to another process has to be done where it arrives.
-    composed: list[Tree | DnamdlmError] = []
+    composed: list[tuple[Tree, Given] | DnamdlmError] = []
 
     def receive(config: DictConfig) -> None:
         tree = _tree_or_error(config)
@@ -109,23 +112,21 @@ def _is_launched_elsewhere() -> bool:
     return job.mode == RunMode.MULTIRUN and not is_here
 
 
-def _perform(
-    trees: list[Tree | DnamdlmError], task: Callable[[Tree], None], *, debug: bool
-) -> None:
+def _perform(jobs: list[tuple[Tree, Given] | DnamdlmError], task: Task, *, debug: bool) -> None:
     _configure_logging()
     try:
-        for tree in trees:
-            if isinstance(tree, DnamdlmError):
-                raise tree
-            task(tree)
+        for job in jobs:
+            if isinstance(job, DnamdlmError):
+                raise job
+            task(*job)
     except DnamdlmError as error:
         code = error.exit_code if isinstance(error, Stopped) else 2
         _fail(error, debug=debug, code=code)
 
 
-def _tree_or_error(config: DictConfig) -> Tree | DnamdlmError:
+def _tree_or_error(config: DictConfig) -> tuple[Tree, Given] | DnamdlmError:
     try:
-        return plain_tree(config)
+        return plain_tree(config), given_settings(HydraConfig.get().overrides.task)
     except DnamdlmError as error:
         return error
 
@@ -140,13 +141,19 @@ def plain_tree(config: DictConfig) -> Tree:
             f"{key} is not set; give it on the command line as {key}=VALUE"
         ) from error
     if not isinstance(tree, dict):
-        raise ConfigError("the composed config is no mapping; a primary config must hold keys")
+        raise ConfigError("the composed config is not a mapping; a primary config must hold keys")
     if HydraConfig.initialized():
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN and tree.get("run_dir"):
             changed = [item for item in job.overrides.task if not item.startswith("run_dir=")]
             tree["run_dir"] = str(Path(str(tree["run_dir"])) / _folder_name(changed))
     return {str(key): value for key, value in tree.items()}
+
+
+def given_settings(overrides: Iterable[str]) -> Given:
+    """Dotted names of what overrides set: `sampler.begin` of `sampler.begin=0.9`."""
+    keys = (item.lstrip("+~").split("=", 1)[0].split("@", 1)[0] for item in overrides)
+    return frozenset(key.replace("/", ".") for key in keys)
 
 
 def _folder_name(overrides: list[str]) -> str:
@@ -169,12 +176,13 @@ def explain_composition_error(
     if must_choose:
         group = must_choose.group(1)
         options = sorted(path.stem for path in (config_folder(name) / group).glob("*.yaml"))
-        return ConfigError(f"{group} is not chosen; say {group}=NAME, one of {', '.join(options)}")
+        noun = "recipe" if group == "config" else group
+        return ConfigError(f"choose a {noun} with {group}=NAME, one of {', '.join(options)}")
     wrong_key = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and wrong_key:
         key = wrong_key.group(1)
         known = known_keys(name, [item for item in arguments if not _sets(item, key)])
-        return ConfigError(f"{key} is no setting of {name}{_suggest(key, known)}; see --help")
+        return ConfigError(f"{key} is not a setting of {name}{_suggest(key, known)}; see --help")
     first_line = text.strip().splitlines()[0].rstrip(".") if text.strip() else type(error).__name__
     return ConfigError(f"the command line of {name} cannot be read: {first_line}")
 

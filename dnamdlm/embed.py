@@ -5,11 +5,13 @@ from __future__ import annotations
 from dnamdlm.command_line import Tree, run_entry
 
 
-def main(tree: Tree) -> None:
+def main(tree: Tree, given: frozenset[str]) -> None:
     """Embed, and say where the table lies."""
+    from dnamdlm.assembly.building.entry_settings import read_settings
+    from dnamdlm.assembly.embed.embed_settings import EmbedSettings
     from dnamdlm.assembly.embed.embedding import embed
 
-    path, headline = embed(tree)
+    path, headline = embed(read_settings(EmbedSettings, tree, given))
     print(headline)
     print(f"wrote {path}")
 

@@ -1,15 +1,17 @@
-"""Score a split, and generated sequences, under a model: `python -m dnamdlm.evaluate model=RUN`."""
+"""Score a held-out split under a model: `python -m dnamdlm.evaluate model=RUN`."""
 
 from __future__ import annotations
 
 from dnamdlm.command_line import Tree, run_entry
 
 
-def main(tree: Tree) -> None:
-    """Evaluate, and say where the figures lie."""
+def main(tree: Tree, given: frozenset[str]) -> None:
+    """Evaluate, and print where the figures are."""
+    from dnamdlm.assembly.building.entry_settings import read_settings
+    from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
     from dnamdlm.assembly.evaluate.evaluation import evaluate
 
-    path, headline = evaluate(tree)
+    path, headline = evaluate(read_settings(EvaluateSettings, tree, given))
     print(headline)
     print(f"wrote {path}")
 

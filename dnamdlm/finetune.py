@@ -5,13 +5,15 @@ from __future__ import annotations
 from dnamdlm.command_line import Tree, run_entry
 
 
-def main(tree: Tree) -> None:
-    """Fit and test, and say where the figures lie."""
+def main(tree: Tree, given: frozenset[str]) -> None:
+    """Fit and test, and print where the figures are."""
+    from dnamdlm.assembly.building.entry_settings import read_settings
+    from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
     from dnamdlm.assembly.finetune.finetuning import finetune
 
-    path, headline = finetune(tree)
+    path, headline = finetune(read_settings(FinetuneEntry, tree, given))
     print(headline)
-    print(f"wrote {path}, results.tsv and one folder per split beside it")
+    print(f"wrote {path}, with results.tsv and one folder per split")
 
 
 if __name__ == "__main__":

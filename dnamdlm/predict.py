@@ -5,11 +5,13 @@ from __future__ import annotations
 from dnamdlm.command_line import Tree, run_entry
 
 
-def main(tree: Tree) -> None:
+def main(tree: Tree, given: frozenset[str]) -> None:
     """Predict, and say where the table lies."""
+    from dnamdlm.assembly.building.entry_settings import read_settings
+    from dnamdlm.assembly.finetune.finetune_settings import PredictSettings
     from dnamdlm.assembly.finetune.prediction import predict
 
-    path, headline = predict(tree)
+    path, headline = predict(read_settings(PredictSettings, tree, given))
     print(headline)
     print(f"wrote {path}")
 

@@ -8,21 +8,13 @@ from __future__ import annotations
 from dnamdlm.command_line import Tree, run_entry
 
 
-def main(tree: Tree) -> None:
-    """Sample, and say what was written."""
+def main(tree: Tree, given: frozenset[str]) -> None:
+    """Sample, and print what was written."""
+    from dnamdlm.assembly.building.entry_settings import read_settings
+    from dnamdlm.assembly.sample.sample_settings import SampleSettings
     from dnamdlm.assembly.sample.sampling import sample
-    from dnamdlm.assembly.sample.text_sampling import TextSummary
 
-    summary = sample(tree)
-    what = (
-        f"texts with {summary.num_tokens:,} new tokens"
-        if isinstance(summary, TextSummary)
-        else f"sequences of {summary.num_bases:,} bases"
-    )
-    print(
-        f"wrote {summary.num_sequences} {what} to {summary.path} "
-        f"({summary.calls_per_sequence:,.1f} network calls per sequence)"
-    )
+    print(sample(read_settings(SampleSettings, tree, given)).sentence)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dnamdlm.command_line import Tree, run_entry
 
 
-def main(tree: Tree) -> None:
+def main(tree: Tree, given: frozenset[str]) -> None:
     """Score, and say where the table lies."""
+    from dnamdlm.assembly.building.entry_settings import read_settings
+    from dnamdlm.assembly.score.score_settings import ScoreEntry
     from dnamdlm.assembly.score.scoring import score
 
-    path, headline = score(tree)
+    path, headline = score(read_settings(ScoreEntry, tree, given))
     print(headline)
     print(f"wrote {path}")
 

@@ -1,12 +1,12 @@
-"""Classes by name: what the data offer, what a model was trained with, and guidance towards one."""
+"""Classes by name: those of the data, those of a model, and guidance towards one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
 
-from dnamdlm.assembly.models import LoadedModel, TrainedLM, load_model
+from dnamdlm.assembly.building.model_config import TrainedLM
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classifier import NoisyClassifier
@@ -15,16 +15,7 @@ from dnamdlm.lm.sampling.class_guidance import (
     ClassifierGuidance,
     Guidance,
     GuideOrder,
-    check_gamma,
 )
-
-SETTINGS: dict[str, Any] = {
-    "label": str | int | None,
-    "guidance": float,
-    "guide": str | None,
-    "guide_label": str | int | None,
-    "guide_order": str,
-}
 
 
 def labels_of(lm: TrainedLM, opened: OpenData) -> tuple[str, ...]:
@@ -86,8 +77,8 @@ def find_label(names: Sequence[str], label: str | int, setting: str = "label") -
     if isinstance(label, int) and 0 <= label < len(names):
         return label
     raise ConfigError(
-        f"{setting}={label} is none of the classes {_shown(names)}; give one of these names, or an "
-        f"index below {len(names)}"
+        f"unknown class {setting}={label}; this model knows {_shown(names)}; give one of these names, "
+        f"or an index below {len(names)}"
     )
 
 
@@ -99,53 +90,40 @@ class NamedGuidance:
     note: str = ""
 
 
-def check_settings(tree: Mapping[str, Any]) -> None:
-    """Check the settings of `label` and `guide` together, before a model is read.
+def guidance_of(
+    loaded: LoadedModel,
+    *,
+    label: str | int | None,
+    strength: float,
+    guide: LoadedModel | None = None,
+    guide_label: str | int | None = None,
+    order: GuideOrder = "exact",
+) -> NamedGuidance:
+    """The guidance that settings ask for.
 
-    Raises:
-        ConfigError: for a setting without the one that it belongs to, or out of range.
-    """
-    check_gamma(tree["guidance"])
-    if tree["guide_order"] not in get_args(GuideOrder):
-        raise ConfigError(
-            f"guide_order={tree['guide_order']} is unknown; choose "
-            f"{' or '.join(get_args(GuideOrder))}"
-        )
-    if tree["label"] is not None and tree["guide"] is not None:
-        raise ConfigError(
-            "label and guide are both given; a model is guided by its own class or by a "
-            "classifier, so leave one out"
-        )
-    if (tree["guide"] is None) != (tree["guide_label"] is None):
-        raise ConfigError("guide=RUN and guide_label=NAME belong together; give both")
-    if tree["guidance"] != 1.0 and tree["label"] is None and tree["guide"] is None:
-        raise ConfigError(
-            f"guidance={tree['guidance']} has nothing to guide to; give label=NAME, or guide=RUN "
-            "and guide_label=NAME"
-        )
-
-
-def guidance_of(tree: Mapping[str, Any], loaded: LoadedModel) -> NamedGuidance:
-    """The guidance that the settings ask for; a classifier is read from its run folder.
+    Args:
+        loaded: the model that is sampled from.
+        label: class of this model; None where a classifier guides, or nothing does.
+        strength: 0 is without the class, 1 with it, above 1 sharpens it.
+        guide: a classifier of noisy sequences.
+        guide_label: class of the classifier.
+        order: see `ClassifierGuidance`.
 
     Raises:
         ConfigError: for an unknown class, or a model that cannot be guided so.
-        CheckpointError: for a classifier that cannot be read.
     """
-    strength = f"guidance={tree['guidance']:g}"
-    if tree["label"] is not None:
-        index = find_label(loaded.labels, tree["label"])
-        guidance = ClassGuidance(index, float(tree["guidance"]))
-        return NamedGuidance(guidance, f" label={loaded.labels[index]} {strength}")
-    if tree["guide"] is None:
+    said = f"guidance={strength:g}"
+    if label is not None:
+        index = find_label(loaded.labels, label)
+        return NamedGuidance(
+            ClassGuidance(index, float(strength)), f" label={loaded.labels[index]} {said}"
+        )
+    if guide is None or guide_label is None:
         return NamedGuidance()
-    device = str(next(loaded.lm.parameters()).device)
-    guide = load_model(tree["guide"], weights=tree["weights"], device=device, setting="guide")
-    index = find_label(guide.labels, tree["guide_label"], "guide_label")
+    index = find_label(guide.labels, guide_label, "guide_label")
     return NamedGuidance(
-        classifier_guidance(loaded, guide, index, tree["guidance"], tree["guide_order"]),
-        f" guide={guide.digest[:12]} guide_label={guide.labels[index]} {strength} "
-        f"guide_order={tree['guide_order']}",
+        classifier_guidance(loaded, guide, index, strength, order),
+        f" guide={guide.digest[:12]} guide_label={guide.labels[index]} {said} guide_order={order}",
     )
 
 

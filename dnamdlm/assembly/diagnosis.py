@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from dnamdlm.assembly.building.schema import check_keys
-from dnamdlm.assembly.models import choose_device
+from dnamdlm.assembly.building.field_types import check_fields
+from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.errors import KernelUnavailable
 from dnamdlm.ops.kernels import compiled_scan
@@ -20,36 +20,43 @@ from dnamdlm.ops.selection import describe
 from dnamdlm.ops.selfcheck import fused_kernels
 from dnamdlm.training.run_folder import versions
 
-_KEYS = {"device": str, "ops": str, "build": bool, "debug": bool}
 _KERNEL_PACKAGES = ("mamba-ssm", "causal-conv1d", "flash-attn", "triton")
 _WITHOUT_KERNEL = ("norm", "rotary positions", "depthwise convolution")
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
-def examine(tree: Mapping[str, Any]) -> str:
-    """Look at this machine, build the compiled scan if that is asked for, and describe it all.
+@dataclass(frozen=True)
+class DoctorSettings:
+    """What is examined; the meaning of each field stands in `configs/doctor.yaml`."""
 
-    Args:
-        tree: the resolved config of `doctor`.
+    device: str = "auto"
+    ops: str = "auto"
+    build: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def examine(settings: DoctorSettings) -> str:
+    """Look at this machine, build the compiled scan if that is asked for, and describe it all.
 
     Raises:
         ConfigError: for a setting that is wrong or a device that does not exist.
         KernelUnavailable: if the compiled scan was to be built and cannot be.
     """
-    check_keys(tree, _KEYS)
-    device = choose_device(tree["device"])
-    if tree["build"]:
+    device = choose_device(settings.device)
+    if settings.build:
         try:
             compiled_scan.build()
         except ImportError as error:
             raise KernelUnavailable(
                 f"build=true, but {error}; install a C++ compiler, or leave it out"
             ) from error
-    refused = start_ops(tree["ops"], tree["device"])
+    refused = start_ops(settings.ops, settings.device)
     parts = [
         _table([("package", "version"), *_versions()]),
         _table([("device", "what it is"), *_devices()]),
-        f"Implementations on {device}, ops={tree['ops']}:",
+        f"Implementations on {device}, ops={settings.ops}:",
         _table(_implementations(device)),
         *refused,
         _scan_line(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dnamdlm.assembly.models import choose_device
+from dnamdlm.assembly.devices import choose_device
 from dnamdlm.ops.selection import set_mode
 from dnamdlm.ops.selfcheck import check_kernels
 

@@ -1,15 +1,14 @@
-"""The report of a run from a composed config tree."""
+"""The report of a run, or of judged samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dnamdlm.assembly.building.own_tokenizer import is_text
-from dnamdlm.assembly.building.schema import TARGET, check_keys
+from dnamdlm.assembly.building.field_types import check_fields
+from dnamdlm.assembly.building.model_config import config_of_run
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.reporting.other_reports import (
     is_finetuning,
     write_finetune_report,
@@ -17,43 +16,47 @@ from dnamdlm.reporting.other_reports import (
 )
 from dnamdlm.reporting.run_report import write_report
 from dnamdlm.reporting.text_report import write_text_report
-from dnamdlm.training.run_folder import read_run_config
-
-_KEYS = {"run_dir": str | None, "evaluation": str | None, "debug": bool}
 
 
-def report(tree: Mapping[str, Any]) -> Path:
-    """Write `report.html` into a run folder, or the page of an evaluation file beside it.
+@dataclass(frozen=True)
+class ReportSettings:
+    """What is reported; the meaning of each field stands in `configs/report.yaml`."""
 
-    Args:
-        tree: the resolved config of `report`.
+    run_dir: str | None = None
+    evaluation: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if (self.run_dir is None) == (self.evaluation is None):
+            raise ConfigError(
+                "a report is about one thing; give run_dir=FOLDER of a run, or "
+                "evaluation=FILE.json of judged samples"
+            )
+
+
+def report(settings: ReportSettings) -> Path:
+    """Write `report.html` into a run folder, or the page of an evaluation file next to it.
 
     Raises:
         DataError: if the folder holds no run, or that of a classifier.
     """
-    check_keys(tree, _KEYS)
-    if (tree["run_dir"] is None) == (tree["evaluation"] is None):
-        raise ConfigError(
-            "a report is about one thing; give run_dir=FOLDER of a run, or evaluation=FILE.json of "
-            "compared samples"
-        )
-    if tree["evaluation"] is not None:
-        return write_samples_report(Path(tree["evaluation"]))
-    run_dir = Path(tree["run_dir"])
+    if settings.evaluation is not None:
+        return write_samples_report(Path(settings.evaluation))
+    run_dir = Path(str(settings.run_dir))
     if is_finetuning(run_dir):
         return write_finetune_report(run_dir)
-    if not (run_dir / "config.yaml").is_file():
+    config = config_of_run(run_dir)
+    if config is None:
         raise DataError(
             f"run_dir={run_dir} holds no run; train one first with "
             f"python -m dnamdlm.train config=NAME run_dir={run_dir}"
         )
-    config = read_run_config(run_dir) or {}
-    target = str(config.get("lm", {}).get(TARGET, ""))
-    if target == f"{NoisyClassifier.__module__}.{NoisyClassifier.__qualname__}":
+    if config.is_classifier:
         raise DataError(
-            f"run_dir={run_dir} holds a classifier, of which there is no report; its figures are "
+            f"run_dir={run_dir} holds a classifier, for which there is no report; its figures are "
             f"in {run_dir / 'metrics.csv'}"
         )
-    if "data" in config and is_text(config):
-        return write_text_report(run_dir)
-    return write_report(run_dir)
+    return _WRITERS[config.modality.name if config.has_data else "dna"](run_dir)
+
+
+_WRITERS: Mapping[str, Callable[[Path], Path]] = {"dna": write_report, "text": write_text_report}

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+from typing import TypeVar
 
-from dnamdlm.assembly.models import TrainedLM
+from dnamdlm.assembly.building.field_types import Strands
+from dnamdlm.assembly.building.model_config import TrainedLM
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 
-STRANDS = ("one", "both")
+LM = TypeVar("LM", bound=TrainedLM)
 
 logger = logging.getLogger(__name__)
 
 
-def read_strands(lm: TrainedLM, strands: str) -> None:
-    """Let a model average its network over both strands, in place, if `strands` is `both`.
+def with_strands(lm: LM, strands: Strands) -> LM:
+    """The model, with its network averaged over both strands if `strands` is `both`.
 
-    A network that treats both strands as one already is left as it is, and the log says so.
+    The model that is given stays as it is; the two share their weights. A network that treats both
+    strands alike already is returned as it is, and the log says so.
 
     Raises:
         ConfigError: if the setting is unknown, or the model cannot read both strands.
     """
-    if strands not in STRANDS:
-        raise ConfigError(f"strands={strands} is unknown; choose {' or '.join(STRANDS)}")
+    if strands not in ("one", "both"):
+        raise ConfigError(f"strands={strands} is unknown; choose one or both")
     if strands == "one":
-        return
+        return lm
     if not isinstance(lm, MaskedDiffusionLM):
         raise ConfigError(
             f"strands=both averages a network that sees both sides, which a {type(lm).__name__} "
@@ -34,11 +38,15 @@ def read_strands(lm: TrainedLM, strands: str) -> None:
         )
     if isinstance(lm.backbone, CaduceusPS | StrandAverage):
         logger.info(
-            "strands=both changes nothing: %s reads both strands always", type(lm.backbone).__name__
+            "strands=both changes nothing: %s always reads both strands", type(lm.backbone).__name__
         )
-        return
+        return lm
     complement = lm.vocabulary.complement
     if complement is None:
         raise ConfigError("strands=both needs complementary letters; use strands=one")
-    mode = lm.training
-    lm.backbone = StrandAverage(lm.backbone, complement).to(lm.real_tokens.device).train(mode)
+    averaged = copy.copy(lm)
+    # a module of its own around the same weights; copy.copy shares the table of sub-modules.
+    averaged._modules = dict(lm._modules)
+    average = StrandAverage(lm.backbone, complement).to(lm.real_tokens.device)
+    averaged.backbone = average.train(lm.training)
+    return averaged

@@ -32,6 +32,7 @@ from dnamdlm.lm.checkpoint import (
     set_aside_newer,
     step_of_folder,
 )
+from dnamdlm.training.renamed_targets import with_present_names
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _WORKERS_LEAVE_S = 30.0
 FREE_SETTINGS = (
     "run_dir",
     "debug",
+    "trust",
     "logger",
     "resume",
     "overlap_report",
@@ -288,7 +290,7 @@ def read_run_config(run_dir: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{path} cannot be read; choose another run_dir") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no config; choose another run_dir")
-    return tree
+    return with_present_names(tree)
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:

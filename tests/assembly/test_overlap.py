@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dnamdlm.assembly.evaluate.overlap import refuse_trained_bases, report_overlap, store_overlap
+from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap, store_overlap
 from dnamdlm.data.genome.genome_source import GenomeData
 from dnamdlm.data.genome.mixture import GenomeMixture
 from dnamdlm.errors import ConfigError, DataError

@@ -1,51 +1,34 @@
-"""Embeddings of the records of a FASTA file, or of intervals of a genome, from a config tree."""
+"""Embeddings of the records of a FASTA file, of intervals of a genome, or of strings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.building.schema import check_keys, check_value
-from dnamdlm.assembly.models import load_model, windows_at_once
+from dnamdlm.assembly.building.field_types import Strands
+from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords, EmbedSettings
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.row_progress import RowProgress
-from dnamdlm.assembly.strands import read_strands
+from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.embedding_tables import ENDINGS, embedding_sink
 from dnamdlm.data.files import check_target, replacing
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.tasks.sequence_inputs import interval_ids
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import DataError
 from dnamdlm.lm.states.record_states import (
     EmbeddingSettings,
     StateReader,
     count_rows,
     embed_records,
 )
-from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
-
-_KEYS = {
-    "model": str,
-    "out": str,
-    "pooling": str,
-    "bin_size": int,
-    "length": int | None,
-    "overlap": float,
-    "dtype": str,
-    "strands": str,
-    "batch_size": int | None,
-    "weights": str,
-    "device": str,
-    "ops": str,
-    "debug": bool,
-}
-_DATA_KEYS: dict[str, Any] = {"fasta": str, "bed": str | None, "cache_dir": str | None}
-_DTYPES = ("float32", "float16")
-_STRANDS = {"forward": "one", "both": "both"}
+from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 
 class GenomeRecords:
@@ -62,15 +45,15 @@ class GenomeRecords:
         return interval_ids(self.store, self.intervals[index])
 
 
-def read_records(data: Mapping[str, Any]) -> GenomeRecords:
+def read_records(data: EmbeddedRecords) -> GenomeRecords:
     """The records of a FASTA file, or the intervals of a BED file, in their order.
 
     Raises:
         DataError: for files that the strict readers refuse, and for records without bases.
     """
-    store = prepare_genome(data["fasta"], cache_dir=data["cache_dir"])
-    if data["bed"] is not None:
-        table = read_bed(data["bed"], store.lengths)
+    store = prepare_genome(data.fasta, cache_dir=data.cache_dir)
+    if data.bed is not None:
+        table = read_bed(data.bed, store.lengths)
         names = [
             str(interval) if name in (None, ".") else name
             for name, interval in zip(table.names, table.intervals, strict=True)
@@ -85,59 +68,99 @@ def read_records(data: Mapping[str, Any]) -> GenomeRecords:
     return GenomeRecords(store, list(store.names), whole)
 
 
-def embed(tree: Mapping[str, Any]) -> tuple[Path, str]:
+def embed(settings: EmbedSettings) -> tuple[Path, str]:
     """Write the table of embeddings.
-
-    Args:
-        tree: the resolved config of `embed`.
 
     Returns:
         The table, and a sentence for people.
+
+    Raises:
+        ConfigError: for an impossible setting, or a model without hidden states.
+        DataError: for files that are refused.
     """
-    ending = _check(tree)
-    out = Path(tree["out"])
-    start_ops(tree["ops"], tree["device"])
-    records = read_records(tree["data"])
-    loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
-    if loaded.lm.vocabulary.fingerprint() != NUCLEOTIDE_VOCABULARY.fingerprint():
-        raise ConfigError("this model was not trained on DNA; give a model of DNA")
-    read_strands(loaded.lm, _STRANDS[tree["strands"]])
-    reader = StateReader(loaded.lm)
-    device = next(loaded.lm.parameters()).device
-    settings = _settings(tree, int(loaded.tree["data"]["length"]))
-    at_once = tree["batch_size"] or windows_at_once(settings.length, device)
+    out = Path(settings.out)
+    ending = check_target(out, ENDINGS, (settings.data.fasta, settings.data.bed))
+    start_ops(settings.ops, settings.device)
+    records = read_records(settings.data)
+    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded.require_dna()
+    reader = StateReader(with_strands(loaded.lm, settings.strands))
+    windows = settings.windows(loaded.length)
+    at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
     lengths = [len(interval) for interval in records.intervals]
-    shape = (count_rows(lengths, settings), reader.width(device))
+    shape = (count_rows(lengths, windows), reader.width(loaded.device))
     progress = RowProgress(shape[0], "rows")
     with (
         replacing(out) as partial,
-        embedding_sink(partial, ending, records.names, shape, tree["dtype"]) as sink,
+        embedding_sink(partial, ending, records.names, shape, settings.dtype) as sink,
     ):
         for rows in embed_records(
-            reader, records, settings, tokens_at_once=at_once * settings.length, device=device
+            reader,
+            records,
+            windows,
+            tokens_at_once=at_once * windows.length,
+            device=loaded.device,
         ):
             sink.add(rows.record, rows.start, rows.end, rows.num_valid, rows.values)
             progress.add(len(rows))
     return out, (
         f"{len(records):,} records of {sum(lengths):,} bases: {shape[0]:,} rows of {shape[1]} "
-        f"{tree['dtype']} numbers, {progress.seconds:,.1f} s"
+        f"{settings.dtype} numbers, {progress.seconds:,.1f} s"
     )
 
 
-def _settings(tree: Mapping[str, Any], trained_length: int) -> EmbeddingSettings:
-    length = trained_length if tree["length"] is None else tree["length"]
-    return EmbeddingSettings(tree["pooling"], length, tree["bin_size"], float(tree["overlap"]))
+def embedded_strings(
+    loaded: LoadedModel,
+    sequences: Sequence[str],
+    *,
+    strands: Strands = "one",
+    batch_size: int | None = None,
+) -> NDArray[np.float32]:
+    """The mean hidden states that `embed` writes for records with these sequences, shape (N, D).
+
+    Raises:
+        ConfigError: if the model has no hidden states, or cannot read both strands.
+        DataError: for a sequence that is empty.
+    """
+    reader = StateReader(with_strands(loaded.lm, strands))
+    windows = EmbeddingSettings("mean", loaded.length)
+    tokenizer = NucleotideTokenizer()
+    records = [tokenizer.encode(sequence) for sequence in sequences]
+    for number, ids in enumerate(records, start=1):
+        if len(ids) == 0:
+            raise DataError(f"sequence {number} is empty; give at least one base")
+    found = np.zeros((len(records), reader.width(loaded.device)), dtype=np.float32)
+    at_once = batch_size or windows_at_once(windows.length, loaded.device)
+    for rows in embed_records(
+        reader, records, windows, tokens_at_once=at_once * windows.length, device=loaded.device
+    ):
+        found[rows.record] = rows.values
+    return found
 
 
-def _check(tree: Mapping[str, Any]) -> str:
-    check_keys(tree, _KEYS, ["data"])
-    check_keys(tree["data"], _DATA_KEYS)
-    for key, value in tree["data"].items():
-        check_value(value, _DATA_KEYS[key], f"data.{key}")
-    for key, allowed in (("dtype", _DTYPES), ("strands", tuple(_STRANDS))):
-        if tree[key] not in allowed:
-            raise ConfigError(f"{key}={tree[key]} is unknown; choose {' or '.join(allowed)}")
-    if tree["batch_size"] is not None and tree["batch_size"] < 1:
-        raise ConfigError(f"batch_size={tree['batch_size']} must be at least 1")
-    _settings(tree, 1)
-    return check_target(Path(tree["out"]), ENDINGS, tuple(tree["data"].values())[:2])
+def mean_states(
+    loaded: LoadedModel, strings: Sequence[str], *, batch_size: int
+) -> NDArray[np.float32]:
+    """Mean of the hidden states over the rows of each string, shape (N, D).
+
+    A string may have several rows, as a text that is cut into blocks has.
+
+    Raises:
+        DataError: for a string that is empty, too long, or cannot be represented.
+    """
+    lm = loaded.language_model
+    total: torch.Tensor | None = None
+    counts = torch.zeros(len(strings))
+    for batch, owner in loaded.modality.rows(strings, seed=0, batch_size=batch_size):
+        with torch.inference_mode():
+            states = lm.hidden(batch.to(loaded.device)).float().cpu()
+        counted = loaded.modality.pooled(batch)
+        rows = torch.where(counted[..., None], states, 0.0).sum(dim=1)
+        if total is None:
+            total = torch.zeros(len(strings), rows.shape[-1])
+        index = torch.from_numpy(owner)
+        total.index_add_(0, index, rows)
+        counts.index_add_(0, index, counted.sum(dim=1).float())
+    if total is None:
+        raise DataError(f"there is nothing to embed; give a list of {loaded.modality.strings}")
+    return (total / counts[:, None]).numpy()

@@ -1,84 +1,74 @@
-"""The corpus that a model of text is scored on, and the headline."""
+"""Perplexity of a split of a corpus under a model of text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable
+from pathlib import Path
 
-from dnamdlm.assembly.building.schema import build
-from dnamdlm.assembly.models import UNKNOWN_FASTA, LoadedModel
-from dnamdlm.data.text.corpus import OpenText, TextData
-from dnamdlm.data.text.tokenizers import open_tokenizer
-from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.evaluation.text.perplexity import TextReport
-from dnamdlm.tokens.text_tokenizer import TextTokenizer, tokenizer_fingerprint
+from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.evaluation_target import (
+    evaluation_target,
+    forget_other_model,
+    other_corpus,
+    provenance,
+)
+from dnamdlm.assembly.model_data import corpus_data
+from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.evaluation.evaluation_files import write_evaluation
+from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
+from dnamdlm.lm.language_model import LanguageModel
 
-# settings of `evaluate` that speak of bases, with the value that leaves them out.
-_OF_DNA: Mapping[str, Any] = {
-    "genome": None,
-    "reference": "split",
-    "motifs": None,
-    "genes": False,
-    "locus": None,
-    "overlap_report": False,
-    "strands": "one",
-}
+logger = logging.getLogger(__name__)
 
 
-def text_data(tree: Mapping[str, Any], loaded: LoadedModel) -> OpenText:
-    """The corpus of the model, or the one that the command line names, cut alike.
+def score_text(
+    settings: EvaluateSettings,
+    loaded: LoadedModel,
+    lm: LanguageModel,
+    progress: Callable[[int, int], None],
+) -> tuple[Path, str]:
+    """Perplexity of a split of the corpus of the model, or of another that was prepared alike.
+
+    Figures of another corpus than that of the run go to a file of their own, SPLIT.CORPUS.json, and
+    name it in the headline.
 
     Raises:
-        ConfigError: for a setting that is for DNA.
         DataError: if the corpus was made with another vocabulary.
     """
-    for key, without in _OF_DNA.items():
-        if tree[key] != without:
-            raise ConfigError(f"{key} is for models of DNA, and this is one of text; leave it out")
-    for key, value in tree["data"].items():
-        if value is not None and key not in ("corpus", "cache_dir"):
-            raise ConfigError(
-                f"data.{key} is for models of DNA, and this is one of text; give data.corpus"
-            )
-    node = dict(loaded.tree["data"])
-    own: str | None = node.get("tokenizer")
-    if tree["data"]["corpus"] is not None:
-        node |= {"corpus": tree["data"]["corpus"], "bring": None}
-    if node["corpus"] == UNKNOWN_FASTA:
-        raise ConfigError(
-            f"model={tree['model']} has published weights, and what they were trained on is not "
-            f"known; give data.corpus=DIR of text that was prepared with tokenizer={own}"
-        )
-    # each corpus brings the tokenizer that made it, and this is compared with that of the model.
-    settings: TextData = build(node | {"tokenizer": None}, "data")
-    opened = settings.open()
-    _check_tokenizers(opened, loaded, tree["model"], own)
-    return opened
-
-
-def _check_tokenizers(opened: OpenText, loaded: LoadedModel, model: str, own: str | None) -> None:
-    """Refuse a corpus whose ids mean other letters than those of the model."""
-    theirs = opened.tokenizer
-    if own is None:
-        is_same = theirs.vocabulary.fingerprint() == loaded.lm.vocabulary.fingerprint()
-        trained, advice = "another tokenizer", "the tokenizer of the model"
-    else:
-        tokenizer = open_tokenizer(own, cache_dir=opened.settings.cache_dir)
-        # those published under one name come as several files, which treat oddities differently.
-        is_kept = own == str(loaded.folder.resolve()) and loaded.step > 0
-        mark = tokenizer_fingerprint if is_kept else _vocabulary_mark
-        is_same = mark(theirs) == mark(tokenizer)
-        trained, advice = f"the tokenizer {tokenizer.name}", f"tokenizer={own}"
-    if not is_same:
-        raise DataError(
-            f"data.corpus={opened.settings.corpus} was prepared with the tokenizer {theirs.name}, "
-            f"whose vocabulary is not that of the model: model={model} was trained with {trained}; "
-            f"prepare it with {advice}, or give another data.corpus"
-        )
-
-
-def _vocabulary_mark(tokenizer: TextTokenizer) -> str:
-    return tokenizer.vocabulary.fingerprint()
+    opened = corpus_data(loaded, settings.data)
+    corpus = Path(opened.settings.corpus).resolve().name
+    other = other_corpus(loaded, opened)
+    stem = settings.split if other is None else f"{settings.split}.{other}"
+    out = evaluation_target(settings.out, loaded, stem)
+    windows = opened.evaluation_windows(settings.split, limit=settings.limit, seed=settings.seed)
+    logger.info("%s: %d rows of %d tokens", settings.split, len(windows), windows.length)
+    report = evaluate_text(
+        lm,
+        windows,
+        opened.split(settings.split),
+        opened.split("train") if opened.has_split("train") else None,
+        draws=settings.draws,
+        batch_size=settings.batch_size
+        or windows_at_once(windows.length, loaded.device, len(lm.vocabulary)),
+        device=loaded.device,
+        progress=progress,
+    )
+    sections = {
+        "provenance": provenance(
+            loaded,
+            opened,
+            strands=settings.strands,
+            estimator=settings.estimator,
+            seed=settings.seed,
+        ),
+        "text": {"corpus": corpus, **report.to_json()},
+    }
+    forget_other_model(out, loaded)
+    write_evaluation(out, settings.split, sections)
+    name = settings.split if other is None else f"{settings.split} of {other}"
+    return out, text_sentence(report, name)
 
 
 def text_sentence(report: TextReport, split: str) -> str:

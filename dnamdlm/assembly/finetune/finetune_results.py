@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.predictors import Fit
 from dnamdlm.data.tasks.labelled import LabelledTask
 from dnamdlm.data.tasks.leaks import Leaks
@@ -27,7 +28,7 @@ _SETS = ("test", "test_without_leaks")
 
 
 def split_figures(
-    task: LabelledTask, fit: Fit, leaks: Leaks, tree: Mapping[str, Any]
+    task: LabelledTask, fit: Fit, leaks: Leaks, settings: FinetuneEntry
 ) -> dict[str, Any]:
     """Figures of one predictor on one split, with intervals, on all test rows and on clean ones."""
     result: dict[str, Any] = {"valid": dict(fit.valid), **fit.details}
@@ -37,7 +38,7 @@ def split_figures(
             "rows": int(rows.sum()),
             "figures": figures(task.kind, targets, outputs),
             "intervals": bootstrap(
-                task.kind, targets, outputs, repeats=tree["bootstrap"], seed=tree["seed"]
+                task.kind, targets, outputs, repeats=settings.bootstrap, seed=settings.seed
             ),
         }
     if task.kind == "classes":

@@ -1,4 +1,4 @@
-"""Fine-tuning from a composed config tree: every predictor on every split, then one table.
+"""Fine-tuning: every predictor on every split, then one table.
 
 A finished split is a folder `run_dir/splits/<predictor>_seed_<k>` that appears whole or not at all;
 the same command computes only what is missing, and writes the table again.
@@ -8,33 +8,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnamdlm.assembly.building.schema import build, check_keys, check_node
+from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.finetune.finetune_results import finite, split_figures, write_results
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.predictors import (
     Fit,
     Predictors,
     Setup,
-    check_choices,
     strand_of,
     window_settings,
 )
 from dnamdlm.assembly.finetune.text_tasks import open_task
-from dnamdlm.assembly.models import LoadedModel, choose_device, load_model
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.tasks.labelled import LabelledTask, limited
 from dnamdlm.data.tasks.leaks import Leaks, find_leaks, overlap_shares
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.data.textfile import plain_cell
-from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.errors import CheckpointError
 from dnamdlm.evaluation.tasks.prediction_metrics import check_metric, probabilities
-from dnamdlm.evaluation.tasks.probes import PROBES
 from dnamdlm.lm.checkpoint import (
     json_writer,
     read_json,
@@ -43,7 +42,6 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
     write_folder,
 )
-from dnamdlm.training.head_fitting import FinetuneSettings
 from dnamdlm.training.run_folder import claimed, open_run, versions
 
 logger = logging.getLogger(__name__)
@@ -52,65 +50,36 @@ RESULT, HEAD, HEAD_WEIGHTS, PREDICTIONS = (
     "result.json", "head.json", "head.safetensors", "predictions.tsv",
 )  # fmt: skip
 SPLITS = "splits"
-_KEYS = {
-    "model": str,
-    "task": str | None,
-    "run_dir": str,
-    "method": str,
-    "probe": str,
-    "lora_rank": int,
-    "lora_alpha": float | int,
-    "baselines": Sequence[str],
-    "kmer": int,
-    "strand": str,
-    "pooling": str,
-    "max_length": int | None,
-    "long": str,
-    "seeds": int,
-    "seed": int,
-    "valid_fraction": float,
-    "bootstrap": int,
-    "near_share": float,
-    "limit": int | None,
-    "weights": str,
-    "device": str,
-    "ops": str,
-    "debug": bool,
-}
 # what may change between two calls with one run folder.
 _FREE = ("run_dir", "seeds", "baselines", "device", "debug")
 
 
-def finetune(tree: Mapping[str, Any]) -> tuple[Path, str]:
+def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     """Fit and test all predictors on all splits.
-
-    Args:
-        tree: the resolved config of `finetune`.
 
     Returns:
         The file of results, and its headline for people.
+
+    Raises:
+        ConfigError: for a setting that does not suit the model or the task.
+        DataError: for files of the task that cannot be used.
     """
-    _check(tree)
-    start_ops(tree["ops"], tree["device"])
-    choose_device(tree["device"])
-    source = build(tree["data"], "data")
-    training: FinetuneSettings = build(tree["training"], "training")
-    loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
+    start_ops(settings.ops, settings.device)
+    choose_device(settings.device)
+    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
     # refuses a classifier of noisy sequences.
     _ = loaded.language_model
-    task = limited(open_task(source, tree, loaded), tree["limit"])
+    task = limited(open_task(settings, loaded), settings.limit)
     check_metric(task.kind, task.metric)
-    trained_length = int(loaded.tree["data"]["length"])
     setup = Setup(
         task,
         loaded,
-        tree,
-        training,
-        window_settings(tree, task, trained_length),
-        strand_of(tree["strand"], loaded),
+        settings,
+        window_settings(settings, task, loaded.length),
+        strand_of(settings.strand, loaded),
     )
-    run_dir = Path(tree["run_dir"])
-    recorded = {key: value for key, value in tree.items() if key not in _FREE}
+    run_dir = Path(settings.run_dir)
+    recorded = {key: value for key, value in settings.record.items() if key not in _FREE}
     with claimed(run_dir):
         remove_partial(run_dir / SPLITS)
         open_run(
@@ -118,28 +87,10 @@ def finetune(tree: Mapping[str, Any]) -> tuple[Path, str]:
             recorded | {"model_sha256": loaded.digest},
             {"fingerprint": task.fingerprint(), "fasta": "the files of this task"},
         )
-        leaks = _leaks(task, loaded, tree["near_share"])
+        leaks = _leaks(task, loaded, settings.near_share)
         _log_task(setup, leaks)
         results = _all_splits(setup, leaks, run_dir)
         return write_results(run_dir, _description(setup, leaks), results)
-
-
-def _check(tree: Mapping[str, Any]) -> None:
-    check_keys(tree, _KEYS, ["data", "training"])
-    check_node(tree["data"], "data")
-    check_node(tree["training"], "training")
-    check_choices(tree)
-    if tree["probe"] not in PROBES:
-        raise ConfigError(f"probe={tree['probe']} is unknown; choose {', '.join(PROBES)}")
-    for key in ("seeds", "kmer", "lora_rank", "limit", "max_length"):
-        if tree[key] is not None and tree[key] < 1:
-            raise ConfigError(f"{key}={tree[key]} must be at least 1")
-    for key in ("seed", "bootstrap"):
-        if tree[key] < 0:
-            raise ConfigError(f"{key}={tree[key]} must be at least 0")
-    for key in ("valid_fraction", "near_share"):
-        if not 0 < tree[key] <= 1:
-            raise ConfigError(f"{key}={tree[key]} must lie above 0 and at most 1")
 
 
 def _leaks(task: LabelledTask, loaded: LoadedModel, share: float) -> Leaks:
@@ -168,16 +119,16 @@ def _log_task(setup: Setup, leaks: Leaks) -> None:
 
 def _all_splits(setup: Setup, leaks: Leaks, run_dir: Path) -> list[dict[str, Any]]:
     predictors = Predictors(setup)
-    tree = setup.tree
+    settings = setup.settings
     results = []
-    for name in ("model", *tree["baselines"]):
-        for seed in range(tree["seed"], tree["seed"] + tree["seeds"]):
+    for name in ("model", *settings.baselines):
+        for seed in range(settings.seed, settings.seed + settings.seeds):
             folder = run_dir / SPLITS / f"{name}_seed_{seed}"
             result = _finished(folder)
             if result is None:
                 start = time.monotonic()
                 fit = predictors.fit(name, seed)
-                result = split_figures(setup.task, fit, leaks, tree) | {
+                result = split_figures(setup.task, fit, leaks, settings) | {
                     "predictor": name,
                     "seed": seed,
                     "seconds": round(time.monotonic() - start, 2),
@@ -211,7 +162,7 @@ def _store(folder: Path, setup: Setup, fit: Fit, leaks: Leaks, result: Mapping[s
     # of the baselines only figures and predictions are kept.
     if fit.classifier is not None and fit.scale is not None and result["predictor"] == "model":
         head = {
-            "model_config": setup.loaded.tree,
+            "model_config": dict(setup.loaded.config.tree),
             "vocabulary": setup.loaded.lm.vocabulary.fingerprint(),
             "kind": setup.task.kind,
             "task": setup.task.name,
@@ -245,7 +196,7 @@ def _prediction_table(task: LabelledTask, fit: Fit, leaks: Leaks) -> str:
 
 
 def _description(setup: Setup, leaks: Leaks) -> dict[str, Any]:
-    task, tree = setup.task, setup.tree
+    task, settings = setup.task, setup.settings
     overlap = None
     if task.train.intervals is not None and task.test.intervals is not None:
         shares = overlap_shares(task.train.intervals, task.test.intervals)
@@ -262,11 +213,11 @@ def _description(setup: Setup, leaks: Leaks) -> dict[str, Any]:
         },
         "leaks": leaks.counts(),
         "overlap_of_coordinates": overlap,
-        "method": tree["method"] if tree["method"] != "probe" else f"probe {tree['probe']}",
+        "method": settings.method if settings.method != "probe" else f"probe {settings.probe}",
         "strand": setup.strand,
         "windows": asdict(setup.windows),
-        "training": asdict(setup.training),
-        "model": tree["model"],
+        "training": asdict(settings.training),
+        "model": settings.model,
         "model_sha256": setup.loaded.digest,
         "model_parameters": setup.loaded.num_parameters,
         "versions": versions(),

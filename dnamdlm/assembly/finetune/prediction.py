@@ -1,4 +1,4 @@
-"""Predictions of fine-tuned heads for new sequences or texts, from a composed config tree.
+"""Predictions of fine-tuned heads for new sequences or texts.
 
 The table has one line per sequence of the input, in its order: name, length (of text in tokens,
 marks included, at most those of a window), the predicted class
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.building.own_tokenizer import is_text
-from dnamdlm.assembly.building.schema import check_keys, check_value
+from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.devices import choose_device
+from dnamdlm.assembly.finetune.finetune_settings import PredictedInput, PredictSettings
 from dnamdlm.assembly.finetune.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
-from dnamdlm.assembly.models import build_language_model, choose_device
+from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.genome.fasta_writer import check_writable
 from dnamdlm.data.genome.intervals import read_bed
@@ -35,44 +36,26 @@ from dnamdlm.lm.states.heads import SequenceClassifier, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.training.head_fitting import TargetScale
 
-_KEYS = {
-    "model": str,
-    "input": str,
-    "out": str,
-    "seed": int | None,
-    "device": str,
-    "ops": str,
-    "debug": bool,
-}
-_DATA_KEYS: dict[str, Any] = {
-    "fasta": str | None,
-    "sequence_column": str | None,
-    "cache_dir": str | None,
-}
 
-
-def predict(tree: Mapping[str, Any]) -> tuple[Path, str]:
+def predict(settings: PredictSettings) -> tuple[Path, str]:
     """Write the table of predictions.
-
-    Args:
-        tree: the resolved config of `predict`.
 
     Returns:
         The table, and a sentence for people.
+
+    Raises:
+        CheckpointError: if the run holds no head that can be used.
+        DataError: for an input that cannot be read.
     """
-    check_keys(tree, _KEYS, ["data"])
-    check_keys(tree["data"], _DATA_KEYS)
-    for key, value in tree["data"].items():
-        check_value(value, _DATA_KEYS[key], f"data.{key}")
-    out = Path(tree["out"])
+    out = Path(settings.out)
     check_writable(out)
-    start_ops(tree["ops"], tree["device"])
-    folders = head_folders(Path(tree["model"]), tree["seed"])
-    sequences = _input_of(folders[0], tree)
+    start_ops(settings.ops, settings.device)
+    folders = head_folders(Path(settings.model), settings.seed)
+    sequences = _input_of(folders[0], settings)
     total: NDArray[np.float64] | None = None
     head: dict[str, Any] = {}
     for folder in folders:
-        classifier, head, scale = load_head(folder, tree["device"])
+        classifier, head, scale = load_head(folder, settings.device)
         longest = int(sequences.lengths.max())
         if classifier.windows.long == "refuse" and longest > classifier.windows.length:
             raise too_long(longest, classifier.windows.length)
@@ -129,7 +112,7 @@ def load_head(
     """
     verify_folder(folder)
     head = read_json(folder / HEAD)
-    lm = build_language_model(head["model_config"], seed=0)
+    lm = ModelConfig.stored(head["model_config"]).build(seed=0)
     if head["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
             f"{folder} was made with another vocabulary; use the version that wrote it"
@@ -141,17 +124,18 @@ def load_head(
     return classifier.to(choose_device(device)).eval(), head, scale
 
 
-def _input_of(folder: Path, tree: Mapping[str, Any]) -> SequenceSet:
+def _input_of(folder: Path, settings: PredictSettings) -> SequenceSet:
     """The sequences or texts to predict for, as ids of the model of a head."""
     verify_folder(folder)
     head = read_json(folder / HEAD)
-    if not is_text(head["model_config"]):
-        return read_input(tree["input"], tree["data"])
-    encoder = encoder_of(head["model_config"], head["windows"]["length"])
-    return read_texts(tree["input"], tree["data"], head.get("text_columns", ()), encoder)
+    modality = ModelConfig.stored(head["model_config"]).modality
+    if not isinstance(modality, Text):
+        return read_input(settings.input, settings.data)
+    encoder = encoder_of(modality, head["windows"]["length"])
+    return read_texts(settings.input, settings.data, head.get("text_columns", ()), encoder)
 
 
-def read_input(path: str, data: Mapping[str, Any]) -> SequenceSet:
+def read_input(path: str, data: PredictedInput) -> SequenceSet:
     """Sequences of a FASTA file, a table, or the intervals of a BED file.
 
     Intervals on the reverse strand are reverse-complemented.
@@ -161,11 +145,11 @@ def read_input(path: str, data: Mapping[str, Any]) -> SequenceSet:
         DataError: for a file that the strict readers refuse.
     """
     if not path.removesuffix(".gz").endswith(".bed"):
-        rows = read_label_rows(Path(path), sequence_column=data["sequence_column"], labelled=False)
+        rows = read_label_rows(Path(path), sequence_column=data.sequence_column, labelled=False)
         return encode_dna(rows.names, rows.sequences, path)
-    if data["fasta"] is None:
+    if data.fasta is None:
         raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
-    store = prepare_genome(data["fasta"], cache_dir=data["cache_dir"])
+    store = prepare_genome(data.fasta, cache_dir=data.cache_dir)
     table = read_bed(path, store.lengths)
     names, arrays = [], []
     for interval, name in zip(table.intervals, table.names, strict=True):
@@ -175,7 +159,7 @@ def read_input(path: str, data: Mapping[str, Any]) -> SequenceSet:
 
 
 def read_texts(
-    path: str, data: Mapping[str, Any], columns: Sequence[str], encoder: TextEncoder
+    path: str, data: PredictedInput, columns: Sequence[str], encoder: TextEncoder
 ) -> SequenceSet:
     """Texts of a table, in the columns that the task had, as ids of a model of text.
 
@@ -185,15 +169,15 @@ def read_texts(
         ConfigError: for a setting that is for DNA.
         DataError: for a file that is missing, or without these columns.
     """
-    if data["fasta"] is not None:
+    if data.fasta is not None:
         raise ConfigError("data.fasta is for models of DNA, and this is one of text; leave it out")
     if not path.removesuffix(".gz").endswith((".csv", ".tsv")):
         raise ConfigError(
             f"input={path} must end in .csv or .tsv for a model of text, with the columns "
             f"{', '.join(columns)}"
         )
-    if data["sequence_column"] is not None and len(columns) == 1:
-        columns = (data["sequence_column"],)
+    if data.sequence_column is not None and len(columns) == 1:
+        columns = (data.sequence_column,)
     table, _ = read_table(Path(path), quoted=".csv" in Path(path).suffixes)
     texts = list(zip(*chosen(table, columns, Path(path)), strict=True))
     count = len(texts)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.models import LoadedModel, build_language_model
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.tasks.labelled import LabelledSet, LabelledTask
-from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.tasks.bag_of_words import commonest, fit_bag_of_words
 from dnamdlm.evaluation.tasks.prediction_metrics import figures
 from dnamdlm.evaluation.tasks.probes import Probe, fit_probe, kmer_frequencies
@@ -30,8 +30,6 @@ from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.lm.states.suite_cnn import SuiteCnn
 from dnamdlm.training.head_fitting import FinetuneSettings, TargetScale, train_predictor
 
-METHODS = ("full", "lora", "probe")
-BASELINES = ("kmer", "cnn", "bag_of_words", "majority", "random_weights")
 # as the papers train the CNN of Genomic Benchmarks.
 _CNN_LEARNING_RATE = 1e-3
 _CNN_BATCH_SIZE = 64
@@ -64,15 +62,14 @@ class Setup:
 
     task: LabelledTask
     loaded: LoadedModel
-    tree: Mapping[str, Any]
-    training: FinetuneSettings
+    settings: FinetuneEntry
     windows: WindowSettings
     strand: str
 
     @property
     def device(self) -> torch.device:
         """Where the language model is."""
-        return next(self.loaded.lm.parameters()).device
+        return self.loaded.device
 
     @property
     def tokens_at_once(self) -> int:
@@ -81,7 +78,7 @@ class Setup:
 
 
 def window_settings(
-    tree: Mapping[str, Any], task: LabelledTask, trained_length: int
+    settings: FinetuneEntry, task: LabelledTask, trained_length: int
 ) -> WindowSettings:
     """How the sequences of a task become windows of the model.
 
@@ -91,12 +88,12 @@ def window_settings(
     """
     parts = [part for part in (task.train, task.valid, task.test) if part is not None]
     longest = max(int(part.sequences.lengths.max()) for part in parts)
-    usual = (task.length or longest) if tree["long"] == "cut" else longest
-    length = tree["max_length"] or min(trained_length, usual)
-    settings = WindowSettings(length, tree["long"], tree["pooling"])
-    if longest > length and settings.long == "refuse":
+    usual = (task.length or longest) if settings.long == "cut" else longest
+    length = settings.max_length or min(trained_length, usual)
+    windows = WindowSettings(length, settings.long, settings.pooling)
+    if longest > length and windows.long == "refuse":
         raise too_long(longest, length)
-    return settings
+    return windows
 
 
 def strand_of(setting: str, loaded: LoadedModel) -> str:
@@ -105,7 +102,7 @@ def strand_of(setting: str, loaded: LoadedModel) -> str:
         return setting
     if is_equivariant(loaded.lm):
         return "invariant"
-    both = loaded.tree["data"].get("reverse_complement", False)
+    both = loaded.config.reads_both_strands
     return "conjoined" if both and loaded.lm.vocabulary.complement is not None else "one"
 
 
@@ -119,7 +116,7 @@ class Predictors:
         """Fit one predictor on the split of a seed.
 
         Args:
-            name: `model` or one of `BASELINES`.
+            name: `model` or a baseline.
             seed: of the split, of new weights and of the order of rows.
         """
         if name == "kmer":
@@ -130,13 +127,13 @@ class Predictors:
             return self._fit_bag_of_words(seed)
         if name == "majority":
             return self._fit_majority(seed)
-        if self.setup.tree["method"] == "probe":
+        if self.setup.settings.method == "probe":
             return self._fit_probe(name, seed)
         return self._fit_network(name, seed)
 
     def _parts(self, seed: int) -> tuple[LabelledSet, LabelledSet]:
         task = self.setup.task
-        train, valid = task.split_rows(seed, self.setup.tree["valid_fraction"])
+        train, valid = task.split_rows(seed, self.setup.settings.valid_fraction)
         if valid is None:
             assert task.valid is not None
             return task.train, task.valid
@@ -146,7 +143,7 @@ class Predictors:
         loaded = self.setup.loaded
         if name == "model":
             return copy.deepcopy(loaded.lm)
-        return build_language_model(loaded.tree, seed=seed).to(self.setup.device).eval()
+        return loaded.config.build(seed=seed).to(self.setup.device).eval()
 
     def _classifier(self, name: str, seed: int) -> SequenceClassifier:
         setup = self.setup
@@ -156,13 +153,13 @@ class Predictors:
 
     def _fit_network(self, name: str, seed: int) -> Fit:
         classifier = self._classifier(name, seed)
-        tree = self.setup.tree
-        if tree["method"] == "lora":
+        settings = self.setup.settings
+        if settings.method == "lora":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                add_adapters(classifier.lm, tree["lora_rank"], tree["lora_alpha"])  # pyright: ignore[reportArgumentType]
-        fit = self._trained(classifier, self.setup.training, name, seed)
-        if tree["method"] == "lora":
+                add_adapters(classifier.lm, settings.lora_rank, settings.lora_alpha)
+        fit = self._trained(classifier, self.setup.settings.training, name, seed)
+        if settings.method == "lora":
             merge_adapters(classifier)
         return replace(fit, classifier=classifier)
 
@@ -177,7 +174,9 @@ class Predictors:
                 min(longest, task.length or _CNN_MAX_LENGTH),
             )
         settings = replace(
-            self.setup.training, learning_rate=_CNN_LEARNING_RATE, batch_size=_CNN_BATCH_SIZE
+            self.setup.settings.training,
+            learning_rate=_CNN_LEARNING_RATE,
+            batch_size=_CNN_BATCH_SIZE,
         )
         return self._trained(network.to(self.setup.device), settings, "cnn", seed)
 
@@ -215,7 +214,7 @@ class Predictors:
 
     def _fit_probe(self, name: str, seed: int) -> Fit:
         setup = self.setup
-        probe_name = setup.tree["probe"]
+        probe_name = setup.settings.probe
         features = self._features(name, seed if name == "random_weights" else 0)
         probe, valid = self._probed(probe_name, features, seed)
         classifier = None
@@ -264,7 +263,7 @@ class Predictors:
         self, probe_name: str, features: Mapping[str, Any], seed: int
     ) -> tuple[Probe, dict[str, float]]:
         task = self.setup.task
-        rows, held = task.split_rows(seed, self.setup.tree["valid_fraction"])
+        rows, held = task.split_rows(seed, self.setup.settings.valid_fraction)
         train = (features["train"][rows], task.train.targets[rows])
         if held is None:
             assert task.valid is not None
@@ -299,7 +298,7 @@ class Predictors:
     def _words(self) -> dict[str, Any]:
         vocabulary = self.setup.loaded.lm.vocabulary
         return {
-            part: kmer_frequencies(rows.sequences, vocabulary, self.setup.tree["kmer"])
+            part: kmer_frequencies(rows.sequences, vocabulary, self.setup.settings.kmer)
             for part, rows in self._all_parts().items()
         }
 
@@ -307,12 +306,3 @@ class Predictors:
         task = self.setup.task
         parts = {"train": task.train, "test": task.test}
         return parts if task.valid is None else parts | {"valid": task.valid}
-
-
-def check_choices(tree: Mapping[str, Any]) -> None:
-    """Raise ConfigError for an unknown method or baseline."""
-    if tree["method"] not in METHODS:
-        raise ConfigError(f"method={tree['method']} is unknown; choose {', '.join(METHODS)}")
-    for name in tree["baselines"]:
-        if name not in BASELINES:
-            raise ConfigError(f"baselines={name} is unknown; choose any of {', '.join(BASELINES)}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
-from dnamdlm.assembly.building.own_tokenizer import is_text
-from dnamdlm.assembly.building.schema import build
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
+from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.tasks.labelled import LabelledTask, TaskSource
 from dnamdlm.data.tasks.sentences import TextEncoder
-from dnamdlm.data.text.corpus import TextData
 from dnamdlm.errors import ConfigError
 
 BASELINES_OF_DNA = ("kmer", "cnn")
@@ -28,60 +27,59 @@ class TextTaskSource(Protocol):
         ...
 
 
-def encoder_of(config: Mapping[str, Any], length: int | None) -> TextEncoder:
+def encoder_of(text: Text, length: int | None) -> TextEncoder:
     """The tokenizer of a model of text, and how long its rows are.
 
     Args:
-        config: of the model.
+        text: modality of the model.
         length: tokens per row at most; None is what the model was trained with.
 
     Raises:
-        DataError: if the tokenizer is gone.
+        DataError: if the tokenizer is missing.
     """
-    settings: TextData = build(config["data"], "data")
-    return TextEncoder(settings.open_tokenizer(), length or settings.length)
+    return TextEncoder(text.tokenizer, length or text.settings.length)
 
 
-def open_task(source: object, tree: Mapping[str, Any], loaded: LoadedModel) -> LabelledTask:
-    """The task that the command line names, as ids of the model.
+def open_task(settings: FinetuneEntry, loaded: LoadedModel) -> LabelledTask:
+    """The task that the settings name, as ids of the model.
 
     Args:
-        source: the `data` group of `finetune`.
-        tree: the config of `finetune`.
+        settings: of `finetune`.
         loaded: the model.
 
     Raises:
         ConfigError: if the task is of text and the model of DNA, or the other way round.
-        DataError: for files that are missing or not as they should be.
+        DataError: for files that are missing or damaged.
     """
-    if is_text(loaded.tree):
+    source = settings.data
+    if isinstance(loaded.modality, Text):
         if not isinstance(source, TextTaskSource):
             raise ConfigError(
-                f"model={tree['model']} is a model of text, and these tasks are of DNA; take "
+                f"model={settings.model} is a model of text, and these tasks are of DNA; take "
                 "config=glue or config=table, or a model of DNA"
             )
-        _check_settings(tree)
-        return source.open_text(tree["task"], encoder_of(loaded.tree, tree["max_length"]))
+        _check_settings(settings)
+        return source.open_text(settings.task, encoder_of(loaded.modality, settings.max_length))
     if not isinstance(source, TaskSource):
         raise ConfigError(
-            f"model={tree['model']} is a model of DNA, and these tasks are of text; give a model "
+            f"model={settings.model} is a model of DNA, and these tasks are of text; give a model "
             "of text, such as one of python -m dnamdlm.train config=text"
         )
-    _refuse(tree["baselines"], BASELINES_OF_TEXT, "text", "DNA")
-    return source.open(tree["task"])
+    _refuse(settings.baselines, BASELINES_OF_TEXT, "text", "DNA")
+    return source.open(settings.task)
 
 
-def _check_settings(tree: Mapping[str, Any]) -> None:
+def _check_settings(settings: FinetuneEntry) -> None:
     for key, allowed in _OF_DNA.items():
-        if tree[key] not in allowed:
+        if getattr(settings, key) not in allowed:
             raise ConfigError(
-                f"{key}={tree[key]} is for models of DNA, and this is one of text; choose "
-                f"{' or '.join(allowed)}"
+                f"{key}={getattr(settings, key)} is for models of DNA, and this is a model of "
+                f"text; choose {' or '.join(allowed)}"
             )
-    _refuse(tree["baselines"], BASELINES_OF_DNA, "DNA", "text")
+    _refuse(settings.baselines, BASELINES_OF_DNA, "DNA", "text")
 
 
-def _refuse(baselines: list[str], others: tuple[str, ...], kind: str, own: str) -> None:
+def _refuse(baselines: Sequence[str], others: tuple[str, ...], kind: str, own: str) -> None:
     for name in baselines:
         if name in others:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Tests of generated sequences from a composed config tree, with or without a model."""
+"""Generated DNA compared with real sequence, with or without a model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from dnamdlm.assembly.evaluation_target import (
+    evaluation_target,
+    forget_other_model,
+    provenance,
+)
+from dnamdlm.assembly.judge.judge_settings import JudgeSettings
+from dnamdlm.assembly.model_data import chosen_genomes, genome_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.data.genome.fasta_writer import check_writable
@@ -39,61 +46,83 @@ from dnamdlm.training.run_folder import versions
 logger = logging.getLogger(__name__)
 
 REFERENCE = "reference"
-"""Stands for the split in an evaluation file of sequences beside a FASTA file."""
-HELD_OUT = "split"
+"""Stands for the split in an evaluation file of sequences compared with a FASTA file."""
 _MARKOV_WINDOWS = 4096
 _FAR_LONGER = 10
 
 
-def is_file_comparison(tree: Mapping[str, Any]) -> bool:
-    """Whether samples are compared with a FASTA file, so that no split is scored.
-
-    Raises:
-        ConfigError: if a model or the reference is missing.
-    """
-    has_file = tree["reference"] not in (None, HELD_OUT)
-    if has_file and tree["samples"] is None:
-        raise ConfigError(
-            f"reference={tree['reference']} is what samples are compared with, and there are none; "
-            "give samples=FILE.fa"
-        )
-    if tree["model"] is None and not has_file:
-        raise ConfigError(
-            "model is not set; give model=MODEL, or to compare sequences without a model "
-            "samples=FILE.fa reference=FILE.fa"
-        )
-    return has_file
-
-
-def compare_with_file(
-    tree: Mapping[str, Any], loaded: LoadedModel | None, training: OpenGenome | None
+def judge_with_file(
+    settings: JudgeSettings, loaded: LoadedModel | None, training: OpenGenome | None
 ) -> tuple[Path, str]:
     """Compare samples with the sequences of a FASTA file.
 
     Args:
-        tree: the resolved config of `evaluate`.
-        loaded: a model, whose states serve the Frechet distance.
+        settings: of `judge`.
+        loaded: a model, whose hidden states serve the Frechet distance.
         training: its data, in whose training split copies are looked for.
 
     Returns:
         The JSON file, and the table for people.
     """
-    samples_path = Path(tree["samples"])
-    out = Path(tree["out"] or samples_path.with_name(f"{samples_path.stem}.evaluation.json"))
+    samples_path = Path(settings.samples)
+    out = Path(settings.out or samples_path.with_name(f"{samples_path.stem}.evaluation.json"))
     check_writable(out)
-    options = QualityOptions(tree)
+    options = QualityOptions(settings)
     samples = read_fasta(samples_path)
-    store = open_store(tree["reference"], cache_dir=tree["data"]["cache_dir"])
+    store = open_store(settings.reference, cache_dir=settings.data.cache_dir)
     question = replace(
         options.question(store, [Interval(name, 0, size) for name, size in store.lengths.items()]),
-        where=Path(tree["reference"]).name,
+        where=Path(settings.reference).name,
         lengths=_comparable(store.lengths.values(), max(map(len, samples.values()), default=0)),
         copies_of=None if training is None else (training.store, training.splits.train),
     )
-    section = _with_model(tree, samples, question, loaded)
-    command = {"command": sys.argv, "versions": versions(), "seed": tree["seed"]}
+    section = _with_model(settings, samples, question, loaded)
+    command = {"command": sys.argv, "versions": versions(), "seed": settings.seed}
     write_evaluation(out, REFERENCE, {"provenance": command, "quality": section})
     return out, quality_text(section)
+
+
+def judge_with_split(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path, str]:
+    """Compare samples with a split of the model's data.
+
+    Returns:
+        The evaluation file of the split, and the table for people.
+
+    Raises:
+        ConfigError: for a mixture of genomes none of which is chosen.
+    """
+    out = evaluation_target(settings.out, loaded, settings.split)
+    opened = genome_data(loaded, settings.data).open()
+    samples = read_fasta(settings.samples)
+    options = QualityOptions(settings)
+    genomes = chosen_genomes(opened, settings.genome)
+    if len(genomes) > 1:
+        raise ConfigError(
+            "samples are compared with one genome; give its name as genome=NAME, one of "
+            f"{', '.join(genomes)}"
+        )
+    genome = next(iter(genomes.values()))
+    logger.info("comparing %d sequences with the %s split", len(samples), settings.split)
+    question = replace(
+        options.question(genome.store, list(genome.splits[settings.split])),
+        where=f"the {settings.split} split",
+        copies_of=(genome.store, genome.splits.train) if genome.splits.train else None,
+    )
+    section = _with_model(settings, samples, question, loaded)
+    forget_other_model(out, loaded)
+    sections: dict[str, Any] = {"quality": section}
+    if not out.is_file():
+        sections["provenance"] = provenance(loaded, opened, seed=settings.seed)
+    write_evaluation(out, settings.split, sections)
+    return out, quality_text(section)
+
+
+def training_genome(settings: JudgeSettings, loaded: LoadedModel) -> OpenGenome | None:
+    """The genome in whose training split copies are looked for; None if it is not one genome."""
+    if not loaded.config.data_is_known:
+        return None
+    opened = genome_data(loaded, settings.data).open()
+    return opened if isinstance(opened, OpenGenome) and opened.splits.train else None
 
 
 def _comparable(lengths: Iterable[int], longest: int) -> list[int] | None:
@@ -102,26 +131,10 @@ def _comparable(lengths: Iterable[int], longest: int) -> list[int] | None:
     return found if float(np.median(found)) <= _FAR_LONGER * longest else None
 
 
-def compare_with_split(
-    tree: Mapping[str, Any],
-    samples: Mapping[str, np.ndarray],
-    genome: OpenGenome,
-    loaded: LoadedModel,
-    options: QualityOptions,
-) -> dict[str, Any]:
-    """The section "quality" of samples beside a split of the model's data."""
-    question = replace(
-        options.question(genome.store, list(genome.splits[tree["split"]])),
-        where=f"the {tree['split']} split",
-        copies_of=(genome.store, genome.splits.train) if genome.splits.train else None,
-    )
-    return _with_model(tree, samples, question, loaded)
-
-
 class QualityOptions:
     """Motifs and genes that the config asks for, read before any work is done."""
 
-    def __init__(self, tree: Mapping[str, Any]) -> None:
+    def __init__(self, settings: JudgeSettings) -> None:
         """Read the motifs and find the gene finder.
 
         Raises:
@@ -130,11 +143,11 @@ class QualityOptions:
         """
         self.left_out: dict[str, str] = {}
         self.motifs: list[Motif] = []
-        if tree["motifs"] is None:
+        if settings.motifs is None:
             self.left_out["motifs"] = "give motifs=FILE or motifs=jaspar:GROUP"
         else:
-            self.motifs = read_motifs(tree["motifs"])
-        self.finder = gene_finder() if tree["genes"] else None
+            self.motifs = read_motifs(settings.motifs)
+        self.finder = gene_finder() if settings.genes else None
         if self.finder is None:
             self.left_out["genes"] = "give genes=true for bacteria"
 
@@ -151,7 +164,7 @@ class QualityOptions:
 
 
 def _with_model(
-    tree: Mapping[str, Any],
+    settings: JudgeSettings,
     samples: Mapping[str, np.ndarray],
     question: Question,
     loaded: LoadedModel | None,
@@ -163,16 +176,16 @@ def _with_model(
         left_out["Frechet distance of states"] = "it needs the states of a model"
         encode = None
     else:
-        device = next(loaded.lm.parameters()).device
-        encode = _encoder(lm, int(loaded.tree["data"]["length"]), device)
-    fills = isinstance(lm, MaskedDiffusionLM) and tree["infill_windows"] > 0
+        device = loaded.device
+        encode = _encoder(lm, loaded.length, device)
+    fills = isinstance(lm, MaskedDiffusionLM) and settings.infill_windows > 0
     if not fills:
         left_out["infilling"] = "it needs a masked diffusion model and infill_windows above 0"
     question = replace(question, encode=encode, left_out=left_out)
-    section = evaluate_quality(samples, question, seed=tree["seed"])
+    section = evaluate_quality(samples, question, seed=settings.seed)
     if fills:
         assert loaded is not None
-        section["infilling"] = _infilling(tree, question, loaded)
+        section["infilling"] = _infilling(settings, question, loaded)
         if not section["infilling"]:
             section["left_out"]["infilling"] = "the reference has no two windows of the model"
     return section
@@ -189,14 +202,14 @@ def _encoder(lm: Encoder, length: int, device: torch.device) -> Any:
 
 
 def _infilling(
-    tree: Mapping[str, Any], question: Question, loaded: LoadedModel
+    settings: JudgeSettings, question: Question, loaded: LoadedModel
 ) -> list[dict[str, Any]]:
-    length = int(loaded.tree["data"]["length"])
+    length = loaded.length
     windows = windows_without_n(question.store, question.intervals, length)
     windows = [item for item in windows if len(item) == length]
-    rng = np.random.default_rng(tree["seed"])
+    rng = np.random.default_rng(settings.seed)
     chosen = [windows[index] for index in rng.permutation(len(windows))]
-    num_windows = tree["infill_windows"]
+    num_windows = settings.infill_windows
     # half of a small reference is left for the Markov model, which must not know what is hidden.
     used = chosen[: min(windows_of_gap(GAPS[0], num_windows), len(chosen) // 2)]
     if not used:
@@ -210,16 +223,7 @@ def _infilling(
         lm,
         IDS_OF_CODES[np.stack(codes[: len(used)])],
         markov_models(codes[len(used) :], order)[order],
-        seed=tree["seed"],
+        seed=settings.seed,
         num_windows=num_windows,
-        device=next(loaded.lm.parameters()).device,
+        device=loaded.device,
     )
-
-
-def check_quality_keys(tree: Mapping[str, Any]) -> None:
-    """Refuse impossible values of the settings of this module with a `ConfigError`."""
-    if tree["infill_windows"] < 0:
-        raise ConfigError(f"infill_windows={tree['infill_windows']} must be at least 0")
-    for key in ("motifs", "genes"):
-        if tree[key] and tree["samples"] is None:
-            raise ConfigError(f"{key} is a test of samples, and there are none; give samples=FILE")

@@ -1,4 +1,4 @@
-"""Generated text beside held-out text, from a composed config tree."""
+"""Generated text compared with held-out text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ import numpy as np
 import torch
 
 from dnamdlm.assembly.building.published import is_published
-from dnamdlm.assembly.building.schema import build
+from dnamdlm.assembly.evaluation_target import (
+    evaluation_target,
+    forget_other_model,
+    other_corpus,
+    provenance,
+)
+from dnamdlm.assembly.judge.judge_settings import JudgeSettings
+from dnamdlm.assembly.model_data import corpus_data
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.sample.text_sampling import begin_mark, shown
+from dnamdlm.assembly.text_rows import begin_mark, shown
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.rows import BlockWindows, Rows
 from dnamdlm.data.text.sample_files import read_text_records
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.text.mauve import check_mauve, mauve
 from dnamdlm.evaluation.text.scorers import CheckpointScorer, Scorer, hugging_face_scorer
 from dnamdlm.evaluation.text.text_quality import (
@@ -60,7 +68,7 @@ def _ids(
     if ids is None:
         return retokenized(record["text"], tokenizer, marks)[0]
     if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
-        raise DataError(f"samples={path} has ids that are no list of integers; mend the file")
+        raise DataError(f"samples={path} has ids that are not a list of integers; fix the file")
     found = np.array(ids, dtype=np.int64)
     vocabulary = tokenizer.vocabulary
     if len(found) and not 0 <= found.min() <= found.max() < len(vocabulary):
@@ -122,10 +130,10 @@ def open_scorer(name: str, device: torch.device | str) -> Scorer:
     loaded = load_model(name, device=str(device), setting="scorer")
     if not isinstance(loaded.lm, CausalLM):
         raise ConfigError(
-            f"scorer={name} is a {type(loaded.lm).__name__}, which has no law of the next token; "
+            f"scorer={name} is a {type(loaded.lm).__name__}, which has no distribution of the next token; "
             "give an autoregressive one (lm=ar), or GPT-2"
         )
-    settings = build(loaded.tree["data"], "data")
+    settings = loaded.config.data
     if not isinstance(settings, TextData):
         raise ConfigError(f"scorer={name} is a model of DNA; give one of text")
     tokenizer = settings.open_tokenizer()
@@ -142,22 +150,35 @@ def marks_of(tokenizer: TextTokenizer) -> list[str]:
     return sorted({tokenizer.vocabulary.symbols[id_] for id_ in ids if id_ is not None})
 
 
-def check_sample_settings(tree: Mapping[str, Any]) -> None:
-    """Refuse settings of samples that do not fit each other, with a `ConfigError`."""
-    if tree["samples"] is None and tree["scorer"] is not None:
-        raise ConfigError(
-            f"scorer={tree['scorer']} reads samples, and there are none; give samples=FILE.jsonl"
-        )
-    if tree["mauve"]:
-        if tree["scorer"] is None:
-            raise ConfigError(
-                "mauve=true compares states of a scorer, and there is none; give scorer=MODEL"
-            )
+def judge_texts(
+    settings: JudgeSettings, loaded: LoadedModel, progress: Callable[[int, int], None]
+) -> tuple[Path, str]:
+    """Compare texts with held-out text of the corpus of the model.
+
+    Returns:
+        The evaluation file of the split, and the figures for people.
+
+    Raises:
+        DataError: if samples, corpus or scorer cannot be read.
+    """
+    if settings.mauve:
         check_mauve()
+    opened = corpus_data(loaded, settings.data)
+    other = other_corpus(loaded, opened)
+    stem = settings.split if other is None else f"{settings.split}.{other}"
+    out = evaluation_target(settings.out, loaded, stem)
+    compared = compare_texts(settings, loaded, opened, progress)
+    forget_other_model(out, loaded)
+    corpus = Path(opened.settings.corpus).resolve().name
+    sections: dict[str, Any] = {"generated_text": {"corpus": corpus, **compared}}
+    if not out.is_file():
+        sections["provenance"] = provenance(loaded, opened, seed=settings.seed)
+    write_evaluation(out, settings.split, sections)
+    return out, compared_sentence(compared).strip()
 
 
 def compare_texts(
-    tree: Mapping[str, Any],
+    settings: JudgeSettings,
     loaded: LoadedModel,
     opened: OpenText,
     progress: Callable[[int, int], None] | None = None,
@@ -165,7 +186,7 @@ def compare_texts(
     """The section "generated_text": samples and held-out text, each by the same protocol.
 
     Args:
-        tree: the resolved config of `evaluate`, checked.
+        settings: of `judge`.
         loaded: the model that made the samples.
         opened: its corpus.
         progress: called with (texts scored, texts in all).
@@ -174,14 +195,14 @@ def compare_texts(
         ConfigError: if the scorer is none.
         DataError: if samples or scorer cannot be read.
     """
-    samples = read_texts(Path(tree["samples"]), opened.tokenizer)
+    samples = read_texts(Path(settings.samples), opened.tokenizer)
     lengths = [len(sample.ids) for sample in samples if sample.text.strip()]
     if not lengths:
-        raise DataError(f"samples={tree['samples']} holds only empty texts; sample some others")
+        raise DataError(f"samples={settings.samples} holds only empty texts; sample some others")
     length = int(np.median(lengths))
-    real = real_texts(opened, tree["split"], length, len(samples))
-    device = next(loaded.lm.parameters()).device
-    scorer = None if tree["scorer"] is None else open_scorer(tree["scorer"], device)
+    real = real_texts(opened, settings.split, length, len(samples))
+    device = loaded.device
+    scorer = None if settings.scorer is None else open_scorer(settings.scorer, device)
     logger.info("comparing %d texts of %d tokens with held-out text", len(samples), length)
     marks = marks_of(opened.tokenizer)
     if empty := sum(not sample.text.strip() for sample in samples):
@@ -190,14 +211,14 @@ def compare_texts(
         "scorer": None if scorer is None else scorer.name,
         "scorer_context": None if scorer is None else scorer.context,
         "length": length,
-        "heldout": tree["split"],
+        "heldout": settings.split,
         "generated": text_quality(samples, scorer, marks, progress=progress).to_json(),
         "real": text_quality(real, scorer, marks, progress=progress).to_json(),
     }
-    if tree["mauve"]:
+    if settings.mauve:
         assert scorer is not None
         states = (text_states(texts, scorer, marks) for texts in (samples, real))
-        section["mauve"] = mauve(*states, seed=tree["seed"])
+        section["mauve"] = mauve(*states, seed=settings.seed)
     return section
 
 

@@ -1,4 +1,4 @@
-"""What `sample` is asked to make: free sequences, templates, motifs, or intervals of a genome."""
+"""Requests for sequences: free ones, templates, motifs, or intervals of a genome."""
 
 from __future__ import annotations
 
@@ -26,18 +26,25 @@ class Request:
         template: what is given and what may be filled in.
         start: first position that is written.
         end: position after the last that is written.
-        note: end of the FASTA header.
+        note: end of the header of the sequence in a file.
+        mask_id: token id of the mask.
     """
 
     template: Template
     start: int
     end: int
     note: str = ""
+    mask_id: int = NUCLEOTIDE_VOCABULARY.mask_id
 
     @property
     def num_hidden(self) -> int:
         """Positions that are filled."""
-        return int((self.template.ids == NUCLEOTIDE_VOCABULARY.mask_id).sum())
+        return int((self.template.ids == self.mask_id).sum())
+
+    @property
+    def length(self) -> int:
+        """Positions that are written."""
+        return self.end - self.start
 
 
 def of_length(length: int, motifs: Sequence[str]) -> Request:
@@ -73,6 +80,30 @@ def of_templates(templates: Mapping[str, NDArray[np.uint8]]) -> list[Request]:
     return [
         Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, len(sets), f" template={name}")
         for name, sets in templates.items()
+    ]
+
+
+def of_strings(templates: Sequence[str]) -> list[Request]:
+    """One request per template given as letters.
+
+    Raises:
+        DataError: for a letter that is not a nucleotide code, or nothing to fill.
+    """
+    named = {}
+    for number, text in enumerate(templates, start=1):
+        sets = _SETS[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
+        if not len(sets) or not sets.all():
+            odd = repr(text[int(np.argmin(sets))]) if len(sets) else "no letters"
+            raise DataError(
+                f"template {number} holds {odd}, which is not a nucleotide code; use A, C, G, T, N "
+                "and IUPAC codes"
+            )
+        if np.isin(sets, (1, 2, 4, 8)).all():
+            raise DataError(f"template {number} has nothing to fill; write N where bases go")
+        named[number] = sets
+    return [
+        Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, len(sets))
+        for sets in named.values()
     ]
 
 
@@ -134,17 +165,6 @@ def without(request: Request, forbidden: str | Sequence[str]) -> Request:
             f"{int(np.argmin(allowed))}{request.note}; allow one of them"
         )
     return replace(request, template=Template(template.ids, allowed.astype(np.uint8)))
-
-
-def check_fits(request: Request, window: int) -> str | None:
-    """A sentence for the log where a template is longer than the training windows."""
-    length = len(request.template)
-    if length <= window:
-        return None
-    return (
-        f"sequences of {length:,} bases are made by a network that was trained on windows of "
-        f"{window}; sampler=semi_ar makes long sequences from windows of that length"
-    )
 
 
 def _parse_motif(motif: str) -> tuple[NDArray[np.uint8], int]:

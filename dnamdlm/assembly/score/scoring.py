@@ -1,22 +1,22 @@
-"""Variant scores from a composed config tree, or from Python."""
+"""Scores of the variants of a VCF file: into a table, or row by row."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.building.schema import check_keys, check_value
-from dnamdlm.assembly.models import LoadedModel, load_model, windows_at_once
+from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.row_progress import RowProgress
-from dnamdlm.assembly.strands import STRANDS, read_strands
+from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
+from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.files import check_target, replacing
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.variants.variant_tables import ENDINGS, Column, ScoredVariant, variant_sink
@@ -39,9 +39,8 @@ from dnamdlm.lm.states.variant_scores import (
     site_log_ratio,
     state_distances,
 )
-from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
-COLUMNS: Mapping[str, tuple[Column, ...]] = {
+COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
     "llr": (Column("llr", "log p(ALT) - log p(REF) of the hidden base, nats"),),
     "elbo": (
         Column("delta_elbo", "Bound on log p of the window with ALT minus with REF, nats"),
@@ -54,95 +53,37 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
 }
 """Columns of each kind of score."""
 
-_KEYS = {
-    "model": str,
-    "variants": str,
-    "out": str,
-    "scores": Sequence[str],
-    "length": int | None,
-    "draws": int,
-    "strands": str,
-    "match_names": bool,
-    "max_mismatch": float,
-    "batch_size": int | None,
-    "weights": str,
-    "device": str,
-    "ops": str,
-    "seed": int,
-    "debug": bool,
-}
-_DATA_KEYS: dict[str, Any] = {"fasta": str, "cache_dir": str | None}
 # rows that are read together, in batches, so that pairs of one kind fill a call.
 _BATCHES_OF_ROWS = 4
 _MIN_ROWS = 64
 
 
-@dataclass(frozen=True)
-class ScoreSettings:
-    """How variants are scored.
-
-    Attributes:
-        scores: names of `COLUMNS`.
-        length: bases of a window; None is that of the training.
-        draws: noise draws per allele for `elbo`.
-        match_names: take 20 and chr20 for the same record.
-        max_mismatch: share of rows that may contradict the genome.
-        batch_size: pairs of windows at once; None is what suits the device.
-        seed: of the noise.
-    """
-
-    scores: tuple[str, ...] = ("llr", "elbo")
-    length: int | None = None
-    draws: int = 8
-    match_names: bool = False
-    max_mismatch: float = 0.01
-    batch_size: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name in self.scores:
-            if name not in COLUMNS:
-                raise ConfigError(f"scores={name} is unknown; choose any of {', '.join(COLUMNS)}")
-        if not self.scores or len(set(self.scores)) < len(self.scores):
-            raise ConfigError(f"scores must name each of {', '.join(COLUMNS)} at most once")
-        for key in ("length", "draws", "batch_size"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigError(f"{key}={value} must be at least 1")
-        if not 0 <= self.max_mismatch <= 1:
-            raise ConfigError(f"max_mismatch={self.max_mismatch} must lie in 0..1")
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Columns of the chosen scores, in their order."""
-        return tuple(column for name in self.scores for column in COLUMNS[name])
-
-
-def score(tree: Mapping[str, Any]) -> tuple[Path, str]:
+def score(settings: ScoreEntry) -> tuple[Path, str]:
     """Score a VCF file and write the table.
-
-    Args:
-        tree: the resolved config of `score`.
 
     Returns:
         The table, and a sentence for people.
+
+    Raises:
+        ConfigError: for an impossible setting, or a model that cannot score variants.
+        DataError: for a file that is refused.
     """
-    settings, ending = _checked(tree)
-    out = Path(tree["out"])
-    start_ops(tree["ops"], tree["device"])
-    file = VariantFile(tree["variants"])
-    store = prepare_genome(tree["data"]["fasta"], cache_dir=tree["data"]["cache_dir"])
+    out = Path(settings.out)
+    ending = check_target(out, ENDINGS, (settings.variants, settings.data.fasta))
+    scoring = settings.scoring
+    start_ops(settings.ops, settings.device)
+    file = VariantFile(settings.variants)
+    store = prepare_genome(settings.data.fasta, cache_dir=settings.data.cache_dir)
     counts = check_variants(
-        file, store, match_names=settings.match_names, max_mismatch=settings.max_mismatch
+        file, store, match_names=scoring.match_names, max_mismatch=scoring.max_mismatch
     )
-    loaded = load_model(tree["model"], weights=tree["weights"], device=tree["device"])
-    scorer = VariantScorer(loaded, store, settings, strands=tree["strands"])
+    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    scorer = VariantScorer(loaded, store, scoring)
     progress = RowProgress(counts.rows, "variants")
     scored = 0
     with (
         replacing(out) as partial,
-        variant_sink(partial, ending, file, settings.columns) as sink,
+        variant_sink(partial, ending, file, columns_of(scoring.scores)) as sink,
     ):
         for row in scorer.scored(file, counts):
             sink.add(row)
@@ -151,17 +92,9 @@ def score(tree: Mapping[str, Any]) -> tuple[Path, str]:
     return out, _sentence(counts, scored, scorer.reasons, progress)
 
 
-def _checked(tree: Mapping[str, Any]) -> tuple[ScoreSettings, str]:
-    check_keys(tree, _KEYS, ["data"])
-    check_keys(tree["data"], _DATA_KEYS)
-    for key, value in tree["data"].items():
-        check_value(value, _DATA_KEYS[key], f"data.{key}")
-    if tree["strands"] not in STRANDS:
-        raise ConfigError(f"strands={tree['strands']} is unknown; choose {' or '.join(STRANDS)}")
-    names = ("length", "draws", "match_names", "max_mismatch", "batch_size", "seed")
-    settings = ScoreSettings(tuple(tree["scores"]), **{name: tree[name] for name in names})
-    inputs = (tree["variants"], tree["data"]["fasta"])
-    return settings, check_target(Path(tree["out"]), ENDINGS, inputs)
+def columns_of(scores: Sequence[Kind]) -> tuple[Column, ...]:
+    """Columns of the chosen scores, in their order."""
+    return tuple(column for name in scores for column in COLUMNS[name])
 
 
 class VariantScorer:
@@ -171,41 +104,32 @@ class VariantScorer:
         reasons: how many alleles were not scored, by reason, so far.
     """
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        store: GenomeStore,
-        settings: ScoreSettings,
-        *,
-        strands: str = "one",
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, store: GenomeStore, settings: ScoreSettings) -> None:
         """Check the model.
 
         Args:
-            loaded: a model of DNA; with `strands="both"` it is changed in place.
+            loaded: a model of DNA.
             store: the genome.
             settings: how variants are scored.
-            strands: `one` or `both`.
 
         Raises:
             ConfigError: if the model cannot score variants.
         """
-        lm = loaded.lm
+        lm = with_strands(loaded.lm, settings.strands)
         if not isinstance(lm, MaskedDiffusionLM):
             raise ConfigError(
                 f"variants are scored with masked diffusion models, and this is a "
                 f"{type(lm).__name__}; give another model"
             )
-        if lm.vocabulary.fingerprint() != NUCLEOTIDE_VOCABULARY.fingerprint():
-            raise ConfigError("this model was not trained on DNA; give a model of DNA")
-        read_strands(lm, strands)
+        loaded.require_dna()
         self.lm = lm
         self.store = store
         self.settings = settings
-        self.length = settings.length or int(loaded.tree["data"]["length"])
-        self.device = next(lm.parameters()).device
+        self.length = settings.length or loaded.length
+        self.device = loaded.device
         self.at_once = settings.batch_size or windows_at_once(self.length, self.device)
         self.reader = StateReader(lm)
+        self.columns = columns_of(settings.scores)
         self.reasons: dict[str, int] = {}
 
     def scored(self, file: VariantFile, counts: VariantCounts) -> Iterator[ScoredVariant]:
@@ -221,6 +145,21 @@ class VariantScorer:
             yield from self._scored(chosen)
         if number != counts.rows:
             raise DataError(f"{file.path}: the file changed while it was read; try again")
+
+    def score_one(self, row: Variant) -> dict[str, float]:
+        """The scores of a variant with one allele.
+
+        Raises:
+            DataError: if it contradicts the genome, or cannot be scored.
+        """
+        scored = self._scored([row])[0]
+        values = {name: numbers[0] for name, numbers in scored.scores.items()}
+        if all(math.isnan(value) for value in values.values()):
+            raise DataError(
+                f"{row.chrom}:{row.start + 1} {row.ref}>{row.alts[0]} cannot be scored "
+                f"({scored.reasons[0]}); check the record, the position and REF against the genome"
+            )
+        return values
 
     def _scored(self, rows: Sequence[Variant]) -> list[ScoredVariant]:
         windows: list[PairOfWindows] = []
@@ -243,8 +182,7 @@ class VariantScorer:
                 owners.append((index, allele))
             reasons.append(found)
         values = [
-            {column.name: [math.nan] * len(row.alts) for column in self.settings.columns}
-            for row in rows
+            {column.name: [math.nan] * len(row.alts) for column in self.columns} for row in rows
         ]
         for name, numbers in self._score_windows(windows).items():
             for (index, allele), number in zip(owners, numbers, strict=True):
@@ -256,7 +194,7 @@ class VariantScorer:
 
     def _score_windows(self, windows: Sequence[PairOfWindows]) -> dict[str, NDArray[np.float64]]:
         """Column name -> a number per pair; pairs of one kind and length go together."""
-        found = {column.name: np.full(len(windows), np.nan) for column in self.settings.columns}
+        found = {column.name: np.full(len(windows), np.nan) for column in self.columns}
         order = sorted(
             range(len(windows)), key=lambda i: (windows[i].site < 0, len(windows[i].reference))
         )
@@ -278,6 +216,27 @@ class VariantScorer:
             cosine, euclidean = state_distances(self.reader, pairs)
             found |= {"cosine_distance": cosine.numpy(), "l2_distance": euclidean.numpy()}
         return found
+
+
+def parse_change(text: str) -> Variant:
+    """A variant from its text, chrom:position REF>ALT, 1-based as in VCF.
+
+    Raises:
+        ConfigError: if it is written otherwise.
+
+    >>> row = parse_change("chr1:5 A>G")
+    >>> row.chrom, row.start, row.ref, row.alts
+    ('chr1', 4, 'A', ('G',))
+    """
+    match = re.fullmatch(r"(\S+):(\d+)\s+([ACGTNacgtn]+)\s*>\s*([ACGTNacgtn]+)", text.strip())
+    if match is None or int(match[2]) < 1:
+        raise ConfigError(
+            f"change={text!r} is not a valid variant; use chrom:position REF>ALT, for instance "
+            "chr1:12345 A>G"
+        )
+    chrom, position, ref, alt = match[1], match[2], match[3].upper(), match[4].upper()
+    fields = (chrom, position, ".", ref, alt, ".", ".", ".")
+    return Variant(1, chrom, int(position) - 1, ref, (alt,), fields)
 
 
 def _sentence(

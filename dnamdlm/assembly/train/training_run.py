@@ -1,83 +1,41 @@
-"""A training run from a composed config tree."""
+"""A training run, from its settings to checkpoints in its run folder."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from dnamdlm.assembly.building.schema import TARGET, build, check_keys, check_node
+from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.building.own_tokenizer import check_vocabulary
 from dnamdlm.assembly.class_labels import labels_of
-from dnamdlm.assembly.evaluate.overlap import report_overlap, store_overlap
-from dnamdlm.assembly.models import (
-    MODEL_NODES,
-    build_language_model,
-    check_model,
-    check_vocabulary,
-    describe_model,
-    initialise_from,
-    windows_at_once,
-)
+from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.models import initialise_from
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.data.data_source import DataSource, OpenData
+from dnamdlm.assembly.overlap import report_overlap, store_overlap
+from dnamdlm.assembly.train.train_settings import TrainSettings
+from dnamdlm.data.data_source import OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.classifier_accuracy import score_labels
 from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
-from dnamdlm.lm.checkpoint import list_checkpoints, newest_valid
+from dnamdlm.lm.checkpoint import MODEL, list_checkpoints, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.training.launch import launched_rank
 from dnamdlm.training.metrics import OF_BASES, OF_LABELS, lacks_figures
 from dnamdlm.training.run_folder import check_space, claimed, open_run, step_of, try_space
-from dnamdlm.training.trainer_settings import ResumeSettings, TrainerSettings
+from dnamdlm.training.trainer_settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
-_PLAIN_KEYS = {
-    "name": str,
-    "run_dir": str,
-    "init_from": str | None,
-    "seed": int,
-    "ops": str,
-    "overlap_report": bool,
-    "dry_run": bool,
-    "debug": bool,
-}
-_NODES = (*MODEL_NODES, "data", "optimizer", "learning_rate", "trainer", "logger", "resume")
-_MAX_SEED = 2**63 - 1
 
-
-def check_tree(tree: Mapping[str, Any]) -> None:
-    """Check every key of a training config, before data or device is touched.
-
-    Raises:
-        ConfigError: naming the first key that is wrong.
-    """
-    check_keys(tree, _PLAIN_KEYS, _NODES)
-    if not 0 <= tree["seed"] <= _MAX_SEED:
-        raise ConfigError(f"seed={tree['seed']} must lie in [0, 2^63)")
-    check_model(tree)
-    for name in ("data", "optimizer", "learning_rate", "trainer", "resume"):
-        check_node(tree[name], name)
-    if has_target(tree["logger"]):
-        check_node(tree["logger"], "logger")
-
-
-def has_target(node: object) -> bool:
-    """Whether a group names a class; `logger: none` does not."""
-    return isinstance(node, Mapping) and TARGET in node
-
-
-def train(tree: Mapping[str, Any]) -> Path:
-    """Train what the tree describes, from the start or from where its run folder stands.
-
-    Args:
-        tree: the resolved config of `train`.
+def train(settings: TrainSettings) -> Path:
+    """Train a model, from the start or from where its run folder stands.
 
     Returns:
         The run folder.
@@ -87,41 +45,36 @@ def train(tree: Mapping[str, Any]) -> Path:
         DataError: for the data that are named.
         Interrupted: if a signal ended the run, after saving.
     """
-    check_tree(tree)
-    data: DataSource = build(tree["data"], "data")
-    settings: TrainerSettings = build(tree["trainer"], "trainer")
-    optimizer = build(tree["optimizer"], "optimizer")
-    learning_rate = build(tree["learning_rate"], "learning_rate")
-    resume: ResumeSettings = build(tree["resume"], "resume")
+    config, trainer = settings.config, settings.trainer
     # Lightning takes seconds to import, and no mistake in the settings should wait for it.
     from dnamdlm.training.trainer import check_devices, fit
 
-    check_devices(settings)
-    start_ops(tree["ops"], "cpu" if settings.accelerator == "cpu" else "auto")
-    lm = build_language_model(tree, tree["seed"])
-    # a run that goes on has its own weights, and its source may be gone by then.
-    if tree["init_from"] is not None and not list_checkpoints(Path(tree["run_dir"], "checkpoints")):
-        logger.info("starting from the weights of %s", initialise_from(lm, tree["init_from"]))
+    check_devices(trainer)
+    start_ops(settings.ops, "cpu" if trainer.accelerator == "cpu" else "auto")
+    lm = config.build(settings.seed, settings.given)
+    # a resumed run has its own weights, and their source may be gone by then.
+    run_dir = Path(settings.run_dir)
+    if settings.init_from is not None and not list_checkpoints(run_dir / "checkpoints"):
+        logger.info("starting from the weights of %s", initialise_from(lm, settings.init_from))
     is_owner = launched_rank() == 0
-    opened = data.open()
+    opened = settings.data.open()
     labels = labels_of(lm, opened)
-    stream = opened.training_stream(tree["seed"], settings.global_batch_size)
-    validate = validation(opened, settings, tree["seed"])
+    stream = opened.training_stream(settings.seed, trainer.global_batch_size)
+    validate = validation(opened, trainer, settings.seed)
     num_parameters = sum(parameter.numel() for parameter in lm.parameters())
-    logger.info("%s", summary(tree, opened, settings, num_parameters))
-    overlap = report_overlap(opened) if tree["overlap_report"] and is_owner else None
-    loggers = build_loggers(tree)
-    run_dir = Path(tree["run_dir"])
-    check_space(run_dir, lm, settings.keep_checkpoints)
-    if tree["dry_run"]:
+    logger.info("%s", summary(settings, opened, num_parameters))
+    overlap = report_overlap(opened) if settings.overlap_report and is_owner else None
+    loggers = build_loggers(config)
+    check_space(run_dir, lm, trainer.keep_checkpoints)
+    if settings.dry_run:
         stream.batch(0)
         return run_dir
     described = opened.describe()
     # one process owns the folder; the others only look which checkpoint it will take.
     with claimed(run_dir) if is_owner else nullcontext():
         if is_owner:
-            try_space(run_dir, lm, settings.keep_checkpoints)
-            checkpoint = open_run(run_dir, tree, described, allow=resume.allow)
+            try_space(run_dir, lm, trainer.keep_checkpoints)
+            checkpoint = open_run(run_dir, settings.record, described, allow=settings.resume.allow)
             if overlap is not None:
                 store_overlap(overlap, run_dir)
         else:
@@ -131,28 +84,30 @@ def train(tree: Mapping[str, Any]) -> Path:
         is_validated = validate is None or not lacks_figures(
             run_dir / "metrics.csv", first_step, figures.valid
         )
-        if first_step >= settings.max_steps and is_validated:
-            logger.info("all %d steps are done already", settings.max_steps)
+        if first_step >= trainer.max_steps and is_validated:
+            logger.info("all %d steps are done already", trainer.max_steps)
             return run_dir
         if checkpoint is not None:
-            check_vocabulary(lm, checkpoint)
-            logger.info("going on from step %d of %s", first_step, checkpoint)
+            check_vocabulary(
+                read_json(checkpoint / MODEL), checkpoint, lm.vocabulary.fingerprint(), config
+            )
+            logger.info("resuming from step %d of %s", first_step, checkpoint)
         fit(
             lm,
             stream,
-            length=data.length,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            settings=settings,
+            length=settings.data.length,
+            optimizer=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            settings=trainer,
             run_dir=run_dir,
-            seed=tree["seed"],
-            description=describe_model(tree, labels),
+            seed=settings.seed,
+            description=config.describe(labels),
             validate=validate,
             figures=figures,
             checkpoint=checkpoint,
             loggers=loggers,
             facts={
-                "config": json.dumps(tree, sort_keys=True, default=str),
+                "config": json.dumps(settings.record, sort_keys=True, default=str),
                 "data": described["fingerprint"],
                 "checkpoint": str(checkpoint),
             },
@@ -160,22 +115,20 @@ def train(tree: Mapping[str, Any]) -> Path:
     return run_dir
 
 
-def build_loggers(tree: Mapping[str, Any]) -> list[Any]:
+def build_loggers(config: ModelConfig) -> list[Any]:
     """The Lightning logger that the config names, if any; it writes nothing yet.
 
     Raises:
         ConfigError: if its package is not installed.
     """
-    if not has_target(tree["logger"]):
-        return []
     try:
-        return [build(tree["logger"], "logger")]
+        logger_of_run = config.logger()
     except ImportError as error:
-        name = str(tree["logger"][TARGET]).rpartition(".")[2]
         raise ConfigError(
-            f"logger: {name} cannot be used because a package is missing; install it with "
-            "pip install 'dnamdlm[loggers]', or take logger=none"
+            f"logger: {config.logger_name} cannot be used because a package is missing; install "
+            "it with pip install 'dnamdlm[loggers]', or take logger=none"
         ) from error
+    return [] if logger_of_run is None else [logger_of_run]
 
 
 def validation(
@@ -217,25 +170,19 @@ def validation(
     return validate
 
 
-def summary(
-    tree: Mapping[str, Any],
-    opened: OpenData,
-    settings: TrainerSettings,
-    num_parameters: int,
-) -> str:
+def summary(settings: TrainSettings, opened: OpenData, num_parameters: int) -> str:
     """What will be trained on what, in a few lines."""
-    described = opened.describe()
-    is_text = described.get("kind") == "text"
-    unit, records, symbols = ("bp", "records", "bases")
-    if is_text:
-        unit, records, symbols = ("tokens", "documents", "tokens")
+    described, trainer = opened.describe(), settings.trainer
+    modality = settings.config.modality
+    unit = "bp" if modality.name == "dna" else modality.units
+    records = "records" if modality.name == "dna" else "documents"
     splits = ", ".join(
         f"{name} {part['num_bases']:,} {unit}" for name, part in described["splits"].items()
     )
-    per_step = settings.global_batch_size * opened.length
+    per_step = trainer.global_batch_size * opened.length
     return (
-        f"{tree['name']}: {described['fasta']}, {described['num_bases']:,} {unit} in "
+        f"{settings.name}: {described['fasta']}, {described['num_bases']:,} {unit} in "
         f"{described['num_records']:,} {records}, split by {described['split_rule']} ({splits})\n"
-        f"model {tree['backbone'][TARGET].rpartition('.')[2]} with {num_parameters:,} parameters; "
-        f"{settings.max_steps:,} steps of {per_step:,} {symbols}"
+        f"model {settings.config.backbone_name} with {num_parameters:,} parameters; "
+        f"{trainer.max_steps:,} steps of {per_step:,} {modality.units}"
     )

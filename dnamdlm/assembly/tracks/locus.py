@@ -1,15 +1,19 @@
-"""Bits per base along a locus from a composed config tree: a track and its picture."""
+"""Bits per base along a locus: a track and its picture."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from dnamdlm.assembly.models import LoadedModel, windows_at_once
+from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.modality import refuse_foreign
+from dnamdlm.assembly.model_data import genome_data
+from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.strands import with_strands
+from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.data.genome.annotation import Feature
 from dnamdlm.data.genome.fasta_writer import check_writable
 from dnamdlm.data.genome.genome_source import OpenGenome
@@ -23,7 +27,6 @@ from dnamdlm.evaluation.likelihood.locus_bits import (
 )
 from dnamdlm.evaluation.likelihood.tracks import check_track, write_track
 from dnamdlm.lm.contexts import BASE_BITS
-from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.reporting.locus_figure import locus_figure
 
@@ -39,7 +42,7 @@ def parse_locus(text: str) -> Interval:
     match = re.fullmatch(r"(\S+):(\d+)-(\d+)", text)
     if match is None:
         raise ConfigError(
-            f"locus={text} is no locus; write chrom:start-end, for instance chrXVI:1000-9000"
+            f"locus={text} is not a valid locus; use chrom:start-end, for instance chrXVI:1000-9000"
         )
     start, end = (int(number) for number in match.groups()[1:])
     if not start < end <= start + MAX_BASES:
@@ -49,43 +52,39 @@ def parse_locus(text: str) -> Interval:
     return Interval(match.group(1), start, end)
 
 
-def write_locus(
-    tree: Mapping[str, Any], loaded: LoadedModel, lm: LanguageModel, opened: Any
-) -> tuple[Path, str]:
-    """Write the track, and a PNG and an SVG picture beside it.
-
-    Args:
-        tree: the resolved config of `evaluate`.
-        loaded: the model.
-        lm: it as a language model.
-        opened: its data.
+def tracks(settings: TracksSettings) -> tuple[Path, str]:
+    """Write bits per base along a locus, and a PNG and an SVG picture with the track.
 
     Returns:
         The track, and a sentence. For a run folder, a record for its report is written too.
+
+    Raises:
+        ConfigError: for a locus that cannot be read, or data that are not one genome.
+        DataError: for a locus outside the genome, or a file that cannot be written.
     """
-    if tree["samples"] is not None:
-        raise ConfigError("locus and samples are two evaluations; give one of them at a time")
-    if tree["out"] is None:
-        raise ConfigError(
-            f"locus={tree['locus']} needs a file; give out=FILE.bedgraph, .bw or .tsv"
-        )
+    start_ops(settings.ops, settings.device)
+    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    refuse_foreign(settings, loaded.modality)
+    loaded.require_dna()
+    lm = with_strands(loaded.language_model, settings.strands)
+    opened = genome_data(loaded, settings.data).open()
     if not isinstance(opened, OpenGenome):
         raise ConfigError("a locus belongs to one genome; give data.fasta=FILE of that genome")
-    out = Path(tree["out"])
+    out = Path(settings.out)
     check_track(out)
     check_writable(out)
-    where = parse_locus(tree["locus"])
+    where = parse_locus(settings.locus)
     store = opened.store
     check_inside(where, store.lengths)
-    length = int(loaded.tree["data"]["length"])
-    device = next(loaded.lm.parameters()).device
+    length = loaded.length
+    device = loaded.device
     codes = store.fetch(where) & BASE_BITS
-    batch_size = tree["batch_size"] or windows_at_once(length, device)
+    batch_size = settings.batch_size or windows_at_once(length, device)
     tracks = {"model": locus_bits(lm, codes, length, batch_size=batch_size, device=device)}
     label = ""
     if opened.splits.train and opened.splits.valid:
         fits = fit_markov(
-            store, opened.splits.train, opened.splits.valid, max_order=tree["max_order"]
+            store, opened.splits.train, opened.splits.valid, max_order=settings.max_order
         )
         best = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best
         first = max(where.start - best.order, 0)

@@ -1,0 +1,270 @@
+"""The config of a training, as far as a model and its data are made from it.
+
+It travels with every checkpoint. Other code asks this class for what it says, and never reads it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnamdlm.assembly.building.schema import build, check_node
+from dnamdlm.assembly.building.targets import (
+    TARGET,
+    resolve_target,
+    target_of,
+)
+from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
+from dnamdlm.assembly.modality import Dna, Text, modality_of
+from dnamdlm.backbones.bert import Bert, too_long
+from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.text.corpus import TextData
+from dnamdlm.diffusion.schedules import LogLinear
+from dnamdlm.diffusion.times import Stratified
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.training.renamed_targets import with_present_names
+from dnamdlm.training.run_folder import read_run_config
+
+TrainedLM = MaskedDiffusionLM | CausalLM | NoisyClassifier
+"""The models that can be trained and stored."""
+
+NODES = ("backbone", "noise", "times", "lm")
+UNKNOWN_DATA = "(not known)"
+"""Stands for the training data of published weights."""
+_PROVIDED: Mapping[str, tuple[str, ...]] = {
+    "backbone": ("vocab_size", "complement"),
+    "noise": (),
+    "times": (),
+    "lm": ("backbone", "vocabulary", "schedule", "times"),
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model was, or will be, trained with.
+
+    Attributes:
+        tree: the whole config of the training, as plain dictionaries and lists.
+        trust: packages besides this one whose classes it may name.
+    """
+
+    tree: Mapping[str, Any]
+    trust: tuple[str, ...] = ()
+
+    @classmethod
+    def stored(cls, tree: Mapping[str, Any], trust: Sequence[str] = ()) -> ModelConfig:
+        """The config that a file of any version holds."""
+        return cls(with_present_names(tree), tuple(trust))
+
+    @classmethod
+    def of_published(
+        cls, backbone: Mapping[str, Any], length: int, *, causal: bool, tokenizer: str | None
+    ) -> ModelConfig:
+        """The config that describes published weights; their training data are not known.
+
+        Args:
+            backbone: the node that builds the network.
+            length: positions per window in training.
+            causal: whether the network is autoregressive.
+            tokenizer: folder of the tokenizer of a model of text; None for DNA.
+        """
+        data: dict[str, Any] = (
+            {TARGET: target_of(GenomeData), "fasta": UNKNOWN_DATA, "length": length}
+            if tokenizer is None
+            else {
+                TARGET: target_of(TextData),
+                "corpus": UNKNOWN_DATA,
+                "tokenizer": tokenizer,
+                "length": length,
+            }
+        )
+        return cls(
+            {
+                "noise": {TARGET: target_of(LogLinear)},
+                "times": {TARGET: target_of(Stratified)},
+                "lm": {TARGET: target_of(CausalLM if causal else MaskedDiffusionLM)},
+                "data": data,
+                "backbone": dict(backbone),
+            }
+        )
+
+    def check(self) -> None:
+        """Check the nodes of the model against their classes, without building it.
+
+        Raises:
+            ConfigError: naming the first key that is wrong.
+        """
+        for name in NODES:
+            check_node(self.tree.get(name), name, _PROVIDED[name], self.trust)
+        if self._names_logger:
+            check_node(self.tree["logger"], "logger")
+
+    @property
+    def _names_logger(self) -> bool:
+        """Whether the group `logger` names a class; `logger=none` does not."""
+        node = self.tree.get("logger")
+        return isinstance(node, Mapping) and TARGET in node
+
+    @property
+    def logger_name(self) -> str:
+        """Name of the class of the logger."""
+        return str(self.tree["logger"][TARGET]).rpartition(".")[2]
+
+    def logger(self) -> Any | None:
+        """The Lightning logger of the training, or None.
+
+        Raises:
+            ImportError: if its package is not installed.
+        """
+        return build(self.tree["logger"], "logger") if self._names_logger else None
+
+    @functools.cached_property
+    def data(self) -> DataSource:
+        """The settings of the training data; no file is opened."""
+        return build(self.tree["data"], "data", self.trust)
+
+    @functools.cached_property
+    def modality(self) -> Dna | Text:
+        """Whether it is a model of DNA or of text, and what follows from that."""
+        return modality_of(self.data)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the config says anything of data; that of a fragment of one does not."""
+        return isinstance(self.tree.get("data"), Mapping)
+
+    @property
+    def length(self) -> int:
+        """Positions per window in training."""
+        return self.data.length
+
+    @property
+    def data_is_known(self) -> bool:
+        """Whether it says what the model was trained on."""
+        return UNKNOWN_DATA not in (
+            self.tree["data"].get("fasta"),
+            self.tree["data"].get("corpus"),
+        )
+
+    @property
+    def reads_both_strands(self) -> bool:
+        """Whether training saw every window on either strand."""
+        return bool(getattr(self.data, "reverse_complement", False))
+
+    @property
+    def backbone_name(self) -> str:
+        """Name of the class of the network."""
+        return str(self.tree["backbone"][TARGET]).rpartition(".")[2]
+
+    @property
+    def backbone_node(self) -> Mapping[str, Any]:
+        """The settings of the network by name."""
+        return self.tree["backbone"]
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the model is a classifier of noisy sequences."""
+        return self.tree.get("lm", {}).get(TARGET) == target_of(NoisyClassifier)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of the data; no genome is opened."""
+        return self.data.vocabulary
+
+    def with_data(self, **changes: Any) -> ModelConfig:
+        """The same config with some settings of its data replaced."""
+        return ModelConfig({**self.tree, "data": {**self.tree["data"], **changes}}, self.trust)
+
+    def changed_data(self, changes: Mapping[str, Any]) -> DataSource:
+        """The settings of the data with some of them replaced.
+
+        Raises:
+            ConfigError: for a setting that they do not have, or an impossible value.
+        """
+        return build({**self.tree["data"], **changes}, "data", self.trust)
+
+    def build(self, seed: int, given: frozenset[str] = frozenset()) -> TrainedLM:
+        """A language model with random weights that are a function of `seed`.
+
+        Args:
+            seed: of the weights.
+            given: dotted names of settings that the user gave on the command line.
+
+        Raises:
+            ConfigError: for settings that are wrong, or were given and have no effect.
+        """
+        self.check()
+        vocabulary = self.vocabulary
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = build(
+                self.tree["backbone"], "backbone", self.trust, **self._for_backbone(vocabulary)
+            )
+        length = self.length or 0
+        if isinstance(backbone, Bert) and length > backbone.max_length:
+            raise too_long(length, backbone.max_length)
+        parts = {
+            "backbone": backbone,
+            "vocabulary": vocabulary,
+            "schedule": build(self.tree["noise"], "noise", self.trust),
+            "times": build(self.tree["times"], "times", self.trust),
+        }
+        # an autoregressive model has no use for noise and times.
+        target = resolve_target(self.tree["lm"][TARGET], "lm", self.trust)
+        wanted = inspect.signature(target).parameters
+        lm = build(
+            self.tree["lm"],
+            "lm",
+            self.trust,
+            **{name: part for name, part in parts.items() if name in wanted},
+        )
+        reasons = {
+            key: f"{target.__name__} does not use it"
+            for key, part in (("noise", "schedule"), ("times", "times"))
+            if part not in wanted
+        }
+        reasons |= reasons_of(backbone, "backbone.") | reasons_of(lm, "lm.")
+        refuse_without_effect(given, reasons)
+        return lm
+
+    def describe(self, labels: Sequence[str] = ()) -> dict[str, Any]:
+        """What a checkpoint records so that the model can be built again from it alone.
+
+        Args:
+            labels: names of the classes that the model is trained with.
+        """
+        return {
+            "config": dict(self.tree),
+            "labels": list(labels),
+            "vocabulary": self.vocabulary.fingerprint(),
+            **self.modality.tokenizer_record(),
+        }
+
+    def _for_backbone(self, vocabulary: Vocabulary) -> dict[str, Any]:
+        """What a backbone gets from the vocabulary: of what is offered, the arguments it has."""
+        offered = {"vocab_size": len(vocabulary), "complement": vocabulary.complement}
+        name = self.tree["backbone"].get(TARGET)
+        names = inspect.signature(resolve_target(name, "backbone", self.trust)).parameters
+        if "complement" in names and vocabulary.complement is None:
+            raise ConfigError(
+                f"backbone.{TARGET}={name} needs complementary letters, which this vocabulary "
+                "does not have; choose another backbone"
+            )
+        return {key: value for key, value in offered.items() if key in names}
+
+
+def config_of_run(run_dir: Path) -> ModelConfig | None:
+    """The config that a run folder records; None where it holds no run."""
+    tree = read_run_config(run_dir)
+    return None if tree is None else ModelConfig.stored(tree)

@@ -1,0 +1,58 @@
+"""The settings of `embed`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dnamdlm.assembly.building.field_types import Positive, Strands, Weights, check_fields
+from dnamdlm.lm.states.record_states import EmbeddingSettings, RecordPooling
+
+
+@dataclass(frozen=True)
+class EmbeddedRecords:
+    """What is embedded.
+
+    Attributes:
+        fasta: records to embed, or the genome of `bed`.
+        bed: intervals to embed in place of whole records.
+        cache_dir: folder of prepared genomes.
+    """
+
+    fasta: str
+    bed: str | None = None
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """What is embedded, and how; the meaning of each field stands in `configs/embed.yaml`."""
+
+    model: str
+    out: str
+    data: EmbeddedRecords
+    pooling: RecordPooling = "mean"
+    bin_size: Positive = 128
+    length: Positive | None = None
+    overlap: float = 0.25
+    dtype: Literal["float32", "float16"] = "float32"
+    strands: Strands = "one"
+    batch_size: Positive | None = None
+    weights: Weights = "average"
+    device: str = "auto"
+    ops: str = "auto"
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _ = self.windows(1)
+
+    def windows(self, trained_length: int) -> EmbeddingSettings:
+        """How records are read and pooled by a model of windows of `trained_length` bases."""
+        return EmbeddingSettings(
+            self.pooling, self.length or trained_length, self.bin_size, float(self.overlap)
+        )
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        return {} if self.pooling == "bin" else {"bin_size": "pooling is not bin"}

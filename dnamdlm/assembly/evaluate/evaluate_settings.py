@@ -1,0 +1,48 @@
+"""The settings of `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dnamdlm.assembly.building.field_types import (
+    Positive,
+    Seed,
+    Split,
+    Strands,
+    Weights,
+    check_fields,
+)
+from dnamdlm.assembly.model_data import DataChanges
+
+Estimator = Literal[
+    "auto", "time", "count", "objective", "probability", "margin", "entropy", "left_to_right"
+]
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is scored, and how; the meaning of each field stands in `configs/evaluate.yaml`."""
+
+    model: str
+    split: Split = "test"
+    out: str | None = None
+    genome: str | None = None
+    data: DataChanges = field(default_factory=DataChanges)
+    draws: Positive = 4
+    estimator: str = "auto"
+    limit: Positive | None = None
+    batch_size: Positive | None = None
+    max_order: Annotated[int, Field(ge=0, le=12)] = 10
+    overlap_report: bool = False
+    strands: Strands = "one"
+    weights: Weights = "average"
+    device: str = "auto"
+    ops: str = "auto"
+    seed: Seed = 0
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -1,0 +1,104 @@
+"""The settings of `finetune`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dnamdlm.assembly.building.field_types import (
+    NotNegative,
+    Positive,
+    PositiveShare,
+    Weights,
+    check_fields,
+)
+from dnamdlm.data.tasks.labelled import TaskSource
+from dnamdlm.training.head_fitting import FinetuneSettings
+
+Method = Literal["full", "lora", "probe"]
+Baseline = Literal["kmer", "cnn", "bag_of_words", "majority", "random_weights"]
+
+
+@dataclass(frozen=True)
+class FinetuneEntry:
+    """What is fitted, and how; `configs/finetune/finetune.yaml` has the meaning of each field.
+
+    `data` is the family of tasks, `record` the settings as they are written down.
+    """
+
+    model: str
+    run_dir: str
+    data: TaskSource
+    training: FinetuneSettings
+    task: str | None = None
+    method: Method = "full"
+    probe: Literal["logistic", "ridge", "svm"] = "logistic"
+    lora_rank: Positive = 8
+    lora_alpha: Annotated[float, Field(gt=0)] = 16.0
+    baselines: tuple[Baseline, ...] = ("kmer", "cnn", "random_weights")
+    kmer: Positive = 6
+    strand: Literal["auto", "one", "conjoined", "invariant"] = "auto"
+    pooling: Literal["mean", "mean_padded", "first"] = "mean"
+    max_length: Positive | None = None
+    long: Literal["tile", "cut", "refuse"] = "tile"
+    seeds: Positive = 5
+    seed: NotNegative = 1
+    valid_fraction: PositiveShare = 0.1
+    bootstrap: NotNegative = 200
+    near_share: PositiveShare = 0.5
+    limit: Positive | None = None
+    weights: Weights = "average"
+    device: str = "auto"
+    ops: str = "auto"
+    given: frozenset[str] = frozenset()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        reasons: dict[str, str] = {}
+        if self.method != "probe":
+            reasons["probe"] = f"it is a probe that is not fitted with method={self.method}"
+        if self.method != "lora":
+            reason = f"method={self.method} has no adapters"
+            reasons |= {"lora_rank": reason, "lora_alpha": reason}
+        if "kmer" not in self.baselines:
+            reasons["kmer"] = "the baseline kmer is not fitted"
+        return reasons
+
+
+@dataclass(frozen=True)
+class PredictedInput:
+    """How the input of `predict` is read.
+
+    Attributes:
+        fasta: genome of a BED file.
+        sequence_column: of a table; None: sequence, seq, text or dna.
+        cache_dir: folder of the prepared genome.
+    """
+
+    fasta: str | None = None
+    sequence_column: str | None = None
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """What is predicted; the meaning of each field stands in `configs/predict.yaml`."""
+
+    model: str
+    input: str
+    out: str
+    data: PredictedInput = field(default_factory=PredictedInput)
+    seed: int | None = None
+    device: str = "auto"
+    ops: str = "auto"
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -1,0 +1,51 @@
+"""Is what a model generates any good? Samples compared with real sequences or texts."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from dnamdlm.assembly.judge.judge_dna import (
+    judge_with_file,
+    judge_with_split,
+    training_genome,
+)
+from dnamdlm.assembly.judge.judge_settings import HELD_OUT, JudgeSettings
+from dnamdlm.assembly.judge.judge_text import judge_texts
+from dnamdlm.assembly.modality import Text, refuse_foreign
+from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.operations import start_ops
+
+logger = logging.getLogger(__name__)
+
+
+def judge(settings: JudgeSettings) -> tuple[Path, str]:
+    """Compare samples with real ones and write the figures.
+
+    Returns:
+        The JSON file, and the figures for people.
+
+    Raises:
+        ConfigError: for a setting that does not suit the samples or the model.
+        DataError: for files that cannot be read.
+    """
+    start_ops(settings.ops, settings.device)
+    if settings.model is None:
+        return judge_with_file(settings, None, None)
+    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    refuse_foreign(settings, loaded.modality)
+    if isinstance(loaded.modality, Text):
+        return judge_texts(settings, loaded, _progress)
+    if settings.reference != HELD_OUT:
+        return judge_with_file(settings, loaded, training_genome(settings, loaded))
+    return judge_with_split(settings, loaded)
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        sys.stderr.write(f"\r  {done}/{total} texts{end}")
+        sys.stderr.flush()
+    elif done == total:
+        logger.info("scored %d texts", total)

@@ -1,0 +1,210 @@
+"""DNA and text: what differs between models of the two, in one place.
+
+A modality is chosen once, from the settings of the data that a model was trained with. Everything
+above asks it for names, for batches and for strings, and never asks which of the two it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dnamdlm.assembly.building.without_effect import changed_from_default
+from dnamdlm.data.batch import Batch
+from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.text.corpus import OpenText, TextData
+from dnamdlm.data.text.given_texts import GivenRows
+from dnamdlm.data.text.rows import BlockWindows
+from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
+from dnamdlm.tokens.text_tokenizer import TextTokenizer
+
+Owned = tuple[Batch, NDArray[np.int64]]
+"""Rows, and the number of the string that each belongs to."""
+
+
+class Modality(Protocol):
+    """What a model is a model of.
+
+    Attributes:
+        name: `dna` or `text`.
+        unit: one position of a sequence: `base` or `token`.
+        units: several of them.
+        strings: what strings are called in messages: `sequences` or `texts`.
+        foreign: settings of entries that belong to the other modality.
+    """
+
+    name: Literal["dna", "text"]
+    unit: str
+    units: str
+    strings: str
+    foreign: tuple[str, ...]
+
+    def tokenizer_record(self) -> Mapping[str, Any]:
+        """What a checkpoint keeps of the tokenizer: name and files; nothing where it needs none."""
+        ...
+
+    def rows(self, strings: Sequence[str], *, seed: int, batch_size: int) -> Iterator[Owned]:
+        """Strings as rows of token ids, in batches and in order.
+
+        Args:
+            strings: none of them empty.
+            seed: of the keys of noise.
+            batch_size: rows at once.
+
+        Raises:
+            DataError: for a string that is empty, too long, or cannot be represented.
+        """
+        ...
+
+    def pooled(self, batch: Batch) -> torch.Tensor:
+        """Which positions count in a mean over a string, bool (B, L)."""
+        ...
+
+    def decode(self, ids: NDArray[np.integer]) -> str:
+        """Token ids to a string."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dna:
+    """Sequences of nucleotides; N and ambiguity codes are seen and not scored."""
+
+    name: Literal["dna", "text"] = "dna"
+    unit: str = "base"
+    units: str = "bases"
+    strings: str = "sequences"
+    foreign: tuple[str, ...] = ("prompt", "scorer", "mauve", "data.corpus")
+
+    def tokenizer_record(self) -> Mapping[str, Any]:
+        return {}
+
+    def rows(self, strings: Sequence[str], *, seed: int, batch_size: int) -> Iterator[Owned]:
+        _refuse_one_string(strings, self.strings)
+        tokenizer = NucleotideTokenizer()
+        real = torch.from_numpy(NUCLEOTIDE_VOCABULARY.real_tokens())
+        pad = NUCLEOTIDE_VOCABULARY.pad_id
+        for first in range(0, len(strings), batch_size):
+            encoded = [tokenizer.encode(text) for text in strings[first : first + batch_size]]
+            for number, ids in enumerate(encoded, start=first + 1):
+                if len(ids) == 0:
+                    raise DataError(f"sequence {number} is empty; give at least one base")
+            tokens = torch.full((len(encoded), max(map(len, encoded))), pad)
+            for row, ids in enumerate(encoded):
+                tokens[row, : len(ids)] = torch.from_numpy(ids)
+            numbers = torch.arange(len(encoded))
+            batch = Batch(
+                tokens=tokens,
+                present=tokens != pad,
+                valid=real[tokens],
+                weight=None,
+                key=row_keys(seed, numbers + first),
+                row=numbers,
+                global_size=len(encoded),
+            )
+            yield batch, np.arange(first, first + len(encoded))
+
+    def pooled(self, batch: Batch) -> torch.Tensor:
+        return batch.valid
+
+    def decode(self, ids: NDArray[np.integer]) -> str:
+        return NucleotideTokenizer().decode(ids)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts of one tokenizer, cut into rows as the model was trained on them.
+
+    With `data.layout=padded` a text is one row with the marks of the tokenizer, and a longer one is
+    refused. With `packed` a text and its end mark are cut into blocks, each of which is read on its
+    own; the first block begins with the text.
+
+    Attributes:
+        settings: of the corpus that the model was trained on.
+    """
+
+    settings: TextData
+    name: Literal["dna", "text"] = "text"
+    unit: str = "token"
+    units: str = "tokens"
+    strings: str = "texts"
+    foreign: tuple[str, ...] = (
+        "template", "motif", "forbid", "infill", "flank", "width", "label", "guidance", "guide",
+        "guide_label", "guide_order", "genome", "reference", "motifs", "genes", "locus",
+        "infill_windows", "overlap_report", "strands", "max_order", "data.fasta",
+        "data.annotation", "data.bed", "data.expand", "data.train", "data.valid", "data.test",
+    )  # fmt: skip
+
+    @functools.cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """Text to ids and back.
+
+        Raises:
+            DataError: if neither the model nor its corpus has it any more.
+        """
+        return self.settings.open_tokenizer()
+
+    def tokenizer_record(self) -> Mapping[str, Any]:
+        files = self.tokenizer.files()
+        return {
+            "tokenizer": self.tokenizer.name,
+            "files": {name: content.decode("utf-8") for name, content in files.items()},
+        }
+
+    def rows(self, strings: Sequence[str], *, seed: int, batch_size: int) -> Iterator[Owned]:
+        _refuse_one_string(strings, self.strings)
+        if not len(strings):
+            return
+        rule = OpenText(self.settings, {}, self.tokenizer).rule()
+        rows = GivenRows(strings, rule, self.tokenizer)
+        done = 0
+        for batch in BlockWindows(rows, seed=seed).batches(batch_size):
+            yield batch, rows.owner[done : done + len(batch)]
+            done += len(batch)
+
+    def pooled(self, batch: Batch) -> torch.Tensor:
+        counted = batch.present.clone()
+        for mark in (self.tokenizer.begin_id, self.tokenizer.end_id):
+            # no text becomes a mark.
+            counted &= batch.tokens != (-1 if mark is None else mark)
+        return counted
+
+    def decode(self, ids: NDArray[np.integer]) -> str:
+        return self.tokenizer.decode(ids)
+
+
+def modality_of(data: DataSource) -> Dna | Text:
+    """The modality of the settings of data."""
+    return Text(data) if isinstance(data, TextData) else Dna()
+
+
+def refuse_foreign(settings: Any, modality: Modality) -> None:
+    """Refuse a setting that was given and belongs to the other modality.
+
+    Args:
+        settings: of an entry, with the field `given`.
+        modality: of the model.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    given = settings.given | changed_from_default(settings)
+    here, other = ("DNA", "text") if modality.name == "dna" else ("text", "DNA")
+    for name in sorted(given & set(modality.foreign)):
+        raise ConfigError(
+            f"{name} is for models of {other}, and this is a model of {here}; leave it out"
+        )
+
+
+def _refuse_one_string(strings: Sequence[str], what: str) -> None:
+    if isinstance(strings, str):
+        raise DataError(
+            f"one string was given where a list of {what} is wanted; put it into a list"
+        )

@@ -1,0 +1,73 @@
+"""A loaded model in a few facts: what it is, how it was trained, and how good it is."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.errors import DataError
+from dnamdlm.evaluation.evaluation_files import read_evaluation
+from dnamdlm.training.run_folder import read_run
+
+Facts = Sequence[tuple[str, str]]
+
+
+def facts_of(loaded: LoadedModel) -> Facts:
+    """Name and value of each fact, as far as the folder of the model has them."""
+    modality, config = loaded.modality, loaded.config
+    size = f"{loaded.num_parameters:,} parameters, {modality.units} in windows of {loaded.length:,}"
+    facts = [
+        ("model", f"{type(loaded.lm).__name__}, {config.backbone_name}"),
+        ("size", size),
+        ("weights", f"{loaded.weights} ({loaded.digest[:12]}) on {loaded.device}"),
+        ("training", f"{loaded.step:,} steps on {_data(loaded)}" if loaded.step else "published"),
+    ]
+    if loaded.labels:
+        facts.append(("classes", ", ".join(loaded.labels)))
+    return [*facts, *_quality(loaded)]
+
+
+def _data(loaded: LoadedModel) -> str:
+    if loaded.run_dir is not None:
+        described = read_run(loaded.run_dir).get("data", {})
+        if name := described.get("corpus") or described.get("fasta"):
+            return str(name)
+    data = loaded.config.data
+    return str(getattr(data, "fasta", None) or getattr(data, "corpus", None) or "a mixture")
+
+
+def _quality(loaded: LoadedModel) -> Facts:
+    """Held-out figures of these weights, where they were evaluated."""
+    if loaded.run_dir is None:
+        return []
+    for split in ("test", "valid"):
+        try:
+            content = read_evaluation(loaded.run_dir / "evaluation" / f"{split}.json")
+        except DataError:
+            continue
+        if content.get("provenance", {}).get("model_sha256") != loaded.digest:
+            continue
+        if rows := content.get("likelihood", {}).get("rows"):
+            bits = next(iter(rows))["bits"]["all"]
+            value, error = bits["value"], bits["standard_error"]
+            return [(f"{split} split", f"{value:.4f} +- {error:.4f} bits per base")]
+        if "perplexity" in content.get("text", {}):
+            return [(f"{split} split", f"perplexity {content['text']['perplexity']:.2f} per token")]
+    return [("quality", "not evaluated yet; run evaluate")]
+
+
+def as_text(facts: Facts) -> str:
+    """One fact per line."""
+    width = max(len(name) for name, _ in facts)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in facts)
+
+
+def as_html(facts: Facts) -> str:
+    """A table."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+        for name, value in facts
+    )
+    return f"<table>{rows}</table>"

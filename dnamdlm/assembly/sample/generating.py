@@ -1,0 +1,140 @@
+"""Requests to sequences of token ids, in batches, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.sample.requests import Request
+from dnamdlm.diffusion.categorical import Choice
+from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.lm.sampling.class_guidance import Guidance
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.samplers import Sampler
+
+# sequences are made side by side while they have so few tokens in all; a longer one is given piece
+# by piece, and never held as a whole.
+_TOKENS_HELD = 1 << 20
+# log-probabilities of one batch of rows: as many numbers as may be held.
+_NUMBERS_AT_ONCE = {"cpu": 1 << 26, "cuda": 1 << 29}
+
+Ids = NDArray[np.integer]
+
+
+@dataclass
+class Generation:
+    """What all sequences of one call share, and what they cost.
+
+    Attributes:
+        loaded: the model.
+        sampler: how it is sampled from.
+        choice: temperature and its kin.
+        guidance: a class to steer towards, or None.
+        seed: of all noise.
+        batch_size: most sequences at once.
+        watch: called with the number of tokens just filled.
+        network_calls: sequences that the network read so far, with repetition; it does not depend
+            on how many it read at once.
+    """
+
+    loaded: LoadedModel
+    sampler: Sampler
+    choice: Choice
+    guidance: Guidance | None
+    seed: int
+    batch_size: int
+    watch: Callable[[int], None]
+    network_calls: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sequence to make, and its number from 0."""
+
+    number: int
+    request: Request
+
+
+def generated(
+    run: Generation, requests: Sequence[Request], num_sequences: int
+) -> Iterator[tuple[Job, Iterator[Ids]]]:
+    """Sequences in order, each as pieces of token ids; each depends on its number and the seed.
+
+    Args:
+        run: the model and how it is sampled.
+        requests: what is filled.
+        num_sequences: sequences per request.
+    """
+    pairs = itertools.product(requests, range(num_sequences))
+    for held in _held(Job(number, request) for number, (request, _) in enumerate(pairs)):
+        made = _streamed(run, held[0]) if len(held) == 1 else _side_by_side(run, held)
+        yield from zip(held, made, strict=True)
+
+
+def _held(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Jobs in order, as many at once as may be held in memory."""
+    held: list[Job] = []
+    tokens = 0
+    for job in jobs:
+        tokens += len(job.request.template)
+        if held and tokens > _TOKENS_HELD:
+            yield held
+            held, tokens = [], len(job.request.template)
+        held.append(job)
+    if held:
+        yield held
+
+
+def _streamed(run: Generation, job: Job) -> Iterator[Iterator[Ids]]:
+    """One sequence, in pieces."""
+    yield (rows[0] for rows in _pieces(run, [job]))
+
+
+def _side_by_side(run: Generation, jobs: Sequence[Job]) -> Iterator[Iterator[Ids]]:
+    """All sequences, those of one length in batches."""
+    by_length: dict[int, list[Job]] = {}
+    for job in jobs:
+        by_length.setdefault(len(job.request.template), []).append(job)
+    made: dict[int, list[Ids]] = {}
+    for length, alike in by_length.items():
+        at_once = _rows_at_once(run, length)
+        for first in range(0, len(alike), at_once):
+            batch = alike[first : first + at_once]
+            columns = zip(*_pieces(run, batch), strict=True)
+            made |= {job.number: list(column) for job, column in zip(batch, columns, strict=True)}
+    return (iter(made[job.number]) for job in jobs)
+
+
+def _rows_at_once(run: Generation, length: int) -> int:
+    """As many sequences as asked for, or as fit memory."""
+    numbers = _NUMBERS_AT_ONCE.get(run.loaded.device.type, _NUMBERS_AT_ONCE["cpu"])
+    window = max(1, min(length, run.loaded.length))
+    return min(run.batch_size, max(1, numbers // (window * len(run.loaded.lm.vocabulary))))
+
+
+def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
+    """The ids of the written part of all sequences of one length, piece by piece."""
+    position = 0
+    for piece in generate_pieces(
+        run.loaded.language_model,
+        row_keys(run.seed, torch.tensor([job.number for job in jobs])).to(run.loaded.device),
+        Template.of_rows([job.request.template for job in jobs]),
+        sampler=run.sampler,
+        choice=run.choice,
+        trained_length=run.loaded.length,
+        guidance=run.guidance,
+        watch=run.watch,
+    ):
+        run.network_calls += piece.row_calls
+        rows: Ids = piece.tokens.cpu().numpy()
+        yield [
+            row[max(0, job.request.start - position) : max(0, job.request.end - position)]
+            for job, row in zip(jobs, rows, strict=True)
+        ]
+        position += rows.shape[1]

@@ -1,0 +1,110 @@
+"""The settings of `sample`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from dnamdlm.assembly.building.field_types import (
+    NotNegative,
+    Positive,
+    PositiveNumber,
+    PositiveShare,
+    Seed,
+    Weights,
+    check_fields,
+)
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.sampling.class_guidance import GuideOrder
+from dnamdlm.lm.sampling.samplers import AncestralSampler, Sampler
+
+
+@dataclass(frozen=True)
+class GenomeOfInfill:
+    """The genome whose intervals are filled in.
+
+    Attributes:
+        fasta: FASTA file or `embedded:NAME`.
+        cache_dir: folder of the prepared genome.
+    """
+
+    fasta: str | None = None
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What is generated, and how; the meaning of each field stands in `configs/sample.yaml`."""
+
+    model: str
+    out: str
+    num_sequences: Positive = 16
+    length: Positive | None = None
+    prompt: str | None = None
+    temperature: PositiveNumber = 1.0
+    top_p: PositiveShare = 1.0
+    top_k: Positive | None = None
+    template: str | None = None
+    motif: tuple[str, ...] | None = None
+    forbid: str | tuple[str, ...] | None = None
+    infill: str | None = None
+    data: GenomeOfInfill = field(default_factory=GenomeOfInfill)
+    flank: NotNegative = 0
+    label: str | int | None = None
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    guide: str | None = None
+    guide_label: str | int | None = None
+    guide_order: GuideOrder = "exact"
+    sampler: Sampler = field(default_factory=AncestralSampler)
+    batch_size: Positive = 64
+    width: Positive = 60
+    weights: Weights = "average"
+    device: str = "auto"
+    ops: str = "auto"
+    seed: Seed = 1
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self._check_one_source()
+        if (self.infill is None) != (self.data.fasta is None):
+            raise ConfigError("infill=FILE.bed and data.fasta=FILE belong together; give both")
+        if self.label is not None and self.guide is not None:
+            raise ConfigError(
+                "label and guide are both given; a model is guided by its own class or by a "
+                "classifier, so leave one out"
+            )
+        if (self.guide is None) != (self.guide_label is None):
+            raise ConfigError("guide=RUN and guide_label=NAME belong together; give both")
+        if self.guidance != 1.0 and self.label is None and self.guide is None:
+            raise ConfigError(
+                f"guidance={self.guidance} needs a class to guide towards; give label=NAME, or "
+                "guide=RUN and guide_label=NAME"
+            )
+
+    def _check_one_source(self) -> None:
+        """Templates and intervals say alone what is to be filled."""
+        for chosen, others in (
+            ("template", ("length", "motif", "infill")),
+            ("infill", ("length", "motif")),
+        ):
+            for other in others:
+                if getattr(self, chosen) is not None and getattr(self, other) is not None:
+                    raise ConfigError(
+                        f"{chosen} and {other} are both given; {chosen} says all that is to be "
+                        f"filled, so leave {other} out"
+                    )
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        reasons: dict[str, str] = {}
+        if self.infill is None:
+            reasons["flank"] = "it is the context of intervals of infill, and there are none"
+            reasons["data.cache_dir"] = "no genome is read without infill"
+        if self.guide is None:
+            reasons["guide_order"] = "no classifier guides; give guide=RUN"
+        if self.label is None and self.guide is None:
+            reasons["guidance"] = "there is no class to guide towards; give label=NAME"
+        return reasons

@@ -1,0 +1,102 @@
+"""The settings of `score`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dnamdlm.assembly.building.field_types import (
+    Positive,
+    Seed,
+    Share,
+    Strands,
+    Weights,
+    check_fields,
+)
+from dnamdlm.errors import ConfigError
+
+Kind = Literal["llr", "elbo", "embedding"]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How variants are scored.
+
+    Attributes:
+        scores: kinds of scores, each at most once.
+        length: bases of a window; None is that of the training.
+        draws: noise draws per allele for `elbo`.
+        strands: `both` averages the network over both strands, `one` reads the forward strand.
+        match_names: take 20 and chr20 for the same record.
+        max_mismatch: share of rows that may contradict the genome.
+        batch_size: pairs of windows at once; None is what suits the device.
+        seed: of the noise.
+    """
+
+    scores: tuple[Kind, ...] = ("llr", "elbo")
+    length: Positive | None = None
+    draws: Positive = 8
+    strands: Strands = "both"
+    match_names: bool = False
+    max_mismatch: Share = 0.01
+    batch_size: Positive | None = None
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.scores or len(set(self.scores)) < len(self.scores):
+            raise ConfigError("scores must name at least one of llr, elbo, embedding, each once")
+
+
+@dataclass(frozen=True)
+class ScoredGenome:
+    """The genome that the variants were called on.
+
+    Attributes:
+        fasta: FASTA file or `embedded:NAME`.
+        cache_dir: folder of prepared genomes.
+    """
+
+    fasta: str
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoreEntry:
+    """What is scored, and how; the meaning of each field stands in `configs/score.yaml`."""
+
+    model: str
+    variants: str
+    out: str
+    data: ScoredGenome
+    scores: tuple[Kind, ...] = ("llr", "elbo")
+    length: Positive | None = None
+    draws: Positive = 8
+    strands: Strands = "both"
+    match_names: bool = False
+    max_mismatch: Share = 0.01
+    batch_size: Positive | None = None
+    weights: Weights = "average"
+    device: str = "auto"
+    ops: str = "auto"
+    seed: Seed = 0
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _ = self.scoring
+
+    @property
+    def scoring(self) -> ScoreSettings:
+        """Those that concern the scores alone."""
+        return ScoreSettings(
+            self.scores, self.length, self.draws, self.strands, self.match_names,
+            self.max_mismatch, self.batch_size, self.seed,
+        )  # fmt: skip
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        if "elbo" in self.scores:
+            return {}
+        reason = "no noise is drawn without the score elbo"
+        return {"draws": reason, "seed": reason}

@@ -1,0 +1,31 @@
+"""Names of classes in configs that earlier versions wrote, and where these classes are now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_RENAMED: Mapping[str, str] = {
+    "dnamdlm.data.source.GenomeData": "dnamdlm.data.genome.genome_source.GenomeData",
+    "dnamdlm.data.mixture.MixtureData": "dnamdlm.data.genome.mixture.MixtureData",
+    "dnamdlm.data.text.TextData": "dnamdlm.data.text.corpus.TextData",
+    **{
+        f"dnamdlm.training.settings.{name}": f"dnamdlm.training.trainer_settings.{name}"
+        for name in ("TrainerSettings", "ResumeSettings")
+    },
+    "dnamdlm.training.finetuning.FinetuneSettings": (
+        "dnamdlm.training.head_fitting.FinetuneSettings"
+    ),
+}
+
+
+def with_present_names(tree: Any) -> Any:
+    """A config tree of any version, with each target under the name that it has now."""
+    if isinstance(tree, Mapping):
+        return {
+            key: _RENAMED.get(value, value)
+            if key == "_target_" and isinstance(value, str)
+            else with_present_names(value)
+            for key, value in tree.items()
+        }
+    return [with_present_names(item) for item in tree] if isinstance(tree, list) else tree
