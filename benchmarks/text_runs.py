@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.results_table import RESULTS
 from data_prep.text import main as prepare_text
+from dnamdlm.assembly.train.train_settings import read_train_settings
 from dnamdlm.assembly.train.training_run import train
 from dnamdlm.command_line import Tree, config_folder
 from dnamdlm.errors import ConfigError, DataError
@@ -192,7 +193,7 @@ def train_run(model: str, corpus: Path, run_dir: Path, seed: int, size: Size) ->
         return float(noted.read_text(encoding="utf-8"))
     goes_on = (run_dir / "checkpoints").is_dir()
     began = time.process_time()
-    train(composed(settings))
+    train(read_train_settings(composed(settings)))
     if goes_on:
         return None
     seconds = time.process_time() - began

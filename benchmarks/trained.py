@@ -1,6 +1,6 @@
 """What benchmarks of a trained model share: the genome it was trained on."""
 
-from dnamdlm.assembly.evaluate.evaluation import evaluation_data
+from dnamdlm.assembly.model_data import DataChanges, genome_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.errors import ConfigError
@@ -12,7 +12,7 @@ def genome_of(loaded: LoadedModel) -> OpenGenome:
     Raises:
         ConfigError: if it was trained on something else than one genome.
     """
-    opened = evaluation_data(loaded, {}).open()
+    opened = genome_data(loaded, DataChanges()).open()
     if not isinstance(opened, OpenGenome):
         raise ConfigError(f"{loaded.folder} was not trained on one genome; give a model that was")
     return opened

@@ -22,10 +22,8 @@ from matplotlib.ticker import NullFormatter
 
 from benchmarks.results_table import RESULTS, Cell, ResultTable, environment_of_run, store
 from benchmarks.text_runs import LABELS
-from dnamdlm.assembly.building.schema import build
 from dnamdlm.assembly.judge.judge_text import marks_of, open_scorer, real_texts
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.evaluation.text.scorers import Scorer
@@ -116,7 +114,7 @@ def made(
     seed: int = 1,
 ) -> tuple[list[TextSample], float, float]:
     """Texts of a model, one after another; CPU seconds and network calls of each."""
-    settings: TextData = build(loaded.tree["data"], "data")
+    settings = loaded.config.data
     tokenizer = settings.open_tokenizer()
     template = Template(torch.full((length,), tokenizer.vocabulary.mask_id).numpy(), None)
     samples: list[TextSample] = []
@@ -162,7 +160,7 @@ def points(
 ) -> tuple[list[Point], TextQuality]:
     """All points, and the figures of as many held-out rows."""
     models = {name: load_model(str(runs / f"{name}_seed1")) for name in NAMES}
-    source: TextData = build(models["mdlm"].tree["data"], "data")
+    source = models["mdlm"].config.data
     opened = source.open()
     marks, length = marks_of(opened.tokenizer), source.length
     found = []

@@ -25,6 +25,8 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmarks.results_table import Cell, ResultTable, store
+from dnamdlm.assembly.building.entry_settings import read_settings
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.finetuning import finetune
 from dnamdlm.command_line import config_folder
 from dnamdlm.data.tasks.genomic_benchmarks import SUITE
@@ -65,7 +67,9 @@ def run_points(
             overrides.append("baselines=[]")
         elif method != arguments.methods[0]:
             overrides.append("baselines=[random_weights]")
-        path, headline = finetune(settings_of(arguments.config, overrides))
+        path, headline = finetune(
+            read_settings(FinetuneEntry, settings_of(arguments.config, overrides))
+        )
         print(f"{', '.join([method, *point])}: {headline}")
         results.append(json.loads(path.read_text(encoding="utf-8")))
     return results

@@ -26,7 +26,10 @@ from omegaconf import OmegaConf
 
 from benchmarks.results_table import Cell, ResultTable, store
 from data_prep.text import main as prepare_text
+from dnamdlm.assembly.building.entry_settings import read_settings
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.finetuning import finetune
+from dnamdlm.assembly.train.train_settings import read_train_settings
 from dnamdlm.assembly.train.training_run import train
 from dnamdlm.command_line import config_folder
 from dnamdlm.data.tasks.glue import GLUE
@@ -88,9 +91,11 @@ def pretrained(arguments: argparse.Namespace) -> dict[str, Path]:
     own = {MASKED: ["lm=mlm"], CONTINUED: [f"init_from={out / 'mlm'}"]}
     for name, run_dir in runs.items():
         train(
-            settings_of(
-                "train",
-                [*common, *own[name], f"run_dir={run_dir}", f"trainer.max_steps={steps[name]}"],
+            read_train_settings(
+                settings_of(
+                    "train",
+                    [*common, *own[name], f"run_dir={run_dir}", f"trainer.max_steps={steps[name]}"],
+                )
             )
         )
     return runs
@@ -112,7 +117,7 @@ def task_rows(
         ]  # fmt: skip
         # the baselines do not depend on which model stands beside them.
         overrides += ["baselines=[]"] if index else []
-        path, headline = finetune(settings_of("finetune", overrides))
+        path, headline = finetune(read_settings(FinetuneEntry, settings_of("finetune", overrides)))
         print(headline)
         results = json.loads(path.read_text(encoding="utf-8"))
         for predictor in results["summary"]:

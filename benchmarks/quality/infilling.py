@@ -99,7 +99,7 @@ def main() -> None:
                 template,
                 sampler=sampler,
                 choice=choice,
-                trained_length=int(loaded.tree["data"]["length"]),
+                trained_length=loaded.length,
             ):
                 made.append(piece.tokens.cpu().numpy())
                 row_calls += piece.row_calls

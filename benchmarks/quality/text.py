@@ -34,9 +34,8 @@ from benchmarks.text_runs import (
     prepare,
     train_run,
 )
-from dnamdlm.assembly.building.schema import build
 from dnamdlm.assembly.models import load_model
-from dnamdlm.data.text.corpus import OpenText, TextData
+from dnamdlm.data.text.corpus import OpenText
 from dnamdlm.evaluation.likelihood.rates import Rate
 from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
 
@@ -81,7 +80,7 @@ def measured(
             run = folder / f"{model}_seed{seed}"
             seconds[model].append(train_run(model, place, run, seed, size))
             loaded = load_model(str(run))
-            source: TextData = build(loaded.tree["data"], "data")
+            source = loaded.config.data
             opened = source.open()
             reports[model].append(
                 evaluate_text(

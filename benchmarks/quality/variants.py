@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.results_table import Cell, ResultTable, store
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.score.scoring import ScoreSettings, VariantScorer
+from dnamdlm.assembly.score.score_settings import ScoreSettings
+from dnamdlm.assembly.score.scoring import VariantScorer
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_tables import ScoredVariant
 from dnamdlm.data.variants.vcf import Variant, VariantCounts, VariantFile, check_variants
@@ -121,7 +122,7 @@ def main() -> None:
         tuple(arguments.scores), arguments.length, arguments.draws, seed=arguments.seed
     )
     loaded = load_model(arguments.model, device=arguments.device)
-    scorer = VariantScorer(loaded, genome, settings, strands="both")
+    scorer = VariantScorer(loaded, genome, settings)
     began = time.perf_counter()
     scored = list(scorer.scored(chosen, VariantCounts(rows=expected)))
     seconds = time.perf_counter() - began

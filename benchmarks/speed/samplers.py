@@ -115,7 +115,7 @@ def measure(
             Template.of_masks(length, NUCLEOTIDE_VOCABULARY),
             sampler=sampler,
             choice=UNCHANGED,
-            trained_length=int(loaded.tree["data"]["length"]),
+            trained_length=loaded.length,
         )
     )
     tokens = torch.cat([piece.tokens for piece in pieces], dim=1).cpu().numpy()
@@ -191,7 +191,7 @@ def main() -> None:
         rows=rows,
         notes=(
             f"model {loaded.digest[:12]}, {loaded.num_parameters:,} parameters, trained on windows "
-            f"of {loaded.tree['data']['length']}; reference: {arguments.split} split",
+            f"of {loaded.length}; reference: {arguments.split} split",
             "one run per row, in the order shown; steps are per window (semi-autoregressive) or "
             "shared out over the blocks",
             "the original also calls finished sequences and makes one more call at the end; both "

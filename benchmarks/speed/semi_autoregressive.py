@@ -26,10 +26,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality.figure2 import quality_cells
 from benchmarks.results_table import RESULTS, Cell, ResultTable, environment_of_run, store
-from dnamdlm.assembly.building.schema import build
 from dnamdlm.assembly.judge.judge_text import marks_of, open_scorer, real_texts
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import child_keys, row_keys
 from dnamdlm.evaluation.text.text_quality import TextQuality, TextSample, text_quality
@@ -131,7 +129,7 @@ def measured(
 ) -> tuple[list[tuple[Way, list[float], float, TextQuality]], TextQuality, str]:
     """Each way with CPU seconds of its texts, calls per text and quality; held-out text; scorer."""
     models = {name: load_model(str(runs / f"{name}_seed1")) for name in ("ar", "mdlm_time")}
-    source: TextData = build(models["mdlm_time"].tree["data"], "data")
+    source = models["mdlm_time"].config.data
     opened = source.open()
     scorer, marks = open_scorer(scorer_name, "cpu"), marks_of(opened.tokenizer)
     found = []

@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.results_table import Cell, ResultTable, median_seconds, store
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.score.scoring import ScoreSettings, VariantScorer
+from dnamdlm.assembly.score.score_settings import ScoreSettings
+from dnamdlm.assembly.score.scoring import VariantScorer
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.variants.vcf import VariantCounts, VariantFile
 
@@ -57,7 +58,7 @@ def measured(
     """Variants per second."""
     number, draws, repeats = options
     scores, added = KINDS[kind]
-    scorer = VariantScorer(loaded, genome, ScoreSettings(scores, length, draws), strands="both")
+    scorer = VariantScorer(loaded, genome, ScoreSettings(scores, length, draws))
     file, counts = VariantFile(folder / f"v{added}.vcf"), VariantCounts(rows=number)
     wait = torch.cuda.synchronize if scorer.device.type == "cuda" else None
     seconds = median_seconds(

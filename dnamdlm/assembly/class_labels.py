@@ -77,8 +77,8 @@ def find_label(names: Sequence[str], label: str | int, setting: str = "label") -
     if isinstance(label, int) and 0 <= label < len(names):
         return label
     raise ConfigError(
-        f"unknown class {setting}={label}; this model knows {_shown(names)}; give one of these names, "
-        f"or an index below {len(names)}"
+        f"unknown class {setting}={label}; this model knows {_shown(names)}; give one of these "
+        f"names, or an index below {len(names)}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dnamdlm.assembly.building.schema import build, check_keys, check_node
+from dnamdlm.assembly.building.schema import build, check_node
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine
 
@@ -47,7 +47,7 @@ def test_a_missing_argument_is_named():
 
 
 def test_an_argument_that_code_supplies_may_not_be_set():
-    with pytest.raises(ConfigError, match=r"optimizer\.beta1 is no setting"):
+    with pytest.raises(ConfigError, match=r"optimizer\.beta1 is not a setting"):
         check_node({"_target_": ADAMW, "learning_rate": 0.1, "beta1": 0.5}, "optimizer", ("beta1",))
 
 
@@ -67,13 +67,3 @@ def test_a_whole_number_is_a_number_and_a_list_a_tuple():
 def test_a_value_out_of_range_names_the_setting():
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate=-1"):
         build({"_target_": ADAMW, "learning_rate": -1.0}, "optimizer")
-
-
-def test_top_level_keys_are_closed():
-    check_keys({"seed": 1, "data": {}}, {"seed": int}, ["data"])
-    with pytest.raises(ConfigError, match="did you mean seed"):
-        check_keys({"sede": 1, "data": {}}, {"seed": int}, ["data"])
-    with pytest.raises(ConfigError, match="seed is not set"):
-        check_keys({"data": {}}, {"seed": int}, ["data"])
-    with pytest.raises(ConfigError, match="seed=one"):
-        check_keys({"seed": "one", "data": {}}, {"seed": int}, ["data"])

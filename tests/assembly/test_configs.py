@@ -12,10 +12,9 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from dnamdlm.assembly.models import build_language_model
-from dnamdlm.assembly.train.training_run import check_tree
 from dnamdlm.command_line import config_folder, known_keys, repeated_key
 from dnamdlm.errors import ConfigError
+from tests.helpers.entries import build_language_model, check_tree
 
 FOLDER = config_folder()
 # recipes, and the folders of entries that have recipes of their own

@@ -9,10 +9,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from dnamdlm.assembly.building.entry_settings import read_settings
+from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
-from dnamdlm.assembly.models import LoadedModel, build_language_model
+from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.command_line import config_folder
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
+from tests.helpers import entries
+from tests.helpers.entries import build_language_model
 
 RECIPES = sorted(path.stem for path in (config_folder("finetune") / "config").glob("*.yaml"))
 QUICK = ["seeds=2", "training.epochs=1", "training.batch_size=32", "bootstrap=5", "kmer=2"]
@@ -35,7 +40,7 @@ def loaded(monkeypatch):
         )  # fmt: skip
     tree = OmegaConf.to_container(config, resolve=True)
     lm = build_language_model(tree, seed=3).eval()
-    model = LoadedModel(lm, tree, 1, "0123456789abcdef", Path("x"), None)
+    model = LoadedModel(lm, ModelConfig(tree), 1, "0123456789abcdef", Path("x"), None)
     monkeypatch.setattr(finetuning, "load_model", lambda *_args, **_settings: model)
     for module in (finetuning, prediction):
         monkeypatch.setattr(module, "start_ops", lambda *_args: None)
@@ -60,7 +65,7 @@ def table(tmp_path):
 def finetune(run_dir, table, *overrides):
     tree = compose("finetune", "config=table", "model=x", f"run_dir={run_dir}", *table, *QUICK,
                    *overrides)  # fmt: skip
-    path, headline = finetuning.finetune(tree)
+    path, headline = entries.finetune(tree)
     return json.loads(path.read_text()), headline
 
 
@@ -121,7 +126,7 @@ def test_predictions_of_a_stored_head_are_those_of_the_run(tmp_path, table, meth
     out = tmp_path / "p.tsv"
     tree = compose("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'test.csv'}",
                    f"out={out}", "seed=2")  # fmt: skip
-    prediction.predict(tree)
+    entries.predict(tree)
     found = [line.split("\t") for line in out.read_text().splitlines()]
     stored = (tmp_path / "run/splits/model_seed_2/predictions.tsv").read_text().splitlines()
     expected = [line.split("\t") for line in stored]
@@ -129,7 +134,7 @@ def test_predictions_of_a_stored_head_are_those_of_the_run(tmp_path, table, meth
     assert [row[0] for row in found] == [row[0] for row in expected]
     shown = np.array([[float(x) for x in row[3:]] for row in found[1:]])
     assert np.allclose(shown, [[float(x) for x in row[3:]] for row in expected[1:]], atol=2e-5)
-    prediction.predict(tree | {"seed": None, "out": str(tmp_path / "mean.tsv")})
+    entries.predict(tree | {"seed": None, "out": str(tmp_path / "mean.tsv")})
     assert len((tmp_path / "mean.tsv").read_text().splitlines()) == 31
 
 
@@ -146,7 +151,7 @@ def test_regression_and_several_labels_run_through(tmp_path):
         results, _ = finetune(tmp_path / kind, chosen, "seeds=1", "baselines=[kmer]")
         assert len(results["splits"]) == 2
         out = tmp_path / f"{kind}.tsv"
-        prediction.predict(
+        entries.predict(
             compose("predict", f"model={tmp_path / kind}", f"input={path}", f"out={out}")
         )
         values = [float(line.split("\t")[-1]) for line in out.read_text().splitlines()[1:]]
@@ -160,26 +165,26 @@ def test_a_bed_file_is_predicted_by_its_genome(tmp_path, table):
     tree = compose("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'g.bed'}",
                    f"out={tmp_path / 'p.tsv'}", f"data.fasta={tmp_path / 'g.fa'}",
                    f"data.cache_dir={tmp_path / 'cache'}")  # fmt: skip
-    prediction.predict(tree)
+    entries.predict(tree)
     rows = [line.split("\t")[:2] for line in (tmp_path / "p.tsv").read_text().splitlines()[1:]]
     assert rows == [["x", "30"], ["c:45-80", "35"]]
     (tmp_path / "g.bed").write_text("c\t0\t300\n")
     with pytest.raises(DataError, match=r"has 80 bp, but c:0-300 ends at 300"):
-        prediction.predict(tree)
+        entries.predict(tree)
     with pytest.raises(ConfigError, match=r"needs its genome; give data\.fasta=FILE"):
-        prediction.predict(tree | {"data": tree["data"] | {"fasta": None}})
+        entries.predict(tree | {"data": tree["data"] | {"fasta": None}})
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method=fine"], "method=fine is unknown; choose full, lora, probe"),
+        (["method=fine"], "method=fine is unknown; choose full, lora or probe"),
         (["baselines=[gkm]"], "baselines=gkm is unknown"),
         (["probe=forest"], "probe=forest is unknown"),
         (["strand=invariant"], "needs an equivariant network"),
         (["seeds=0"], "seeds=0 must be at least 1"),
         (["valid_fraction=0.0"], "valid_fraction"),
-        (["+training.epoch=3"], "training.epoch is no setting"),
+        (["+training.epoch=3"], "training.epoch is not a setting"),
         (["data.metric=r2"], "data.metric=r2 does not exist for classes"),
         (["long=refuse", "max_length=20"], "49 bases and a window holds 20; set max_length=49"),
     ],
@@ -207,20 +212,20 @@ def test_a_support_vector_machine_is_tested_but_not_stored(tmp_path, table):
     tree = compose("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'test.csv'}",
                    f"out={tmp_path / 'p.tsv'}")  # fmt: skip
     with pytest.raises(CheckpointError, match="choose probe=logistic or ridge"):
-        prediction.predict(tree)
+        entries.predict(tree)
     with pytest.raises(CheckpointError, match=r"run python -m dnamdlm\.finetune first"):
-        prediction.predict(tree | {"model": str(tmp_path)})
+        entries.predict(tree | {"model": str(tmp_path)})
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_passes_the_closed_schema(recipe):
     tree = compose("finetune", f"config={recipe}", "model=x", "run_dir=y", "task=z",
                    *(["data.train=t.csv"] if recipe == "table" else []))  # fmt: skip
-    finetuning._check(tree)
+    read_settings(FinetuneEntry, tree)
 
 
 def test_random_weights_are_a_function_of_the_seed(loaded):
-    a, b, c = (build_language_model(loaded.tree, seed=seed) for seed in (1, 1, 2))
+    a, b, c = (loaded.config.build(seed=seed) for seed in (1, 1, 2))
     first, second, other = (next(lm.parameters()) for lm in (a, b, c))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)

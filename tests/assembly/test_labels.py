@@ -5,15 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from dnamdlm.assembly.api import DnaModel
-from dnamdlm.assembly.class_labels import check_same_labels, check_settings, find_label, labels_of
-from dnamdlm.assembly.evaluate.evaluation import evaluate
+from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.class_labels import check_same_labels, find_label, labels_of
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.reports import report
-from dnamdlm.assembly.sample.sampling import sample
-from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import evaluate, report, sample, train
 
 SHORT = (
     "config=tiny", "data.annotation=null", "data.length=32", "data.valid=null", "data.test=null",
@@ -77,17 +74,17 @@ def test_sampling_records_class_and_strength_and_does_not_depend_on_the_batch(ru
 
 
 def test_python_samples_scores_and_classifies_by_name(runs):
-    model = DnaModel(load_model(str(runs.folder / "told")))
-    classifier = DnaModel(load_model(str(runs.folder / "classifier")))
+    model = Model(load_model(str(runs.folder / "told")))
+    classifier = Model(load_model(str(runs.folder / "classifier")))
     assert len(model.sample(1, 8, label="at", guidance=2.0)[0]) == 8
     assert len(model.sample(1, 8, label="at", guide=classifier, guide_order="first_order")) == 1
     assert model.log_likelihood(["ACGT"], label=1).shape == (1,)
     assert classifier.classify(["ACGT", "AA"]).shape == (2, 2)
-    with pytest.raises(ConfigError, match="classifies nothing"):
+    with pytest.raises(ConfigError, match="does not classify"):
         model.classify(["ACGT"])
-    with pytest.raises(ConfigError, match="nothing to guide to"):
+    with pytest.raises(ConfigError, match="needs a class to guide towards"):
         model.sample(1, 8, guidance=2.0)
-    with pytest.raises(ConfigError, match="needs a label"):
+    with pytest.raises(ConfigError, match="needs a class of the classifier"):
         model.sample(1, 8, guide=classifier)
     for use in (lambda: classifier.sample(1, 8), lambda: classifier.log_likelihood(["A"])):
         with pytest.raises(ConfigError, match="is a classifier"):
@@ -121,7 +118,9 @@ def test_a_label_is_a_name_or_an_index():
     # a name that looks like a number is a name.
     assert find_label(("1", "0"), 1) == 0
     for label in ("c", 2, -1):
-        with pytest.raises(ConfigError, match=f"label={label} is none of the classes b, a"):
+        with pytest.raises(
+            ConfigError, match=f"unknown class label={label}; this model knows b, a"
+        ):
             find_label(("b", "a"), label)
     with pytest.raises(ConfigError, match="trained without classes"):
         find_label((), "a")
@@ -139,7 +138,7 @@ def test_a_model_without_classes_takes_any_data_and_no_other_classes_are_taken_f
     ("changes", "message"),
     [
         ({"guidance": -1.0, "label": "a"}, "guidance=-1.0 must be at least 0"),
-        ({"guidance": 2.0}, "nothing to guide to"),
+        ({"guidance": 2.0}, "needs a class to guide towards"),
         ({"label": "a", "guide": "run", "guide_label": "a"}, "both given"),
         ({"guide": "run"}, "belong together"),
         ({"guide_label": "a"}, "belong together"),
@@ -147,6 +146,6 @@ def test_a_model_without_classes_takes_any_data_and_no_other_classes_are_taken_f
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes, message):
-    check_settings(UNGUIDED)
+    SampleSettings(model="x", out="y.fa")
     with pytest.raises(ConfigError, match=message):
-        check_settings(UNGUIDED | changes)
+        SampleSettings(model="x", out="y.fa", **changes)

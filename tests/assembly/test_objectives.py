@@ -5,16 +5,15 @@ import json
 import pytest
 import torch
 
-from dnamdlm.assembly.api import DnaModel
-from dnamdlm.assembly.evaluate.evaluation import evaluate
-from dnamdlm.assembly.models import build_language_model, initialise_from, load_model
-from dnamdlm.assembly.train.training_run import train
+from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.models import initialise_from, load_model
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import DiscreteTime
 from tests.assembly.test_configs import FOLDER, compose
+from tests.helpers.entries import build_language_model, evaluate, train
 
 MODELS = sorted(path.stem for path in (FOLDER / "lm").glob("*.yaml"))
 SHORT = ("trainer.max_steps=2", "trainer.log_every=1", "trainer.valid_every=2",
@@ -58,8 +57,8 @@ def test_a_language_model_is_trained_stored_and_evaluated(tmp_path, model):
     likelihood = json.loads(path.read_text())["likelihood"]
     kind = likelihood["rows"][-1]["kind"]
     assert kind == ("exact" if model == "ar" else "upper bound")
-    strings = DnaModel(loaded).sample(2, 9, seed=5)
-    assert strings == DnaModel(loaded).sample(2, 9, seed=5, batch_size=1)
+    strings = Model(loaded).sample(2, 9, seed=5)
+    assert strings == Model(loaded).sample(2, 9, seed=5, batch_size=1)
     assert {len(string) for string in strings} == {9}
     assert set("".join(strings)) <= set("ACGT")
 

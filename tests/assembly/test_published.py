@@ -9,14 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dnamdlm
-from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.train.training_run import train
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.published.import_caduceus import read_caduceus
 from dnamdlm.lm.published.import_mdlm import import_dit
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import evaluate, train
 from tests.lm.test_import_caduceus import random_state
 
 SEQUENCES = ["ACGTTGCAAC", "TTTNACGTAA"]

@@ -10,7 +10,6 @@ import dnamdlm
 from data_prep.text import main
 from dnamdlm.assembly.building.published import read_published
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.train.training_run import train
 from dnamdlm.backbones.bert import Bert
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.published.import_bert import import_bert
@@ -18,6 +17,7 @@ from dnamdlm.lm.published.import_mdlm import fold_time, import_dit
 from dnamdlm.tokens.text_tokenizer import ByteTokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import train
 from tests.lm.test_import_bert import random_state
 from tests.lm.test_import_mdlm import _random_state as random_mdlm
 

@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.assembly.evaluate import evaluation
-from dnamdlm.assembly.evaluate.evaluation import evaluate
-from dnamdlm.assembly.evaluate.locus import parse_locus
+from dnamdlm.assembly.judge import judging
+from dnamdlm.assembly.judge.judging import judge
+from dnamdlm.assembly.tracks import locus
+from dnamdlm.assembly.tracks.locus import parse_locus, tracks
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import ConfigError, DataError
-from tests.assembly.test_configs import compose
+from dnamdlm.evaluation.samples.quality_lines import quality_text
 from tests.assembly.test_scoring import random_model
+from tests.helpers.entries import settings_of
 
 BASES = "".join(np.random.default_rng(3).choice(list("ACGT"), 4000))
 
@@ -29,12 +31,16 @@ def folder(tmp_path, monkeypatch):
     made = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(4)]
     (tmp_path / "s.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(made)))
     loaded = random_model("data.length=64")
-    monkeypatch.setattr(evaluation, "load_model", lambda *_args, **_options: loaded)
+    for module in (judging, locus):
+        monkeypatch.setattr(module, "load_model", lambda *_args, **_options: loaded)
     return tmp_path
 
 
-def tree(*overrides):
-    return compose(*overrides, name="evaluate")
+def run(*overrides):
+    """`tracks` where a locus is given, else `judge`."""
+    if any(item.startswith("locus=") for item in overrides):
+        return tracks(settings_of("tracks", *overrides))
+    return judge(settings_of("judge", *overrides))
 
 
 LOCUS = (
@@ -43,7 +49,7 @@ LOCUS = (
 
 
 def test_samples_are_compared_with_a_file_without_a_model(folder):
-    out, text = evaluate(tree("samples=s.fa", "reference=real.fa"))
+    out, text = run("samples=s.fa", "reference=real.fa")
     assert out.resolve() == folder / "s.evaluation.json"
     content = json.loads(out.read_text())
     section = content["quality"]
@@ -57,26 +63,26 @@ def test_samples_are_compared_with_a_file_without_a_model(folder):
 
 
 def test_a_model_adds_its_states_and_refilled_gaps(folder):
-    out, _ = evaluate(tree("model=x", "samples=s.fa", "reference=real.fa", "infill_windows=2"))
+    out, _ = run("model=x", "samples=s.fa", "reference=real.fa", "infill_windows=2")
     section = json.loads(out.read_text())["quality"]
     assert "frechet_model" in {row["name"] for row in section["figures"]}
     gaps = {(row["gap"], row["windows"]) for row in section["infilling"]}
     # 62 windows of 64 bases, of which half may be refilled; gaps of 64 fill a window.
     assert gaps == {(1, 31), (4, 16), (16, 4)}
-    assert "gaps of 4: model, drawn" in evaluation.quality_text(section)
+    assert "gaps of 4: model, drawn" in quality_text(section)
 
 
 def test_lengths_are_compared_where_the_reference_has_such_sequences(folder):
     lines = (f">r{i}\n{BASES[80 * i : 80 * i + 80]}\n" for i in range(40))
     (folder / "many.fa").write_text("".join(lines))
-    out, _ = evaluate(tree("samples=s.fa", "reference=many.fa"))
+    out, _ = run("samples=s.fa", "reference=many.fa")
     rows = {row["name"]: row for row in json.loads(out.read_text())["quality"]["figures"]}
     cells = rows["length"]["cells"]
     assert (cells["generated"]["value"], cells["real"]["value"]) == (60.0, 80.0)
 
 
 def test_a_locus_is_a_track_and_two_pictures(folder):
-    out, text = evaluate(tree(*LOCUS, "locus=c3:100-180", "out=x.tsv", "max_order=2"))
+    out, text = run(*LOCUS, "locus=c3:100-180", "out=x.tsv", "max_order=2")
     lines = out.read_text().splitlines()
     assert lines[0] == "chrom\tstart\tend\tmodel\tmarkov"
     assert len(lines) == 81
@@ -91,34 +97,29 @@ def test_a_locus_is_read_as_half_open():
 
 
 @pytest.mark.parametrize("text", ["chrI", "chrI:1", "chrI:5-5", "chrI:9-2", "chrI:0-9000000"])
-def test_what_is_no_locus_is_refused(text):
-    with pytest.raises(ConfigError, match=r"no locus|can be drawn"):
+def test_what_is_not_a_locus_is_refused(text):
+    with pytest.raises(ConfigError, match=r"not a valid locus|can be drawn"):
         parse_locus(text)
 
 
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        (["reference=real.fa"], ConfigError, "there are none; give samples"),
-        (["samples=s.fa"], ConfigError, "model is not set"),
+        (["samples=s.fa"], ConfigError, "neither a model nor a reference"),
         (["samples=s.fa", "reference=none.fa"], DataError, r"none\.fa"),
         (["samples=none.fa", "reference=real.fa"], DataError, r"none\.fa"),
-        (["samples=s.fa", "reference=real.fa", "scorer=gpt2"], ConfigError, "for models of text"),
+        (["samples=s.fa", "reference=real.fa", "scorer=gpt2"], ConfigError, "it needs a model"),
         (["samples=s.fa", "reference=real.fa", "motifs=none.txt"], DataError, "cannot be read"),
         (["samples=s.fa", "reference=real.fa", "infill_windows=-1"], ConfigError, "at least 0"),
         (["samples=s.fa", "reference=s.fa", "out=no/such/x.json"], DataError, "no/such"),
-        (["model=x", "motifs=m.txt"], ConfigError, "motifs is a test of samples"),
-        ([*LOCUS, "locus=c0:0-70"], ConfigError, "needs a file"),
         ([*LOCUS, "locus=c0:0-70", "out=x.wig"], ConfigError, "end it in"),
         ([*LOCUS, "locus=c0:0-1001", "out=x.tsv"], DataError, "c0"),
         ([*LOCUS, "locus=c9:0-10", "out=x.tsv"], DataError, "c9"),
-        ([*LOCUS, "locus=c0:0-10", "out=x.tsv", "samples=s.fa"], ConfigError, "one of them"),
-        (["locus=c0:0-10", "out=x.tsv"], ConfigError, "model is not set"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_no_file(folder, overrides, error, message):
     before = {path.name for path in folder.iterdir()} | {"cache"}
     with pytest.raises(error, match=message) as found:
-        evaluate(tree(*overrides))
+        run(*overrides)
     assert "\n" not in str(found.value)
     assert {path.name for path in folder.iterdir()} | {"cache"} == before

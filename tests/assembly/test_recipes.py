@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.species import known_species
-from dnamdlm.assembly.train.training_run import train
 from tests.assembly.test_configs import RECIPES, compose
+from tests.helpers.entries import train
 
 SMALL = [
     "data.length=64",

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
-from dnamdlm.assembly.api import DnaModel
+from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.embed import embedding as embedding_module
-from dnamdlm.assembly.embed.embedding import embed
-from dnamdlm.assembly.models import LoadedModel, build_language_model
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.score import scoring
-from dnamdlm.assembly.score.scoring import score
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.vcf import VariantFile, check_variants
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import build_language_model, embed, score
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 SEQUENCE = "".join(np.array(list("ACGT"))[np.random.default_rng(5).integers(0, 4, 300)])
@@ -46,7 +46,7 @@ def random_model(*overrides):
     with torch.no_grad():
         for parameter in lm.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) * 0.1)
-    return LoadedModel(lm.eval(), tree, 0, "", None, None)  # pyright: ignore[reportArgumentType]
+    return LoadedModel(lm.eval(), ModelConfig(tree), 0, "", None, None)  # pyright: ignore[reportArgumentType]
 
 
 def score_tree(folder, *overrides):
@@ -140,12 +140,12 @@ def _number(text):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["scores=[ldr]"], "scores=ldr is unknown; choose any of llr, elbo, embedding"),
-        (["scores=[]"], "at most once"),
-        (["scores=[llr,llr]"], "at most once"),
+        (["scores=[ldr]"], "scores=ldr is unknown; choose llr, elbo or embedding"),
+        (["scores=[]"], "each once"),
+        (["scores=[llr,llr]"], "each once"),
         (["draws=0"], "draws=0 must be at least 1"),
         (["length=0"], "length=0 must be at least 1"),
-        (["max_mismatch=2.0"], "max_mismatch=2.0 must lie in 0..1"),
+        (["max_mismatch=2.0"], "max_mismatch=2.0 must be at most 1"),
         (["strands=two"], "strands=two is unknown"),
         (["out=x.csv"], "out=x.csv must end in .tsv"),
         (["out=nowhere/x.tsv"], "folder that does not exist"),
@@ -181,9 +181,9 @@ def test_models_of_another_kind_are_refused(files, monkeypatch):
 
 
 def test_python_gives_the_same_scores(files):
-    score(score_tree(files, "strands=one", f"out={files}/x.parquet"))
+    score(score_tree(files, f"out={files}/x.parquet"))
     written = pd.read_parquet(files / "x.parquet")
-    table = DnaModel(random_model()).score_variants(files / "v.vcf", files / "g.fa", draws=2)
+    table = Model(random_model()).score_variants(files / "v.vcf", files / "g.fa", draws=2)
     for name in ("pos", "ref"):
         assert table[name].tolist() == written[name].tolist()
     columns = ["alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
@@ -212,7 +212,7 @@ def test_records_and_intervals_are_embedded_in_their_order(files):
     [
         (["pooling=sum"], "pooling=sum is unknown"),
         (["dtype=float64"], "dtype=float64 is unknown"),
-        (["strands=one"], "strands=one is unknown; choose forward or both"),
+        (["strands=forward"], "strands=forward is unknown; choose one or both"),
         (["out=x.tsv"], "must end in .parquet, .npz"),
         (["overlap=1"], "overlap=1.0 must be at least 0 and below 1"),
         (["batch_size=0"], "batch_size=0"),

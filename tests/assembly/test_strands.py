@@ -7,13 +7,11 @@ import pytest
 import torch
 
 import dnamdlm
-from dnamdlm.assembly.evaluate.evaluation import evaluate
-from dnamdlm.assembly.models import build_language_model
-from dnamdlm.assembly.strands import read_strands
-from dnamdlm.assembly.train.training_run import train
+from dnamdlm.assembly.strands import with_strands
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.errors import ConfigError
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import build_language_model, evaluate, train
 
 SMALL = ("config=tiny", "backbone.hidden_size=8", "backbone.num_blocks=1")
 
@@ -24,9 +22,11 @@ def test_both_strands_get_the_mean_of_their_logits():
     tokens = torch.tensor([[7, 8, 3, 10, 11, 9]])
     turned = complement[tokens.flip(1)]
     expected = (lm.backbone(tokens) + lm.backbone(turned).flip(1)[..., complement]) / 2
-    read_strands(lm, "one")
-    assert not isinstance(lm.backbone, StrandAverage)
-    read_strands(lm, "both")
+    assert with_strands(lm, "one") is lm
+    plain, lm = lm, with_strands(lm, "both")
+    assert isinstance(lm.backbone, StrandAverage)
+    assert not isinstance(plain.backbone, StrandAverage)
+    assert plain.backbone is lm.backbone.backbone
     torch.testing.assert_close(lm.backbone(tokens), expected)
     found = lm.denoise(turned).flip(1)[..., complement]
     torch.testing.assert_close(found.exp(), lm.denoise(tokens).exp())
@@ -36,9 +36,9 @@ def test_a_network_for_both_strands_stays_as_it_is_and_the_log_says_so(caplog):
     lm = build_language_model(compose(*SMALL, "backbone=caduceus_ps"), seed=1)
     before = lm.backbone
     with caplog.at_level(logging.INFO):
-        read_strands(lm, "both")
+        lm = with_strands(lm, "both")
     assert lm.backbone is before
-    assert "changes nothing: CaduceusPS reads both strands always" in caplog.text
+    assert "changes nothing: CaduceusPS always reads both strands" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_network_for_both_strands_stays_as_it_is_and_the_log_says_so(caplog):
 def test_what_cannot_be_done_is_refused(overrides, strands, message):
     lm = build_language_model(compose("config=tiny", *overrides), seed=1)
     with pytest.raises(ConfigError, match=message):
-        read_strands(lm, strands)
+        with_strands(lm, strands)
 
 
 def test_evaluation_and_python_read_both_strands(tmp_path, tmp_path_factory, monkeypatch):
@@ -73,6 +73,6 @@ def test_evaluation_and_python_read_both_strands(tmp_path, tmp_path_factory, mon
     assert bits["one"] != bits["both"]
     model = dnamdlm.load(str(run_dir), device="cpu", strands="both")
     assert isinstance(model.loaded.lm.backbone, StrandAverage)
-    assert model.embed(["ACGT"]).shape == (1, 2 * model.loaded.lm.backbone.backbone.hidden_size)
+    assert model.embed(["ACGT"]).shape == (1, model.loaded.lm.backbone.backbone.hidden_size)
     with pytest.raises(ConfigError, match="strands=all is unknown"):
         dnamdlm.load(str(run_dir), strands="all")

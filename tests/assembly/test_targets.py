@@ -8,8 +8,10 @@ import pytest
 import torch
 import yaml
 
-from dnamdlm.assembly.building.schema import TARGET, build, check_node, resolve_target
-from dnamdlm.assembly.models import check_model, load_model
+from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.building.schema import build, check_node
+from dnamdlm.assembly.building.targets import TARGET, resolve_target
+from dnamdlm.assembly.models import load_model
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.checkpoint import json_writer, tensors_writer, write_folder
 
@@ -139,7 +141,7 @@ def test_the_config_inside_a_checkpoint_of_a_stranger_does_nothing(tmp_path, pla
         },
     )
     with pytest.raises(ConfigError):
-        check_model(tree)
+        ModelConfig(tree).check()
     with pytest.raises(ConfigError):
         load_model(str(folder))
     assert not marker.exists()

@@ -11,13 +11,9 @@ import pytest
 
 import dnamdlm
 from data_prep.text import main
-from dnamdlm.assembly.evaluate.evaluation import evaluate
-from dnamdlm.assembly.evaluate.text_evaluation import text_data
-from dnamdlm.assembly.finetune.finetuning import finetune
-from dnamdlm.assembly.finetune.prediction import predict
-from dnamdlm.assembly.models import UNKNOWN_FASTA, describe_model, find_checkpoint, load_model
-from dnamdlm.assembly.sample.sampling import sample
-from dnamdlm.assembly.train.training_run import train
+from dnamdlm.assembly.building.model_config import UNKNOWN_DATA, ModelConfig
+from dnamdlm.assembly.model_data import DataChanges, corpus_data
+from dnamdlm.assembly.models import find_checkpoint, load_model
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.lm.checkpoint import FILES, MANIFEST, MODEL, file_hash, verify_folder
@@ -25,6 +21,7 @@ from dnamdlm.lm.sampling.samplers import RemaskSampler
 from dnamdlm.training.run_folder import read_run
 from tests.assembly.test_configs import compose
 from tests.assembly.test_finetuning import compose as compose_entry
+from tests.helpers.entries import evaluate, finetune, predict, sample, train
 
 SMALL = ["backbone.hidden_size=8", "backbone.num_blocks=1", "backbone.num_heads=2"]
 STEPS = ["trainer.max_steps=1", "trainer.valid_windows=2", "trainer.accelerator=cpu"]
@@ -189,24 +186,23 @@ def test_a_head_predicts_without_the_corpus_of_its_model(folder, tmp_path, monke
 
 def test_published_weights_ask_for_a_corpus(folder, tmp_path):
     loaded = load_model(str(folder / "run_words"))
-    data = loaded.tree["data"] | {"corpus": UNKNOWN_FASTA}
-    tree = asked("bert", tmp_path / "a.json", name="evaluate")
-    with pytest.raises(ConfigError, match=r"^model=bert has published .* data\.corpus=DIR"):
-        text_data(tree, replace(loaded, tree=loaded.tree | {"data": data}))
+    unknown = replace(loaded, config=loaded.config.with_data(corpus=UNKNOWN_DATA))
+    with pytest.raises(ConfigError, match=r"^model=.* has published .* data\.corpus=DIR"):
+        corpus_data(unknown, DataChanges())
 
 
 def test_a_tokenizer_outlives_the_checkpoint_that_was_read(folder, tmp_path):
     checkpoint, _ = find_checkpoint(str(folder / "run_words"))
-    own = Path(load_model(str(checkpoint)).tree["data"]["tokenizer"])
+    own = Path(load_model(str(checkpoint)).config.data.tokenizer)
     gone = own.with_name("step_000000000")
     assert open_tokenizer(str(gone)).vocabulary == open_tokenizer(str(own)).vocabulary
     settings = compose("config=text", f"data.corpus={folder / 'words'}")["data"]
     elsewhere = tmp_path / "checkpoints" / "step_000000001"
     tree = {"data": settings | {"tokenizer": str(elsewhere)}}
     with pytest.raises(DataError, match="which held the tokenizer of this model, is gone, and"):
-        describe_model(tree)
+        ModelConfig(tree).describe()
     tree["data"]["corpus"] = str(folder / "away" / "words")
-    assert describe_model(tree)["tokenizer"] == "three"
+    assert ModelConfig(tree).describe()["tokenizer"] == "three"
 
 
 def test_a_corpus_prepared_again_does_not_change_the_model(folder, tmp_path):

@@ -3,9 +3,9 @@
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import TEXT_RECIPES, compose
+from tests.helpers.entries import train
 
 SMALL = ["backbone.hidden_size=8", "backbone.num_blocks=1", "backbone.num_heads=2"]
 DRY = ["trainer.accelerator=cpu", "dry_run=true"]

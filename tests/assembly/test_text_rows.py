@@ -8,13 +8,11 @@ import pytest
 import torch
 
 from data_prep.text import main
-from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.judge.judge_text import open_scorer, real_texts
-from dnamdlm.assembly.sample.sampling import sample
-from dnamdlm.assembly.sample.text_sampling import shown
-from dnamdlm.assembly.train.training_run import train
+from dnamdlm.assembly.text_rows import shown
 from dnamdlm.data.text.corpus import TextData
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import evaluate, sample, train
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "cat", "sat", "on", "mat"]
 CLS, SEP, THE = (WORDS.index(word) for word in ("[CLS]", "[SEP]", "the"))

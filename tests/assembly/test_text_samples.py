@@ -5,14 +5,11 @@ import json
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly.evaluate.evaluation import evaluate
 from dnamdlm.assembly.judge.judge_text import open_scorer, read_texts
-from dnamdlm.assembly.reports import report
-from dnamdlm.assembly.sample.sampling import sample
-from dnamdlm.assembly.train.training_run import train
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.tokens.text_tokenizer import ByteTokenizer
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import evaluate, judge, report, sample, train
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +30,13 @@ def folder(tmp_path_factory):
 
 def asked(folder, *changes):
     samples = f"samples={folder / 'run' / 'samples.jsonl'}"
-    place = [f"model={folder / 'run'}", "device=cpu", "limit=2", "draws=1"]
-    return compose(*place, samples, *changes, name="evaluate")
+    place = [f"model={folder / 'run'}", "device=cpu"]
+    return compose(*place, samples, *changes, name="judge")
 
 
 def test_samples_and_held_out_text_go_into_file_and_report(folder):
-    path, sentence = evaluate(asked(folder, f"scorer={folder / 'ar'}"))
+    evaluate(compose(f"model={folder / 'run'}", "limit=2", "draws=1", name="evaluate"))
+    path, sentence = judge(asked(folder, f"scorer={folder / 'ar'}"))
     section = json.loads(path.read_text())["generated_text"]
     assert section["scorer"] == "ar"
     assert section["generated"]["num_texts"] == section["real"]["num_texts"] == 3
@@ -61,7 +59,7 @@ def test_a_report_of_a_run_alone_says_what_is_missing(folder):
 
 
 def test_without_a_scorer_there_is_no_perplexity(folder, tmp_path):
-    path, sentence = evaluate(asked(folder, f"out={tmp_path / 'a.json'}"))
+    path, sentence = judge(asked(folder, f"out={tmp_path / 'a.json'}"))
     assert json.loads(path.read_text())["generated_text"]["generated"]["perplexity"] is None
     assert "give scorer=" in sentence
 
@@ -69,19 +67,18 @@ def test_without_a_scorer_there_is_no_perplexity(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["samples=null", "scorer=x"], "there are none; give samples="),
         (["mauve=true"], "there is none; give scorer="),
         (["reference=x.fa"], "reference is for models of DNA"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message, folder):
     with pytest.raises(ConfigError, match=message):
-        evaluate(asked(folder, *changes))
+        judge(asked(folder, *changes))
 
 
-def test_a_masked_model_is_no_scorer(folder):
-    with pytest.raises(ConfigError, match="has no law of the next token"):
-        evaluate(asked(folder, f"scorer={folder / 'run'}"))
+def test_a_masked_model_is_not_a_scorer(folder):
+    with pytest.raises(ConfigError, match="has no distribution of the next token"):
+        judge(asked(folder, f"scorer={folder / 'run'}"))
 
 
 @pytest.mark.parametrize(
@@ -112,8 +109,9 @@ def test_a_scorer_that_is_not_there_is_refused_at_once(folder, tmp_path):
 def test_empty_texts_are_counted_and_shown(folder, tmp_path):
     samples = folder / "ar" / "samples.jsonl"
     samples.write_text("".join(f'{{"text": "{text}"}}\n' for text in ("", "abc", "  ", "xyz")))
-    place = [f"model={folder / 'ar'}", "device=cpu", "limit=2", f"samples={samples}"]
-    path, sentence = evaluate(compose(*place, name="evaluate"))
+    place = [f"model={folder / 'ar'}", "device=cpu"]
+    evaluate(compose(*place, "limit=2", name="evaluate"))
+    path, sentence = judge(compose(*place, f"samples={samples}", name="judge"))
     content = json.loads(path.read_text())
     figures = content["generated_text"]["generated"]
     assert (figures["num_texts"], figures["num_empty"], figures["num_tokens"]) == (4, 2, 6)

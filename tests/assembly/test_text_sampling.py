@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 
 from data_prep.text import main
-from dnamdlm.assembly.evaluate.evaluation import evaluate
-from dnamdlm.assembly.reports import report
-from dnamdlm.assembly.sample.sampling import sample
-from dnamdlm.assembly.sample.text_sampling import prompt_ids
-from dnamdlm.assembly.train.training_run import train
+from dnamdlm.assembly.sample.prompts import prompt_ids
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.text_tokenizer import ByteTokenizer
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import evaluate, report, sample, train
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from data_prep.text import main
+from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
-from dnamdlm.assembly.models import LoadedModel, build_language_model
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.reporting.other_reports import write_finetune_report
 from tests.assembly.test_configs import compose as compose_training
 from tests.assembly.test_finetuning import compose
+from tests.helpers import entries
+from tests.helpers.entries import build_language_model
 
 QUICK = ["seeds=2", "training.epochs=1", "bootstrap=5", "model=x", "training.learning_rate=0.01"]
 SMALL = ["backbone.hidden_size=16", "backbone.num_heads=2", "backbone.num_blocks=1"]
@@ -28,7 +31,9 @@ def corpus(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch, corpus, tmp_path):
     tree = compose_training("config=text", f"data.corpus={corpus}", "data.length=40", *SMALL)
-    model = LoadedModel(build_language_model(tree, 3).eval(), tree, 1, "0" * 16, tmp_path, None)
+    model = LoadedModel(
+        build_language_model(tree, 3).eval(), ModelConfig(tree), 1, "0" * 16, tmp_path, None
+    )
     monkeypatch.setattr(finetuning, "load_model", lambda *_args, **_settings: model)
     for module in (finetuning, prediction):
         monkeypatch.setattr(module, "start_ops", lambda *_args: None)
@@ -57,7 +62,7 @@ def glue(tmp_path):
 
 def finetune(glue, *overrides):
     tree = compose("finetune", "config=glue", f"data.folder={glue}", *QUICK, *overrides)
-    path, headline = finetuning.finetune(tree)
+    path, headline = entries.finetune(tree)
     return json.loads(path.read_text()), headline
 
 
@@ -86,7 +91,7 @@ def test_predictions_of_a_table_are_those_of_the_run(glue, tmp_path, task):
         source.write_text("\n".join(["sentence", *rows]) + "\n")
     out = tmp_path / "p.tsv"
     tree = compose("predict", f"model={run_dir}", f"input={source}", f"out={out}", "seed=2")
-    prediction.predict(tree)
+    entries.predict(tree)
     found = [line.split("\t") for line in out.read_text().splitlines()[1:]]
     stored = (run_dir / "splits/model_seed_2/predictions.tsv").read_text().splitlines()[1:]
     expected = [line.split("\t") for line in stored]
@@ -94,10 +99,10 @@ def test_predictions_of_a_table_are_those_of_the_run(glue, tmp_path, task):
     assert np.allclose(shown, wanted, atol=2e-5)
     assert [row[0] for row in found][:2] == ["row_1", "row_2"]
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.tsv for a model of text"):
-        prediction.predict(tree | {"input": "x.fa"})
+        entries.predict(tree | {"input": "x.fa"})
     (tmp_path / "bad.tsv").write_text("words\tname\na\tb\n")
     with pytest.raises(DataError, match="there is no column 'sentence"):
-        prediction.predict(tree | {"input": str(tmp_path / "bad.tsv")})
+        entries.predict(tree | {"input": str(tmp_path / "bad.tsv")})
 
 
 def test_a_table_of_ones_own_is_read_as_text(tmp_path):
@@ -105,7 +110,7 @@ def test_a_table_of_ones_own_is_read_as_text(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     tree = compose("finetune", "config=table", f"data.train={tmp_path / 't.csv'}", *QUICK,
                    "baselines=[bag_of_words]", f"run_dir={tmp_path / 'run'}")  # fmt: skip
-    path, _ = finetuning.finetune(tree)
+    path, _ = entries.finetune(tree)
     assert json.loads(path.read_text())["summary"]["bag_of_words"]["test"]["accuracy"]["mean"] == 1
 
 
@@ -129,14 +134,14 @@ def test_a_mistake_is_one_sentence(glue, tmp_path, overrides, message):
 def test_models_and_tasks_of_two_kinds_do_not_meet(glue, tmp_path, monkeypatch):
     gue = compose("finetune", "config=gue", *QUICK, "task=x", f"run_dir={tmp_path / 'run'}")
     with pytest.raises(ConfigError, match="is a model of text, and these tasks are of DNA"):
-        finetuning.finetune(gue)
+        entries.finetune(gue)
     tree = compose_training("config=tiny", *SMALL)
-    dna = LoadedModel(build_language_model(tree, 3), tree, 1, "0" * 16, tmp_path, None)
+    dna = LoadedModel(build_language_model(tree, 3), ModelConfig(tree), 1, "0" * 16, tmp_path, None)
     monkeypatch.setattr(finetuning, "load_model", lambda *_args, **_settings: dna)
     with pytest.raises(ConfigError, match="is a model of DNA, and these tasks are of text"):
         finetune(glue, "task=rte", f"run_dir={tmp_path / 'run'}")
     with pytest.raises(ConfigError, match="baselines=bag_of_words is for text"):
-        finetuning.finetune(
+        entries.finetune(
             compose("finetune", "config=gue", *QUICK, "task=x", "baselines=[bag_of_words]",
                     f"run_dir={tmp_path / 'run'}")
         )  # fmt: skip

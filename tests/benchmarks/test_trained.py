@@ -7,8 +7,8 @@ import pytest
 from benchmarks.quality import infilling
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.train.training_run import train
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import train
 
 
 @pytest.fixture(scope="module")

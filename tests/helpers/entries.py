@@ -4,16 +4,27 @@ import hydra
 from omegaconf import OmegaConf
 
 from dnamdlm.assembly.building.entry_settings import read_settings
+from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.diagnosis import DoctorSettings
 from dnamdlm.assembly.embed.embed_settings import EmbedSettings
+from dnamdlm.assembly.embed.embedding import embed as embed_records
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.evaluate.evaluation import evaluate as run_evaluation
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry, PredictSettings
+from dnamdlm.assembly.finetune.finetuning import finetune as run_finetuning
+from dnamdlm.assembly.finetune.prediction import predict as run_prediction
 from dnamdlm.assembly.judge.judge_settings import JudgeSettings
+from dnamdlm.assembly.judge.judging import judge as run_judge
 from dnamdlm.assembly.reports import ReportSettings
+from dnamdlm.assembly.reports import report as run_report
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
+from dnamdlm.assembly.sample.sampling import sample as run_sampling
 from dnamdlm.assembly.score.score_settings import ScoreEntry
+from dnamdlm.assembly.score.scoring import score as run_scoring
+from dnamdlm.assembly.tracks.locus import tracks as run_tracks
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.assembly.train.train_settings import read_train_settings
+from dnamdlm.assembly.train.training_run import train as run_training
 from dnamdlm.command_line import config_folder, given_settings
 
 KINDS = {
@@ -43,3 +54,36 @@ def settings_of(name, *overrides):
     if name == "train":
         return read_train_settings(tree, given)
     return read_settings(KINDS[name], tree, given)
+
+
+def build_language_model(tree, seed):
+    """The model of a training config with random weights."""
+    return ModelConfig(tree).build(seed)
+
+
+def check_tree(tree):
+    """Check every key of a training config."""
+    read_train_settings(tree).config.check()
+
+
+def train(tree):
+    """`dnamdlm train` with a composed tree."""
+    return run_training(read_train_settings(tree))
+
+
+def _entry(function, name):
+    def run(tree):
+        return function(read_settings(KINDS[name], tree))
+
+    return run
+
+
+embed = _entry(embed_records, "embed")
+evaluate = _entry(run_evaluation, "evaluate")
+finetune = _entry(run_finetuning, "finetune")
+judge = _entry(run_judge, "judge")
+predict = _entry(run_prediction, "predict")
+report = _entry(run_report, "report")
+sample = _entry(run_sampling, "sample")
+score = _entry(run_scoring, "score")
+tracks = _entry(run_tracks, "tracks")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from dnamdlm.assembly.models import build_language_model
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.embedding_tables import embedding_sink
 from dnamdlm.errors import ConfigError
@@ -16,6 +15,7 @@ from dnamdlm.lm.states.record_states import (
 )
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from tests.assembly.test_configs import compose
+from tests.helpers.entries import build_language_model
 
 
 class Positions:

@@ -9,8 +9,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from dnamdlm.assembly.train.training_run import check_tree
 from dnamdlm.command_line import config_folder, plain_tree
+from tests.helpers.entries import check_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CLUSTER.md").read_text(encoding="utf-8")

@@ -77,7 +77,16 @@ def check_value(value: object, annotation: Any, path: str) -> None:
             # lists are written where tuples are wanted, and 1 where 1.0 is.
             adapter.validate_json(TypeAdapter(Any).dump_json(value), strict=True)
         except ValidationError as error:
-            raise ConfigError(f"{path}={value} {_why(error)}") from error
+            raise ConfigError(f"{path}={_odd_part(value, error)} {_why(error)}") from error
+
+
+def _odd_part(value: object, error: ValidationError) -> object:
+    """The element that is wrong, where one of a list is."""
+    place = error.errors()[0]["loc"]
+    numbers = [part for part in place if isinstance(part, int)]
+    if isinstance(value, list | tuple) and numbers and numbers[0] < len(value):
+        return value[numbers[0]]
+    return value
 
 
 def _why(error: ValidationError) -> str:

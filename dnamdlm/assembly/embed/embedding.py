@@ -61,7 +61,7 @@ def read_records(data: EmbeddedRecords) -> GenomeRecords:
         return GenomeRecords(store, names, list(table.intervals))
     if empty := store.manifest["empty_records"]:
         raise DataError(
-            f"{data['fasta']}: record {empty[0]!r} has no bases ({len(empty)} such records), and "
+            f"{data.fasta}: record {empty[0]!r} has no bases ({len(empty)} such records), and "
             "every record in must be one out; remove them"
         )
     whole = [Interval(name, 0, length) for name, length in store.lengths.items()]

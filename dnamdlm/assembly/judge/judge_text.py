@@ -130,8 +130,8 @@ def open_scorer(name: str, device: torch.device | str) -> Scorer:
     loaded = load_model(name, device=str(device), setting="scorer")
     if not isinstance(loaded.lm, CausalLM):
         raise ConfigError(
-            f"scorer={name} is a {type(loaded.lm).__name__}, which has no distribution of the next token; "
-            "give an autoregressive one (lm=ar), or GPT-2"
+            f"scorer={name} is a {type(loaded.lm).__name__}, which has no distribution of the next "
+            "token; give an autoregressive one (lm=ar), or GPT-2"
         )
     settings = loaded.config.data
     if not isinstance(settings, TextData):

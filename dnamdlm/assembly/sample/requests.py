@@ -150,7 +150,7 @@ def without(request: Request, forbidden: str | Sequence[str]) -> Request:
     sets = _SETS[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
     if not sets.all():
         raise ConfigError(
-            f"forbid={text[int(np.argmin(sets))]} is no nucleotide code; use A, C, G, T and IUPAC "
+            f"forbid={text[int(np.argmin(sets))]} is not a nucleotide code; use A, C, G, T and IUPAC "
             "codes"
         )
     bits = int(np.bitwise_or.reduce(sets, initial=0))
@@ -176,7 +176,7 @@ def _parse_motif(motif: str) -> tuple[NDArray[np.uint8], int]:
     sets = _SETS[np.frombuffer(letters.encode("utf-8"), dtype=np.uint8)]
     if not sets.all():
         raise DataError(
-            f"motif={motif} holds {letters[int(np.argmin(sets))]!r}, which is no nucleotide code; "
-            "use A, C, G, T and IUPAC codes"
+            f"motif={motif} holds {letters[int(np.argmin(sets))]!r}, which is not a nucleotide "
+            "code; use A, C, G, T and IUPAC codes"
         )
     return sets, int(place)

@@ -115,14 +115,13 @@ class VariantScorer:
         Raises:
             ConfigError: if the model cannot score variants.
         """
-        lm = with_strands(loaded.lm, settings.strands)
-        if not isinstance(lm, MaskedDiffusionLM):
+        if not isinstance(loaded.lm, MaskedDiffusionLM):
             raise ConfigError(
                 f"variants are scored with masked diffusion models, and this is a "
-                f"{type(lm).__name__}; give another model"
+                f"{type(loaded.lm).__name__}; give another model"
             )
         loaded.require_dna()
-        self.lm = lm
+        lm = self.lm = with_strands(loaded.lm, settings.strands)
         self.store = store
         self.settings = settings
         self.length = settings.length or loaded.length
