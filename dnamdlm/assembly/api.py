@@ -278,7 +278,12 @@ class Model:
         if batch_size is not None:
             _at_least_one(batch_size=batch_size)
         modality = self.loaded.modality
-        if isinstance(strings, str) or not len(strings):
+        if isinstance(strings, str):
+            raise DataError(
+                f"one string was given where a list of {modality.strings} is wanted; put it into a "
+                "list"
+            )
+        if not len(strings):
             raise DataError(f"there is nothing to embed; give a list of {modality.strings}")
         if isinstance(modality, Text):
             return mean_states(self.loaded, strings, batch_size=batch_size or 64)
@@ -326,6 +331,7 @@ class Model:
         """
         from pandas import DataFrame
 
+        self.loaded.require_dna()
         settings = ScoreSettings(
             tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
         )

@@ -82,9 +82,9 @@ def test_every_option_of_every_group_composes_and_passes(option):
     [
         (
             "+trainer.max_stpes=3",
-            r"trainer\.max_stpes is no setting \(did you mean trainer\.max_steps",
+            r"trainer\.max_stpes is not a setting \(did you mean trainer\.max_steps",
         ),
-        ("+max_steps=3", "max_steps is no setting"),
+        ("+max_steps=3", "max_steps is not a setting"),
         ("trainer.max_steps=ten", r"trainer\.max_steps=ten"),
         ("trainer.max_steps=1.5", r"trainer\.max_steps=1\.5"),
         ("seed=-1", "seed=-1"),
@@ -162,7 +162,7 @@ def _run(entry, *arguments, cwd=None):
     [
         (["config=tiny", "trainer.max_stpes=3"], "did you mean trainer.max_steps?"),
         (["config=hg83"], "did you mean hg38?"),
-        ([], "say config=NAME"),
+        ([], "choose a recipe with config=NAME"),
         (["config=tiny", "backbone=dti"], "did you mean dit?"),
         (["config=genome"], "data.fasta"),
         pytest.param(

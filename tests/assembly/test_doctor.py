@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from dnamdlm.assembly.diagnosis import examine
+from dnamdlm.assembly.diagnosis import DoctorSettings, examine
 from dnamdlm.errors import ConfigError, KernelUnavailable
 from dnamdlm.ops.kernels import compiled_scan
 from dnamdlm.ops.selection import forced
 
-DEFAULTS = {"device": "cpu", "ops": "auto", "build": False, "debug": False}
+DEFAULTS = {"device": "cpu", "ops": "auto", "build": False}
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _mode_restored():
 
 
 def test_it_names_versions_devices_and_implementations():
-    text = examine(DEFAULTS)
+    text = examine(DoctorSettings(**DEFAULTS))
     assert torch.__version__ in text
     for word in ("attention", "selective scan", "causal convolution", "norm"):
         assert word in text
@@ -27,12 +27,12 @@ def test_it_names_versions_devices_and_implementations():
 
 def test_it_says_how_to_get_the_compiled_scan(monkeypatch, tmp_path):
     monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path))
-    text = examine(DEFAULTS)
+    text = examine(DoctorSettings(**DEFAULTS))
     assert "not built yet; python -m dnamdlm.doctor build=true builds it" in text
 
 
 def test_what_was_forced_is_what_runs():
-    lines = examine(DEFAULTS | {"ops": "reference"}).splitlines()
+    lines = examine(DoctorSettings(**DEFAULTS | {"ops": "reference"})).splitlines()
     (scan,) = [line for line in lines if line.startswith("selective scan") and "float32" in line]
     assert scan.split()[3] == "reference"
 
@@ -41,7 +41,7 @@ def test_building_without_a_compiler_is_refused_in_one_sentence(monkeypatch, tmp
     monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiled_scan.shutil, "which", lambda name: None)
     with pytest.raises(KernelUnavailable, match=r"build=true, but g\+\+ is not installed"):
-        examine(DEFAULTS | {"build": True})
+        examine(DoctorSettings(**DEFAULTS | {"build": True}))
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_building_without_a_compiler_is_refused_in_one_sentence(monkeypatch, tmp
 )
 def test_an_unknown_setting_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
-        examine(DEFAULTS | settings)
+        examine(DoctorSettings(**DEFAULTS | settings))

@@ -8,6 +8,7 @@ import pytest
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.class_labels import check_same_labels, find_label, labels_of
 from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import evaluate, report, sample, train
@@ -17,9 +18,6 @@ SHORT = (
     "trainer.max_steps=2", "trainer.log_every=1", "trainer.valid_every=2",
     "trainer.checkpoint_every=2", "trainer.valid_windows=2",
 )  # fmt: skip
-UNGUIDED = {
-    "label": None, "guidance": 1.0, "guide": None, "guide_label": None, "guide_order": "exact"
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_a_folder_with_its_tokenizer_is_a_model_of_text(tmp_path):
     loaded = load_model(str(folder))
     assert isinstance(loaded.lm.backbone, Bert)
     assert loaded.lm.vocabulary.symbols == tuple(WORDS)
-    assert loaded.tree["data"]["length"] == 12
+    assert loaded.length == 12
     renamed = Vocabulary(tuple(f"_{word}" for word in WORDS), 4, 0, (1, 2, 3, *range(5, 13)))
     with pytest.raises(CheckpointError, match="its tokenizer has other ids than this text"):
         read_published(folder, renamed)

@@ -139,9 +139,12 @@ def test_texts_that_are_no_rows_are_refused(method, model, of_bytes):
 
 
 def test_what_is_for_dna_is_refused(model):
-    for method in ("score_variants", "classify"):
-        with pytest.raises(ConfigError, match=f"{method} is for models of DNA"):
-            getattr(model, method)("a.vcf", "a.fa")
+    with pytest.raises(ConfigError, match="not trained on DNA"):
+        model.score_variants("a.vcf", "a.fa")
+    with pytest.raises(ConfigError, match="does not classify"):
+        model.classify(["red"])
+    with pytest.raises(ConfigError, match="flank is for models of DNA"):
+        model.sample(1, flank=3)
     with pytest.raises(ConfigError, match="length=0 must be at least 1"):
         model.sample(1, 0)
 

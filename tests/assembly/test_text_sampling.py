@@ -66,7 +66,7 @@ def test_windows_make_texts_longer_than_those_of_training(folder, tmp_path):
     out = tmp_path / "long.txt"
     settings = ["num_sequences=2", "length=100", "sampler=semi_ar", "sampler.num_steps=4"]
     summary = sample(asked(folder, out, *settings))
-    assert summary.num_tokens == 200
+    assert summary.num_filled == 200
     assert out.read_text().startswith("----- sample 000001\n")
     assert "----- sample 000002\n" in out.read_text()
 
@@ -163,7 +163,7 @@ def test_a_gap_that_fits_no_memory_is_refused(number):
 def test_texts_longer_than_rows_of_training_are_said_to_be_so(folder, tmp_path, caplog):
     sample(asked(folder, tmp_path / "a.txt", "num_sequences=1", "length=20"))
     assert "texts of 20 tokens" in caplog.text
-    assert "rows of 16; sampler=semi_ar makes long texts" in caplog.text
+    assert "texts of 20 tokens are longer than the windows of 16" in caplog.text
     caplog.clear()
     sample(asked(folder, tmp_path / "b.txt", "num_sequences=1", "length=20", "sampler=semi_ar"))
     sample(asked(folder, tmp_path / "c.txt", "num_sequences=1", "length=16"))

@@ -150,8 +150,8 @@ def without(request: Request, forbidden: str | Sequence[str]) -> Request:
     sets = _SETS[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
     if not sets.all():
         raise ConfigError(
-            f"forbid={text[int(np.argmin(sets))]} is not a nucleotide code; use A, C, G, T and IUPAC "
-            "codes"
+            f"forbid={text[int(np.argmin(sets))]} is not a nucleotide code; use A, C, G, T and "
+            "IUPAC codes"
         )
     bits = int(np.bitwise_or.reduce(sets, initial=0))
     template = request.template
