@@ -116,31 +116,31 @@ class CausalTransformer(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits of the token after each position, in float32 or wider.
 
         Args:
             tokens: ids.
             time: not used.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
         """
-        return self.head(self.hidden(tokens, time, valid))
+        return self.head(self.hidden(tokens, time, present))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last states after the final norm; arguments as in `forward`."""
         del time
-        if valid is not None and valid.device.type == "cpu" and bool(valid.all()):
-            valid = None
+        if present is not None and present.device.type == "cpu" and bool(present.all()):
+            present = None
         x = self.embedding(tokens)
         cos, sin = self._angles(tokens.shape[1], x)
-        pattern = attention_pattern(tokens.shape[1], device=x.device, valid=valid, causal=True)
-        layout = Layout(cos, sin, pattern, valid)
+        pattern = attention_pattern(tokens.shape[1], device=x.device, present=present, causal=True)
+        layout = Layout(cos, sin, pattern, present)
         for block in self.blocks:
             x = block(x, None, layout)
         return self.final_norm(x)

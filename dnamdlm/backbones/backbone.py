@@ -18,7 +18,7 @@ class Backbone(Protocol):
         time_conditioning: whether the output depends on `time`. Where it does not, a denoiser
             may be asked once for an unchanged sequence.
 
-    A row's output depends on no other row of the batch, and no valid position's output depends
+    A row's output depends on no other row of the batch, and no output at a present position depends
     on what stands at padded positions.
     """
 
@@ -29,7 +29,7 @@ class Backbone(Protocol):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -37,7 +37,7 @@ class Backbone(Protocol):
             tokens: ids, masked ones included.
             time: conditioning value -log alpha(t), one per sequence. A network without time
                 conditioning ignores it; one with it demands it.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
         """
         ...
 
@@ -45,7 +45,7 @@ class Backbone(Protocol):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last states after the final norm."""
         ...
@@ -69,7 +69,7 @@ class ClassBackbone(Backbone, Protocol):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
@@ -77,7 +77,7 @@ class ClassBackbone(Backbone, Protocol):
         Args:
             tokens: ids, masked ones included.
             time: conditioning value, as in `Backbone`.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
             label: class of each sequence from 0; `num_classes`, or None for all, is no class.
         """
         ...
@@ -86,7 +86,7 @@ class ClassBackbone(Backbone, Protocol):
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last states after the final norm.

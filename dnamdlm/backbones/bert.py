@@ -198,25 +198,25 @@ class Bert(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
         Args:
             tokens: ids, masked ones included.
             time: ignored.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
 
         Raises:
             ConfigError: if rows are longer than the table of positions.
         """
-        return self.head(self.hidden(tokens, time, valid))
+        return self.head(self.hidden(tokens, time, present))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The states of the last block; arguments as in `forward`, or laws of tokens."""
         del time
@@ -224,12 +224,12 @@ class Bert(nn.Module):
         if length > self.max_length:
             raise too_long(length, self.max_length)
         places = torch.arange(length, device=tokens.device)[None]
-        if valid is not None:
+        if present is not None:
             # argmax of a row of zeros and ones is the place of the first one.
-            places = (places - valid.int().argmax(-1, keepdim=True)).clamp(min=0)
+            places = (places - present.int().argmax(-1, keepdim=True)).clamp(min=0)
         x = self.embedding(tokens) + self.positions(places) + self.token_types.weight[0]
         x = self.dropout(self.embedding_norm(x))
-        pattern = attention_pattern(length, device=tokens.device, valid=valid)
+        pattern = attention_pattern(length, device=tokens.device, present=present)
         for block in self.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, pattern, use_reentrant=False)

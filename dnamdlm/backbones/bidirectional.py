@@ -166,7 +166,7 @@ class Mamba(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
@@ -174,19 +174,19 @@ class Mamba(nn.Module):
         Args:
             tokens: ids, masked ones included.
             time: -log alpha(t); demanded with time conditioning, ignored without.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
             label: class of each row, see `ClassEmbedding`; ignored without classes.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, valid, label))
+        return self.head(self.hidden(tokens, time, present, label))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
         *,
         before_block: Callable[[Tensor], Tensor] | None = None,
@@ -200,21 +200,21 @@ class Mamba(nn.Module):
         if self.class_embedding is not None:
             x = x + self.class_embedding(label)
         for block in self.blocks:
-            x = self._run(block, x if before_block is None else before_block(x), cond, valid)
+            x = self._run(block, x if before_block is None else before_block(x), cond, present)
         x = self.final_norm(x)
         if self.final_modulation is None or cond is None:
             return x
         return modulate(x, *self.final_modulation.chunks(cond))
 
     def _run(
-        self, block: nn.Module, x: Tensor, cond: Tensor | None, valid: Tensor | None
+        self, block: nn.Module, x: Tensor, cond: Tensor | None, present: Tensor | None
     ) -> Tensor:
         """One block, kept or recomputed."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            out = checkpoint(block, x, cond, valid, use_reentrant=False)
+            out = checkpoint(block, x, cond, present, use_reentrant=False)
             assert isinstance(out, Tensor)
             return out
-        return block(x, cond, valid)
+        return block(x, cond, present)
 
     def _condition(self, time: Tensor | None) -> Tensor | None:
         """Conditioning vector, or None without time conditioning."""

@@ -111,18 +111,18 @@ class CaduceusPS(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider; arguments as in `Backbone`."""
-        ahead, back = self.strand.head(self._states(tokens, time, valid, label)).chunk(2)
+        ahead, back = self.strand.head(self._states(tokens, time, present, label)).chunk(2)
         return ahead + reverse_complement_logits(back, self.complement)
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D2"]:
         """The last states of both strands at each base, (B, L, 2 D).
@@ -130,7 +130,7 @@ class CaduceusPS(nn.Module):
         The second half belongs to the opposite strand and has its channels reversed: reversing
         length and channels of the whole gives the states of the reverse complement.
         """
-        ahead, back = self._states(tokens, time, valid, label).chunk(2)
+        ahead, back = self._states(tokens, time, present, label).chunk(2)
         return torch.cat((ahead, back.flip(1, 2)), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
@@ -139,10 +139,10 @@ class CaduceusPS(nn.Module):
         return self.strand.head(ahead) + self.strand.head(back.flip(-1))[..., self.complement]
 
     def _states(
-        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None, label: Tensor | None
+        self, tokens: Tensor, time: Tensor | None, present: Tensor | None, label: Tensor | None
     ) -> Tensor:
         """States of the sequences, then of their reverse complements, each as it is read."""
-        strands = both_strands(tokens, time, valid, label, complement=self.complement)
+        strands = both_strands(tokens, time, present, label, complement=self.complement)
         if not self.exchange_strands:
             return self.strand.hidden(*strands)
         return self.strand.hidden(*strands, before_block=_exchanged)

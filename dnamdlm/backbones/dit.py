@@ -46,13 +46,13 @@ class Layout(NamedTuple):
         cos: (L, 1, head size / 2), rotary cosines.
         sin: (L, 1, head size / 2), rotary sines.
         pattern: which positions attend to which.
-        valid: (B, L), False marks padding; None means no padding.
+        present: (B, L), False marks padding; None means no padding.
     """
 
     cos: Tensor
     sin: Tensor
     pattern: AttentionPattern
-    valid: Tensor | None
+    present: Tensor | None
 
 
 class SelfAttention(nn.Module):
@@ -156,7 +156,7 @@ class TransformerBlock(nn.Module):
     def _mix(self, x: Tensor, layout: Layout) -> Tensor:
         """Mix positions: the optional convolution, then attention."""
         if self.conv is not None:
-            x = self.conv(x, layout.valid)
+            x = self.conv(x, layout.present)
         return self.attention(x, layout)
 
 
@@ -276,7 +276,7 @@ class DiT(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
@@ -284,28 +284,28 @@ class DiT(nn.Module):
         Args:
             tokens: ids, masked ones included.
             time: -log alpha(t); demanded with time conditioning, ignored without.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
             label: class of each row, see `ClassEmbedding`; ignored without classes.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, valid, label))
+        return self.head(self.hidden(tokens, time, present, label))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last states after the final norm; arguments as in `forward`, or laws of tokens."""
-        valid = _without_idle_mask(valid)
-        x = self._embed(tokens, valid)
+        present = _without_idle_mask(present)
+        x = self._embed(tokens, present)
         if self.class_embedding is not None:
             x = x + self.class_embedding(label)
         cond = self._condition(time)
-        layout = self._layout(x, valid)
+        layout = self._layout(x, present)
         for block in self.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, cond, layout, use_reentrant=False)
@@ -316,12 +316,12 @@ class DiT(nn.Module):
             return x
         return modulate(x, *self.final_modulation.chunks(cond))
 
-    def _embed(self, tokens: Tensor, valid: Tensor | None) -> Tensor:
+    def _embed(self, tokens: Tensor, present: Tensor | None) -> Tensor:
         """Token vectors, with their neighbourhood if there is a stem."""
         x = self.embedding(tokens)
         if self.stem is not None:
-            x = self.stem(x, valid)
-        return x if self.local is None else x + self.local(tokens, valid)
+            x = self.stem(x, present)
+        return x if self.local is None else x + self.local(tokens, present)
 
     def _condition(self, time: Tensor | None) -> Tensor | None:
         """Conditioning vector, or None without time conditioning."""
@@ -331,22 +331,22 @@ class DiT(nn.Module):
             raise ValueError("a backbone with time conditioning needs `time`, got None")
         return self.time_embedding(time)
 
-    def _layout(self, x: Tensor, valid: Tensor | None) -> Layout:
+    def _layout(self, x: Tensor, present: Tensor | None) -> Layout:
         """Rotary angles and attention pattern for one batch."""
         length = x.shape[1]
         wide = torch.promote_types(x.dtype, torch.float32)
         cos, sin = rotary_angles(length, self.head_size, device=x.device, dtype=wide)
         pattern = attention_pattern(
-            length, device=x.device, valid=valid, window=self.attention_window
+            length, device=x.device, present=present, window=self.attention_window
         )
-        return Layout(cos, sin, pattern, valid)
+        return Layout(cos, sin, pattern, present)
 
 
-def _without_idle_mask(valid: Tensor | None) -> Tensor | None:
+def _without_idle_mask(present: Tensor | None) -> Tensor | None:
     """None if nothing is padding and asking is free: on a CPU, outside compilation."""
-    if valid is None or valid.device.type != "cpu" or torch.compiler.is_compiling():
-        return valid
-    return None if bool(valid.all()) else valid
+    if present is None or present.device.type != "cpu" or torch.compiler.is_compiling():
+        return present
+    return None if bool(present.all()) else present
 
 
 def _check_width(name: str, width: int) -> None:

@@ -73,22 +73,22 @@ class StrandAverage(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits; arguments as in `Backbone`."""
-        ahead, back = self.backbone(*self._strands(tokens, time, valid, label)).chunk(2)
+        ahead, back = self.backbone(*self._strands(tokens, time, present, label)).chunk(2)
         return (ahead + reverse_complement_logits(back, self.complement)) / 2
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """States of the sequence beside those of its reverse complement at the same bases."""
-        ahead, back = self.backbone.hidden(*self._strands(tokens, time, valid, label)).chunk(2)
+        ahead, back = self.backbone.hidden(*self._strands(tokens, time, present, label)).chunk(2)
         return torch.cat((ahead, back.flip(1)), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
@@ -97,17 +97,17 @@ class StrandAverage(nn.Module):
         return (self.backbone.head(ahead) + self.backbone.head(back)[..., self.complement]) / 2
 
     def _strands(
-        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None, label: Tensor | None
+        self, tokens: Tensor, time: Tensor | None, present: Tensor | None, label: Tensor | None
     ) -> tuple[Any, ...]:
         """Both strands in one batch, as arguments of the network."""
-        strands = both_strands(tokens, time, valid, label, complement=self.complement)
+        strands = both_strands(tokens, time, present, label, complement=self.complement)
         return strands if self.num_classes else strands[:3]
 
 
 def both_strands(
     tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
     time: Float[Tensor, " B"] | None,
-    valid: Bool[Tensor, "B L"] | None,
+    present: Bool[Tensor, "B L"] | None,
     label: Int[Tensor, " B"] | None,
     *,
     complement: Int[Tensor, " V"],
@@ -121,6 +121,6 @@ def both_strands(
     return (
         torch.cat((tokens, reverse_complement(tokens, complement))),
         None if time is None else torch.cat((time, time)),
-        None if valid is None else torch.cat((valid, valid.flip(1))),
+        None if present is None else torch.cat((present, present.flip(1))),
         None if label is None else torch.cat((label, label)),
     )

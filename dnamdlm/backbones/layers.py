@@ -159,12 +159,12 @@ class ResidualConv(nn.Module):
         self.register_buffer("identity", identity, persistent=False)
 
     def forward(
-        self, x: Float[Tensor, "B L D"], valid: Bool[Tensor, "B L"] | None = None
+        self, x: Float[Tensor, "B L D"], present: Bool[Tensor, "B L"] | None = None
     ) -> Float[Tensor, "B L D"]:
-        """Convolve and add; positions where `valid` is False count as zero."""
+        """Convolve and add; positions where `present` is False count as zero."""
         # outside autocast: the stem feeds the residual stream, which stays wide.
         with torch.autocast(x.device.type, enabled=False):
-            return depthwise_conv(x, (self.weight + self.identity).to(x.dtype), valid=valid)
+            return depthwise_conv(x, (self.weight + self.identity).to(x.dtype), present=present)
 
 
 class LocalStem(nn.Module):
@@ -189,12 +189,12 @@ class LocalStem(nn.Module):
     def forward(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """States from tokens; positions where `valid` is False count as beyond the end."""
+        """States from tokens; positions where `present` is False count as beyond the end."""
         codes = look_up(tokens, self.codes)
-        if valid is not None:
-            codes = torch.where(valid[..., None], codes, 0.0)
+        if present is not None:
+            codes = torch.where(present[..., None], codes, 0.0)
         padded = functional.pad(codes, (0, 0, self.radius, self.radius))
         width = (2 * self.radius + 1) * codes.shape[-1]
         windows = padded.flatten(1).unfold(1, width, codes.shape[-1])

@@ -59,7 +59,7 @@ class SelectiveState(nn.Module):
         self,
         x: Float[Tensor, "B L I"],
         gate: Float[Tensor, "B L I"] | None,
-        valid: Bool[Tensor, "B L"] | None,
+        present: Bool[Tensor, "B L"] | None,
         *,
         reverse: bool,
     ) -> Float[Tensor, "B L I"]:
@@ -70,7 +70,7 @@ class SelectiveState(nn.Module):
             self.conv_weight.to(x.dtype),
             self.conv_bias.to(x.dtype),
             reverse=reverse,
-            valid=valid,
+            present=present,
         )
         step, write, read = self.select(x).split(self.splits, dim=-1)
         return selective_scan(
@@ -83,7 +83,7 @@ class SelectiveState(nn.Module):
             gate,
             self.step_bias,
             reverse=reverse,
-            valid=valid,
+            present=present,
         )
 
 
@@ -123,22 +123,22 @@ class MambaMixer(nn.Module):
         self.output = nn.Linear(inner_size, size, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "B L D"], valid: Bool[Tensor, "B L"] | None = None
+        self, x: Float[Tensor, "B L D"], present: Bool[Tensor, "B L"] | None = None
     ) -> Float[Tensor, "B L D"]:
         """Mix positions; padding is seen by none."""
         x, gate = self.input(x).chunk(2, dim=-1)
         if self.back is None:
-            return self.output(self.ahead(x, gate, valid, reverse=False))
+            return self.output(self.ahead(x, gate, present, reverse=False))
         if self.directions == "multiply":
-            ahead = self.output(self.ahead(x, gate, valid, reverse=False))
-            return ahead * self.output(self.back(x, gate, valid, reverse=True))
-        ahead = self.ahead(x, None, valid, reverse=False)
-        both = ahead + self.back(x, None, valid, reverse=True)
+            ahead = self.output(self.ahead(x, gate, present, reverse=False))
+            return ahead * self.output(self.back(x, gate, present, reverse=True))
+        ahead = self.ahead(x, None, present, reverse=False)
+        both = ahead + self.back(x, None, present, reverse=True)
         return self.output(both * functional.silu(gate))
 
 
 class MambaBlock(nn.Module):
-    """x + gate * mixer(norm(x)), the norm modulated and the gate present if conditioned."""
+    """x + gate * mixer(norm(x)), the norm modulated and the gate applied if conditioned."""
 
     def __init__(
         self,
@@ -174,15 +174,15 @@ class MambaBlock(nn.Module):
         self,
         x: Float[Tensor, "B L D"],
         cond: Float[Tensor, "B C"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """One block; `cond` is None exactly where the block was built without conditioning."""
         if self.modulation is None:
-            branch = self.dropout(self.mixer(self.norm(x), valid))
+            branch = self.dropout(self.mixer(self.norm(x), present))
         else:
             assert cond is not None
             shift, scale, gate = self.modulation.chunks(cond)
-            branch = gate * self.dropout(self.mixer(modulate(self.norm(x), shift, scale), valid))
+            branch = gate * self.dropout(self.mixer(modulate(self.norm(x), shift, scale), present))
         if not self.residual:
             return branch
         return x + branch if self.wide_residual else x.to(branch.dtype) + branch

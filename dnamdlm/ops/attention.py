@@ -1,8 +1,8 @@
 """Scaled-dot-product attention over sequences with padding, and optional causal or local reach.
 
 Shapes: B sequences, H heads, L positions, E head width. Position i attends to position j if j is
-valid, and j <= i where causal, and |i - j| <= window where a window is set. A position that is not
-valid is neither attended to nor computed: its output is zero.
+present (not padding), and j <= i where causal, and |i - j| <= window where a window is set. Padding
+is neither attended to nor computed: its output is zero.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class AttentionPattern:
     """Who attends to whom; built once per forward pass and shared by all blocks.
 
     Attributes:
-        valid: (B, L), False marks padding; None means no padding.
+        present: (B, L), False marks padding; None means no padding.
         causal: only positions up to the own one are seen.
         window: greatest distance that is seen, in positions; 0 means any.
         mask: what the portable implementation needs, True where a query sees a key: (B, 1, 1, L)
@@ -35,7 +35,7 @@ class AttentionPattern:
             itself and its two neighbours: time and memory grow with L, not with its square.
     """
 
-    valid: Bool[Tensor, "B L"] | None = None
+    present: Bool[Tensor, "B L"] | None = None
     causal: bool = False
     window: int = 0
     mask: Bool[Tensor, "rows groups queries keys"] | None = None
@@ -46,7 +46,7 @@ def attention_pattern(
     length: int,
     *,
     device: torch.device,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     causal: bool = False,
     window: int = 0,
 ) -> AttentionPattern:
@@ -55,7 +55,7 @@ def attention_pattern(
     Args:
         length: number of positions, padding included.
         device: where the mask shall lie.
-        valid: False marks padding; None means no padding.
+        present: False marks padding; None means no padding.
         causal: see only positions up to the own one.
         window: greatest distance that is seen, in positions; 0 means any.
 
@@ -67,10 +67,10 @@ def attention_pattern(
     if window >= length - 1:
         window = 0
     if not causal and not window:
-        if valid is None:
+        if present is None:
             return AttentionPattern()
-        keys = valid | ~valid.any(-1, keepdim=True)
-        return AttentionPattern(valid, mask=keys[:, None, None, :])
+        keys = present | ~present.any(-1, keepdim=True)
+        return AttentionPattern(present, mask=keys[:, None, None, :])
     is_blocked = window > 0 and length >= BLOCKED_FROM * window
     position = torch.arange(length, device=device)
     if is_blocked:
@@ -83,9 +83,9 @@ def attention_pattern(
     distance = queries - keys
     mask = (keys >= 0) & (keys < length) & _within(distance, causal=causal, window=window)
     mask = mask.unsqueeze(0)
-    if valid is not None:
-        mask = mask & valid[:, keys.clamp(0, length - 1)]
-    return AttentionPattern(valid, causal, window, mask | (distance == 0), is_blocked)
+    if present is not None:
+        mask = mask & present[:, keys.clamp(0, length - 1)]
+    return AttentionPattern(present, causal, window, mask | (distance == 0), is_blocked)
 
 
 def attention(
@@ -96,7 +96,7 @@ def attention(
     *,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B H L E"]:
-    """Compute softmax(q k^T / sqrt(E)) v under a pattern; zero at positions that are not valid.
+    """Compute softmax(q k^T / sqrt(E)) v under a pattern; zero at padding.
 
     Args:
         q: queries.
@@ -110,19 +110,19 @@ def attention(
     """
     pattern = AttentionPattern() if pattern is None else pattern
     obstacle = None
-    if pattern.window and pattern.valid is not None:
+    if pattern.window and pattern.present is not None:
         obstacle = "packing would move padded positions inside a local window"
     chosen = choose(
         "attention", q.device, q.dtype, fused=FLASH_ATTENTION, obstacle=obstacle, mode=mode
     )
     if chosen == "fused":
         return flash_attention(
-            q, k, v, valid=pattern.valid, causal=pattern.causal, window=pattern.window
+            q, k, v, present=pattern.present, causal=pattern.causal, window=pattern.window
         )
     out = (_reference if chosen == "reference" else _portable)(q, k, v, pattern)
-    if pattern.valid is None:
+    if pattern.present is None:
         return out
-    return torch.where(pattern.valid[:, None, :, None], out, 0.0)
+    return torch.where(pattern.present[:, None, :, None], out, 0.0)
 
 
 def _within(distance: Tensor, *, causal: bool, window: int) -> Tensor:
@@ -137,18 +137,18 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Te
     position = torch.arange(q.shape[2], device=q.device)
     distance = position[:, None] - position
     allowed = _within(distance, causal=pattern.causal, window=pattern.window)
-    if pattern.valid is not None:
+    if pattern.present is not None:
         # a row of the table must not be empty; what padding sees is dropped by the caller.
-        allowed = (allowed & pattern.valid[:, None, None, :]) | (distance == 0)
+        allowed = (allowed & pattern.present[:, None, None, :]) | (distance == 0)
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     return torch.einsum("bhij,bhje->bhie", weights, v)
 
 
 def _portable(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
-    """The fused operator of torch, present on every device."""
+    """The fused operator of torch, available on every device."""
     if pattern.is_blocked and pattern.mask is not None:
         return _blocked(q, k, v, pattern.mask)
-    if pattern.causal and pattern.valid is None and not pattern.window:
+    if pattern.causal and pattern.present is None and not pattern.window:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask)
 

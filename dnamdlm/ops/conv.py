@@ -17,7 +17,7 @@ def depthwise_conv(
     weight: Float[Tensor, "D K"],
     bias: Float[Tensor, " D"] | None = None,
     *,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B L D"]:
     """Compute y[i] = bias + sum_j weight[:, j] * x[i + j - K // 2], one filter per channel.
@@ -27,7 +27,7 @@ def depthwise_conv(
         weight: one filter per channel, an odd number of taps.
         bias: added to each position, or None; on a CPU its gradient costs as much as the rest of
             the backward pass.
-        valid: False marks padding, whose values count as zero; None means no padding.
+        present: False marks padding, whose values count as zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
@@ -35,9 +35,9 @@ def depthwise_conv(
     """
     if weight.shape[-1] % 2 == 0:
         raise ValueError(f"a centred convolution needs an odd width, got {weight.shape[-1]}")
-    if valid is not None:
+    if present is not None:
         # where, not multiply: padding may hold anything, inf included.
-        x = torch.where(valid.unsqueeze(-1), x, 0.0)
+        x = torch.where(present.unsqueeze(-1), x, 0.0)
     if choose("depthwise convolution", x.device, x.dtype, mode=mode) == "reference":
         return _reference(x, weight, bias)
     return _portable(x, weight, bias)
@@ -49,7 +49,7 @@ def causal_conv(
     bias: Float[Tensor, " D"] | None = None,
     *,
     reverse: bool = False,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B L D"]:
     """Compute SiLU(bias + sum_j weight[:, j] * x[i + j - K + 1]), one filter per channel.
@@ -59,14 +59,14 @@ def causal_conv(
         weight: one filter per channel; the last tap is that of the position itself.
         bias: added to each position, or None.
         reverse: look at later positions instead, x[i - j + K - 1].
-        valid: False marks padding, whose values count as zero; None means no padding.
+        present: False marks padding, whose values count as zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
         KernelUnavailable: if the mode is `fused` and causal-conv1d cannot run here.
     """
-    if valid is not None:
-        x = torch.where(valid.unsqueeze(-1), x, 0.0)
+    if present is not None:
+        x = torch.where(present.unsqueeze(-1), x, 0.0)
     width = weight.shape[-1]
     obstacle = None
     if width not in CONV_WIDTHS:

@@ -43,7 +43,7 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
     *,
     softplus: bool = True,
     reverse: bool = False,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B L D"]:
     """Run the scan; the states and sums are float32 or wider, the result has the type of `u`.
@@ -59,21 +59,21 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
         delta_bias: added to `delta`, or None.
         softplus: apply softplus to delta + delta_bias.
         reverse: run from the last position to the first.
-        valid: False marks padding, which changes no state, whatever finite or infinite `u`,
+        present: False marks padding, which changes no state, whatever finite or infinite `u`,
             `delta` and `B` it holds, and whose output is zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
         KernelUnavailable: if the mode is `fused` and no kernel can run here.
     """
-    if valid is not None:
-        present = valid.unsqueeze(-1)
+    if present is not None:
+        is_present = present.unsqueeze(-1)
         # where, not multiply: padding may hold anything, inf included.
-        u = torch.where(present, u, 0.0)
-        B = torch.where(present, B, 0.0)  # noqa: N806 # pyright: ignore[reportConstantRedefinition]
-        delta = torch.where(present, delta, NO_TIME if softplus else 0.0)
+        u = torch.where(is_present, u, 0.0)
+        B = torch.where(is_present, B, 0.0)  # noqa: N806 # pyright: ignore[reportConstantRedefinition]
+        delta = torch.where(is_present, delta, NO_TIME if softplus else 0.0)
         if not softplus and delta_bias is not None:
-            delta = torch.where(present, delta, -delta_bias.to(delta.dtype))
+            delta = torch.where(is_present, delta, -delta_bias.to(delta.dtype))
     kernel = scan_kernel(u.device)
     obstacle = None
     if kernel is COMPILED_SCAN and A.shape[1] > MAX_STATE_SIZE:
@@ -88,7 +88,7 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
             run = {"fused": compiled_scan, "reference": _reference, "portable": _portable}[chosen]
             out = run(_widened(inputs), softplus=softplus, reverse=reverse)
     out = out.to(u.dtype)
-    return out if valid is None else torch.where(valid.unsqueeze(-1), out, 0.0)
+    return out if present is None else torch.where(present.unsqueeze(-1), out, 0.0)
 
 
 def scan_kernel(device: torch.device) -> FusedKernel:

@@ -129,7 +129,7 @@ def choose(
 def describe(
     kernels: Sequence[FusedKernel], device: torch.device, dtype: torch.dtype
 ) -> list[dict[str, str]]:
-    """One row per kernel: what would run on this device and element type in the present mode."""
+    """One row per kernel: what would run on this device and element type in the current mode."""
     rows: list[dict[str, str]] = []
     for kernel in kernels:
         choice = _resolve(device, dtype, kernel, None)
