@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
@@ -87,10 +87,6 @@ class Analytic(StepRule):
     def for_laws(self) -> StepRule:
         """The ancestral step, which is this one for a total of exactly 1."""
         return Ancestral(self.choice)
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished: the totals are not known before."""
-        return step.hidden.any(dim=-1)
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal the tokens whose turn it is."""

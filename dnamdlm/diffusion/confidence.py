@@ -103,14 +103,6 @@ class Threshold(StepRule):
         if not 0.0 < self.threshold <= 1.0:
             raise ConfigError(f"sampler.threshold must lie in (0, 1], got {self.threshold}")
 
-    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
-        """The share of free positions that are written."""
-        return _written_share(step)
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished."""
-        return step.hidden.any(dim=-1)
-
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal what is sure enough."""
         sure = certainty(log_probs, "probability")
@@ -141,14 +133,6 @@ class EntropyBounded(StepRule):
             raise ConfigError(f"sampler.bound must not be negative, got {self.bound}")
         check_order(self.order)
 
-    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
-        """The share of free positions that are written."""
-        return _written_share(step)
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished."""
-        return step.hidden.any(dim=-1)
-
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal the longest run of surest tokens within the bound."""
         rank = ranks(certainty(log_probs, self.order), step.hidden)
@@ -168,7 +152,3 @@ def check_order(order: str) -> None:
     """
     if order not in ORDERS:
         raise ConfigError(f"sampler.order={order} is unknown; choose {', '.join(ORDERS)}")
-
-
-def _written_share(step: Step) -> Float64[Tensor, " B"]:
-    return step.written.sum(dim=-1).double() / step.free.sum(dim=-1)

@@ -75,14 +75,25 @@ class Step:
 
 
 class StepRule(ABC):
-    """One reverse step for every row of a batch.
+    """One reverse step for every row of a batch; a rule of your own needs `__call__` alone.
 
     Attributes:
-        is_paced: the time grid moves the rows. A rule that is not paced says with `next_alpha` when
-            each row is looked at next, and reveals at least one token then.
+        is_paced: rows move along a grid of times, and a step with alpha_s = 1 reveals everything
+            that is hidden. A rule that is not paced reveals at least one token of each row per
+            call, as many calls as it takes, and ignores the grid.
         reopens: the rule may turn a token it wrote into a mask again, so that rows without masks
             stay in the batch to the end of the grid, and the grid may wait at a time.
-        takes_measure: the rule can use laws that do not sum to 1, as a model of scores has them.
+        takes_measure: the rule can use distributions that do not sum to 1, as a model of scores
+            gives them.
+
+    Example:
+        >>> from dnamdlm.diffusion import StepRule, draw_tokens
+        >>> class RightToLeft(StepRule):
+        ...     is_paced = False
+        ...
+        ...     def __call__(self, step, log_probs):
+        ...         num_hidden_from_here = step.hidden.flip(1).cumsum(1).flip(1)
+        ...         return draw_tokens(step, log_probs, step.hidden & (num_hidden_from_here == 1))
     """
 
     is_paced: bool = True
@@ -95,10 +106,6 @@ class StepRule(ABC):
         return False
 
     @abstractmethod
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for the rows whose step needs log p(x0 | xt)."""
-
-    @abstractmethod
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """The tokens at time s, for rows that need the network.
 
@@ -107,12 +114,16 @@ class StepRule(ABC):
             log_probs: log p(x0 | xt), -inf where impossible.
         """
 
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for the rows whose step needs log p(x0 | xt): all that are not finished."""
+        return step.hidden.any(dim=-1)
+
     def for_laws(self) -> StepRule:
-        """The same rule for a model whose laws sum to 1, where that makes it cheaper."""
+        """The same rule for a model of normalised distributions, where that makes it cheaper."""
         return self
 
     def reads(self, step: Step) -> Bool[Tensor, "B L"]:
-        """Positions whose law the rule looks at, for rows that need the network."""
+        """Positions whose distribution the rule looks at, for rows that need the network."""
         return step.hidden
 
     def without_network(self, step: Step) -> Int[Tensor, "B L"]:
@@ -120,12 +131,14 @@ class StepRule(ABC):
         return step.tokens
 
     def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
-        """Where the clock of each row stands when the network is called, if not paced.
+        """Alpha at which the network is called next, for a rule that is not paced.
+
+        The default is the share of the free positions that are written.
 
         Args:
-            step: the rows; both alphas are where the clock stood at the last call.
+            step: the rows; both alphas are those of the last call.
         """
-        return step.alpha_t
+        return step.written.sum(dim=-1).double() / step.free.sum(dim=-1)
 
 
 def reveal_probability(
@@ -162,9 +175,12 @@ def ancestral_probabilities(
 
 
 def draw_tokens(
-    step: Step, log_probs: Float[Tensor, "B L V"], chosen: Bool[Tensor, "B L"], choice: Choice
+    step: Step,
+    log_probs: Float[Tensor, "B L V"],
+    chosen: Bool[Tensor, "B L"],
+    choice: Choice = UNCHANGED,
 ) -> Int[Tensor, "B L"]:
-    """Draw the chosen positions independently, each from its own law; the others stay."""
+    """Draw the chosen positions independently, each from its own distribution; the others stay."""
     uniforms = step.uniform(Stream.TOKENS)[chosen]
     return step.tokens.masked_scatter(chosen, choice.draw(log_probs[chosen], uniforms))
 
@@ -216,10 +232,6 @@ class FirstHitting(StepRule):
         """Where the next token of each row appears."""
         uniforms = step.noise.uniform(Stream.HITS, step.draw)
         return 1 - (1 - step.alpha_t) * uniforms ** (1 / step.hidden.sum(dim=-1))
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished."""
-        return step.hidden.any(dim=-1)
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal one hidden position, chosen uniformly."""
