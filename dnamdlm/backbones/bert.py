@@ -23,7 +23,7 @@ from dnamdlm.backbones.network_checks import (
     check_positive,
 )
 from dnamdlm.errors import ConfigError
-from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
+from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 
 _DEVIATION = 0.02
 
@@ -57,7 +57,7 @@ class BertAttention(nn.Module):
         """Attend within each sequence, (B, L, D)."""
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = heads.permute(2, 0, 3, 1, 4)
-        return self.output(attention(q, k, v, pattern).transpose(1, 2).flatten(2))
+        return self.output(attend(q, k, v, pattern).transpose(1, 2).flatten(2))
 
 
 class BertBlock(nn.Module):

@@ -35,7 +35,7 @@ from dnamdlm.backbones.network_checks import (
     check_positive,
 )
 from dnamdlm.errors import ConfigError
-from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
+from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
 
@@ -70,7 +70,7 @@ class SelfAttention(nn.Module):
         # queries and keys are neighbours, so that one rotation serves both.
         qk, v = heads.split((2 * self.num_heads, self.num_heads), dim=2)
         q, k = apply_rotary(qk, layout.cos, layout.sin).transpose(1, 2).chunk(2, dim=1)
-        mixed = attention(q, k, v.transpose(1, 2), layout.pattern)
+        mixed = attend(q, k, v.transpose(1, 2), layout.pattern)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 

@@ -88,7 +88,7 @@ def attention_pattern(
     return AttentionPattern(present, causal, window, mask | (distance == 0), is_blocked)
 
 
-def attention(
+def attend(
     q: Float[Tensor, "B H L E"],
     k: Float[Tensor, "B H L E"],
     v: Float[Tensor, "B H L E"],

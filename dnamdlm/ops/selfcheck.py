@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnamdlm.ops.attention import attention
+from dnamdlm.ops.attention import attend
 from dnamdlm.ops.conv import causal_conv
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION
 from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV
@@ -116,7 +116,7 @@ def _probes(device: torch.device) -> list[Probe]:
         return selective_scan(u, delta, rates, *others, mode=mode)
 
     return [
-        Probe(FLASH_ATTENTION, [heads] * 3, lambda x, mode: attention(x[0], x[1], x[2], mode=mode)),
+        Probe(FLASH_ATTENTION, [heads] * 3, lambda x, mode: attend(x[0], x[1], x[2], mode=mode)),
         Probe(
             scan_kernel(device),
             [moving, moving, (SIZE, STATE), states, states, (SIZE,), moving, (SIZE,)],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dnamdlm.errors import KernelUnavailable
-from dnamdlm.ops.attention import attention, attention_pattern
+from dnamdlm.ops.attention import attend, attention_pattern
 from dnamdlm.ops.kernels import flash_attention as flash
 
 LENGTHS = (1, 2, 63, 64)
@@ -61,7 +61,7 @@ def test_attention_equals_a_loop_over_queries(mode, length, reach):
     present = _padding(length)
     pattern = attention_pattern(length, device=q.device, present=present, **reach)
     expected = _by_loop(q, k, v, present, **reach)
-    torch.testing.assert_close(attention(q, k, v, pattern, mode=mode), expected)
+    torch.testing.assert_close(attend(q, k, v, pattern, mode=mode), expected)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -73,7 +73,7 @@ def test_portable_equals_reference_with_gradients(length, padded, reach):
         inputs = [x.clone().requires_grad_() for x in _inputs(length, dtype)]
         present = _padding(length) if padded else None
         pattern = attention_pattern(length, device=inputs[0].device, present=present, **reach)
-        out = attention(*inputs, pattern, mode=mode)
+        out = attend(*inputs, pattern, mode=mode)
         gradients = torch.autograd.grad(out.square().sum(), inputs)
         results.append([x.double() for x in (out, *gradients)])
     # float32 against float64: rounding of sums over up to 64 keys.
@@ -85,7 +85,7 @@ def test_portable_equals_reference_with_gradients(length, padded, reach):
 def test_a_row_without_a_present_key_gives_zeros_and_finite_gradients(mode, dtype):
     inputs = [x.clone().requires_grad_() for x in _inputs(6, dtype)]
     pattern = attention_pattern(6, device=inputs[0].device, present=_padding(6))
-    out = attention(*inputs, pattern, mode=mode)
+    out = attend(*inputs, pattern, mode=mode)
     gradients = torch.autograd.grad(out.float().sum(), inputs)
     assert (out[2] == 0).all()
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -109,7 +109,7 @@ def test_a_negative_window_is_refused():
 
 def test_fused_attention_on_a_cpu_is_refused_with_the_reason():
     with pytest.raises(KernelUnavailable, match="runs on CUDA devices, not on cpu"):
-        attention(*_inputs(4), mode="fused")
+        attend(*_inputs(4), mode="fused")
 
 
 def _packed_attention(q, k, v, ends_q, ends_k, max_q, max_k, *, causal, window_size):
@@ -139,7 +139,7 @@ def test_packing_for_flash_attention_keeps_sequences_apart(monkeypatch, padded, 
     out = flash.flash_attention(
         q, k, v, present=present, causal=pattern.causal, window=pattern.window
     )
-    torch.testing.assert_close(out, attention(q, k, v, pattern, mode="reference"))
+    torch.testing.assert_close(out, attend(q, k, v, pattern, mode="reference"))
 
 
 @pytest.mark.gpu
@@ -152,8 +152,8 @@ def test_fused_equals_reference_on_a_gpu(length):
     inputs = [x.cuda().requires_grad_() for x in _inputs(length, torch.bfloat16, size=32)]
     wide = [x.detach().float().requires_grad_() for x in inputs]
     pattern = attention_pattern(length, device=inputs[0].device, present=_padding(length).cuda())
-    out = attention(*inputs, pattern, mode="fused")
-    expected = attention(*wide, pattern, mode="reference")
+    out = attend(*inputs, pattern, mode="fused")
+    expected = attend(*wide, pattern, mode="reference")
     # bfloat16 keeps eight bits.
     torch.testing.assert_close(out.float(), expected, rtol=2e-2, atol=2e-2)
     gradients = torch.autograd.grad(out.float().square().sum(), inputs)
