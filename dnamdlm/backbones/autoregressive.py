@@ -1,7 +1,7 @@
-"""Causal transformer: each position sees itself and the past, and its logits are for the next one.
+"""Causal transformer: each position sees itself and the past, and predicts the next token.
 
 Built from the blocks of `dit`, without conditioning. `step` extends a sequence by one token and
-keeps keys and values, so that a sequence of length L costs L steps of one token each.
+caches keys and values, so that a sequence of length L takes L steps of one token each.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, H heads, E head width.
 Source: Sahoo et al. 2024 (arXiv:2406.07524), the autoregressive baseline.
@@ -28,7 +28,7 @@ from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the tokens so far; `CausalTransformer.step` fills it in place.
+    """Keys and values of the tokens so far, which `CausalTransformer.step` fills in place.
 
     Attributes:
         keys: (blocks, B, H, L, E), rotated.
@@ -46,7 +46,17 @@ class KeyValueCache:
 
 
 class CausalTransformer(nn.Module):
-    """Causal transformer: token ids to logits of the next token."""
+    """Causal transformer: token ids to logits of the next token.
+
+    Example: later tokens do not change earlier predictions.
+        >>> import torch
+        >>> from dnamdlm.backbones import CausalTransformer
+        >>> net = CausalTransformer(vocab_size=12, hidden_size=32, num_blocks=2, num_heads=4)
+        >>> tokens = torch.tensor([[7, 8, 9, 10], [7, 8, 7, 7]])
+        >>> logits = net(tokens)
+        >>> torch.allclose(logits[0, :2], logits[1, :2])
+        True
+    """
 
     causal = True
 
@@ -122,7 +132,7 @@ class CausalTransformer(nn.Module):
 
         Args:
             tokens: ids.
-            time: not used.
+            time: ignored.
             present: False marks padding; None means no padding.
         """
         return self.head(self.hidden(tokens, time, present))
@@ -133,7 +143,7 @@ class CausalTransformer(nn.Module):
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`."""
+        """The last hidden states, after the final norm; arguments as in `forward`."""
         del time
         if present is not None and present.device.type == "cpu" and bool(present.all()):
             present = None
@@ -153,13 +163,13 @@ class CausalTransformer(nn.Module):
         return KeyValueCache(empty, empty.clone(), *self._angles(length, example))
 
     def step(self, tokens: Int[Tensor, " B"], cache: KeyValueCache) -> Float[Tensor, "B V"]:
-        """Logits of the token after `tokens`, which join the sequence that the cache holds.
+        """Logits of the token after `tokens`, which are appended to the sequence in the cache.
 
         Raises:
             ValueError: if the cache is full.
         """
         if cache.length >= cache.keys.shape[3]:
-            raise ValueError(f"the cache is full: it holds {cache.length} tokens")
+            raise ValueError(f"the cache is full: it has {cache.length} tokens")
         x = self.embedding(tokens[:, None])
         for index, block in enumerate(self.blocks):
             assert isinstance(block, TransformerBlock)
@@ -175,7 +185,7 @@ class CausalTransformer(nn.Module):
 
 
 def _attend_to_past(block: TransformerBlock, x: Tensor, cache: KeyValueCache, index: int) -> Tensor:
-    """The attention branch of one block for one new position, which is added to the cache."""
+    """The attention branch of one block for one new position, appended to the cache."""
     attention, place = block.attention, cache.length
     here = slice(place, place + 1)
     heads = attention.qkv(block.attention_norm(x)).unflatten(-1, (3 * attention.num_heads, -1))

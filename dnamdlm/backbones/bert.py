@@ -1,8 +1,9 @@
 """The transformer of BERT: post-norm blocks, learned positions, a transform before the tied head.
 
-It computes what BERT for masked language modelling computes, so that its published weights can be
-read and go on as a diffusion model. It reads one segment: every token has the first token type.
-Positions count from the first token that is present, so padding on the left shifts nothing.
+It computes the same as BERT for masked language modelling, so that its published weights can be
+read and trained further as a diffusion model. There is one segment: every token has the first token
+type. Positions count from the first token that is present, so that padding on the left has no
+effect.
 
 Shapes: B sequences, L positions, V vocabulary, D channels.
 Source: Devlin et al. 2019 (arXiv:1810.04805), sections 3 and A.
@@ -29,7 +30,7 @@ _DEVIATION = 0.02
 
 
 class BiasedLayerNorm(nn.Module):
-    """Layer norm with gain and bias; float32 or wider whatever the input."""
+    """Layer norm with gain and bias, in float32 or wider."""
 
     def __init__(self, size: int, epsilon: float) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class BertHead(nn.Module):
         self.activation = activation
 
     def forward(self, x: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
-        """Logits in float32, or in float64 if the states are."""
+        """Logits in float32, or in float64 if the hidden states are."""
         wide = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             inner = functional.linear(
@@ -218,14 +219,14 @@ class Bert(nn.Module):
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The states of the last block; arguments as in `forward`, or laws of tokens."""
+        """The hidden states of the last block; tokens as ids or distributions over ids."""
         del time
         length = tokens.shape[1]
         if length > self.max_length:
             raise too_long(length, self.max_length)
         places = torch.arange(length, device=tokens.device)[None]
         if present is not None:
-            # argmax of a row of zeros and ones is the place of the first one.
+            # argmax of a row of zeros and ones is the index of the first one.
             places = (places - present.int().argmax(-1, keepdim=True)).clamp(min=0)
         x = self.embedding(tokens) + self.positions(places) + self.token_types.weight[0]
         x = self.dropout(self.embedding_norm(x))
@@ -239,15 +240,15 @@ class Bert(nn.Module):
 
 
 def too_long(length: int, limit: int) -> ConfigError:
-    """The error for rows that have more positions than the network knows."""
+    """The error for rows with more positions than the network has."""
     return ConfigError(
         f"rows of {length} tokens are longer than backbone.max_length={limit}, the positions that "
-        f"the network knows; set data.length={limit} or less (max_length={limit} in finetune)"
+        f"the network has; set data.length={limit} or less (max_length={limit} in finetune)"
     )
 
 
 def _initialise(module: nn.Module) -> None:
-    """Weights as BERT begins with."""
+    """The initial weights of BERT."""
     if isinstance(module, nn.Linear | TokenEmbedding):
         nn.init.normal_(module.weight, std=_DEVIATION)
     if isinstance(module, nn.Linear) and module.bias is not None:

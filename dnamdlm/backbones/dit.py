@@ -1,9 +1,9 @@
 """Bidirectional transformer over tokens, with or without time conditioning.
 
-Notable: rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with
-gates only where the network is conditioned on time, plain pre-norm otherwise; residual branches
-that are zero at first, unless told otherwise; optional short convolutions, a perceptron on
-neighbouring tokens and a local attention window for DNA.
+Rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with gates if the
+network is conditioned on time, plain pre-norm otherwise; residual branches that are initially zero
+by default; for DNA, optional short convolutions, a perceptron on neighbouring tokens and a local
+attention window.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, C width of the conditioning vector.
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.
@@ -40,7 +40,7 @@ from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
 
 class Layout(NamedTuple):
-    """What all blocks of one forward pass share.
+    """Shared by all blocks of one forward pass.
 
     Attributes:
         cos: (L, 1, head size / 2), rotary cosines.
@@ -67,7 +67,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B L D"], layout: Layout) -> Float[Tensor, "B L D"]:
         """Attend within each sequence."""
         heads = self.qkv(x).unflatten(-1, (3 * self.num_heads, -1))
-        # queries and keys are neighbours, so that one rotation serves both.
+        # queries and keys are adjacent, so that one call rotates both.
         qk, v = heads.split((2 * self.num_heads, self.num_heads), dim=2)
         q, k = apply_rotary(qk, layout.cos, layout.sin).transpose(1, 2).chunk(2, dim=1)
         mixed = attend(q, k, v.transpose(1, 2), layout.pattern)
@@ -119,10 +119,10 @@ class TransformerBlock(nn.Module):
             mlp_ratio: inner width of the perceptron over `size`.
             dropout: probability of dropping a channel of a branch before it is added.
             cond_size: width of the conditioning vector; None builds the plain block.
-            conv_width: taps of the convolution before attention; 0 leaves it out.
+            conv_width: taps of the convolution before attention; 0 is off.
             qkv_bias: add a bias to queries, keys and values.
             activation: between the two layers of the perceptron.
-            zero_init: the branches of a plain block are zero at first.
+            zero_init: the branches of a plain block are initially zero.
         """
         super().__init__()
         self.attention_norm = LayerNorm(size)
@@ -133,7 +133,7 @@ class TransformerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.modulation = None if cond_size is None else Modulation(cond_size, size, 6)
         if self.modulation is None and zero_init:
-            # with gates the branches are zero at first anyway, and two zeros would never learn.
+            # gates are initially zero too; with both, neither would get a gradient.
             nn.init.zeros_(self.attention.output.weight)
             nn.init.zeros_(self.mlp.output.weight)
             nn.init.zeros_(self.mlp.output.bias)
@@ -141,7 +141,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "B L D"], cond: Float[Tensor, "B C"] | None, layout: Layout
     ) -> Float[Tensor, "B L D"]:
-        """One block; `cond` is None exactly where the block was built without conditioning."""
+        """One block; `cond` is None if and only if the block was built without conditioning."""
         if self.modulation is None:
             x = x + self.dropout(self._mix(self.attention_norm(x), layout))
             return x + self.dropout(self.mlp(self.mlp_norm(x)))
@@ -161,7 +161,19 @@ class TransformerBlock(nn.Module):
 
 
 class DiT(nn.Module):
-    """Bidirectional transformer: token ids to logits."""
+    """Bidirectional transformer: token ids to logits.
+
+    Example: a network for DNA that sees two bases to each side before its first block.
+        >>> import torch
+        >>> from dnamdlm.backbones import DiT
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> net = DiT(vocab_size=12, hidden_size=64, num_blocks=2, num_heads=4, local_radius=2)
+        >>> tokens = torch.from_numpy(NucleotideTokenizer().encode("ACG..TGA"))[None]
+        >>> net(tokens).shape
+        torch.Size([1, 8, 12])
+        >>> net.hidden(tokens).shape
+        torch.Size([1, 8, 64])
+    """
 
     def __init__(
         self,
@@ -195,21 +207,21 @@ class DiT(nn.Module):
             num_heads: attention heads per block; the head width must be even.
             mlp_ratio: inner width of the perceptrons over `hidden_size`.
             dropout: probability of dropping a channel of a residual branch.
-            time_conditioning: adaptive norm and gates driven by the time; without it there are
-                no parameters for them.
-            num_classes: classes of sequences that the network can be told; 0 has no parameters.
+            time_conditioning: adaptive norm and gates that depend on the time, with parameters of
+                their own.
+            num_classes: classes of sequences to condition on; 0 is off.
             cond_size: width of the conditioning vector.
             conv_width: taps of a depthwise convolution before each attention; 0 is off.
             stem_width: taps of a depthwise convolution after the embedding; 0 is off.
             local_radius: reach of a perceptron on neighbouring tokens, see `LocalStem`; 0 is off.
             local_size: hidden width of that perceptron.
-            attention_window: greatest distance attended to, in positions; 0 is any.
+            attention_window: largest distance attended to, in positions; 0 is any.
             gradient_checkpointing: recompute blocks in the backward pass to save memory.
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
             activation: of the perceptrons: gelu_tanh (the original's), gelu (exact), silu or relu.
-            zero_init: residual branches are zero at first. With time conditioning their gates are,
-                whatever this says.
+            zero_init: residual branches are initially zero. With time conditioning their gates
+                are, and this has no effect.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
@@ -283,7 +295,7 @@ class DiT(nn.Module):
 
         Args:
             tokens: ids, masked ones included.
-            time: -log alpha(t); demanded with time conditioning, ignored without.
+            time: -log alpha(t); required with time conditioning, ignored without.
             present: False marks padding; None means no padding.
             label: class of each row, see `ClassEmbedding`; ignored without classes.
 
@@ -299,7 +311,7 @@ class DiT(nn.Module):
         present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`, or laws of tokens."""
+        """The last hidden states, after the final norm; arguments as in `ClassBackbone`."""
         present = _without_idle_mask(present)
         x = self._embed(tokens, present)
         if self.class_embedding is not None:
@@ -317,7 +329,7 @@ class DiT(nn.Module):
         return modulate(x, *self.final_modulation.chunks(cond))
 
     def _embed(self, tokens: Tensor, present: Tensor | None) -> Tensor:
-        """Token vectors, with their neighbourhood if there is a stem."""
+        """Token vectors, with their neighbourhood if a stem is set."""
         x = self.embedding(tokens)
         if self.stem is not None:
             x = self.stem(x, present)
@@ -343,7 +355,7 @@ class DiT(nn.Module):
 
 
 def _without_idle_mask(present: Tensor | None) -> Tensor | None:
-    """None if nothing is padding and asking is free: on a CPU, outside compilation."""
+    """None if nothing is padding and the check is free: on a CPU, outside compilation."""
     if present is None or present.device.type != "cpu" or torch.compiler.is_compiling():
         return present
     return None if bool(present.all()) else present

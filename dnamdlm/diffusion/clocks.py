@@ -1,6 +1,6 @@
-"""Where each row of a reverse process is in time: on a shared grid, or on a clock of its own.
+"""The time of each row in a reverse process: on a shared grid, or on a clock of its own.
 
-The loop of `reverse` reads a clock and does not know which kind it has.
+The loop of `reverse` uses either clock in the same way.
 """
 
 from __future__ import annotations

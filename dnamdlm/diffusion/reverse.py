@@ -25,7 +25,7 @@ from dnamdlm.errors import ConfigError
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network with everything fixed but the noisy tokens."""
+    """A network as a function of the noisy tokens alone, with all else fixed."""
 
     def __call__(
         self,
@@ -33,13 +33,13 @@ class Denoiser(Protocol):
         time: Float64[Tensor, " b"],
         rows: Int[Tensor, " b"],
     ) -> Float[Tensor, "b L V"]:
-        """Give log p(x0 | xt) at time t for the rows `rows` of the whole batch."""
+        """Give log p(x0 | xt) at time t; `rows` are indices of these rows in the whole batch."""
         ...
 
 
 @runtime_checkable
 class SparseDenoiser(Denoiser, Protocol):
-    """A network that can leave positions out."""
+    """A denoiser that can skip positions."""
 
     def at(
         self,
@@ -48,18 +48,18 @@ class SparseDenoiser(Denoiser, Protocol):
         rows: Int[Tensor, " b"],
         wanted: Bool[Tensor, "b L"],
     ) -> Float[Tensor, "b L V"]:
-        """The same as a call where `wanted`, and -inf for every token elsewhere."""
+        """The result of a call where `wanted`, and -inf for every token elsewhere."""
         ...
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Finished sequences and what they cost.
+    """Finished sequences and their cost.
 
     Attributes:
         tokens: token ids without masks.
-        network_calls: calls of the network, each with some rows of the batch.
-        row_calls: rows summed over all calls: the work, whatever the batch size.
+        network_calls: calls of the network, each for some rows of the batch.
+        row_calls: rows summed over all calls, the cost independent of the batch size.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -83,10 +83,10 @@ def reverse_process(
 ) -> Generated:
     """Run the reverse process from `initial` until no mask is left.
 
-    Tokens of `initial` that are not the mask come back unchanged, whatever the rule. Rows without
-    masks leave the batch (unless the rule may reopen tokens), and rows whose step needs no network
-    are not sent to it. Each row sees only its own noise, so it does not matter which rows share a
-    batch.
+    Tokens of `initial` that are not the mask are returned unchanged, whatever the rule. Rows
+    without masks leave the batch (unless the rule may reopen tokens), and the network is called
+    only for rows whose step needs it. Each row has its own noise, so that the result does not
+    depend on which rows share a batch.
 
     Args:
         denoise: the network, see `Denoiser`.
@@ -98,13 +98,35 @@ def reverse_process(
             starts at the first and ignores the others.
         mask_id: id of the mask.
         noise: one key per row of `initial`.
-        constraints: tokens that hidden positions may become; None allows what the model allows.
+        constraints: tokens that hidden positions may become; None allows all that the model does.
         fill: masks to be filled; the others stay masks. None fills all.
         watch: called after each network call with the number of tokens just filled, less those
             reopened.
 
     Raises:
         ConfigError: if `times` does not fall from at most 1 to exactly 0, or the rule leaves masks.
+
+    Example: fill the gaps of a template with A.
+        >>> import torch
+        >>> from dnamdlm.diffusion import Ancestral, LogLinear, RowNoise, linear_grid
+        >>> from dnamdlm.diffusion import reverse_process, row_keys
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> def always_a(xt, time, rows):
+        ...     return torch.full((*xt.shape, 12), -torch.inf).index_fill(2, torch.tensor(7), 0.0)
+        >>> generated = reverse_process(
+        ...     always_a,
+        ...     torch.from_numpy(dna.encode("T.T..T"))[None],
+        ...     rule=Ancestral(),
+        ...     schedule=LogLinear(),
+        ...     times=linear_grid(10),
+        ...     mask_id=dna.vocabulary.mask_id,
+        ...     noise=RowNoise(row_keys(0, torch.tensor([0]))),
+        ... )
+        >>> dna.decode(generated.tokens[0])
+        'TATAAT'
+        >>> generated.network_calls <= 3
+        True
     """
     check_times(times, may_wait=rule.reopens)
     tokens = initial.clone()

@@ -180,14 +180,14 @@ def sample(
 
     Example:
         >>> import torch
-        >>> from dnamdlm.diffusion import FirstHitting, sample, subs
+        >>> from dnamdlm.diffusion import sample, subs
         >>> from dnamdlm.tokens import NucleotideTokenizer
         >>> dna = NucleotideTokenizer()
         >>> def uniform(xt, t):
         ...     return subs(torch.zeros(*xt.shape, 12), xt, dna.vocabulary)
-        >>> tokens = sample(uniform, 2, 8, dna.vocabulary, rule=FirstHitting(), seed=0)
+        >>> tokens = sample(uniform, 2, 8, dna.vocabulary, seed=0)
         >>> [dna.decode(row) for row in tokens]
-        ['TGTCCGAT', 'ATGCAATC']
+        ['ACGTCACA', 'TCCAGGGA']
     """
 
     def of_rows(xt: Tensor, time: Tensor, rows: Tensor) -> Tensor:

@@ -15,24 +15,24 @@ from torch.nn import functional
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION, flash_attention
 from dnamdlm.ops.selection import Mode, choose
 
-# from this many windows on, a long sequence is cut into blocks instead of masked
+# sequences of at least this many windows are cut into blocks instead of masked
 BLOCKED_FROM = 4
 
 
 @dataclass(frozen=True)
 class AttentionPattern:
-    """Who attends to whom; built once per forward pass and shared by all blocks.
+    """Which position attends to which; built once per forward pass and shared by all blocks.
 
     Attributes:
         present: (B, L), False marks padding; None means no padding.
-        causal: only positions up to the own one are seen.
-        window: greatest distance that is seen, in positions; 0 means any.
-        mask: what the portable implementation needs, True where a query sees a key: (B, 1, 1, L)
+        causal: a position attends to itself and earlier positions.
+        window: largest distance attended to, in positions; 0 means any.
+        mask: True where a query attends to a key, for the portable implementation: (B, 1, 1, L)
             for padding alone, (B or 1, 1, L, L) in general, (B or 1, blocks, window, 3 window)
-            if `is_blocked`; None means everywhere. Queries at padding see something, so that no
-            row is empty.
-        is_blocked: the sequence is cut into blocks as long as the window, each of which sees
-            itself and its two neighbours: time and memory grow with L, not with its square.
+            if `is_blocked`; None means everywhere. Queries at padding attend to something, so that
+            no row is empty.
+        is_blocked: the sequence is cut into blocks of the length of the window, each of which
+            attends to itself and its two neighbours: time and memory grow with L, not its square.
     """
 
     present: Bool[Tensor, "B L"] | None = None
@@ -54,10 +54,10 @@ def attention_pattern(
 
     Args:
         length: number of positions, padding included.
-        device: where the mask shall lie.
+        device: device of the mask.
         present: False marks padding; None means no padding.
-        causal: see only positions up to the own one.
-        window: greatest distance that is seen, in positions; 0 means any.
+        causal: attend to the position itself and earlier ones alone.
+        window: largest distance attended to, in positions; 0 means any.
 
     Raises:
         ValueError: if the window is negative.
@@ -102,11 +102,22 @@ def attend(
         q: queries.
         k: keys.
         v: values.
-        pattern: who attends to whom; None means everyone to everyone.
+        pattern: which position attends to which; None means all to all.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
         KernelUnavailable: if the mode is `fused` and flash-attn cannot run here.
+
+    Example: equal scores average the values, over the past alone if causal.
+        >>> import torch
+        >>> from dnamdlm.ops import attend, attention_pattern
+        >>> q = k = torch.zeros(1, 1, 4, 1)
+        >>> v = torch.tensor([0.0, 2.0, 4.0, 6.0]).reshape(1, 1, 4, 1)
+        >>> attend(q, k, v).flatten()
+        tensor([3., 3., 3., 3.])
+        >>> causal = attention_pattern(4, device=v.device, causal=True)
+        >>> attend(q, k, v, causal).flatten()
+        tensor([0., 1., 2., 3.])
     """
     pattern = AttentionPattern() if pattern is None else pattern
     obstacle = None
@@ -126,7 +137,7 @@ def attend(
 
 
 def _within(distance: Tensor, *, causal: bool, window: int) -> Tensor:
-    """Whether a query sees a key at this distance, query minus key."""
+    """Whether a query attends to a key at this distance, query minus key."""
     near = distance.abs() <= window if window else torch.ones_like(distance, dtype=torch.bool)
     return near & (distance >= 0) if causal else near
 
@@ -138,14 +149,14 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Te
     distance = position[:, None] - position
     allowed = _within(distance, causal=pattern.causal, window=pattern.window)
     if pattern.present is not None:
-        # a row of the table must not be empty; what padding sees is dropped by the caller.
+        # a row of the table must not be empty; the output at padding is dropped by the caller.
         allowed = (allowed & pattern.present[:, None, None, :]) | (distance == 0)
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     return torch.einsum("bhij,bhje->bhie", weights, v)
 
 
 def _portable(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
-    """The fused operator of torch, available on every device."""
+    """The operator of torch, available on every device."""
     if pattern.is_blocked and pattern.mask is not None:
         return _blocked(q, k, v, pattern.mask)
     if pattern.causal and pattern.present is None and not pattern.window:

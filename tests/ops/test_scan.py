@@ -83,7 +83,7 @@ def _with_gradients(inputs, **options):
 
 
 def _assert_close(found, expected, tolerance):
-    """Equal up to a share of the greatest entry: gradients are sums over all positions."""
+    """Equal up to a fraction of the largest entry: gradients are sums over all positions."""
     for name, value in expected.items():
         scale = value.abs().max().clamp(min=1e-30)
         error = ((found[name].double() - value.double()).abs().max() / scale).item()
@@ -305,7 +305,7 @@ def test_a_state_too_large_for_the_compiled_scan_falls_back():
     inputs = _inputs(1, 3, state=17, dtype=torch.float32)
     out = selective_scan(**inputs, mode="auto")
     torch.testing.assert_close(out, selective_scan(**inputs, mode="reference"))
-    with pytest.raises(KernelUnavailable, match="at most 16 numbers of state"):
+    with pytest.raises(KernelUnavailable, match="at most 16 numbers per channel"):
         selective_scan(**inputs, mode="fused")
 
 

@@ -43,7 +43,7 @@ def flash_attention(
     causal: bool,
     window: int,
 ) -> Float[Tensor, "B H L E"]:
-    """Attention over the present positions only; zero elsewhere.
+    """Attention over the present positions alone; zero elsewhere.
 
     With a window, `present` may mark padding at the ends only: packing would close gaps inside.
     """
