@@ -17,7 +17,6 @@ from torch.nn import functional
 from dnamdlm.backbones.dit import Layout, TransformerBlock
 from dnamdlm.backbones.layers import LayerNorm, OutputHead, TokenEmbedding
 from dnamdlm.backbones.network_checks import (
-    check_activation,
     check_dropout,
     check_heads,
     check_positive,
@@ -90,16 +89,10 @@ class CausalTransformer(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        check_positive(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_blocks=num_blocks,
-            num_heads=num_heads,
-            mlp_ratio=mlp_ratio,
-        )
+        check_positive(vocab_size=vocab_size, hidden_size=hidden_size, num_blocks=num_blocks)
         check_heads(hidden_size, num_heads)
+        check_positive(mlp_ratio=mlp_ratio)
         check_dropout(dropout)
-        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_heads = num_heads

@@ -19,7 +19,6 @@ from dnamdlm.backbones.dit import Perceptron
 from dnamdlm.backbones.layers import TokenEmbedding
 from dnamdlm.backbones.network_checks import (
     ACTIVATIONS,
-    check_activation,
     check_dropout,
     check_positive,
 )
@@ -167,7 +166,6 @@ class Bert(nn.Module):
                 f"{hidden_size}; use a divisor"
             )
         check_dropout(dropout)
-        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.time_conditioning = False

@@ -119,16 +119,9 @@ class Mamba(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        check_positive(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_blocks=num_blocks,
-            state_size=state_size,
-            conv_width=conv_width,
-            expand=expand,
-            cond_size=cond_size,
-            vocab_multiple=vocab_multiple,
-        )
+        check_positive(vocab_size=vocab_size, hidden_size=hidden_size, num_blocks=num_blocks)
+        check_positive(state_size=state_size, conv_width=conv_width, expand=expand)
+        check_positive(cond_size=cond_size, vocab_multiple=vocab_multiple)
         check_dropout(dropout)
         self.vocab_size = -(-vocab_size // vocab_multiple) * vocab_multiple
         self.hidden_size = hidden_size

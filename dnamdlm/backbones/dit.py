@@ -32,9 +32,10 @@ from dnamdlm.backbones.network_checks import (
     check_activation,
     check_dropout,
     check_heads,
+    check_off_or_odd,
+    check_off_or_positive,
     check_positive,
 )
-from dnamdlm.errors import ConfigError
 from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
@@ -83,6 +84,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, size: int, inner_size: int, *, activation: str = "gelu_tanh") -> None:
         super().__init__()
+        check_activation(activation)
         self.activation = activation
         self.input = nn.Linear(size, inner_size)
         self.output = nn.Linear(inner_size, size)
@@ -227,29 +229,14 @@ class DiT(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        check_positive(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_blocks=num_blocks,
-            num_heads=num_heads,
-            mlp_ratio=mlp_ratio,
-            cond_size=cond_size,
-            local_size=local_size,
-        )
+        check_positive(vocab_size=vocab_size, hidden_size=hidden_size, num_blocks=num_blocks)
         check_heads(hidden_size, num_heads)
-        _check_width("conv_width", conv_width)
-        _check_width("stem_width", stem_width)
-        for name, reach in (
-            ("attention_window", attention_window),
-            ("local_radius", local_radius),
-        ):
-            if reach < 0:
-                raise ConfigError(f"backbone.{name} must be 0 (off) or positive, got {reach}")
+        check_positive(mlp_ratio=mlp_ratio, cond_size=cond_size, local_size=local_size)
+        check_off_or_odd(conv_width=conv_width, stem_width=stem_width)
+        check_off_or_positive(attention_window=attention_window, local_radius=local_radius)
         check_dropout(dropout)
-        check_activation(activation)
         self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
-        self.head_size = hidden_size // num_heads
+        self.hidden_size, self.head_size = hidden_size, hidden_size // num_heads
         self.time_conditioning = time_conditioning
         self.num_classes = num_classes
         self.attention_window = attention_window
@@ -258,11 +245,7 @@ class DiT(nn.Module):
         self.embedding = TokenEmbedding(vocab_size, hidden_size)
         self.class_embedding = ClassEmbedding(num_classes, hidden_size) if num_classes else None
         self.stem = ResidualConv(hidden_size, stem_width) if stem_width else None
-        self.local = (
-            LocalStem(vocab_size, hidden_size, radius=local_radius, inner_size=local_size)
-            if local_radius
-            else None
-        )
+        self.local = _local_stem(vocab_size, hidden_size, local_radius, local_size)
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -361,7 +344,6 @@ def _without_idle_mask(present: Tensor | None) -> Tensor | None:
     return None if bool(present.all()) else present
 
 
-def _check_width(name: str, width: int) -> None:
-    """Refuse convolution widths that are not zero or odd."""
-    if width < 0 or (width and width % 2 == 0):
-        raise ConfigError(f"backbone.{name} must be 0 (off) or odd, got {width}")
+def _local_stem(vocab_size: int, size: int, radius: int, inner_size: int) -> LocalStem | None:
+    """The perceptron on neighbouring tokens, or None with radius 0."""
+    return LocalStem(vocab_size, size, radius=radius, inner_size=inner_size) if radius else None

@@ -39,8 +39,23 @@ def check_activation(name: str) -> None:
         )
 
 
+def check_off_or_positive(**values: int) -> None:
+    """Refuse negative sizes of parts that 0 switches off."""
+    for name, value in values.items():
+        if value < 0:
+            raise ConfigError(f"backbone.{name} must be 0 (off) or positive, got {value}")
+
+
+def check_off_or_odd(**widths: int) -> None:
+    """Refuse widths of convolutions that are neither 0 (off) nor odd."""
+    for name, width in widths.items():
+        if width < 0 or (width and width % 2 == 0):
+            raise ConfigError(f"backbone.{name} must be 0 (off) or odd, got {width}")
+
+
 def check_heads(hidden_size: int, num_heads: int) -> None:
     """Refuse heads whose width is not an even integer, as rotary positions require."""
+    check_positive(num_heads=num_heads)
     if hidden_size % (2 * num_heads):
         fitting = [n for n in range(1, hidden_size + 1) if hidden_size % (2 * n) == 0]
         raise ConfigError(

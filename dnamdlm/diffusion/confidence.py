@@ -105,9 +105,9 @@ class Threshold(StepRule):
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal the tokens that are certain enough."""
-        sure = certainty(log_probs, "probability")
-        first = ranks(sure, step.hidden) == 0
-        chosen = step.hidden & (first | (sure >= self.threshold))
+        certain = certainty(log_probs, "probability")
+        first = ranks(certain, step.hidden) == 0
+        chosen = step.hidden & (first | (certain >= self.threshold))
         return draw_tokens(step, log_probs, chosen, self.choice)
 
 

@@ -1,4 +1,4 @@
-"""Networks that are told a class, and networks that are given laws of tokens."""
+"""Networks conditioned on a class, and networks that read distributions over tokens."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ WEIGHT = torch.randn(SYMBOLS + 1, SYMBOLS, generator=torch.Generator().manual_se
 
 
 class Network:
-    """Each token depends on the whole row; remembers what it was asked."""
+    """Each token depends on the whole row; records its calls."""
 
     def __init__(self):
         self.calls = []
