@@ -1,1 +1,34 @@
-"""Networks from token ids to logits; they know no schedule, tokenizer or config tree."""
+"""Networks from token ids to logits; they know no schedule, tokenizer or config.
+
+A network of your own needs a `forward` from ids to logits alone, see `as_backbone`; the interface
+in full is `Backbone`.
+"""
+
+from dnamdlm.backbones.autoregressive import CausalTransformer, KeyValueCache
+from dnamdlm.backbones.backbone import Backbone, ClassBackbone
+from dnamdlm.backbones.bert import Bert
+from dnamdlm.backbones.bidirectional import Mamba
+from dnamdlm.backbones.caduceus import CaduceusPS
+from dnamdlm.backbones.dit import DiT
+from dnamdlm.backbones.equivariance import (
+    StrandAverage,
+    reverse_complement,
+    reverse_complement_logits,
+)
+from dnamdlm.backbones.plain_module import ModuleBackbone, as_backbone
+
+__all__ = [
+    "Backbone",
+    "Bert",
+    "CaduceusPS",
+    "CausalTransformer",
+    "ClassBackbone",
+    "DiT",
+    "KeyValueCache",
+    "Mamba",
+    "ModuleBackbone",
+    "StrandAverage",
+    "as_backbone",
+    "reverse_complement",
+    "reverse_complement_logits",
+]

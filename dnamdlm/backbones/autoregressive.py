@@ -1,7 +1,7 @@
-"""Causal transformer: each position sees itself and the past, and its logits are for the next one.
+"""Causal transformer: each position sees itself and the past, and predicts the next token.
 
 Built from the blocks of `dit`, without conditioning. `step` extends a sequence by one token and
-keeps keys and values, so that a sequence of length L costs L steps of one token each.
+caches keys and values, so that a sequence of length L takes L steps of one token each.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, H heads, E head width.
 Source: Sahoo et al. 2024 (arXiv:2406.07524), the autoregressive baseline.
@@ -17,7 +17,6 @@ from torch.nn import functional
 from dnamdlm.backbones.dit import Layout, TransformerBlock
 from dnamdlm.backbones.layers import LayerNorm, OutputHead, TokenEmbedding
 from dnamdlm.backbones.network_checks import (
-    check_activation,
     check_dropout,
     check_heads,
     check_positive,
@@ -28,7 +27,7 @@ from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the tokens so far; `CausalTransformer.step` fills it in place.
+    """Keys and values of the tokens so far, which `CausalTransformer.step` fills in place.
 
     Attributes:
         keys: (blocks, B, H, L, E), rotated.
@@ -46,7 +45,17 @@ class KeyValueCache:
 
 
 class CausalTransformer(nn.Module):
-    """Causal transformer: token ids to logits of the next token."""
+    """Causal transformer: token ids to logits of the next token.
+
+    Example: later tokens do not change earlier predictions.
+        >>> import torch
+        >>> from dnamdlm.backbones import CausalTransformer
+        >>> net = CausalTransformer(vocab_size=12, hidden_size=32, num_blocks=2, num_heads=4)
+        >>> tokens = torch.tensor([[7, 8, 9, 10], [7, 8, 7, 7]])
+        >>> logits = net(tokens)
+        >>> torch.allclose(logits[0, :2], logits[1, :2])
+        True
+    """
 
     causal = True
 
@@ -80,16 +89,10 @@ class CausalTransformer(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        check_positive(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_blocks=num_blocks,
-            num_heads=num_heads,
-            mlp_ratio=mlp_ratio,
-        )
+        check_positive(vocab_size=vocab_size, hidden_size=hidden_size, num_blocks=num_blocks)
         check_heads(hidden_size, num_heads)
+        check_positive(mlp_ratio=mlp_ratio)
         check_dropout(dropout)
-        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_heads = num_heads
@@ -116,31 +119,31 @@ class CausalTransformer(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits of the token after each position, in float32 or wider.
 
         Args:
             tokens: ids.
-            time: not used.
-            valid: False marks padding; None means no padding.
+            time: ignored.
+            present: False marks padding; None means no padding.
         """
-        return self.head(self.hidden(tokens, time, valid))
+        return self.head(self.hidden(tokens, time, present))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`."""
+        """The last hidden states, after the final norm; arguments as in `forward`."""
         del time
-        if valid is not None and valid.device.type == "cpu" and bool(valid.all()):
-            valid = None
+        if present is not None and present.device.type == "cpu" and bool(present.all()):
+            present = None
         x = self.embedding(tokens)
         cos, sin = self._angles(tokens.shape[1], x)
-        pattern = attention_pattern(tokens.shape[1], device=x.device, valid=valid, causal=True)
-        layout = Layout(cos, sin, pattern, valid)
+        pattern = attention_pattern(tokens.shape[1], device=x.device, present=present, causal=True)
+        layout = Layout(cos, sin, pattern, present)
         for block in self.blocks:
             x = block(x, None, layout)
         return self.final_norm(x)
@@ -153,13 +156,13 @@ class CausalTransformer(nn.Module):
         return KeyValueCache(empty, empty.clone(), *self._angles(length, example))
 
     def step(self, tokens: Int[Tensor, " B"], cache: KeyValueCache) -> Float[Tensor, "B V"]:
-        """Logits of the token after `tokens`, which join the sequence that the cache holds.
+        """Logits of the token after `tokens`, which are appended to the sequence in the cache.
 
         Raises:
             ValueError: if the cache is full.
         """
         if cache.length >= cache.keys.shape[3]:
-            raise ValueError(f"the cache is full: it holds {cache.length} tokens")
+            raise ValueError(f"the cache is full: it has {cache.length} tokens")
         x = self.embedding(tokens[:, None])
         for index, block in enumerate(self.blocks):
             assert isinstance(block, TransformerBlock)
@@ -175,7 +178,7 @@ class CausalTransformer(nn.Module):
 
 
 def _attend_to_past(block: TransformerBlock, x: Tensor, cache: KeyValueCache, index: int) -> Tensor:
-    """The attention branch of one block for one new position, which is added to the cache."""
+    """The attention branch of one block for one new position, appended to the cache."""
     attention, place = block.attention, cache.length
     here = slice(place, place + 1)
     heads = attention.qkv(block.attention_norm(x)).unflatten(-1, (3 * attention.num_heads, -1))

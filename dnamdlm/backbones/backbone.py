@@ -1,4 +1,4 @@
-"""What a network has to offer to become part of a language model.
+"""The interface of a network that a language model is built on.
 
 Shapes: B sequences, L positions, V vocabulary, D channels.
 """
@@ -15,11 +15,11 @@ class Backbone(Protocol):
 
     Attributes:
         vocab_size: number of logits per position; ids are below it.
-        time_conditioning: whether the output depends on `time`. Where it does not, a denoiser
-            may be asked once for an unchanged sequence.
+        time_conditioning: whether the output depends on `time`. If not, a sampler calls the
+            network once for an unchanged sequence.
 
-    A row's output depends on no other row of the batch, and no valid position's output depends
-    on what stands at padded positions.
+    The output of a row depends on no other row of the batch. The output at a present position does
+    not depend on the ids at padding.
     """
 
     vocab_size: int
@@ -29,15 +29,15 @@ class Backbone(Protocol):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
         Args:
             tokens: ids, masked ones included.
-            time: conditioning value -log alpha(t), one per sequence. A network without time
-                conditioning ignores it; one with it demands it.
-            valid: False marks padding; None means no padding.
+            time: conditioning value -log alpha(t), one per sequence; ignored by a network without
+                time conditioning, required by one with it.
+            present: False marks padding; None means no padding.
         """
         ...
 
@@ -45,19 +45,19 @@ class Backbone(Protocol):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm."""
+        """The last hidden states, after the final norm."""
         ...
 
     def head(self, states: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
-        """Logits of any of the positions of `hidden`, each from its own state."""
+        """Logits of any of the positions of `hidden`, each from its own hidden state."""
         ...
 
 
 @runtime_checkable
 class ClassBackbone(Backbone, Protocol):
-    """A network that can be told which class each sequence is of.
+    """A network that can be conditioned on the class of each sequence.
 
     Attributes:
         num_classes: number of classes; with 0 the network ignores `label`.
@@ -69,7 +69,7 @@ class ClassBackbone(Backbone, Protocol):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
@@ -77,8 +77,9 @@ class ClassBackbone(Backbone, Protocol):
         Args:
             tokens: ids, masked ones included.
             time: conditioning value, as in `Backbone`.
-            valid: False marks padding; None means no padding.
-            label: class of each sequence from 0; `num_classes`, or None for all, is no class.
+            present: False marks padding; None means no padding.
+            label: class of each sequence, from 0; `num_classes` means no class, and so does None
+                for all sequences.
         """
         ...
 
@@ -86,12 +87,12 @@ class ClassBackbone(Backbone, Protocol):
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm.
+        """The last hidden states, after the final norm.
 
-        Tokens may be given as a law over ids at each position, in which the states are
-        differentiable; a one-hot law gives the states of the id.
+        Tokens may be given as a distribution over ids at each position, with respect to which the
+        hidden states are differentiable; a one-hot distribution is equivalent to the id.
         """
         ...

@@ -1,8 +1,9 @@
 """The transformer of BERT: post-norm blocks, learned positions, a transform before the tied head.
 
-It computes what BERT for masked language modelling computes, so that its published weights can be
-read and go on as a diffusion model. It reads one segment: every token has the first token type.
-Positions count from the first token that is present, so padding on the left shifts nothing.
+It computes the same as BERT for masked language modelling, so that its published weights can be
+read and trained further as a diffusion model. There is one segment: every token has the first token
+type. Positions count from the first token that is present, so that padding on the left has no
+effect.
 
 Shapes: B sequences, L positions, V vocabulary, D channels.
 Source: Devlin et al. 2019 (arXiv:1810.04805), sections 3 and A.
@@ -18,18 +19,17 @@ from dnamdlm.backbones.dit import Perceptron
 from dnamdlm.backbones.layers import TokenEmbedding
 from dnamdlm.backbones.network_checks import (
     ACTIVATIONS,
-    check_activation,
     check_dropout,
     check_positive,
 )
 from dnamdlm.errors import ConfigError
-from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
+from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 
 _DEVIATION = 0.02
 
 
 class BiasedLayerNorm(nn.Module):
-    """Layer norm with gain and bias; float32 or wider whatever the input."""
+    """Layer norm with gain and bias, in float32 or wider."""
 
     def __init__(self, size: int, epsilon: float) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class BertAttention(nn.Module):
         """Attend within each sequence, (B, L, D)."""
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = heads.permute(2, 0, 3, 1, 4)
-        return self.output(attention(q, k, v, pattern).transpose(1, 2).flatten(2))
+        return self.output(attend(q, k, v, pattern).transpose(1, 2).flatten(2))
 
 
 class BertBlock(nn.Module):
@@ -102,7 +102,7 @@ class BertHead(nn.Module):
         self.activation = activation
 
     def forward(self, x: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
-        """Logits in float32, or in float64 if the states are."""
+        """Logits in float32, or in float64 if the hidden states are."""
         wide = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             inner = functional.linear(
@@ -166,7 +166,6 @@ class Bert(nn.Module):
                 f"{hidden_size}; use a divisor"
             )
         check_dropout(dropout)
-        check_activation(activation)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.time_conditioning = False
@@ -198,38 +197,38 @@ class Bert(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
         Args:
             tokens: ids, masked ones included.
             time: ignored.
-            valid: False marks padding; None means no padding.
+            present: False marks padding; None means no padding.
 
         Raises:
             ConfigError: if rows are longer than the table of positions.
         """
-        return self.head(self.hidden(tokens, time, valid))
+        return self.head(self.hidden(tokens, time, present))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The states of the last block; arguments as in `forward`, or laws of tokens."""
+        """The hidden states of the last block; tokens as ids or distributions over ids."""
         del time
         length = tokens.shape[1]
         if length > self.max_length:
             raise too_long(length, self.max_length)
         places = torch.arange(length, device=tokens.device)[None]
-        if valid is not None:
-            # argmax of a row of zeros and ones is the place of the first one.
-            places = (places - valid.int().argmax(-1, keepdim=True)).clamp(min=0)
+        if present is not None:
+            # argmax of a row of zeros and ones is the index of the first one.
+            places = (places - present.int().argmax(-1, keepdim=True)).clamp(min=0)
         x = self.embedding(tokens) + self.positions(places) + self.token_types.weight[0]
         x = self.dropout(self.embedding_norm(x))
-        pattern = attention_pattern(length, device=tokens.device, valid=valid)
+        pattern = attention_pattern(length, device=tokens.device, present=present)
         for block in self.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, pattern, use_reentrant=False)
@@ -239,15 +238,15 @@ class Bert(nn.Module):
 
 
 def too_long(length: int, limit: int) -> ConfigError:
-    """The error for rows that have more positions than the network knows."""
+    """The error for rows with more positions than the network has."""
     return ConfigError(
         f"rows of {length} tokens are longer than backbone.max_length={limit}, the positions that "
-        f"the network knows; set data.length={limit} or less (max_length={limit} in finetune)"
+        f"the network has; set data.length={limit} or less (max_length={limit} in finetune)"
     )
 
 
 def _initialise(module: nn.Module) -> None:
-    """Weights as BERT begins with."""
+    """The initial weights of BERT."""
     if isinstance(module, nn.Linear | TokenEmbedding):
         nn.init.normal_(module.weight, std=_DEVIATION)
     if isinstance(module, nn.Linear) and module.bias is not None:

@@ -1,7 +1,7 @@
 """A stack of Mamba blocks as a backbone: bidirectional or causal, with or without time.
 
-One class, named by its settings: Caduceus-PH is bidirectional with tied embeddings, DiMamba is
-bidirectional with time conditioning, the autoregressive baseline runs forward only.
+One class covers several networks: Caduceus-PH is bidirectional with tied embeddings, DiMamba is
+bidirectional with time conditioning, and the autoregressive baseline runs forward only.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, C width of the conditioning vector.
 Source: Schiff et al. 2024 (arXiv:2403.03234); DiMamba: Sahoo et al. 2024 (arXiv:2406.07524).
@@ -31,7 +31,7 @@ EMBEDDING_SPREAD = 0.02
 
 
 class Embedding(nn.Module):
-    """One vector per token id, normally distributed at first."""
+    """One vector per token id, initially normally distributed."""
 
     undecayed = ("weight",)
 
@@ -47,21 +47,31 @@ class Embedding(nn.Module):
 
 
 class Head(nn.Module):
-    """Linear map from states to logits without a bias, never in half precision."""
+    """Linear map from hidden states to logits without a bias, never in half precision."""
 
     def __init__(self, vocab_size: int, size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(vocab_size, size))
 
     def forward(self, x: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
-        """Logits in float32, or in float64 if the states are."""
+        """Logits in float32, or in float64 if the hidden states are."""
         wide = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             return functional.linear(x.to(wide), self.weight.to(wide))
 
 
 class Mamba(nn.Module):
-    """Token ids to logits through a stack of Mamba blocks."""
+    """Token ids to logits through a stack of Mamba blocks.
+
+    Example: Caduceus-PH, which reads both directions of one strand.
+        >>> import torch
+        >>> from dnamdlm.backbones import Mamba
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> net = Mamba(12, hidden_size=32, num_blocks=2, tie_embeddings=True)
+        >>> tokens = torch.from_numpy(NucleotideTokenizer().encode("ACG..TGA"))[None]
+        >>> net(tokens).shape
+        torch.Size([1, 8, 12])
+    """
 
     def __init__(
         self,
@@ -89,19 +99,19 @@ class Mamba(nn.Module):
             vocab_size: number of token ids, special ones included.
             hidden_size: number of channels.
             num_blocks: number of blocks.
-            directions: 'add' or 'multiply' join a forward and a reverse scan; 'forward' is
+            directions: 'add' or 'multiply' combine a forward and a reverse scan; 'forward' is
                 causal.
-            state_size: numbers of state per inner channel.
+            state_size: size of the state vector of each inner channel.
             conv_width: taps of the convolution before each scan.
             expand: inner channels per channel.
             dropout: probability of dropping a channel of a branch.
-            time_conditioning: adaptive norm and gates driven by the time.
-            num_classes: classes of sequences that the network can be told; 0 has no parameters.
+            time_conditioning: adaptive norm and gates that depend on the time.
+            num_classes: classes of sequences to condition on; 0 is off.
             cond_size: width of the conditioning vector.
             tie_embeddings: the output weights are the token embedding.
-            vocab_multiple: round `vocab_size` up to a multiple of this, as published weights do.
+            vocab_multiple: round `vocab_size` up to a multiple of this, as in published weights.
             residual: add each branch to its input; False reproduces original DiMamba networks
-                without adaptive norm, whose residual stream was lost.
+                without adaptive norm, which lack the residual stream.
             wide_residual: keep the residual stream in float32 under autocast.
             gradient_checkpointing: recompute blocks in the backward pass to save memory.
 
@@ -109,16 +119,9 @@ class Mamba(nn.Module):
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        check_positive(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_blocks=num_blocks,
-            state_size=state_size,
-            conv_width=conv_width,
-            expand=expand,
-            cond_size=cond_size,
-            vocab_multiple=vocab_multiple,
-        )
+        check_positive(vocab_size=vocab_size, hidden_size=hidden_size, num_blocks=num_blocks)
+        check_positive(state_size=state_size, conv_width=conv_width, expand=expand)
+        check_positive(cond_size=cond_size, vocab_multiple=vocab_multiple)
         check_dropout(dropout)
         self.vocab_size = -(-vocab_size // vocab_multiple) * vocab_multiple
         self.hidden_size = hidden_size
@@ -157,7 +160,7 @@ class Mamba(nn.Module):
 
     @torch.no_grad()
     def _scale_branches(self) -> None:
-        """The more blocks add to the residual stream, the less each adds at first."""
+        """Scale the initial branches down with the number of blocks."""
         for name, parameter in self.blocks.named_parameters():
             if name.endswith("mixer.output.weight"):
                 parameter.div_(len(self.blocks) ** 0.5)
@@ -166,55 +169,55 @@ class Mamba(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
         Args:
             tokens: ids, masked ones included.
-            time: -log alpha(t); demanded with time conditioning, ignored without.
-            valid: False marks padding; None means no padding.
+            time: -log alpha(t); required with time conditioning, ignored without.
+            present: False marks padding; None means no padding.
             label: class of each row, see `ClassEmbedding`; ignored without classes.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, valid, label))
+        return self.head(self.hidden(tokens, time, present, label))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
         *,
         before_block: Callable[[Tensor], Tensor] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`, or laws of tokens.
+        """The last hidden states, after the final norm; arguments as in `ClassBackbone`.
 
-        With `before_block`, the residual stream goes through that function before each block.
+        If given, the function `before_block` is applied to the residual stream before each block.
         """
         cond = self._condition(time)
         x = self.embedding(tokens)
         if self.class_embedding is not None:
             x = x + self.class_embedding(label)
         for block in self.blocks:
-            x = self._run(block, x if before_block is None else before_block(x), cond, valid)
+            x = self._run(block, x if before_block is None else before_block(x), cond, present)
         x = self.final_norm(x)
         if self.final_modulation is None or cond is None:
             return x
         return modulate(x, *self.final_modulation.chunks(cond))
 
     def _run(
-        self, block: nn.Module, x: Tensor, cond: Tensor | None, valid: Tensor | None
+        self, block: nn.Module, x: Tensor, cond: Tensor | None, present: Tensor | None
     ) -> Tensor:
-        """One block, kept or recomputed."""
+        """One block, recomputed in the backward pass if so set."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            out = checkpoint(block, x, cond, valid, use_reentrant=False)
+            out = checkpoint(block, x, cond, present, use_reentrant=False)
             assert isinstance(out, Tensor)
             return out
-        return block(x, cond, valid)
+        return block(x, cond, present)
 
     def _condition(self, time: Tensor | None) -> Tensor | None:
         """Conditioning vector, or None without time conditioning."""
@@ -226,7 +229,7 @@ class Mamba(nn.Module):
 
 
 def _directions(name: str) -> Directions:
-    """A known name of directions."""
+    """The name of known directions."""
     for known in typing.get_args(Directions):
         if name == known:
             return known

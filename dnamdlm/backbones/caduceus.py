@@ -1,9 +1,10 @@
 """Caduceus-PS: one network for both strands of DNA, exactly equivariant by construction.
 
 A stack of Mamba blocks with shared weights runs on a sequence and on its reverse complement; the
-logits are the sum of both, the second turned back. So the logits of the reverse complement are the
-reverse complement of the logits, whatever the weights. Caduceus-PH is a plain bidirectional stack,
-`dnamdlm.backbones.bidirectional.Mamba` with tied embeddings, trained with random strands.
+logits are the sum of both, the second reversed and complemented. So the logits of the reverse
+complement are the reverse complement of the logits, whatever the weights. Caduceus-PH is a plain
+bidirectional stack, `dnamdlm.backbones.bidirectional.Mamba` with tied embeddings, trained on random
+strands.
 
 Shapes: B sequences, L positions, V vocabulary, D channels of one strand.
 Source: Schiff et al. 2024 (arXiv:2403.03234), section 3.3 and appendices A and B.
@@ -28,7 +29,19 @@ class CaduceusPS(nn.Module):
 
     The original keeps the two strands as halves of one hidden vector, the second half reversed in
     length and channels. Here they are rows of one batch, each in its own direction; `hidden` gives
-    the original's halves.
+    the halves of the original.
+
+    Example: the prediction for a base is that for its complement on the other strand.
+        >>> import torch
+        >>> from dnamdlm.backbones import CaduceusPS
+        >>> from dnamdlm.tokens import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> complement = NUCLEOTIDE_VOCABULARY.complement
+        >>> net = CaduceusPS(12, complement, hidden_size=16, num_blocks=2).double()
+        >>> forward = net(torch.from_numpy(dna.encode("AAC.GT"))[None])
+        >>> backward = net(torch.from_numpy(dna.encode("AC.GTT"))[None])
+        >>> torch.allclose(forward, backward.flip(1)[..., list(complement)])
+        True
     """
 
     complement: Tensor
@@ -61,18 +74,17 @@ class CaduceusPS(nn.Module):
             complement: id of the complementary token for each id.
             hidden_size: number of channels of one strand.
             num_blocks: number of blocks.
-            exchange_strands: let the strands change places in every block, reversed in length and
-                channels. Published weights need it: they were trained by a fused code path that
-                does so. It is another network, just as equivariant, and a little slower.
-            directions: 'add' or 'multiply' join a forward and a reverse scan; 'forward' is one
+            exchange_strands: exchange the strands in every block, reversed in length and channels.
+                Published weights need it: they were trained by a fused code path that does so. The
+                network is a different one, also equivariant, and slightly slower.
+            directions: 'add' or 'multiply' combine a forward and a reverse scan; 'forward' is one
                 scan per strand.
-            state_size: numbers of state per inner channel.
+            state_size: size of the state vector of each inner channel.
             conv_width: taps of the convolution before each scan.
             expand: inner channels per channel.
             dropout: probability of dropping a channel of a branch.
-            time_conditioning: adaptive norm and gates driven by the time.
-            num_classes: classes of sequences that the network can be told, the same for both
-                strands; 0 has no parameters.
+            time_conditioning: adaptive norm and gates that depend on the time.
+            num_classes: classes of sequences to condition on, the same for both strands; 0 is off.
             cond_size: width of the conditioning vector.
             tie_embeddings: the output weights are the token embedding.
             vocab_multiple: round `vocab_size` up to a multiple of this.
@@ -111,44 +123,44 @@ class CaduceusPS(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider; arguments as in `Backbone`."""
-        ahead, back = self.strand.head(self._states(tokens, time, valid, label)).chunk(2)
+        ahead, back = self.strand.head(self._states(tokens, time, present, label)).chunk(2)
         return ahead + reverse_complement_logits(back, self.complement)
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D2"]:
-        """The last states of both strands at each base, (B, L, 2 D).
+        """The last hidden states of both strands at each base, (B, L, 2 D).
 
-        The second half belongs to the opposite strand and has its channels reversed: reversing
-        length and channels of the whole gives the states of the reverse complement.
+        The second half belongs to the opposite strand, with channels reversed: reversing length and
+        channels of the result gives the hidden states of the reverse complement.
         """
-        ahead, back = self._states(tokens, time, valid, label).chunk(2)
+        ahead, back = self._states(tokens, time, present, label).chunk(2)
         return torch.cat((ahead, back.flip(1, 2)), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
-        """Logits from states of `hidden`, position by position."""
+        """Logits from the hidden states of `hidden`, position by position."""
         ahead, back = states.chunk(2, dim=-1)
         return self.strand.head(ahead) + self.strand.head(back.flip(-1))[..., self.complement]
 
     def _states(
-        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None, label: Tensor | None
+        self, tokens: Tensor, time: Tensor | None, present: Tensor | None, label: Tensor | None
     ) -> Tensor:
-        """States of the sequences, then of their reverse complements, each as it is read."""
-        strands = both_strands(tokens, time, valid, label, complement=self.complement)
+        """Hidden states of the sequences, then of their reverse complements, in reading order."""
+        strands = both_strands(tokens, time, present, label, complement=self.complement)
         if not self.exchange_strands:
             return self.strand.hidden(*strands)
         return self.strand.hidden(*strands, before_block=_exchanged)
 
 
 def _exchanged(x: Float[Tensor, "B2 L D"]) -> Float[Tensor, "B2 L D"]:
-    """Both halves of the batch in each other's place, reversed in length and channels."""
+    """The two halves of the batch exchanged, reversed in length and channels."""
     ahead, back = x.flip(1, 2).chunk(2)
     return torch.cat((back, ahead))

@@ -1,9 +1,9 @@
 """Bidirectional transformer over tokens, with or without time conditioning.
 
-Notable: rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with
-gates only where the network is conditioned on time, plain pre-norm otherwise; residual branches
-that are zero at first, unless told otherwise; optional short convolutions, a perceptron on
-neighbouring tokens and a local attention window for DNA.
+Rotary positions; pre-norm with gains only; GELU (tanh) perceptron; adaptive norm with gates if the
+network is conditioned on time, plain pre-norm otherwise; residual branches that are initially zero
+by default; for DNA, optional short convolutions, a perceptron on neighbouring tokens and a local
+attention window.
 
 Shapes: B sequences, L positions, V vocabulary, D channels, C width of the conditioning vector.
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.
@@ -32,27 +32,28 @@ from dnamdlm.backbones.network_checks import (
     check_activation,
     check_dropout,
     check_heads,
+    check_off_or_odd,
+    check_off_or_positive,
     check_positive,
 )
-from dnamdlm.errors import ConfigError
-from dnamdlm.ops.attention import AttentionPattern, attention, attention_pattern
+from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
 
 class Layout(NamedTuple):
-    """What all blocks of one forward pass share.
+    """Shared by all blocks of one forward pass.
 
     Attributes:
         cos: (L, 1, head size / 2), rotary cosines.
         sin: (L, 1, head size / 2), rotary sines.
         pattern: which positions attend to which.
-        valid: (B, L), False marks padding; None means no padding.
+        present: (B, L), False marks padding; None means no padding.
     """
 
     cos: Tensor
     sin: Tensor
     pattern: AttentionPattern
-    valid: Tensor | None
+    present: Tensor | None
 
 
 class SelfAttention(nn.Module):
@@ -67,10 +68,10 @@ class SelfAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B L D"], layout: Layout) -> Float[Tensor, "B L D"]:
         """Attend within each sequence."""
         heads = self.qkv(x).unflatten(-1, (3 * self.num_heads, -1))
-        # queries and keys are neighbours, so that one rotation serves both.
+        # queries and keys are adjacent, so that one call rotates both.
         qk, v = heads.split((2 * self.num_heads, self.num_heads), dim=2)
         q, k = apply_rotary(qk, layout.cos, layout.sin).transpose(1, 2).chunk(2, dim=1)
-        mixed = attention(q, k, v.transpose(1, 2), layout.pattern)
+        mixed = attend(q, k, v.transpose(1, 2), layout.pattern)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 
@@ -83,6 +84,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, size: int, inner_size: int, *, activation: str = "gelu_tanh") -> None:
         super().__init__()
+        check_activation(activation)
         self.activation = activation
         self.input = nn.Linear(size, inner_size)
         self.output = nn.Linear(inner_size, size)
@@ -119,10 +121,10 @@ class TransformerBlock(nn.Module):
             mlp_ratio: inner width of the perceptron over `size`.
             dropout: probability of dropping a channel of a branch before it is added.
             cond_size: width of the conditioning vector; None builds the plain block.
-            conv_width: taps of the convolution before attention; 0 leaves it out.
+            conv_width: taps of the convolution before attention; 0 is off.
             qkv_bias: add a bias to queries, keys and values.
             activation: between the two layers of the perceptron.
-            zero_init: the branches of a plain block are zero at first.
+            zero_init: the branches of a plain block are initially zero.
         """
         super().__init__()
         self.attention_norm = LayerNorm(size)
@@ -133,7 +135,7 @@ class TransformerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.modulation = None if cond_size is None else Modulation(cond_size, size, 6)
         if self.modulation is None and zero_init:
-            # with gates the branches are zero at first anyway, and two zeros would never learn.
+            # gates are initially zero too; with both, neither would get a gradient.
             nn.init.zeros_(self.attention.output.weight)
             nn.init.zeros_(self.mlp.output.weight)
             nn.init.zeros_(self.mlp.output.bias)
@@ -141,7 +143,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "B L D"], cond: Float[Tensor, "B C"] | None, layout: Layout
     ) -> Float[Tensor, "B L D"]:
-        """One block; `cond` is None exactly where the block was built without conditioning."""
+        """One block; `cond` is None if and only if the block was built without conditioning."""
         if self.modulation is None:
             x = x + self.dropout(self._mix(self.attention_norm(x), layout))
             return x + self.dropout(self.mlp(self.mlp_norm(x)))
@@ -156,12 +158,24 @@ class TransformerBlock(nn.Module):
     def _mix(self, x: Tensor, layout: Layout) -> Tensor:
         """Mix positions: the optional convolution, then attention."""
         if self.conv is not None:
-            x = self.conv(x, layout.valid)
+            x = self.conv(x, layout.present)
         return self.attention(x, layout)
 
 
 class DiT(nn.Module):
-    """Bidirectional transformer: token ids to logits."""
+    """Bidirectional transformer: token ids to logits.
+
+    Example: a network for DNA that sees two bases to each side before its first block.
+        >>> import torch
+        >>> from dnamdlm.backbones import DiT
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> net = DiT(vocab_size=12, hidden_size=64, num_blocks=2, num_heads=4, local_radius=2)
+        >>> tokens = torch.from_numpy(NucleotideTokenizer().encode("ACG..TGA"))[None]
+        >>> net(tokens).shape
+        torch.Size([1, 8, 12])
+        >>> net.hidden(tokens).shape
+        torch.Size([1, 8, 64])
+    """
 
     def __init__(
         self,
@@ -195,49 +209,34 @@ class DiT(nn.Module):
             num_heads: attention heads per block; the head width must be even.
             mlp_ratio: inner width of the perceptrons over `hidden_size`.
             dropout: probability of dropping a channel of a residual branch.
-            time_conditioning: adaptive norm and gates driven by the time; without it there are
-                no parameters for them.
-            num_classes: classes of sequences that the network can be told; 0 has no parameters.
+            time_conditioning: adaptive norm and gates that depend on the time, with parameters of
+                their own.
+            num_classes: classes of sequences to condition on; 0 is off.
             cond_size: width of the conditioning vector.
             conv_width: taps of a depthwise convolution before each attention; 0 is off.
             stem_width: taps of a depthwise convolution after the embedding; 0 is off.
             local_radius: reach of a perceptron on neighbouring tokens, see `LocalStem`; 0 is off.
             local_size: hidden width of that perceptron.
-            attention_window: greatest distance attended to, in positions; 0 is any.
+            attention_window: largest distance attended to, in positions; 0 is any.
             gradient_checkpointing: recompute blocks in the backward pass to save memory.
             tie_embeddings: the output weights are the token embedding.
             qkv_bias: add a bias to queries, keys and values.
             activation: of the perceptrons: gelu_tanh (the original's), gelu (exact), silu or relu.
-            zero_init: residual branches are zero at first. With time conditioning their gates are,
-                whatever this says.
+            zero_init: residual branches are initially zero. With time conditioning their gates
+                are, and this has no effect.
 
         Raises:
             ConfigError: if an argument is out of range; the message names it `backbone.<name>`.
         """
         super().__init__()
-        check_positive(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_blocks=num_blocks,
-            num_heads=num_heads,
-            mlp_ratio=mlp_ratio,
-            cond_size=cond_size,
-            local_size=local_size,
-        )
+        check_positive(vocab_size=vocab_size, hidden_size=hidden_size, num_blocks=num_blocks)
         check_heads(hidden_size, num_heads)
-        _check_width("conv_width", conv_width)
-        _check_width("stem_width", stem_width)
-        for name, reach in (
-            ("attention_window", attention_window),
-            ("local_radius", local_radius),
-        ):
-            if reach < 0:
-                raise ConfigError(f"backbone.{name} must be 0 (off) or positive, got {reach}")
+        check_positive(mlp_ratio=mlp_ratio, cond_size=cond_size, local_size=local_size)
+        check_off_or_odd(conv_width=conv_width, stem_width=stem_width)
+        check_off_or_positive(attention_window=attention_window, local_radius=local_radius)
         check_dropout(dropout)
-        check_activation(activation)
         self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
-        self.head_size = hidden_size // num_heads
+        self.hidden_size, self.head_size = hidden_size, hidden_size // num_heads
         self.time_conditioning = time_conditioning
         self.num_classes = num_classes
         self.attention_window = attention_window
@@ -246,11 +245,7 @@ class DiT(nn.Module):
         self.embedding = TokenEmbedding(vocab_size, hidden_size)
         self.class_embedding = ClassEmbedding(num_classes, hidden_size) if num_classes else None
         self.stem = ResidualConv(hidden_size, stem_width) if stem_width else None
-        self.local = (
-            LocalStem(vocab_size, hidden_size, radius=local_radius, inner_size=local_size)
-            if local_radius
-            else None
-        )
+        self.local = _local_stem(vocab_size, hidden_size, local_radius, local_size)
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -276,36 +271,36 @@ class DiT(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
         Args:
             tokens: ids, masked ones included.
-            time: -log alpha(t); demanded with time conditioning, ignored without.
-            valid: False marks padding; None means no padding.
+            time: -log alpha(t); required with time conditioning, ignored without.
+            present: False marks padding; None means no padding.
             label: class of each row, see `ClassEmbedding`; ignored without classes.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, valid, label))
+        return self.head(self.hidden(tokens, time, present, label))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last states after the final norm; arguments as in `forward`, or laws of tokens."""
-        valid = _without_idle_mask(valid)
-        x = self._embed(tokens, valid)
+        """The last hidden states, after the final norm; arguments as in `ClassBackbone`."""
+        present = _without_idle_mask(present)
+        x = self._embed(tokens, present)
         if self.class_embedding is not None:
             x = x + self.class_embedding(label)
         cond = self._condition(time)
-        layout = self._layout(x, valid)
+        layout = self._layout(x, present)
         for block in self.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, cond, layout, use_reentrant=False)
@@ -316,12 +311,12 @@ class DiT(nn.Module):
             return x
         return modulate(x, *self.final_modulation.chunks(cond))
 
-    def _embed(self, tokens: Tensor, valid: Tensor | None) -> Tensor:
-        """Token vectors, with their neighbourhood if there is a stem."""
+    def _embed(self, tokens: Tensor, present: Tensor | None) -> Tensor:
+        """Token vectors, with their neighbourhood if a stem is set."""
         x = self.embedding(tokens)
         if self.stem is not None:
-            x = self.stem(x, valid)
-        return x if self.local is None else x + self.local(tokens, valid)
+            x = self.stem(x, present)
+        return x if self.local is None else x + self.local(tokens, present)
 
     def _condition(self, time: Tensor | None) -> Tensor | None:
         """Conditioning vector, or None without time conditioning."""
@@ -331,25 +326,24 @@ class DiT(nn.Module):
             raise ValueError("a backbone with time conditioning needs `time`, got None")
         return self.time_embedding(time)
 
-    def _layout(self, x: Tensor, valid: Tensor | None) -> Layout:
+    def _layout(self, x: Tensor, present: Tensor | None) -> Layout:
         """Rotary angles and attention pattern for one batch."""
         length = x.shape[1]
         wide = torch.promote_types(x.dtype, torch.float32)
         cos, sin = rotary_angles(length, self.head_size, device=x.device, dtype=wide)
         pattern = attention_pattern(
-            length, device=x.device, valid=valid, window=self.attention_window
+            length, device=x.device, present=present, window=self.attention_window
         )
-        return Layout(cos, sin, pattern, valid)
+        return Layout(cos, sin, pattern, present)
 
 
-def _without_idle_mask(valid: Tensor | None) -> Tensor | None:
-    """None if nothing is padding and asking is free: on a CPU, outside compilation."""
-    if valid is None or valid.device.type != "cpu" or torch.compiler.is_compiling():
-        return valid
-    return None if bool(valid.all()) else valid
+def _without_idle_mask(present: Tensor | None) -> Tensor | None:
+    """None if nothing is padding and the check is free: on a CPU, outside compilation."""
+    if present is None or present.device.type != "cpu" or torch.compiler.is_compiling():
+        return present
+    return None if bool(present.all()) else present
 
 
-def _check_width(name: str, width: int) -> None:
-    """Refuse convolution widths that are not zero or odd."""
-    if width < 0 or (width and width % 2 == 0):
-        raise ConfigError(f"backbone.{name} must be 0 (off) or odd, got {width}")
+def _local_stem(vocab_size: int, size: int, radius: int, inner_size: int) -> LocalStem | None:
+    """The perceptron on neighbouring tokens, or None with radius 0."""
+    return LocalStem(vocab_size, size, radius=radius, inner_size=inner_size) if radius else None

@@ -1,8 +1,8 @@
 """The two strands of DNA: reverse complements of ids and of logits, and averages over strands.
 
-The reverse complement of a sequence is its complement read backwards. A network f treats both
-strands as one molecule if f(rc(x)) = rc(f(x)): the logits of the reverse complement are those of
-the sequence, positions reversed and letters exchanged. The mask is its own complement.
+The reverse complement of a sequence is its complement read backwards. A network f is equivariant if
+f(rc(x)) = rc(f(x)): the logits of the reverse complement are those of the sequence with positions
+reversed and letters complemented. The mask is its own complement.
 
 Shapes: B sequences, L positions, V vocabulary, D channels.
 """
@@ -22,7 +22,7 @@ def complement_table(complement: Sequence[int], vocab_size: int) -> Int[Tensor, 
     """Ids of the complements as a tensor; ids beyond the vocabulary are their own complements.
 
     Raises:
-        ConfigError: if complementing twice does not give back every id.
+        ConfigError: if complementing twice does not give every id back.
     """
     table = torch.tensor([*complement, *range(len(complement), vocab_size)])
     identity = torch.arange(vocab_size)
@@ -38,7 +38,7 @@ def complement_table(complement: Sequence[int], vocab_size: int) -> Int[Tensor, 
 def reverse_complement(
     tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"], complement: Int[Tensor, " V"]
 ) -> Int[Tensor, "B L"] | Float[Tensor, "B L V"]:
-    """Ids, or laws over ids, of the opposite strand, read in its own direction."""
+    """Ids, or distributions over ids, of the opposite strand in its own direction."""
     if tokens.is_floating_point():
         return reverse_complement_logits(tokens, complement)
     return complement[tokens.flip(1)]
@@ -47,15 +47,15 @@ def reverse_complement(
 def reverse_complement_logits(
     logits: Float[Tensor, "B L V"], complement: Int[Tensor, " V"]
 ) -> Float[Tensor, "B L V"]:
-    """Logits of one strand as logits of the other."""
+    """Logits of one strand, turned into logits of the other."""
     return logits.flip(1)[..., complement]
 
 
 class StrandAverage(nn.Module):
-    """Mean of the logits of both strands under any network: equivariant whatever the network.
+    """Mean of the logits of both strands under any network, which is equivariant.
 
-    This is how a network trained with random strands, such as Caduceus-PH, is evaluated. It takes
-    twice the time of the network.
+    A network trained on random strands, such as Caduceus-PH, is evaluated in this way, at twice the
+    cost.
     """
 
     complement: Tensor
@@ -73,41 +73,41 @@ class StrandAverage(nn.Module):
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits; arguments as in `Backbone`."""
-        ahead, back = self.backbone(*self._strands(tokens, time, valid, label)).chunk(2)
+        ahead, back = self.backbone(*self._strands(tokens, time, present, label)).chunk(2)
         return (ahead + reverse_complement_logits(back, self.complement)) / 2
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
         label: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """States of the sequence beside those of its reverse complement at the same bases."""
-        ahead, back = self.backbone.hidden(*self._strands(tokens, time, valid, label)).chunk(2)
+        """Hidden states of the sequence, joined to those of its reverse complement at each base."""
+        ahead, back = self.backbone.hidden(*self._strands(tokens, time, present, label)).chunk(2)
         return torch.cat((ahead, back.flip(1)), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions D2"]) -> Float[Tensor, "*positions V"]:
-        """Logits from states of `hidden`, position by position."""
+        """Logits from the hidden states of `hidden`, position by position."""
         ahead, back = states.chunk(2, dim=-1)
         return (self.backbone.head(ahead) + self.backbone.head(back)[..., self.complement]) / 2
 
     def _strands(
-        self, tokens: Tensor, time: Tensor | None, valid: Tensor | None, label: Tensor | None
+        self, tokens: Tensor, time: Tensor | None, present: Tensor | None, label: Tensor | None
     ) -> tuple[Any, ...]:
-        """Both strands in one batch, as arguments of the network."""
-        strands = both_strands(tokens, time, valid, label, complement=self.complement)
+        """Both strands as one batch: arguments of the network."""
+        strands = both_strands(tokens, time, present, label, complement=self.complement)
         return strands if self.num_classes else strands[:3]
 
 
 def both_strands(
     tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
     time: Float[Tensor, " B"] | None,
-    valid: Bool[Tensor, "B L"] | None,
+    present: Bool[Tensor, "B L"] | None,
     label: Int[Tensor, " B"] | None,
     *,
     complement: Int[Tensor, " V"],
@@ -121,6 +121,6 @@ def both_strands(
     return (
         torch.cat((tokens, reverse_complement(tokens, complement))),
         None if time is None else torch.cat((time, time)),
-        None if valid is None else torch.cat((valid, valid.flip(1))),
+        None if present is None else torch.cat((present, present.flip(1))),
         None if label is None else torch.cat((label, label)),
     )

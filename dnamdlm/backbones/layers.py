@@ -1,4 +1,4 @@
-"""Parts that several backbones share.
+"""Layers shared by several backbones.
 
 Shapes: B sequences, L positions, D channels, C width of the conditioning vector, V vocabulary.
 """
@@ -50,7 +50,7 @@ class TimeEmbedding(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm with a gain and no bias; float32 or wider whatever the input."""
+    """Layer norm with a gain and no bias, in float32 or wider."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class LayerNorm(nn.Module):
 
 
 class Modulation(nn.Linear):
-    """Shifts, scales and gates as a linear function of the conditioning vector, zero at first."""
+    """Shifts, scales and gates as a linear function of the conditioning vector, initially zero."""
 
     def __init__(self, cond_size: int, size: int, num_chunks: int) -> None:
         super().__init__(cond_size, num_chunks * size)
@@ -71,7 +71,7 @@ class Modulation(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def chunks(self, cond: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B 1 D"], ...]:
-        """The chunks, each with an axis of one for the positions."""
+        """The chunks, each with an axis of length 1 for the positions."""
         return self(cond).unsqueeze(1).chunk(self.num_chunks, dim=-1)
 
 
@@ -85,9 +85,10 @@ def modulate(
 def look_up(
     tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"], weight: Float[Tensor, "V D"]
 ) -> Float[Tensor, "B L D"]:
-    """Vectors of token ids, or means of vectors under a law over tokens at each position.
+    """Vectors of token ids, or means of vectors under a distribution over ids at each position.
 
-    A law makes a network differentiable in its tokens; a one-hot law gives what the id gives.
+    With distributions a network is differentiable in its tokens; a one-hot distribution is
+    equivalent to the id.
     """
     if tokens.is_floating_point():
         return tokens @ weight
@@ -95,15 +96,15 @@ def look_up(
 
 
 class ClassEmbedding(nn.Module):
-    """One vector per class of sequences and one for no class, zero at first."""
+    """One vector per class of sequences and one for no class, initially zero."""
 
     undecayed = ("weight",)
 
     def __init__(self, num_classes: int, size: int) -> None:
-        """Build the table; it draws no random numbers.
+        """Build the table, without random numbers.
 
         Raises:
-            ConfigError: if there is no class.
+            ConfigError: if there are no classes.
         """
         super().__init__()
         if num_classes < 1:
@@ -113,18 +114,18 @@ class ClassEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.zeros(num_classes + 1, size))
 
     def forward(self, label: Int[Tensor, " B"] | None) -> Float[Tensor, "B1 1 D"]:
-        """What is added at every position.
+        """The vector to add at every position of a row.
 
         Args:
-            label: class of each row from 0; the number of classes, or None for all rows, means no
-                class.
+            label: class of each row, from 0; the number of classes means no class, and so does
+                None for all rows.
         """
         rows = self.weight[-1:] if label is None else functional.embedding(label, self.weight)
         return rows.unsqueeze(1)
 
 
 class TokenEmbedding(nn.Module):
-    """One vector per token id, uniform in +- 1 / sqrt(D) at first."""
+    """One vector per token id, initially uniform in +- 1 / sqrt(D)."""
 
     undecayed = ("weight",)
 
@@ -141,11 +142,10 @@ class TokenEmbedding(nn.Module):
 
 
 class ResidualConv(nn.Module):
-    """x + conv(x): short, centred, one filter per channel and no bias; sees no padding.
+    """x + conv(x): short, centred, one filter per channel and no bias; padding counts as zero.
 
-    The residual is the middle tap plus one, which saves two passes over the states. A bias would
-    double the time of the backward pass on a CPU. Computed in the type of x, whatever the
-    autocast.
+    The residual is added to the middle tap, which saves two passes over x. A bias would double the
+    time of the backward pass on a CPU. Computed in the type of x even under autocast.
     """
 
     identity: Tensor
@@ -159,20 +159,20 @@ class ResidualConv(nn.Module):
         self.register_buffer("identity", identity, persistent=False)
 
     def forward(
-        self, x: Float[Tensor, "B L D"], valid: Bool[Tensor, "B L"] | None = None
+        self, x: Float[Tensor, "B L D"], present: Bool[Tensor, "B L"] | None = None
     ) -> Float[Tensor, "B L D"]:
-        """Convolve and add; positions where `valid` is False count as zero."""
-        # outside autocast: the stem feeds the residual stream, which stays wide.
+        """Convolve and add; positions where `present` is False count as zero."""
+        # outside autocast: the stem feeds the residual stream, which is kept in float32.
         with torch.autocast(x.device.type, enabled=False):
-            return depthwise_conv(x, (self.weight + self.identity).to(x.dtype), valid=valid)
+            return depthwise_conv(x, (self.weight + self.identity).to(x.dtype), present=present)
 
 
 class LocalStem(nn.Module):
     """A perceptron on the tokens around each position, for alphabets of a few letters.
 
-    Every token becomes a short code; the codes within `radius` positions, joined, pass through one
-    hidden layer. It sees how neighbouring letters go together, which a sum of embeddings cannot,
-    at the price of one matrix product. Positions beyond the ends and padding have the code zero.
+    Every token has a short code; the concatenated codes within `radius` positions pass through one
+    hidden layer. It captures interactions of neighbouring letters, which a sum of embeddings
+    cannot, for one matrix product. Positions beyond the ends and padding have the code zero.
     """
 
     undecayed = ("codes",)
@@ -189,25 +189,25 @@ class LocalStem(nn.Module):
     def forward(
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """States from tokens; positions where `valid` is False count as beyond the end."""
+        """Vectors from tokens; positions where `present` is False count as beyond the end."""
         codes = look_up(tokens, self.codes)
-        if valid is not None:
-            codes = torch.where(valid[..., None], codes, 0.0)
+        if present is not None:
+            codes = torch.where(present[..., None], codes, 0.0)
         padded = functional.pad(codes, (0, 0, self.radius, self.radius))
         width = (2 * self.radius + 1) * codes.shape[-1]
         windows = padded.flatten(1).unfold(1, width, codes.shape[-1])
-        # outside autocast: the stem feeds the residual stream, which stays wide.
+        # outside autocast: the stem feeds the residual stream, which is kept in float32.
         with torch.autocast(tokens.device.type, enabled=False):
             return self.outer(functional.gelu(self.inner(windows)))
 
 
 class OutputHead(nn.Module):
-    """Linear map from states to logits, zero at first, never in half precision.
+    """Linear map from hidden states to logits, initially zero, never in half precision.
 
-    Log-probabilities are differences of logits: rounding them to bfloat16 shifts a likelihood in
-    the third digit.
+    Log-probabilities are differences of logits: rounding logits to bfloat16 changes the third digit
+    of a likelihood.
     """
 
     def __init__(self, size: int, vocab_size: int) -> None:
@@ -216,7 +216,7 @@ class OutputHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, x: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
-        """Logits in float32, or in float64 if the states are."""
+        """Logits in float32, or in float64 if the hidden states are."""
         wide = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             return functional.linear(x.to(wide), self.weight.to(wide), self.bias.to(wide))

@@ -1,4 +1,4 @@
-"""Mamba-1 mixers in one direction or two, and the block around them.
+"""Mamba-1 mixers in one direction or both, and the block around them.
 
 Shapes: B sequences, L positions, D channels, I inner channels, N state size, R rank of the step
 size, C width of the conditioning vector.
@@ -25,7 +25,7 @@ MIN_STEP, MAX_STEP, STEP_FLOOR = 1e-3, 1e-1, 1e-4
 
 
 class RmsNorm(nn.Module):
-    """Root-mean-square norm with a gain; float32 or wider whatever the input."""
+    """Root-mean-square norm with a gain, in float32 or wider."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -59,18 +59,18 @@ class SelectiveState(nn.Module):
         self,
         x: Float[Tensor, "B L I"],
         gate: Float[Tensor, "B L I"] | None,
-        valid: Bool[Tensor, "B L"] | None,
+        present: Bool[Tensor, "B L"] | None,
         *,
         reverse: bool,
     ) -> Float[Tensor, "B L I"]:
         """Mix positions; with a gate, the result is multiplied by SiLU(gate)."""
-        # in the type of the projections, which autocast may have narrowed.
+        # in the type of the projections, half precision under autocast.
         x = causal_conv(
             x,
             self.conv_weight.to(x.dtype),
             self.conv_bias.to(x.dtype),
             reverse=reverse,
-            valid=valid,
+            present=present,
         )
         step, write, read = self.select(x).split(self.splits, dim=-1)
         return selective_scan(
@@ -83,15 +83,15 @@ class SelectiveState(nn.Module):
             gate,
             self.step_bias,
             reverse=reverse,
-            valid=valid,
+            present=present,
         )
 
 
 class MambaMixer(nn.Module):
-    """Project, scan in one direction or two, gate, and project back.
+    """Project, scan in one direction or both, gate, and project back.
 
-    Both directions share the projections, so that the sum of the two mixers is one projection of
-    the sum of their states, and the gate is applied once.
+    Both directions share the projections, so that the sum of two mixers is one projection of the
+    sum of their scans, and the gate is applied once.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class MambaMixer(nn.Module):
 
         Args:
             size: number of channels.
-            directions: 'forward' sees no later position; 'add' and 'multiply' join the outputs of
-                a forward and a reverse mixer.
-            state_size: numbers of state per inner channel.
+            directions: 'forward' is causal; 'add' and 'multiply' combine the outputs of a forward
+                and a reverse mixer.
+            state_size: size of the state vector of each inner channel.
             conv_width: taps of the convolution before the scan.
             expand: inner channels per channel.
         """
@@ -123,22 +123,22 @@ class MambaMixer(nn.Module):
         self.output = nn.Linear(inner_size, size, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "B L D"], valid: Bool[Tensor, "B L"] | None = None
+        self, x: Float[Tensor, "B L D"], present: Bool[Tensor, "B L"] | None = None
     ) -> Float[Tensor, "B L D"]:
-        """Mix positions; padding is seen by none."""
+        """Mix positions; padding has no effect on any other position."""
         x, gate = self.input(x).chunk(2, dim=-1)
         if self.back is None:
-            return self.output(self.ahead(x, gate, valid, reverse=False))
+            return self.output(self.ahead(x, gate, present, reverse=False))
         if self.directions == "multiply":
-            ahead = self.output(self.ahead(x, gate, valid, reverse=False))
-            return ahead * self.output(self.back(x, gate, valid, reverse=True))
-        ahead = self.ahead(x, None, valid, reverse=False)
-        both = ahead + self.back(x, None, valid, reverse=True)
+            ahead = self.output(self.ahead(x, gate, present, reverse=False))
+            return ahead * self.output(self.back(x, gate, present, reverse=True))
+        ahead = self.ahead(x, None, present, reverse=False)
+        both = ahead + self.back(x, None, present, reverse=True)
         return self.output(both * functional.silu(gate))
 
 
 class MambaBlock(nn.Module):
-    """x + gate * mixer(norm(x)), the norm modulated and the gate present if conditioned."""
+    """x + gate * mixer(norm(x)), the norm modulated and the gate applied if conditioned."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class MambaBlock(nn.Module):
         """Wrap a mixer.
 
         Args:
-            mixer: what mixes positions.
+            mixer: the mixer of positions.
             size: number of channels.
             dropout: probability of dropping a channel of the branch.
             cond_size: width of the conditioning vector; None builds the plain block.
@@ -174,22 +174,22 @@ class MambaBlock(nn.Module):
         self,
         x: Float[Tensor, "B L D"],
         cond: Float[Tensor, "B C"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """One block; `cond` is None exactly where the block was built without conditioning."""
+        """One block; `cond` is None if and only if the block was built without conditioning."""
         if self.modulation is None:
-            branch = self.dropout(self.mixer(self.norm(x), valid))
+            branch = self.dropout(self.mixer(self.norm(x), present))
         else:
             assert cond is not None
             shift, scale, gate = self.modulation.chunks(cond)
-            branch = gate * self.dropout(self.mixer(modulate(self.norm(x), shift, scale), valid))
+            branch = gate * self.dropout(self.mixer(modulate(self.norm(x), shift, scale), present))
         if not self.residual:
             return branch
         return x + branch if self.wide_residual else x.to(branch.dtype) + branch
 
 
 def _initial_step_bias(inner_size: int) -> Tensor:
-    """Biases whose softplus is log-uniform between the smallest and the greatest step."""
+    """Biases whose softplus is log-uniform between the smallest and the largest step."""
     low, high = math.log(MIN_STEP), math.log(MAX_STEP)
     step = torch.empty(inner_size).uniform_(low, high).exp().clamp(min=STEP_FLOOR)
     return step + torch.log(-torch.expm1(-step))

@@ -1,4 +1,4 @@
-"""Checks of settings that backbones share; a message names the setting `backbone.<name>`."""
+"""Checks of settings shared by backbones; a message names the setting `backbone.<name>`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,36 @@ def check_positive(**values: float | int) -> None:
 
 
 def check_dropout(dropout: float | int) -> None:
-    """Refuse what is no probability below one."""
+    """Refuse values that are not a probability below 1."""
     if not 0.0 <= dropout < 1.0:
         raise ConfigError(f"backbone.dropout must lie in [0, 1), got {dropout}")
 
 
 def check_activation(name: str) -> None:
-    """Refuse names that `ACTIVATIONS` does not hold."""
+    """Refuse names that are not in `ACTIVATIONS`."""
     if name not in ACTIVATIONS:
         raise ConfigError(
             f"backbone.activation={name!r} is unknown; use one of {', '.join(ACTIVATIONS)}"
         )
 
 
+def check_off_or_positive(**values: int) -> None:
+    """Refuse negative sizes of parts that 0 switches off."""
+    for name, value in values.items():
+        if value < 0:
+            raise ConfigError(f"backbone.{name} must be 0 (off) or positive, got {value}")
+
+
+def check_off_or_odd(**widths: int) -> None:
+    """Refuse widths of convolutions that are neither 0 (off) nor odd."""
+    for name, width in widths.items():
+        if width < 0 or (width and width % 2 == 0):
+            raise ConfigError(f"backbone.{name} must be 0 (off) or odd, got {width}")
+
+
 def check_heads(hidden_size: int, num_heads: int) -> None:
-    """Refuse head widths that are not whole or not even, which rotary positions need."""
+    """Refuse heads whose width is not an even integer, as rotary positions require."""
+    check_positive(num_heads=num_heads)
     if hidden_size % (2 * num_heads):
         fitting = [n for n in range(1, hidden_size + 1) if hidden_size % (2 * n) == 0]
         raise ConfigError(

@@ -1,9 +1,9 @@
 """Scores of the masked process, and the analytic (Tweedie) step of models that learn scores.
 
-The score of token y at a hidden position is p_t(x with y) / p_t(x). It is the clean law scaled:
-s(y) = alpha / (1 - alpha) p(y | visible). A model of scores does not know that its law sums to 1,
-so its "law" is a measure m(y) = s(y) (1 - alpha) / alpha with a total of its own. For the SUBS
-parameterization the total is 1, and the analytic step is the ancestral step.
+The score of token y at a hidden position is p_t(x with y) / p_t(x). It is the distribution of the
+clean token, scaled: s(y) = alpha / (1 - alpha) p(y | visible). A model of scores is not normalised:
+m(y) = s(y) (1 - alpha) / alpha has a total of its own. Under the SUBS parameterization the total is
+1, and the analytic step is the ancestral step.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
@@ -28,8 +28,14 @@ def scores(
 ) -> Float[Tensor, "B L V"]:
     """p_t(x with y at this position) / p_t(x) for every y, with alpha_t in (0, 1).
 
-    At a hidden position: the measure times alpha / (1 - alpha), and 1 for the mask. At a visible
+    At a hidden position: exp(log_measure) alpha / (1 - alpha), and 1 for the mask. At a visible
     one: 1 for the token, (1 - alpha) / alpha for the mask, 0 for the others.
+
+    Args:
+        log_measure: log m, an unnormalised distribution over V.
+        xt: token ids with masks.
+        alpha_t: probability that a token is visible.
+        mask_id: id of the mask.
 
     Source: Lou et al. 2024 (arXiv:2310.16834), section 3.3, for the absorbing process.
     """
@@ -49,11 +55,11 @@ def tweedie_probabilities(
     *,
     mask_id: int,
 ) -> Float[Tensor, "B L V"]:
-    """The law of every token at time s from scores at time t; alpha_t > 0.
+    """The distribution of every token at time s from scores at time t; alpha_t > 0.
 
     With r = alpha_s / alpha_t: r score(y) + [y = mask] (1 - r) sum(score), times the probability
-    1 / r that y survives from s to t, or 1 - 1 / r that it turns into the mask seen at t. Entries
-    of an untrained model may be negative.
+    1 / r that y stays visible from s to t, or 1 - 1 / r that it becomes the mask seen at t. With an
+    untrained model, entries may be negative.
 
     Source: Lou et al. 2024 (arXiv:2310.16834), theorem 4.2 (tau-leaping by Tweedie's formula).
     """
@@ -68,16 +74,16 @@ def tweedie_probabilities(
 
 @dataclass(frozen=True)
 class Analytic(StepRule):
-    """The Tweedie step: reveal with the total that the model gives to a hidden position.
+    """The Tweedie step: reveal with a probability proportional to the total of the prediction.
 
-    `log_probs` may be the logarithm of a measure whose total M is not 1. A hidden position is
-    revealed with probability M (alpha_s - alpha_t) / (1 - alpha_t), at most 1, and drawn from the
-    measure; the last step reveals all. This is `tweedie_probabilities` at hidden positions, and
-    stays finite where alpha_t is 0.
+    `log_probs` may be unnormalised, with total M at a position. A hidden position is revealed with
+    probability M (alpha_s - alpha_t) / (1 - alpha_t), at most 1, and drawn in proportion to
+    exp(log_probs); the last step reveals all. This is `tweedie_probabilities` at hidden positions,
+    and remains finite where alpha_t is 0.
 
-    With a total of 1 it is the ancestral step, drawn from the same uniform numbers. So a model of
-    probabilities needs no network where nothing is revealed. A model of scores does in every step:
-    how likely a token is revealed depends on its total.
+    With M = 1 it is the ancestral step, drawn from the same uniform numbers, so that a model of
+    probabilities needs no network call where nothing is revealed. A model of scores needs one in
+    every step, because M decides whether a token is revealed.
     """
 
     choice: Choice = UNCHANGED
@@ -85,15 +91,11 @@ class Analytic(StepRule):
     takes_measure = True
 
     def for_laws(self) -> StepRule:
-        """The ancestral step, which is this one for a total of exactly 1."""
+        """The ancestral step, which is equal where every total is exactly 1."""
         return Ancestral(self.choice)
 
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished: the totals are not known before."""
-        return step.hidden.any(dim=-1)
-
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
-        """Reveal the tokens whose turn it is."""
+        """Reveal hidden tokens, each with the probability given by its total."""
         total = log_probs.double().logsumexp(dim=-1).exp()
         reveal = reveal_probability(step.alpha_t, step.alpha_s)[:, None] * total
         everything = (step.alpha_s >= 1)[:, None]

@@ -1,7 +1,7 @@
 """Exact categorical draws: float64 probabilities, one uniform number and the inverse CDF.
 
-The Gumbel trick in float32 is not used: its noise has a largest value, so that rare events never
-win and samples come out sharper than the model (arXiv:2409.02908).
+The Gumbel trick in float32 is not used: its noise is bounded, so that rare tokens are never drawn
+and samples are sharper than the model (arXiv:2409.02908).
 """
 
 from __future__ import annotations
@@ -17,12 +17,24 @@ from dnamdlm.errors import ConfigError
 
 @dataclass(frozen=True)
 class Choice:
-    """How one token is drawn from its law.
+    """How one token is drawn from its distribution.
 
     Attributes:
         temperature: divides the log-probabilities; 1 is the model itself.
         top_p: keeps only the nucleus of this total probability; 1 is the model itself.
         top_k: keeps only this many most likely tokens; None keeps all.
+
+    Raises:
+        ConfigError: if a setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> from dnamdlm.diffusion import Choice
+        >>> log_probs = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+        >>> Choice(top_k=2).probabilities(log_probs)
+        tensor([0.6250, 0.3750, 0.0000, 0.0000], dtype=torch.float64)
+        >>> Choice(temperature=0.5).probabilities(log_probs)
+        tensor([0.6849, 0.2466, 0.0616, 0.0068], dtype=torch.float64)
     """
 
     temperature: float = 1.0
@@ -38,8 +50,8 @@ class Choice:
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"top_k must be at least 1, or null for all, got {self.top_k}")
 
-    def law(self, log_probs: Float[Tensor, "... V"]) -> Float64[Tensor, "... V"]:
-        """The probabilities that tokens are drawn with, see `sharpened`."""
+    def probabilities(self, log_probs: Float[Tensor, "... V"]) -> Float64[Tensor, "... V"]:
+        """The probabilities with which tokens are drawn, see `sharpened`."""
         return sharpened(
             log_probs, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k
         )
@@ -47,12 +59,12 @@ class Choice:
     def draw(
         self, log_probs: Float[Tensor, "*shape V"], uniforms: Float64[Tensor, "*shape"]
     ) -> Int[Tensor, "*shape"]:
-        """One token per law and uniform number."""
-        return inverse_cdf(self.law(log_probs), uniforms)
+        """One token per distribution, by its uniform number."""
+        return inverse_cdf(self.probabilities(log_probs), uniforms)
 
 
 UNCHANGED = Choice()
-"""Draws from the model itself."""
+"""The model itself."""
 
 
 def sharpened(
@@ -64,9 +76,9 @@ def sharpened(
 ) -> Float64[Tensor, "... V"]:
     """Probabilities proportional to exp(log_probs / temperature) within a set of likely tokens.
 
-    The temperature comes first, then the `top_k` most likely tokens, then the nucleus: the smallest
-    set of most likely tokens whose share of what is left reaches `top_p`. Ties are broken in favour
-    of the smaller id.
+    The temperature is applied first, then `top_k`, then the nucleus: the smallest set of most
+    likely tokens whose share of the remaining probability reaches `top_p`. Ties go to the smaller
+    id.
 
     Args:
         log_probs: log-probabilities, -inf where impossible; they need not be normalised.
@@ -93,11 +105,11 @@ def sharpened(
 def inverse_cdf(
     probs: Float64[Tensor, "*shape V"], uniforms: Float64[Tensor, "*shape"]
 ) -> Int[Tensor, "*shape"]:
-    """The token at which the cumulative probability passes the uniform number.
+    """The token at which the cumulative probability exceeds the uniform number.
 
     Args:
         probs: non-negative, with a positive finite sum; they need not be normalised.
-        uniforms: one number in (0, 1) per law.
+        uniforms: one number in (0, 1) per distribution.
     """
     cumulative = probs.cumsum(dim=-1)
     # u * total is below total even after rounding, because u is at most 1 - 2**-53.

@@ -1,7 +1,7 @@
-"""Steps that reveal the surest tokens first.
+"""Steps that reveal the most certain tokens first.
 
-Which positions are revealed is a function of the visible tokens, without noise; the tokens are
-drawn from their laws. With one position per step the result is an exact draw from
+The positions to reveal are a deterministic function of the visible tokens; the tokens are drawn
+from their distributions. With one position per step the result is an exact draw from
 p(x_a) p(x_b | x_a) ... in the order a, b, ...; with more, the tokens of one step are independent.
 """
 
@@ -23,18 +23,18 @@ ORDERS = ("probability", "margin", "entropy")
 
 
 def entropies(log_probs: Float[Tensor, "B L V"]) -> Float64[Tensor, "B L"]:
-    """Entropy of each law in nats."""
+    """Entropy of each distribution in nats."""
     logs = log_probs.double()
     return -torch.where(logs.isneginf(), 0.0, logs.exp() * logs).sum(dim=-1)
 
 
 def certainty(log_probs: Float[Tensor, "B L V"], order: Order) -> Float64[Tensor, "B L"]:
-    """How sure each law is; larger is surer.
+    """How certain the prediction at each position is; larger is more certain.
 
     Args:
         log_probs: normalised over V.
-        order: 'probability' of the most likely token, its 'margin' over the second (Kim et al.
-            2025, arXiv:2502.06768), or minus the 'entropy' in nats.
+        order: 'probability' of the most likely token, its 'margin' over the second most likely
+            (Kim et al. 2025, arXiv:2502.06768), or minus the 'entropy' in nats.
     """
     if order == "entropy":
         return -entropies(log_probs)
@@ -43,9 +43,9 @@ def certainty(log_probs: Float[Tensor, "B L V"], order: Order) -> Float64[Tensor
 
 
 def ranks(values: Float64[Tensor, "B L"], among: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
-    """Rank of each value among the marked positions of its row, the largest first, from 0.
+    """Rank from 0 of each value among the positions `among` of its row, largest first.
 
-    Ties go to the smaller position; positions that are not marked come last.
+    Ties go to the smaller position; all other positions rank last.
     """
     order = values.masked_fill(~among, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     places = torch.arange(values.shape[1], device=values.device).expand_as(order)
@@ -54,10 +54,10 @@ def ranks(values: Float64[Tensor, "B L"], among: Bool[Tensor, "B L"]) -> Int[Ten
 
 @dataclass(frozen=True)
 class SurestFirst(StepRule):
-    """A fixed number of tokens per step: as many as the grid says, the surest first.
+    """A number of tokens per step that follows from the grid, the most certain first.
 
     At alpha_s, floor(n (1 - alpha_s)) of the n free positions are still hidden. A step that reveals
-    nothing costs no call, so that there are never more calls than tokens.
+    nothing needs no network call, so that there are never more calls than tokens.
 
     Source: Chang et al. 2022, MaskGIT (arXiv:2202.04200), without its noise on the order.
     """
@@ -74,21 +74,21 @@ class SurestFirst(StepRule):
         return self._count(step) > 0
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
-        """Reveal the surest."""
+        """Reveal the most certain tokens."""
         hidden = step.hidden
         rank = ranks(certainty(log_probs, self.order), hidden)
         chosen = hidden & (rank < self._count(step)[:, None])
         return draw_tokens(step, log_probs, chosen, self.choice)
 
     def _count(self, step: Step) -> Int[Tensor, " B"]:
-        # the small number keeps a product that should be whole from falling below it.
+        # 1e-9: rounding must not push a product that should be an integer below it.
         still_hidden = (step.free.sum(dim=-1) * (1 - step.alpha_s) + 1e-9).floor().long()
         return (step.hidden.sum(dim=-1) - still_hidden).clamp(min=0)
 
 
 @dataclass(frozen=True)
 class Threshold(StepRule):
-    """All tokens whose law gives one token at least this probability, and always the surest one.
+    """All tokens predicted with at least this probability, and always the most certain one.
 
     Source: Wu et al. 2025, Fast-dLLM (arXiv:2505.22618), confidence-aware parallel decoding.
     """
@@ -103,19 +103,11 @@ class Threshold(StepRule):
         if not 0.0 < self.threshold <= 1.0:
             raise ConfigError(f"sampler.threshold must lie in (0, 1], got {self.threshold}")
 
-    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
-        """The share of free positions that are written."""
-        return _written_share(step)
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished."""
-        return step.hidden.any(dim=-1)
-
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
-        """Reveal what is sure enough."""
-        sure = certainty(log_probs, "probability")
-        first = ranks(sure, step.hidden) == 0
-        chosen = step.hidden & (first | (sure >= self.threshold))
+        """Reveal the tokens that are certain enough."""
+        certain = certainty(log_probs, "probability")
+        first = ranks(certain, step.hidden) == 0
+        chosen = step.hidden & (first | (certain >= self.threshold))
         return draw_tokens(step, log_probs, chosen, self.choice)
 
 
@@ -123,8 +115,9 @@ class Threshold(StepRule):
 class EntropyBounded(StepRule):
     """As many tokens as keep the joint error small: the largest k with sum H - max H <= bound.
 
-    H are the entropies of the k surest positions, in nats; the left side bounds what is lost by
-    drawing them independently. A bound of 0 reveals one token per call (or several certain ones).
+    H are the entropies in nats of the k most certain positions; the left side bounds the error of
+    drawing them independently. With bound 0, one token is revealed per call, or several of entropy
+    0.
 
     Source: Ben-Hamu et al. 2025 (arXiv:2505.24857).
     """
@@ -141,16 +134,8 @@ class EntropyBounded(StepRule):
             raise ConfigError(f"sampler.bound must not be negative, got {self.bound}")
         check_order(self.order)
 
-    def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
-        """The share of free positions that are written."""
-        return _written_share(step)
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished."""
-        return step.hidden.any(dim=-1)
-
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
-        """Reveal the longest run of surest tokens within the bound."""
+        """Reveal as many of the most certain tokens as the bound allows."""
         rank = ranks(certainty(log_probs, self.order), step.hidden)
         entropy = entropies(log_probs).masked_fill(~step.hidden, 0.0)
         in_order = torch.empty_like(entropy).scatter_(-1, rank, entropy)
@@ -164,11 +149,7 @@ def check_order(order: str) -> None:
     """Refuse an unknown order.
 
     Raises:
-        ConfigError: with the orders there are.
+        ConfigError: which lists the known orders.
     """
     if order not in ORDERS:
         raise ConfigError(f"sampler.order={order} is unknown; choose {', '.join(ORDERS)}")
-
-
-def _written_share(step: Step) -> Float64[Tensor, " B"]:
-    return step.written.sum(dim=-1).double() / step.free.sum(dim=-1)

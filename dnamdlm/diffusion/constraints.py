@@ -1,7 +1,6 @@
-"""What a generated sequence must contain.
+"""Constraints on generated sequences: the tokens that a hidden position may become.
 
-Clamped tokens need no object: a token of the initial sequence that is not the mask never changes.
-`Constraints` says which tokens a hidden position may become.
+Fixed tokens need no constraint: a token of the initial sequence that is not the mask never changes.
 """
 
 from __future__ import annotations
@@ -17,15 +16,32 @@ from dnamdlm.errors import ConfigError
 
 @dataclass(frozen=True)
 class Constraints:
-    """Allowed tokens, for all positions alike (V,) or for each position of each row (B, L, V)."""
+    """Allowed tokens, the same for all positions (V,) or for each position of each row (B, L, V).
+
+    Raises:
+        ConfigError: if a position has no allowed token.
+
+    Example: G and C alone.
+        >>> import torch
+        >>> from dnamdlm.diffusion import Constraints, sample, subs
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> allowed = torch.zeros(12, dtype=torch.bool)
+        >>> allowed[dna.encode("GC")] = True
+        >>> def uniform(xt, t):
+        ...     return subs(torch.zeros(*xt.shape, 12), xt, dna.vocabulary)
+        >>> tokens = sample(uniform, 1, 6, dna.vocabulary, constraints=Constraints(allowed), seed=0)
+        >>> dna.decode(tokens[0])
+        'CCGGCC'
+    """
 
     allowed: Bool[Tensor, " V"] | Bool[Tensor, "B L V"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a position that could become nothing."""
+        """Refuse a position without an allowed token."""
         if self.allowed is not None and not bool(self.allowed.any(dim=-1).all()):
             raise ConfigError(
-                "constraints allow no token at all at some position; allow at least one"
+                "constraints allow no token at some position; allow at least one at each"
             )
 
     def select(self, rows: Int[Tensor, " b"]) -> Constraints:
@@ -35,7 +51,7 @@ class Constraints:
         return Constraints(self.allowed[rows])
 
     def to(self, device: torch.device) -> Constraints:
-        """The same on a device."""
+        """The constraints on a device."""
         return self if self.allowed is None else Constraints(self.allowed.to(device))
 
     def at(self, position: int) -> Constraints:
@@ -47,15 +63,15 @@ class Constraints:
     def apply(
         self, log_probs: Float[Tensor, "B L V"], masked: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B L V"]:
-        """Condition the law of each masked position on its allowed tokens.
+        """Condition the distribution of each masked position on its allowed tokens.
 
-        The total of a position stays as it is, which is 1 for log-probabilities. Where the model
-        gives every allowed token probability 0, they become equally likely. Where it gives none to
-        the others nothing changes, not even by rounding.
+        The total of a position is kept, which is 1 for log-probabilities. If every allowed token
+        has probability 0, the allowed tokens become equally likely. If every other token has
+        probability 0, nothing changes, not even by rounding.
 
         Args:
-            log_probs: log p(x0 | xt), or the logarithm of a measure over V.
-            masked: positions whose law is conditioned; the others pass unchanged.
+            log_probs: log p(x0 | xt), or an unnormalised log-distribution over V.
+            masked: positions whose distribution is conditioned; the others are unchanged.
         """
         if self.allowed is None:
             return log_probs

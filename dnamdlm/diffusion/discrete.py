@@ -2,7 +2,7 @@
 
 One step goes from time t to the earlier time s. The bound is a sum over the T steps of a KL
 divergence per token, and a reconstruction term at time 0. Everything is computed in float64: the
-two laws of a step differ by little where T is large.
+two distributions of a step differ little where T is large.
 
 Shapes: B sequences, L positions, V vocabulary.
 """
@@ -28,8 +28,8 @@ def step_divergence(
     With p = log_probs, m the mask, r = (alpha_s - alpha_t) / (1 - alpha_t) the probability that a
     hidden token is revealed, and g(a) = log(1 + p_m a / (1 - a)), the divergence of a hidden token
     is r (g(alpha_t) - log p_x0) + (1 - r) (g(alpha_t) - g(alpha_s)). Where the step ends at
-    alpha_s = 1 the second part is absent. Without a probability of the mask g is 0 and what is left
-    is r times the cross-entropy.
+    alpha_s = 1 the second part is absent. If the mask has probability 0, g is 0 and the result is r
+    times the cross-entropy.
 
     Args:
         log_probs: log p(x0 | xt), normalised over V; the mask may have a probability.
@@ -44,7 +44,7 @@ def step_divergence(
     wide_t, wide_s = alpha_t.double()[:, None], alpha_s.double()[:, None]
     log_clean = log_probs.gather(-1, x0.unsqueeze(-1)).squeeze(-1).double()
     mask_prob = log_probs[..., mask_id].double().exp()
-    # where nothing can be hidden no position counts, and nan must not reach the gradient.
+    # where nothing can be hidden no position is scored, and nan must not reach the gradient.
     hidden_t = torch.where(wide_t < 1, 1 - wide_t, 1.0)
     hidden_s = 1 - wide_s
     reveal = (wide_s - wide_t) / hidden_t
@@ -63,8 +63,7 @@ def reconstruction(
 ) -> Float64[Tensor, "B L"]:
     """-log p(x0 | x at time 0) in nats at every token.
 
-    Nothing for a denoiser that copies visible tokens if the process starts with all of them; the
-    price of not copying otherwise.
+    Zero for a denoiser that copies visible tokens, if all tokens are visible at time 0.
 
     Args:
         log_probs: log p(x0 | x at time 0), normalised over V.

@@ -22,7 +22,7 @@ def linear_grid(num_steps: int) -> Float64[Tensor, " T1"]:
 
 
 def cosine_grid(num_steps: int) -> Float64[Tensor, " T1"]:
-    """Times sin(pi s / 2) on a linear grid s: short steps near 1, where little is known yet.
+    """Times sin(pi s / 2) on a linear grid s: short steps near 1, where few tokens are visible.
 
     Raises:
         ConfigError: if `num_steps` is below 1.
@@ -47,16 +47,16 @@ def custom_grid(times: Sequence[float]) -> Float64[Tensor, " T1"]:
 def holding_grid(
     num_steps: int, *, begin: float = 0.55, end: float = 0.05, hold: float = 0.1
 ) -> Float64[Tensor, " T1"]:
-    """Fall to the time `hold`, wait there, then fall to 0; in equal steps on both slopes.
+    """Fall to the time `hold`, stay there, then fall to 0, with equal steps in each fall.
 
-    The wait takes the share begin - end of the steps, during which a rule that reopens tokens
+    The stay takes the fraction begin - end of the steps, in which a rule that reopens tokens
     corrects what it wrote.
 
     Args:
         num_steps: steps in total.
-        begin: share of the steps that is left when the wait begins.
-        end: share of the steps that is left when the wait ends.
-        hold: the time of the wait; 0.1 means 90 % visible tokens with the log-linear schedule.
+        begin: fraction of the steps that remain when the stay begins.
+        end: fraction of the steps that remain when it ends.
+        hold: the time of the stay; at 0.1, 90 % of the tokens are visible (log-linear schedule).
 
     Raises:
         ConfigError: if a number is out of range.
@@ -82,7 +82,7 @@ def check_times(times: Float64[Tensor, " T1"], *, may_wait: bool = False) -> Non
         may_wait: a time may be repeated.
 
     Raises:
-        ConfigError: if they do not fall, or have no step.
+        ConfigError: if they do not fall, or if there is no step.
     """
     steps = times.diff()
     falls = bool(((steps <= 0) if may_wait else (steps < 0)).all())

@@ -1,7 +1,7 @@
-"""Guidance: the law of a token, steered towards a class without training the model again.
+"""Guidance: steer the distribution of each token towards a class without retraining the model.
 
-All functions map log p(x0 | xt) to another normalised log-law of the same shape, to be used by any
-step rule. y is the class, gamma the strength; gamma = 1 is Bayes' rule.
+All functions map log p(x0 | xt) to another normalised log-distribution of the same shape, which any
+step rule can use. y is the class, gamma the strength; gamma = 1 is Bayes' rule.
 
 Source: Schiff et al. 2024 (arXiv:2412.10193), sections 4.1 and 4.2.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Classifier = Callable[[Int[Tensor, "N L"], Int[Tensor, " N"]], Float[Tensor, " N"]]
-"""Token ids with masks, and the row of xt that each comes from -> log p(y | tokens)."""
+"""Token ids with masks, and the row of xt that each came from -> log p(y | tokens)."""
 
 SoftClassifier = Callable[[Float[Tensor, "B L V"]], Float[Tensor, " B"]]
 """One-hot tokens of all rows -> log p(y | tokens), differentiable."""
@@ -24,14 +24,14 @@ SoftClassifier = Callable[[Float[Tensor, "B L V"]], Float[Tensor, " B"]]
 def classifier_free(
     conditional: Float[Tensor, "B L V"], unconditional: Float[Tensor, "B L V"], gamma: float
 ) -> Float[Tensor, "B L V"]:
-    """Mix two laws: log p ~ gamma log p(x0 | xt, y) + (1 - gamma) log p(x0 | xt), normalised.
+    """Mix with and without the class: log p ~ gamma log p(x0 | xt, y) + (1 - gamma) log p(x0 | xt).
+
+    The result is normalised, and a token that either distribution excludes stays excluded.
 
     Args:
-        conditional: log-law of the model that sees the class.
-        unconditional: log-law of the model that does not.
-        gamma: 0 is without the class, 1 is with it, above 1 sharpens what sets it apart.
-
-    A token that either law excludes stays excluded.
+        conditional: log-distribution given the class.
+        unconditional: log-distribution without it.
+        gamma: 0 ignores the class, 1 conditions on it, above 1 exaggerates its effect.
     """
     # -inf times 0, and -inf minus -inf, are not numbers.
     excluded = unconditional.isneginf() | conditional.isneginf()
@@ -44,15 +44,15 @@ def classifier_free(
 def classifier_based(
     log_probs: Float[Tensor, "B L V"], log_ratios: Float[Tensor, "B L V"], gamma: float
 ) -> Float[Tensor, "B L V"]:
-    """Weigh a law by a classifier.
+    """Reweight a distribution by a classifier.
 
     log p ~ log p(x0 | xt) + gamma log [p(y | xt with the token) / p(y | xt)], normalised.
 
-    With the exact classifier, p(y | xt) = sum of p(x0 | xt) p(y | x0), and gamma = 1 this is
-    p(x0 at the position | xt, y), at every position.
+    With the exact classifier, p(y | xt) = sum over x0 of p(x0 | xt) p(y | x0), and gamma = 1, the
+    result at every position is p(x0 there | xt, y).
 
     Args:
-        log_probs: log-law of the model.
+        log_probs: log p(x0 | xt).
         log_ratios: from `exact_ratios` or `first_order_ratios`.
         gamma: strength; 0 changes nothing.
     """
@@ -73,8 +73,8 @@ def exact_ratios(
 ) -> Float[Tensor, "B L V"]:
     """Evaluate log [p(y | xt with one hidden token set to v) / p(y | xt)] for each position and v.
 
-    Zero at visible positions, where not `wanted`, and for tokens that are not real. Costs (hidden
-    positions that are wanted) x (real tokens) sequences of the classifier, in one call.
+    Zero at visible positions, where `wanted` is False, and for tokens that are not real. The
+    classifier is called once with (wanted hidden positions) x (real tokens) sequences.
     """
     hidden = xt == mask_id
     rows, positions = (hidden if wanted is None else hidden & wanted).nonzero(as_tuple=True)

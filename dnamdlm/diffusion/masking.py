@@ -1,7 +1,7 @@
 """The forward process: which tokens are hidden.
 
-All functions take their uniform numbers as an argument, so that the caller owns the randomness.
-Positions that are not maskable (padding, N, a clamped context) always keep their token.
+All functions take their uniform numbers as an argument, so that the caller controls the randomness.
+Positions that are not maskable (padding, N, a fixed context) always keep their token.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def mask_exactly(
     *,
     mask_id: int,
 ) -> Int[Tensor, "B L"]:
-    """Hide `count` maskable tokens of each row, every subset of that size being equally likely.
+    """Hide `count` maskable tokens of each row; every subset of that size is equally likely.
 
     Args:
         x0: clean token ids.
@@ -68,8 +68,8 @@ def corrupt(
 ) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
     """Tokens for masked language modelling, and which of them are to be predicted.
 
-    A maskable token is chosen with probability `rate`. A chosen one becomes the mask, or a real
-    token drawn uniformly (perhaps the same one), or stays. Special tokens never stand in for one.
+    A maskable token is chosen with probability `rate`. A chosen token becomes the mask or a real
+    token drawn uniformly (possibly the same), or is kept. No special token is ever drawn.
 
     Args:
         x0: clean token ids.
@@ -83,10 +83,10 @@ def corrupt(
 
     Source: Devlin et al. 2018 (arXiv:1810.04805), section 3.1.
     """
-    choice, fate, pick = uniforms.unbind(dim=-1)
+    choice, action, pick = uniforms.unbind(dim=-1)
     chosen = maskable & (choice < rate)
     ids = torch.tensor(real_ids, dtype=x0.dtype, device=x0.device)
     replacement = ids[(pick * len(real_ids)).floor().long().clamp(max=len(real_ids) - 1)]
-    replaced = torch.where(fate < mask_share + random_share, replacement, x0)
-    corrupted = torch.where(fate < mask_share, mask_id, replaced)
+    replaced = torch.where(action < mask_share + random_share, replacement, x0)
+    corrupted = torch.where(action < mask_share, mask_id, replaced)
     return torch.where(chosen, corrupted, x0), chosen

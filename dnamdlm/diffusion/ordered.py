@@ -1,8 +1,9 @@
-"""Exact likelihood of a model that reveals tokens in an order it chooses from its predictions.
+"""Exact likelihood of revealing tokens in an order that depends on the predictions.
 
 If the next position is a function of the visible tokens, every sequence has one path from all
 masked to complete, and its probability is the product of the probabilities along that path. The
-rule `SurestFirst` of `confidence`, with as many tokens per step, draws from exactly this law.
+rule `SurestFirst` of `confidence`, with the same number of tokens per step, samples from exactly
+this distribution.
 
 Shapes: B sequences, L positions, V vocabulary.
 """
@@ -22,11 +23,9 @@ from dnamdlm.errors import ConfigError
 OrderRule = Literal["probability", "margin", "entropy", "left_to_right"]
 ORDER_RULES: tuple[str, ...] = get_args(OrderRule)
 
-ConditionalLaw = Callable[[Tensor], Tensor]
-
 
 def priority(log_probs: Float[Tensor, "B L V"], rule: OrderRule) -> Float64[Tensor, "B L"]:
-    """How early a hidden position is revealed; the largest value comes first.
+    """Order of revealing hidden positions: the largest value first.
 
     Args:
         log_probs: log p(x0 | xt), -inf where impossible.
@@ -39,7 +38,7 @@ def priority(log_probs: Float[Tensor, "B L V"], rule: OrderRule) -> Float64[Tens
 
 
 def ordered_nats(
-    denoise: ConditionalLaw,
+    denoise: Callable[[Tensor], Tensor],
     x0: Int[Tensor, "B L"],
     valid: Bool[Tensor, "B L"],
     *,
@@ -47,11 +46,11 @@ def ordered_nats(
     mask_id: int,
     per_step: int = 1,
 ) -> Float64[Tensor, "B L"]:
-    """-log p(x0) in nats, each token at the moment it is revealed; zero where not valid.
+    """-log p(x0) in nats, of each token when it is revealed; zero where `valid` is False.
 
     The values sum to the exact negative log-likelihood of a sampler that reveals the `per_step`
-    positions of highest priority at a time, each drawn from its own conditional law; ties go to the
-    position further left. It takes as many calls as the fullest row needs.
+    positions of highest priority at a time, each drawn from its conditional distribution; ties go
+    to the position further left. The row with most positions decides the number of calls.
 
     Args:
         denoise: gives log p(x0 | xt) for the whole batch.
@@ -59,7 +58,7 @@ def ordered_nats(
         valid: positions that are hidden at first and scored.
         rule: see `priority`.
         mask_id: id of the mask token.
-        per_step: positions revealed with one call.
+        per_step: positions revealed per call.
 
     Raises:
         ConfigError: if `per_step` is below 1.

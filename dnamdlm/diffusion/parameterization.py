@@ -20,12 +20,12 @@ def substitution(
 ) -> Float[Tensor, "B L V"]:
     """SUBS: hidden tokens are real tokens, and a visible token is what it shows.
 
-    At masked positions the logits are normalised over the real tokens only; everything else (the
-    mask itself, padding, N, spare ids) has probability 0. At visible positions the law is one-hot
-    on the visible token, real or not, and no gradient flows.
+    At masked positions the logits are normalised over the real tokens; every other id (the mask,
+    padding, N, spare ids) has probability 0. At visible positions the distribution is one-hot on
+    the visible token, real or not, and has no gradient.
 
     Args:
-        logits: network output; never altered.
+        logits: network output; not modified.
         xt: token ids with masks.
         real_tokens: True for the tokens that a hidden position can be.
         mask_id: id of the mask.
@@ -47,7 +47,7 @@ def restricted(
     tokens alone, D3PM with zero masking. Neither copies visible tokens.
 
     Args:
-        logits: network output; never altered.
+        logits: network output; not modified.
         allowed: tokens that may have a probability.
 
     Source: Austin et al. 2021 (arXiv:2107.03006), section 3.3.

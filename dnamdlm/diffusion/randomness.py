@@ -1,8 +1,8 @@
-"""Counter-based random numbers: each row of a batch owns a key, and each number has an address.
+"""Counter-based random numbers: each row of a batch has a key, and each number an address.
 
 A number is a pure function of (row key, stream, draw, index within the row). It does not depend on
-the batch size, the order of the rows, the device or on what was drawn before, so runs can be split,
-stopped and reordered without changing a single value.
+the batch size, the order of the rows, the device or earlier draws, so that runs can be split,
+stopped and reordered without changing a value.
 
 Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (see `Stream`) and
 `draw` counts the uses of that purpose (a step, a sample, ...).
@@ -11,7 +11,7 @@ Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (s
 from __future__ import annotations
 
 import math
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import torch
 from jaxtyping import Bool, Float64, Int, Int64
@@ -28,6 +28,7 @@ _MIX_INCREMENT = 0x9E3779B97F4A7C15
 _MIX_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
+@unique
 class Stream(IntEnum):
     """Purposes of random numbers; one line per purpose, so that no two share their numbers."""
 
@@ -48,20 +49,28 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
 
     Args:
         seed: any integer; taken modulo 2**64.
-        index: identity of each row (sample number, window number, ...), not its place in a batch.
+        index: identity of each row (number of the sample or window), not its place in a batch.
 
     Source: splitmix64 (Steele, Lea and Flood 2014), started at the mixed seed.
+
+    Example: row 1 has the same numbers alone as in a batch.
+        >>> import torch
+        >>> from dnamdlm.diffusion import RowNoise, Stream, row_keys
+        >>> both = RowNoise(row_keys(7, torch.tensor([0, 1]))).uniform(Stream.TIMES, 0)
+        >>> alone = RowNoise(row_keys(7, torch.tensor([1]))).uniform(Stream.TIMES, 0)
+        >>> bool(both[1] == alone[0])
+        True
     """
     start = _mix(torch.tensor(_signed(seed), dtype=torch.int64))
     return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(_MIX_INCREMENT))
 
 
 def child_keys(keys: Int64[Tensor, " B"], number: int) -> Int64[Tensor, " B"]:
-    """Keys of part `number` of each row, for a row that is made in parts; far from all others.
+    """Keys of part `number` of each row, for a row made in parts; independent of all other keys.
 
     Args:
         keys: keys of the rows.
-        number: number of the part, not negative; part 0 of a row has another key than the row.
+        number: number of the part, from 0; the key of part 0 differs from that of the row.
     """
     words = [torch.full_like(keys, word) for word in (number & _LOW_32, number >> 32)]
     stream = torch.full_like(keys, int(Stream.CHILDREN))
@@ -84,8 +93,8 @@ def philox(
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_PHILOX_ROUNDS):
-        # int64 products wrap modulo 2**64, which leaves both 32-bit halves right. The words that
-        # are only xored (c1, c3) keep dirt in their upper half; it is cut off after the xor.
+        # int64 products wrap modulo 2**64, which keeps both 32-bit halves right. Words that are
+        # only xored (c1, c3) carry extra bits in the upper half, removed after the xor.
         product_0 = c0 * _PHILOX_MULTIPLIERS[0]
         product_1 = c2 * _PHILOX_MULTIPLIERS[1]
         c0 = ((product_1 >> 32) ^ c1 ^ k0) & _LOW_32
@@ -97,10 +106,10 @@ def philox(
 
 
 class RowNoise:
-    """Uniform numbers for B rows, each addressed by (row key, stream, draw, place in the row)."""
+    """Uniform numbers for B rows, each addressed by (row key, stream, draw, index in the row)."""
 
     def __init__(self, keys: Int64[Tensor, " B"]) -> None:
-        """Keep the keys; `row_keys` makes good ones."""
+        """Keep the keys, see `row_keys`."""
         self.keys = keys
 
     def __len__(self) -> int:
@@ -114,12 +123,12 @@ class RowNoise:
     def uniform(self, stream: int, draw: int, *shape: int) -> Float64[Tensor, "B ..."]:
         """Numbers of shape (B, *shape), uniform on the odd multiples of 2**-53 in (0, 1).
 
-        Neither 0 nor 1 occurs, so both log(u) and log(1 - u) are finite. A shorter shape returns
-        a prefix of a longer one (in row-major order within the row).
+        Neither 0 nor 1 occurs, so both log(u) and log(1 - u) are finite. A smaller shape gives a
+        prefix of a larger one (in row-major order within the row).
 
         Args:
             stream: purpose of the numbers, in [0, 2**32).
-            draw: which use of this purpose, in [0, 2**64).
+            draw: number of the use of this purpose, in [0, 2**64).
             shape: shape per row; empty for one number per row.
 
         Raises:

@@ -1,8 +1,8 @@
-"""Steps that may reopen tokens: the remasking family.
+"""Steps that may remask (reopen) tokens they wrote.
 
-A written token becomes a mask again with probability sigma; hidden tokens are revealed so much more
-often that the share of visible tokens follows the schedule all the same. sigma = 0 is the ancestral
-step. How sigma is chosen is a strategy of its own.
+A written token becomes a mask again with probability sigma, and hidden tokens are revealed more
+often in compensation, so that the share of visible tokens still follows the schedule. With
+sigma = 0 the step is ancestral. A strategy chooses sigma.
 
 Source: Wang et al. 2025, ReMDM (arXiv:2503.00307).
 """
@@ -25,7 +25,7 @@ from dnamdlm.errors import ConfigError
 def largest_remask(
     alpha_t: Float[Tensor, " B"], alpha_s: Float[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """The largest sigma with which the step is still a law: min(1, (1 - alpha_s) / alpha_t).
+    """The largest sigma for which all probabilities lie in [0, 1]: min(1, (1 - alpha_s) / alpha_t).
 
     Source: ReMDM, eq. 6.
     """
@@ -57,11 +57,11 @@ def remasking_probabilities(
     xt: Int[Tensor, "B L"],
     mask_id: int,
 ) -> Float[Tensor, "B L V"]:
-    """The law of every token at time s given the sequence at time t; tokens are independent.
+    """The distribution of every token at time s given the sequence at time t, independently.
 
     Args:
         log_probs: log p(x0 | xt), one-hot at visible positions.
-        remask: sigma of each position, 0 where a token is given.
+        remask: sigma of each position, 0 at given tokens.
         alpha_t: probability that a token is visible at time t.
         alpha_s: the same at time s.
         xt: tokens at time t.
@@ -81,7 +81,7 @@ class RemaskStrategy(Protocol):
     """How likely each token is to be reopened."""
 
     def __call__(self, step: Step) -> Float64[Tensor, "B L"]:
-        """Sigma at every position; what it says about hidden positions decides their reveal."""
+        """Sigma at every position; at hidden positions it raises the probability of a reveal."""
         ...
 
 
@@ -92,7 +92,7 @@ class Capped:
     eta: float = 0.02
 
     def __post_init__(self) -> None:
-        """Check the share."""
+        """Check the bound."""
         _check_eta(self.eta)
 
     def __call__(self, step: Step) -> Float64[Tensor, "B L"]:
@@ -102,7 +102,7 @@ class Capped:
 
 @dataclass(frozen=True)
 class Rescaled:
-    """sigma = eta largest."""
+    """sigma = eta * largest."""
 
     eta: float = 0.05
 
@@ -117,7 +117,7 @@ class Rescaled:
 
 @dataclass(frozen=True)
 class LeastConfident:
-    """sigma = eta largest, shared out over the written tokens of a row as softmax(-confidence).
+    """sigma = eta * largest, divided among the written tokens of a row by softmax(-confidence).
 
     Confidence is the probability that a token had when it was drawn. Hidden tokens have sigma 0.
     """
@@ -137,7 +137,7 @@ class LeastConfident:
 
 @dataclass(frozen=True)
 class WhileWaiting:
-    """sigma = min(eta, largest) where the grid waits at a time, 0 where it moves: the loop."""
+    """sigma = min(eta, largest) while the grid stays at one time, 0 while it falls: the loop."""
 
     eta: float = 0.02
 
@@ -155,7 +155,7 @@ class WhileWaiting:
 class Corrector:
     """sigma = strength (alpha_s - alpha_t) / alpha_t, at most the largest.
 
-    A step forth with the reverse process and `strength` steps back with the forward process.
+    One step of the reverse process and `strength` steps back with the forward process.
     Strength 1 is the forward-backward sampler (Campbell et al. 2022, arXiv:2205.14987); others are
     the corrector of discrete flow matching (Gat et al. 2024, arXiv:2407.15595).
     """
@@ -181,7 +181,7 @@ class Corrector:
 class Remasking(StepRule):
     """Reveal hidden tokens and reopen written ones; given tokens are never touched.
 
-    A row in which nothing is revealed costs no network call, whether or not it reopens tokens.
+    A row in which nothing is revealed needs no network call, whether or not tokens are reopened.
     """
 
     strategy: RemaskStrategy
@@ -191,7 +191,7 @@ class Remasking(StepRule):
 
     @property
     def uses_confidence(self) -> bool:
-        """True for the strategy that looks at it."""
+        """True for the strategy that reads it."""
         return isinstance(self.strategy, LeastConfident)
 
     def needs_network(self, step: Step) -> Bool[Tensor, " B"]:

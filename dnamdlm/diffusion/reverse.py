@@ -1,7 +1,7 @@
-"""The reverse process: from masks to sequences, one visible loop.
+"""The reverse process: from masks to sequences, in one loop for all step rules.
 
-The loop owns what every sampler needs and no rule should repeat: which rows are unfinished, which
-of them need a network call, what stays clamped, and how many calls were made.
+The loop does what every sampler needs and no rule should repeat: it finds the rows that are
+unfinished and those that need a network call, keeps given tokens, and counts the calls.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.diffusion.clocks import clock_of
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import check_times
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.steps import Step, StepRule
+from dnamdlm.errors import ConfigError
 
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network with everything fixed but the noisy tokens."""
+    """A network as a function of the noisy tokens alone, with all else fixed."""
 
     def __call__(
         self,
@@ -31,13 +33,13 @@ class Denoiser(Protocol):
         time: Float64[Tensor, " b"],
         rows: Int[Tensor, " b"],
     ) -> Float[Tensor, "b L V"]:
-        """Give log p(x0 | xt) at time t for the rows `rows` of the whole batch."""
+        """Give log p(x0 | xt) at time t; `rows` are indices of these rows in the whole batch."""
         ...
 
 
 @runtime_checkable
 class SparseDenoiser(Denoiser, Protocol):
-    """A network that can leave positions out."""
+    """A denoiser that can skip positions."""
 
     def at(
         self,
@@ -46,18 +48,18 @@ class SparseDenoiser(Denoiser, Protocol):
         rows: Int[Tensor, " b"],
         wanted: Bool[Tensor, "b L"],
     ) -> Float[Tensor, "b L V"]:
-        """The same as a call where `wanted`, and -inf for every token elsewhere."""
+        """The result of a call where `wanted`, and -inf for every token elsewhere."""
         ...
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Finished sequences and what they cost.
+    """Finished sequences and their cost.
 
     Attributes:
         tokens: token ids without masks.
-        network_calls: calls of the network, each with some rows of the batch.
-        row_calls: rows summed over all calls: the work, whatever the batch size.
+        network_calls: calls of the network, each for some rows of the batch.
+        row_calls: rows summed over all calls, the cost independent of the batch size.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -81,10 +83,10 @@ def reverse_process(
 ) -> Generated:
     """Run the reverse process from `initial` until no mask is left.
 
-    Tokens of `initial` that are not the mask come back unchanged, whatever the rule. Rows without
-    masks leave the batch (unless the rule may reopen tokens), and rows whose step needs no network
-    are not sent to it. Each row sees only its own noise, so it does not matter which rows share a
-    batch.
+    Tokens of `initial` that are not the mask are returned unchanged, whatever the rule. Rows
+    without masks leave the batch (unless the rule may reopen tokens), and the network is called
+    only for rows whose step needs it. Each row has its own noise, so that the result does not
+    depend on which rows share a batch.
 
     Args:
         denoise: the network, see `Denoiser`.
@@ -92,69 +94,113 @@ def reverse_process(
         rule: the step rule.
         schedule: noise schedule; at time 0 its alpha is taken as 1, so that the last step reveals
             everything even if the schedule stops short of 1.
-        times: falling times that end at 0, see `dnamdlm.diffusion.grids`. A rule with a clock of
-            its own starts at the first and does not look at the others.
+        times: falling times that end at 0, see `dnamdlm.diffusion.grids`. A rule that is not paced
+            starts at the first and ignores the others.
         mask_id: id of the mask.
         noise: one key per row of `initial`.
-        constraints: tokens that hidden positions may become; None allows what the model allows.
-        fill: masks that are to be filled; the others stay masks. None fills all.
-        watch: told after each step by how many the tokens to fill have become fewer.
+        constraints: tokens that hidden positions may become; None allows all that the model does.
+        fill: masks to be filled; the others stay masks. None fills all.
+        watch: called after each network call with the number of tokens just filled, less those
+            reopened.
 
     Raises:
-        ConfigError: if `times` does not fall from at most 1 to exactly 0.
+        ConfigError: if `times` does not fall from at most 1 to exactly 0, or the rule leaves masks.
+
+    Example: fill the gaps of a template with A.
+        >>> import torch
+        >>> from dnamdlm.diffusion import Ancestral, LogLinear, RowNoise, linear_grid
+        >>> from dnamdlm.diffusion import reverse_process, row_keys
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> def always_a(xt, time, rows):
+        ...     return torch.full((*xt.shape, 12), -torch.inf).index_fill(2, torch.tensor(7), 0.0)
+        >>> generated = reverse_process(
+        ...     always_a,
+        ...     torch.from_numpy(dna.encode("T.T..T"))[None],
+        ...     rule=Ancestral(),
+        ...     schedule=LogLinear(),
+        ...     times=linear_grid(10),
+        ...     mask_id=dna.vocabulary.mask_id,
+        ...     noise=RowNoise(row_keys(0, torch.tensor([0]))),
+        ... )
+        >>> dna.decode(generated.tokens[0])
+        'TATAAT'
+        >>> generated.network_calls <= 3
+        True
     """
     check_times(times, may_wait=rule.reopens)
     tokens = initial.clone()
     free = initial == mask_id if fill is None else fill & (initial == mask_id)
     confidence = torch.ones(initial.shape, dtype=torch.float64, device=initial.device)
-    grid = times.to(initial.device)
-    grid_alpha = torch.where(grid > 0, schedule.alpha(grid), 1.0)
-    clock = grid_alpha[0].repeat(len(initial))
+    clock = clock_of(rule, schedule, times.to(initial.device), free)
+    progress = _Progress(watch, free, mask_id, tokens)
     network_calls, row_calls = 0, 0
-    num_left = int(free.sum()) if watch is not None else 0
-    is_sparse = isinstance(denoise, SparseDenoiser)
-    # a rule with a clock of its own reveals at least one token per call.
-    most_free = int(free.sum(dim=-1).max()) if len(initial) else 0
-    for draw in range(len(times) - 1 if rule.is_paced else most_free):
-        active = (free if rule.reopens else free & (tokens == mask_id)).any(dim=-1)
-        rows = active.nonzero().squeeze(-1)
+    for draw in range(clock.num_draws):
+        rows = (free if rule.reopens else free & (tokens == mask_id)).any(dim=-1).nonzero()[:, 0]
         if len(rows) == 0:
             break
-        step = Step(
-            tokens=tokens[rows],
-            free=free[rows],
-            alpha_t=grid_alpha[draw].repeat(len(rows)) if rule.is_paced else clock[rows],
-            alpha_s=grid_alpha[draw + 1].repeat(len(rows)) if rule.is_paced else clock[rows],
-            confidence=confidence[rows],
-            noise=noise.select(rows),
-            draw=draw,
-            mask_id=mask_id,
-        )
-        needy = rule.needs_network(step)
+        batch = Step(tokens, free, *clock.alphas(draw), confidence, noise, draw, mask_id)
+        step = batch.select(rows)
+        is_called = rule.needs_network(step)
         if rule.reopens:
-            tokens[rows[~needy]] = rule.without_network(step.select(~needy))
-        rows, step = rows[needy], step.select(needy)
+            idle = step.select(~is_called)
+            after = torch.where(idle.free, rule.without_network(idle), idle.tokens)
+            tokens[rows[~is_called]] = after
+        rows, step = rows[is_called], step.select(is_called)
         if len(rows) == 0:
             continue
-        if rule.is_paced:
-            time = grid[draw].repeat(len(rows))
-        else:
-            clock[rows] = rule.next_alpha(step)
-            time = schedule.time_of(clock[rows]).clamp(0, 1)
-        if is_sparse:
-            log_probs = denoise.at(step.tokens, time, rows, rule.reads(step))
-        else:
-            log_probs = denoise(step.tokens, time, rows)
+        log_probs = _call(denoise, rule, step, clock.time(step, rows), rows)
         network_calls, row_calls = network_calls + 1, row_calls + len(rows)
         if constraints is not None:
             log_probs = constraints.select(rows).apply(log_probs, step.tokens == mask_id)
-        after = torch.where(step.free, rule(step, log_probs), step.tokens)
+        tokens[rows] = after = torch.where(step.free, rule(step, log_probs), step.tokens)
         if rule.uses_confidence:
-            shown = log_probs.gather(-1, after.unsqueeze(-1)).squeeze(-1).double().exp()
-            confidence[rows] = torch.where(step.hidden, shown, step.confidence)
-        tokens[rows] = after
-        if watch is not None:
-            left = int((free & (tokens == mask_id)).sum())
-            watch(num_left - left)
-            num_left = left
+            confidence[rows] = _confidence(step, log_probs, after)
+        progress.report(tokens)
+    _check_finished(rule, free & (tokens == mask_id))
     return Generated(tokens, network_calls, row_calls)
+
+
+def _call(
+    denoise: Denoiser, rule: StepRule, step: Step, time: Tensor, rows: Tensor
+) -> Float[Tensor, "b L V"]:
+    """Call the network, only at the positions that the rule reads if it can leave others out."""
+    if isinstance(denoise, SparseDenoiser):
+        return denoise.at(step.tokens, time, rows, rule.reads(step))
+    return denoise(step.tokens, time, rows)
+
+
+def _confidence(step: Step, log_probs: Tensor, after: Tensor) -> Float64[Tensor, "b L"]:
+    """Probability of each token when it was drawn, with the tokens of this step."""
+    shown = log_probs.gather(-1, after.unsqueeze(-1)).squeeze(-1).double().exp()
+    return torch.where(step.hidden, shown, step.confidence)
+
+
+def _check_finished(rule: StepRule, is_left: Bool[Tensor, "B L"]) -> None:
+    """Refuse a rule that left masks; none of `dnamdlm.diffusion` does."""
+    if bool(is_left.any()):
+        reason = (
+            "a rule with is_paced=True must reveal every hidden token where alpha_s is 1"
+            if rule.is_paced
+            else "a rule with is_paced=False must reveal at least one token of each row per call"
+        )
+        raise ConfigError(f"{rule!r} left {int(is_left.sum())} masks unfilled; {reason}")
+
+
+class _Progress:
+    """Tells an observer how many tokens were filled since its last report."""
+
+    def __init__(
+        self, watch: Callable[[int], None] | None, free: Tensor, mask_id: int, tokens: Tensor
+    ) -> None:
+        self.watch, self.free, self.mask_id = watch, free, mask_id
+        self.num_left = 0 if watch is None else self._count(tokens)
+
+    def report(self, tokens: Tensor) -> None:
+        """Call the observer, if there is one; counting waits for the device."""
+        if self.watch is not None:
+            before, self.num_left = self.num_left, self._count(tokens)
+            self.watch(before - self.num_left)
+
+    def _count(self, tokens: Tensor) -> int:
+        return int((self.free & (tokens == self.mask_id)).sum())

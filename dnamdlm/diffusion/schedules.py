@@ -3,7 +3,7 @@
 Time t runs from 0 (clean) to 1 (masked); alpha falls monotonically. A training bound is exact only
 where alpha(0) = 1 and alpha(1) = 0, which is the default wherever the family allows it. A positive
 `floor` reproduces the schedules of the original mdlm code (floor = 1e-3), whose bound is too low by
-the part of the integral that alpha never reaches.
+the part of the integral beyond the largest mask probability.
 
 Every method maps elementwise and keeps the dtype of its argument.
 """
@@ -25,7 +25,7 @@ _HALF_PI = math.pi / 2
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A noise schedule: survival probability, its slope and its inverse."""
+    """A noise schedule: the probability of being visible, its slope and its inverse."""
 
     def alpha(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Probability that a token is visible at time t."""
@@ -56,7 +56,20 @@ def nelbo_weight(schedule: Schedule, t: Float[Tensor, "*shape"]) -> Float[Tensor
 
 @dataclass(frozen=True)
 class LogLinear:
-    """alpha(t) = 1 - (1 - floor) t: tokens vanish at a constant rate; the weight is 1 / t."""
+    """alpha(t) = 1 - (1 - floor) t: tokens are masked at a constant rate.
+
+    Attributes:
+        floor: alpha at time 1, in [0, 1); the likelihood bound is exact for 0.
+
+    Example:
+        >>> import torch
+        >>> from dnamdlm.diffusion import LogLinear, nelbo_weight
+        >>> schedule, t = LogLinear(), torch.tensor([0.1, 0.5, 1.0])
+        >>> schedule.alpha(t)
+        tensor([0.9000, 0.5000, 0.0000])
+        >>> nelbo_weight(schedule, t)
+        tensor([10.0000,  2.0000,  1.0000])
+    """
 
     floor: float = 0.0
 

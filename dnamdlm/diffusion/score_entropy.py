@@ -1,9 +1,9 @@
 """Score entropy: a masked process described by ratios of probabilities.
 
-The concrete score of a sequence with a hidden token is s_y = p_t(with y there) / p_t(as it is). For
-the masked process it equals odds(t) p(y | visible tokens), odds = alpha / (1 - alpha), so a network
-only has to estimate log(s_y / odds), here called the relative score. It is finite at every time,
-which the score itself and the rate of the process are not.
+The concrete score of a sequence x at a hidden position is s_y = p_t(x with y there) / p_t(x). For
+the masked process it equals odds(t) p(y | visible tokens), odds = alpha / (1 - alpha), so that a
+network need only estimate log(s_y / odds), here called the relative score. It is finite at every
+time, unlike the score itself and the rate of the process.
 
 Shapes: B sequences, L positions, V vocabulary.
 """
@@ -20,10 +20,10 @@ def relative_log_score(
 ) -> Float[Tensor, "B L V"]:
     """Log of score over odds(t): logits - log(number of real tokens); -inf at other tokens.
 
-    An exact model has log p(y | visible tokens) here; nothing forces the sum over y to be 1.
+    For an exact model this is log p(y | visible tokens); the probabilities need not sum to 1.
 
     Args:
-        logits: network output; never altered.
+        logits: network output; not modified.
         real_tokens: True for the tokens that a hidden position can be.
 
     Source: Lou et al. 2023 (arXiv:2310.16834), appendix C.2: scaling by the noise level.
@@ -40,13 +40,13 @@ def log_score(
     real_tokens: Bool[Tensor, " V"],
     mask_id: int,
 ) -> Float[Tensor, "B L V"]:
-    """Log of the concrete score at time t, for samplers: 0 at the token that stands there.
+    """Log of the concrete score at time t, for samplers: 0 at the current token.
 
-    At masked positions the mask has 0 and each real token its relative score plus log odds(t). A
-    visible token may only stay, so all others have -inf there.
+    At masked positions the mask has 0 and each real token its relative score plus log odds(t). At
+    visible positions every token but the current one has -inf.
 
     Args:
-        logits: network output; never altered.
+        logits: network output; not modified.
         xt: token ids with masks.
         alpha_t: probability that a token is visible, in (0, 1).
         real_tokens: True for the tokens that a hidden position can be.
@@ -55,9 +55,9 @@ def log_score(
     relative = relative_log_score(logits, real_tokens=real_tokens)
     log_odds = (alpha_t / (1 - alpha_t)).log().to(relative.dtype)[:, None, None]
     hidden = (xt == mask_id).unsqueeze(-1)
-    stands = torch.arange(logits.shape[-1], device=xt.device) == xt.unsqueeze(-1)
+    current = torch.arange(logits.shape[-1], device=xt.device) == xt.unsqueeze(-1)
     scores = torch.where(hidden, relative + log_odds, -torch.inf)
-    return torch.where(stands, 0.0, scores)
+    return torch.where(current, 0.0, scores)
 
 
 def score_entropy(
@@ -72,7 +72,7 @@ def score_entropy(
 
     With l the relative log-score, weight * (sum over y of exp(l_y) - l_x0 - 1). Its average over t
     with weight = -alpha'(t) / (1 - alpha(t)), summed over L, bounds -log p(x0). It is the
-    cross-entropy of the normalised scores plus a price for not being normalised.
+    cross-entropy of the normalised scores plus a penalty for not being normalised.
 
     Args:
         relative: see `relative_log_score`; -inf where impossible.

@@ -1,11 +1,11 @@
 """Step rules: how a partly masked sequence moves from time t to an earlier time s.
 
-A rule never calls the network. It first says, from the noise and the tokens alone, which rows need
-one (`needs_network`); the loop in `reverse.py` calls the network for those and hands the result
-back. What the loop may assume of a rule is declared by the rule: see the attributes of `StepRule`.
+A rule never calls the network. From the noise and the tokens alone it decides which rows need a
+call (`needs_network`); the loop in `reverse` calls the network for these rows and passes the result
+to the rule. A rule declares in its attributes what the loop may assume, see `StepRule`.
 
-Here: the interface, ancestral steps and first hitting. `remasking`, `confidence` and `analytic`
-have the other rules.
+This module has the interface, ancestral steps and first hitting; `remasking`, `confidence` and
+`analytic` have the other rules.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Step:
 
     Attributes:
         tokens: tokens at time t.
-        free: positions that the rule may write, now and later; all others are given.
+        free: positions that the rule may write, now or later; all others are given.
         alpha_t: probability that a token is visible at time t, per row.
         alpha_s: the same at time s < t; exactly 1 in the last step of a grid.
         confidence: probability that each written token had when it was drawn, 1 at given tokens;
             kept only for a rule with `uses_confidence`.
-        noise: numbers of these rows.
+        noise: random numbers of these rows.
         draw: number of the step.
         mask_id: id of the mask.
     """
@@ -57,7 +57,7 @@ class Step:
         return self.free & (self.tokens != self.mask_id)
 
     def uniform(self, stream: Stream) -> Float64[Tensor, "B L"]:
-        """One number in (0, 1) per position for one purpose in this step."""
+        """One random number in (0, 1) per position, for one purpose in this step."""
         return self.noise.uniform(stream, self.draw, self.tokens.shape[1])
 
     def select(self, rows: Int[Tensor, " b"] | Bool[Tensor, " B"]) -> Step:
@@ -75,14 +75,25 @@ class Step:
 
 
 class StepRule(ABC):
-    """One reverse step for every row of a batch.
+    """One reverse step for every row of a batch; a rule of your own needs `__call__` alone.
 
     Attributes:
-        is_paced: the time grid moves the rows. A rule that is not paced says with `next_alpha` when
-            each row is looked at next, and reveals at least one token then.
+        is_paced: rows move along a grid of times, and a step with alpha_s = 1 reveals everything
+            that is hidden. A rule that is not paced reveals at least one token of each row per
+            call, as many calls as it takes, and ignores the grid.
         reopens: the rule may turn a token it wrote into a mask again, so that rows without masks
             stay in the batch to the end of the grid, and the grid may wait at a time.
-        takes_measure: the rule can use laws that do not sum to 1, as a model of scores has them.
+        takes_measure: the rule can use distributions that do not sum to 1, as a model of scores
+            gives them.
+
+    Example:
+        >>> from dnamdlm.diffusion import StepRule, draw_tokens
+        >>> class RightToLeft(StepRule):
+        ...     is_paced = False
+        ...
+        ...     def __call__(self, step, log_probs):
+        ...         num_hidden_from_here = step.hidden.flip(1).cumsum(1).flip(1)
+        ...         return draw_tokens(step, log_probs, step.hidden & (num_hidden_from_here == 1))
     """
 
     is_paced: bool = True
@@ -95,10 +106,6 @@ class StepRule(ABC):
         return False
 
     @abstractmethod
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for the rows whose step needs log p(x0 | xt)."""
-
-    @abstractmethod
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """The tokens at time s, for rows that need the network.
 
@@ -107,12 +114,16 @@ class StepRule(ABC):
             log_probs: log p(x0 | xt), -inf where impossible.
         """
 
+    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
+        """True for the rows whose step needs log p(x0 | xt): all that are not finished."""
+        return step.hidden.any(dim=-1)
+
     def for_laws(self) -> StepRule:
-        """The same rule for a model whose laws sum to 1, where that makes it cheaper."""
+        """The same rule for a model of normalised distributions, where that makes it cheaper."""
         return self
 
     def reads(self, step: Step) -> Bool[Tensor, "B L"]:
-        """Positions whose law the rule looks at, for rows that need the network."""
+        """Positions whose distribution the rule looks at, for rows that need the network."""
         return step.hidden
 
     def without_network(self, step: Step) -> Int[Tensor, "B L"]:
@@ -120,12 +131,14 @@ class StepRule(ABC):
         return step.tokens
 
     def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
-        """Where the clock of each row stands when the network is called, if not paced.
+        """Alpha at which the network is called next, for a rule that is not paced.
+
+        The default is the share of the free positions that are written.
 
         Args:
-            step: the rows; both alphas are where the clock stood at the last call.
+            step: the rows; both alphas are those of the last call.
         """
-        return step.alpha_t
+        return step.written.sum(dim=-1).double() / step.free.sum(dim=-1)
 
 
 def reveal_probability(
@@ -147,9 +160,9 @@ def ancestral_probabilities(
     xt: Int[Tensor, "B L"],
     mask_id: int,
 ) -> Float[Tensor, "B L V"]:
-    """The law of every token at time s given the sequence at time t; tokens are independent.
+    """The distribution of every token at time s given the sequence at time t, independently.
 
-    A visible token stays; a hidden one is revealed with `reveal_probability`, then drawn from
+    A visible token is kept; a hidden one is revealed with `reveal_probability`, then drawn from
     p(x0 | xt).
 
     Source: Sahoo et al. 2024 (arXiv:2406.07524), eq. 7.
@@ -157,14 +170,17 @@ def ancestral_probabilities(
     masked = (xt == mask_id).unsqueeze(-1)
     reveal = reveal_probability(alpha_t, alpha_s)[:, None, None]
     is_mask = torch.arange(log_probs.shape[-1], device=xt.device) == mask_id
-    hidden_law = torch.where(is_mask, 1 - reveal, reveal * log_probs.exp())
-    return torch.where(masked, hidden_law, log_probs.exp())
+    of_hidden = torch.where(is_mask, 1 - reveal, reveal * log_probs.exp())
+    return torch.where(masked, of_hidden, log_probs.exp())
 
 
 def draw_tokens(
-    step: Step, log_probs: Float[Tensor, "B L V"], chosen: Bool[Tensor, "B L"], choice: Choice
+    step: Step,
+    log_probs: Float[Tensor, "B L V"],
+    chosen: Bool[Tensor, "B L"],
+    choice: Choice = UNCHANGED,
 ) -> Int[Tensor, "B L"]:
-    """Draw the chosen positions independently, each from its own law; the others stay."""
+    """Draw the chosen positions independently, each from its own distribution; the others stay."""
     uniforms = step.uniform(Stream.TOKENS)[chosen]
     return step.tokens.masked_scatter(chosen, choice.draw(log_probs[chosen], uniforms))
 
@@ -173,8 +189,20 @@ def draw_tokens(
 class Ancestral(StepRule):
     """The exact reverse step of the masked process: reveal each hidden token independently.
 
-    The reveal is a Bernoulli draw and the token a float64 categorical draw, so that the result is
-    exact for any number of steps, and a row in which nothing is revealed costs no network call.
+    The reveal is a Bernoulli draw and the token a categorical draw in float64, so that each step is
+    exact, and a row in which nothing is revealed needs no network call.
+
+    Example: at a low temperature the most likely base alone is drawn.
+        >>> import torch
+        >>> from dnamdlm.diffusion import Ancestral, Choice, sample, subs
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> scores = torch.tensor([0.0] * 7 + [1.0, 0.0, 0.0, 0.0, 0.0])
+        >>> def denoise(xt, t):
+        ...     return subs(scores.expand(*xt.shape, -1), xt, dna.vocabulary)
+        >>> rule = Ancestral(Choice(temperature=0.2))
+        >>> dna.decode(sample(denoise, 1, 10, dna.vocabulary, rule=rule, seed=0)[0])
+        'AAAAAAAAAA'
     """
 
     choice: Choice = UNCHANGED
@@ -184,11 +212,11 @@ class Ancestral(StepRule):
         return self._revealed(step).any(dim=-1)
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
-        """Reveal the tokens whose turn it is."""
+        """Draw the tokens that become visible."""
         return draw_tokens(step, log_probs, self._revealed(step), self.choice)
 
     def reads(self, step: Step) -> Bool[Tensor, "B L"]:
-        """The tokens whose turn it is."""
+        """The tokens that become visible."""
         return self._revealed(step)
 
     def _revealed(self, step: Step) -> Bool[Tensor, "B L"]:
@@ -202,10 +230,20 @@ class FirstHitting(StepRule):
     """The reverse process in continuous time: one token per call, at the time when it appears.
 
     With n tokens hidden at mask probability m, the next one appears at mask probability
-    m u^(1/n), u uniform, and is equally likely any of the n. There is no error of discretisation,
-    and no more calls than tokens.
+    m u^(1/n), u uniform, and is any of the n with equal probability. There is no discretisation
+    error, and there are no more calls than tokens.
 
     Source: Zheng et al. 2024 (arXiv:2409.02908), section 4.1, for any schedule.
+
+    Example: sequences of a model that knows nothing of DNA.
+        >>> import torch
+        >>> from dnamdlm.diffusion import FirstHitting, sample, subs
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> def uniform(xt, t):
+        ...     return subs(torch.zeros(*xt.shape, 12), xt, dna.vocabulary)
+        >>> dna.decode(sample(uniform, 1, 10, dna.vocabulary, rule=FirstHitting(), seed=0)[0])
+        'CAACTCTTTC'
     """
 
     choice: Choice = UNCHANGED
@@ -216,10 +254,6 @@ class FirstHitting(StepRule):
         """Where the next token of each row appears."""
         uniforms = step.noise.uniform(Stream.HITS, step.draw)
         return 1 - (1 - step.alpha_t) * uniforms ** (1 / step.hidden.sum(dim=-1))
-
-    def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
-        """True for every row that is not finished."""
-        return step.hidden.any(dim=-1)
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
         """Reveal one hidden position, chosen uniformly."""

@@ -1,9 +1,9 @@
 """How the time t of each row is drawn for training.
 
-A sampler is a pure map from one uniform number per row to t, so that the same row of the same step
-gets the same time however the global batch is divided over ranks and accumulation steps. A sampler
-with a `warp` shifts the times to where they are wanted; `draw_times` gives t and the density that a
-loss is divided by to keep its expectation.
+A sampler is a pure map from one uniform number per row to t, so that a row of a step gets the same
+time however the global batch is divided over ranks and accumulation steps. A sampler with a `warp`
+draws times from another density; `draw_times` gives t and the density by which a loss is divided to
+keep its expectation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dnamdlm.errors import ConfigError
 
 @runtime_checkable
 class TimeSampler(Protocol):
-    """Turns uniform numbers into times whose average law is U(0, 1)."""
+    """Maps uniform numbers to times that are U(0, 1) on average over the batch."""
 
     def __call__(
         self, u: Float[Tensor, " B"], row: Int[Tensor, " B"], global_size: int
@@ -31,7 +31,7 @@ class TimeSampler(Protocol):
 
         Args:
             u: independent uniforms in (0, 1).
-            row: place of each row in the global batch, in [0, global_size).
+            row: index of each row in the global batch, in [0, global_size).
             global_size: rows of the global batch, over all ranks and accumulation steps.
         """
         ...
@@ -44,7 +44,7 @@ class Uniform:
     def __call__(
         self, u: Float[Tensor, " B"], row: Int[Tensor, " B"], global_size: int
     ) -> Float[Tensor, " B"]:
-        """The uniforms themselves."""
+        """The uniform numbers themselves."""
         return u
 
 
@@ -65,7 +65,7 @@ class Stratified:
 
 @runtime_checkable
 class WarpedTimeSampler(TimeSampler, Protocol):
-    """A time sampler whose uniform numbers are mapped to times with the help of the schedule."""
+    """A time sampler whose density depends on the noise schedule."""
 
     def warp(
         self, place: Float[Tensor, " B"], schedule: Schedule
@@ -73,7 +73,7 @@ class WarpedTimeSampler(TimeSampler, Protocol):
         """Times t, and the factor that the loss at t is divided by.
 
         Args:
-            place: numbers that are uniform on average over (0, 1).
+            place: numbers in (0, 1) that are uniform on average over the batch.
             schedule: the noise schedule.
         """
         ...
@@ -86,13 +86,13 @@ def draw_times(
     row: Int[Tensor, " B"],
     global_size: int,
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """Times, and the density by which a loss is divided so that its mean over t ~ U(0, 1) stays.
+    """Times, and the density by which a loss is divided so that its expectation over t is kept.
 
     Args:
         sampler: how times are drawn.
         schedule: the noise schedule, which warped samplers need.
         u: independent uniforms in (0, 1).
-        row: place of each row in the global batch.
+        row: index of each row in the global batch.
         global_size: rows of the global batch.
     """
     place = sampler(u, row, global_size)
@@ -107,7 +107,7 @@ def log_uniform(
     """Mask probabilities whose logarithm is uniform, and the length of the range of logarithms.
 
     Args:
-        place: numbers that are uniform on average over (0, 1).
+        place: numbers in (0, 1) that are uniform on average over the batch.
         lowest: smallest mask probability, above 0.
         highest: largest mask probability.
 
@@ -121,15 +121,15 @@ def log_uniform(
 class Importance:
     """Stratified times with a density proportional to the weight of the bound.
 
-    The logarithm of the mask probability is uniform, so that the weighted loss has the same factor
-    at every time. Below `lowest` the density in the mask probability stays at the value that it has
-    there: the range reaches down to nothing masked and the loss keeps its expectation. Without this
-    tail the sampler is that of mdlm, whose bound lacks the part below `lowest`.
+    The logarithm of the mask probability is uniform, so that the loss has the same weight at every
+    time. Below `lowest` the density of the mask probability is constant: the range extends to
+    nothing masked, and the loss keeps its expectation. Without this tail the sampler is that of
+    mdlm, whose bound lacks the part below `lowest`.
 
     Attributes:
-        lowest: mask probability at which the logarithmic part begins; mdlm has 9.995e-4, which is
+        lowest: mask probability at which the logarithmic part begins; mdlm uses 9.995e-4, which is
             1 - exp(-0.001).
-        tail: whether times below `lowest` are drawn too.
+        tail: draw times below `lowest` too.
 
     Source: Sahoo et al. 2024 (arXiv:2406.07524), code of the paper, option importance_sampling.
     """
@@ -170,8 +170,9 @@ class Importance:
 class Clipped:
     """Stratified times at which the mask probability is uniform in [lowest, highest].
 
-    Nearly clean and nearly empty sequences teach little and add variance. The loss is the mean of
-    the integrand of the bound over the range, not the bound; likelihoods do not use this sampler.
+    Sequences with few or nearly all tokens masked teach little and add variance. The loss is the
+    mean of the integrand of the bound over the range, not the bound; likelihoods do not use this
+    sampler.
 
     Attributes:
         lowest: smallest mask probability, in [0, highest).
@@ -200,7 +201,7 @@ class Clipped:
     def warp(
         self, place: Float[Tensor, " B"], schedule: Schedule
     ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-        """Times, and the slope of the mask probability, which makes its law the flat one."""
+        """Times, and the slope of the mask probability, proportional to their density."""
         hidden = self.lowest + (self.highest - self.lowest) * place
         t = schedule.time_of(1 - hidden)
         return t, -schedule.alpha_rate(t)

@@ -39,19 +39,19 @@ class ToldBackbone:
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits, as in `Backbone`."""
-        return self.backbone(tokens, time, valid, self._labels(tokens))
+        return self.backbone(tokens, time, present, self._labels(tokens))
 
     def hidden(
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
-        valid: Bool[Tensor, "B L"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """Last states, as in `Backbone`."""
-        return self.backbone.hidden(tokens, time, valid, self._labels(tokens))
+        return self.backbone.hidden(tokens, time, present, self._labels(tokens))
 
     def head(self, states: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
         """Logits from states."""

@@ -1,1 +1,29 @@
-"""Tensor primitives, each with a reference and a portable form and at times a fused one."""
+"""Tensor primitives: each has a clear reference and a fast portable form, some a compiled one.
+
+`set_mode` chooses for the process, the argument `mode` for one call; the result is the same but for
+rounding. See `dnamdlm.ops.selection`.
+"""
+
+from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
+from dnamdlm.ops.conv import causal_conv, depthwise_conv
+from dnamdlm.ops.norm import layer_norm, rms_norm
+from dnamdlm.ops.rotary import apply_rotary, rotary_angles
+from dnamdlm.ops.scan import selective_scan
+from dnamdlm.ops.selection import Mode, forced, get_mode, set_mode
+
+__all__ = [
+    "AttentionPattern",
+    "Mode",
+    "apply_rotary",
+    "attend",
+    "attention_pattern",
+    "causal_conv",
+    "depthwise_conv",
+    "forced",
+    "get_mode",
+    "layer_norm",
+    "rms_norm",
+    "rotary_angles",
+    "selective_scan",
+    "set_mode",
+]

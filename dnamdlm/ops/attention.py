@@ -1,8 +1,8 @@
 """Scaled-dot-product attention over sequences with padding, and optional causal or local reach.
 
 Shapes: B sequences, H heads, L positions, E head width. Position i attends to position j if j is
-valid, and j <= i where causal, and |i - j| <= window where a window is set. A position that is not
-valid is neither attended to nor computed: its output is zero.
+present (not padding), and j <= i where causal, and |i - j| <= window where a window is set. Padding
+is neither attended to nor computed: its output is zero.
 """
 
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from torch.nn import functional
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION, flash_attention
 from dnamdlm.ops.selection import Mode, choose
 
-# from this many windows on, a long sequence is cut into blocks instead of masked
+# sequences of at least this many windows are cut into blocks instead of masked
 BLOCKED_FROM = 4
 
 
 @dataclass(frozen=True)
 class AttentionPattern:
-    """Who attends to whom; built once per forward pass and shared by all blocks.
+    """Which position attends to which; built once per forward pass and shared by all blocks.
 
     Attributes:
-        valid: (B, L), False marks padding; None means no padding.
-        causal: only positions up to the own one are seen.
-        window: greatest distance that is seen, in positions; 0 means any.
-        mask: what the portable implementation needs, True where a query sees a key: (B, 1, 1, L)
+        present: (B, L), False marks padding; None means no padding.
+        causal: a position attends to itself and earlier positions.
+        window: largest distance attended to, in positions; 0 means any.
+        mask: True where a query attends to a key, for the portable implementation: (B, 1, 1, L)
             for padding alone, (B or 1, 1, L, L) in general, (B or 1, blocks, window, 3 window)
-            if `is_blocked`; None means everywhere. Queries at padding see something, so that no
-            row is empty.
-        is_blocked: the sequence is cut into blocks as long as the window, each of which sees
-            itself and its two neighbours: time and memory grow with L, not with its square.
+            if `is_blocked`; None means everywhere. Queries at padding attend to something, so that
+            no row is empty.
+        is_blocked: the sequence is cut into blocks of the length of the window, each of which
+            attends to itself and its two neighbours: time and memory grow with L, not its square.
     """
 
-    valid: Bool[Tensor, "B L"] | None = None
+    present: Bool[Tensor, "B L"] | None = None
     causal: bool = False
     window: int = 0
     mask: Bool[Tensor, "rows groups queries keys"] | None = None
@@ -46,7 +46,7 @@ def attention_pattern(
     length: int,
     *,
     device: torch.device,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     causal: bool = False,
     window: int = 0,
 ) -> AttentionPattern:
@@ -54,10 +54,10 @@ def attention_pattern(
 
     Args:
         length: number of positions, padding included.
-        device: where the mask shall lie.
-        valid: False marks padding; None means no padding.
-        causal: see only positions up to the own one.
-        window: greatest distance that is seen, in positions; 0 means any.
+        device: device of the mask.
+        present: False marks padding; None means no padding.
+        causal: attend to the position itself and earlier ones alone.
+        window: largest distance attended to, in positions; 0 means any.
 
     Raises:
         ValueError: if the window is negative.
@@ -67,10 +67,10 @@ def attention_pattern(
     if window >= length - 1:
         window = 0
     if not causal and not window:
-        if valid is None:
+        if present is None:
             return AttentionPattern()
-        keys = valid | ~valid.any(-1, keepdim=True)
-        return AttentionPattern(valid, mask=keys[:, None, None, :])
+        keys = present | ~present.any(-1, keepdim=True)
+        return AttentionPattern(present, mask=keys[:, None, None, :])
     is_blocked = window > 0 and length >= BLOCKED_FROM * window
     position = torch.arange(length, device=device)
     if is_blocked:
@@ -83,12 +83,12 @@ def attention_pattern(
     distance = queries - keys
     mask = (keys >= 0) & (keys < length) & _within(distance, causal=causal, window=window)
     mask = mask.unsqueeze(0)
-    if valid is not None:
-        mask = mask & valid[:, keys.clamp(0, length - 1)]
-    return AttentionPattern(valid, causal, window, mask | (distance == 0), is_blocked)
+    if present is not None:
+        mask = mask & present[:, keys.clamp(0, length - 1)]
+    return AttentionPattern(present, causal, window, mask | (distance == 0), is_blocked)
 
 
-def attention(
+def attend(
     q: Float[Tensor, "B H L E"],
     k: Float[Tensor, "B H L E"],
     v: Float[Tensor, "B H L E"],
@@ -96,37 +96,48 @@ def attention(
     *,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B H L E"]:
-    """Compute softmax(q k^T / sqrt(E)) v under a pattern; zero at positions that are not valid.
+    """Compute softmax(q k^T / sqrt(E)) v under a pattern; zero at padding.
 
     Args:
         q: queries.
         k: keys.
         v: values.
-        pattern: who attends to whom; None means everyone to everyone.
+        pattern: which position attends to which; None means all to all.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
         KernelUnavailable: if the mode is `fused` and flash-attn cannot run here.
+
+    Example: equal scores average the values, over the past alone if causal.
+        >>> import torch
+        >>> from dnamdlm.ops import attend, attention_pattern
+        >>> q = k = torch.zeros(1, 1, 4, 1)
+        >>> v = torch.tensor([0.0, 2.0, 4.0, 6.0]).reshape(1, 1, 4, 1)
+        >>> attend(q, k, v).flatten()
+        tensor([3., 3., 3., 3.])
+        >>> causal = attention_pattern(4, device=v.device, causal=True)
+        >>> attend(q, k, v, causal).flatten()
+        tensor([0., 1., 2., 3.])
     """
     pattern = AttentionPattern() if pattern is None else pattern
     obstacle = None
-    if pattern.window and pattern.valid is not None:
+    if pattern.window and pattern.present is not None:
         obstacle = "packing would move padded positions inside a local window"
     chosen = choose(
         "attention", q.device, q.dtype, fused=FLASH_ATTENTION, obstacle=obstacle, mode=mode
     )
     if chosen == "fused":
         return flash_attention(
-            q, k, v, valid=pattern.valid, causal=pattern.causal, window=pattern.window
+            q, k, v, present=pattern.present, causal=pattern.causal, window=pattern.window
         )
     out = (_reference if chosen == "reference" else _portable)(q, k, v, pattern)
-    if pattern.valid is None:
+    if pattern.present is None:
         return out
-    return torch.where(pattern.valid[:, None, :, None], out, 0.0)
+    return torch.where(pattern.present[:, None, :, None], out, 0.0)
 
 
 def _within(distance: Tensor, *, causal: bool, window: int) -> Tensor:
-    """Whether a query sees a key at this distance, query minus key."""
+    """Whether a query attends to a key at this distance, query minus key."""
     near = distance.abs() <= window if window else torch.ones_like(distance, dtype=torch.bool)
     return near & (distance >= 0) if causal else near
 
@@ -137,18 +148,18 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Te
     position = torch.arange(q.shape[2], device=q.device)
     distance = position[:, None] - position
     allowed = _within(distance, causal=pattern.causal, window=pattern.window)
-    if pattern.valid is not None:
-        # a row of the table must not be empty; what padding sees is dropped by the caller.
-        allowed = (allowed & pattern.valid[:, None, None, :]) | (distance == 0)
+    if pattern.present is not None:
+        # a row of the table must not be empty; the output at padding is dropped by the caller.
+        allowed = (allowed & pattern.present[:, None, None, :]) | (distance == 0)
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     return torch.einsum("bhij,bhje->bhie", weights, v)
 
 
 def _portable(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
-    """The fused operator of torch, present on every device."""
+    """The operator of torch, available on every device."""
     if pattern.is_blocked and pattern.mask is not None:
         return _blocked(q, k, v, pattern.mask)
-    if pattern.causal and pattern.valid is None and not pattern.window:
+    if pattern.causal and pattern.present is None and not pattern.window:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask)
 

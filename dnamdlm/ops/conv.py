@@ -1,6 +1,6 @@
 """Short depthwise convolutions along the sequence, centred or causal, channels last.
 
-Shapes: B sequences, L positions, D channels, K taps. Outside the sequence is zero.
+Shapes: B sequences, L positions, D channels, K taps. Values outside the sequence are zero.
 """
 
 import torch
@@ -17,7 +17,7 @@ def depthwise_conv(
     weight: Float[Tensor, "D K"],
     bias: Float[Tensor, " D"] | None = None,
     *,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B L D"]:
     """Compute y[i] = bias + sum_j weight[:, j] * x[i + j - K // 2], one filter per channel.
@@ -25,9 +25,9 @@ def depthwise_conv(
     Args:
         x: input.
         weight: one filter per channel, an odd number of taps.
-        bias: added to each position, or None; on a CPU its gradient costs as much as the rest of
+        bias: added to each position, or None; on a CPU its gradient takes as long as the rest of
             the backward pass.
-        valid: False marks padding, whose values count as zero; None means no padding.
+        present: False marks padding, whose values count as zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
@@ -35,9 +35,9 @@ def depthwise_conv(
     """
     if weight.shape[-1] % 2 == 0:
         raise ValueError(f"a centred convolution needs an odd width, got {weight.shape[-1]}")
-    if valid is not None:
-        # where, not multiply: padding may hold anything, inf included.
-        x = torch.where(valid.unsqueeze(-1), x, 0.0)
+    if present is not None:
+        # where, not multiply: padding may be anything, inf included.
+        x = torch.where(present.unsqueeze(-1), x, 0.0)
     if choose("depthwise convolution", x.device, x.dtype, mode=mode) == "reference":
         return _reference(x, weight, bias)
     return _portable(x, weight, bias)
@@ -49,24 +49,24 @@ def causal_conv(
     bias: Float[Tensor, " D"] | None = None,
     *,
     reverse: bool = False,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B L D"]:
     """Compute SiLU(bias + sum_j weight[:, j] * x[i + j - K + 1]), one filter per channel.
 
     Args:
         x: input.
-        weight: one filter per channel; the last tap is that of the position itself.
+        weight: one filter per channel; the last tap belongs to the position itself.
         bias: added to each position, or None.
-        reverse: look at later positions instead, x[i - j + K - 1].
-        valid: False marks padding, whose values count as zero; None means no padding.
+        reverse: use later positions instead, x[i - j + K - 1].
+        present: False marks padding, whose values count as zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
         KernelUnavailable: if the mode is `fused` and causal-conv1d cannot run here.
     """
-    if valid is not None:
-        x = torch.where(valid.unsqueeze(-1), x, 0.0)
+    if present is not None:
+        x = torch.where(present.unsqueeze(-1), x, 0.0)
     width = weight.shape[-1]
     obstacle = None
     if width not in CONV_WIDTHS:
@@ -84,8 +84,8 @@ def causal_conv(
         taps = [padded[:, j : j + x.shape[1]] * weight[:, j] for j in range(width)]
         total = torch.stack(taps).sum(0)
         return functional.silu(total if bias is None else total + bias)
-    # padded on both sides, which the operator does without a copy; one side is dropped.
-    out = _picture_conv(x, weight, bias, padding=width - 1)
+    # the operator pads both sides without a copy; one side is dropped.
+    out = _image_conv(x, weight, bias, padding=width - 1)
     return functional.silu(out[:, after : after + x.shape[1]])
 
 
@@ -99,17 +99,17 @@ def _reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _portable(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As many positions as the input has."""
-    return _picture_conv(x, weight, bias, padding=weight.shape[-1] // 2)
+    """The operator of torch."""
+    return _image_conv(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
-def _picture_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int) -> Tensor:
-    """The sequence as a picture one pixel high.
+def _image_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int) -> Tensor:
+    """The sequence as an image one pixel high.
 
-    (B, L, D) in memory is exactly a channels-last picture, so that nothing is copied; conv1d
-    would transpose twice and takes three to five times as long on a CPU.
+    (B, L, D) in memory is a channels-last image, so that nothing is copied; conv1d transposes twice
+    and takes three to five times as long on a CPU.
     """
-    picture = x.transpose(1, 2).unsqueeze(2)
+    image = x.transpose(1, 2).unsqueeze(2)
     filters = weight[:, None, None, :]
-    out = functional.conv2d(picture, filters, bias, padding=(0, padding), groups=weight.shape[0])
+    out = functional.conv2d(image, filters, bias, padding=(0, padding), groups=weight.shape[0])
     return out.squeeze(2).transpose(1, 2)

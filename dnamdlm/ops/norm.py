@@ -1,6 +1,6 @@
 """Normalisation over the last axis, with a gain and no bias, in float32 or wider.
 
-Shapes: D channels. Inputs in half precision give float32, so that a residual stream stays wide.
+Shapes: D channels. Inputs in half precision give float32, as a residual stream needs.
 """
 
 import torch

@@ -18,8 +18,8 @@ def rotary_angles(
 ) -> tuple[Float[Tensor, "L 1 half"], Float[Tensor, "L 1 half"]]:
     """Cosine and sine of position * base^(-2i / head_size), i < head_size / 2.
 
-    Computed once per forward pass and shared by all blocks: the cost is that of one small
-    elementwise operation, and no table has to be kept, grown or guarded against inference mode.
+    Computed once per forward pass and shared by all blocks, at the cost of one small elementwise
+    operation; no table is cached.
 
     Source: Su et al. 2021 (arXiv:2104.09864), eq. 15.
     """

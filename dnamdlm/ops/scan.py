@@ -1,11 +1,11 @@
 """The selective scan of Mamba-1, in either direction along the sequence.
 
-With dt = softplus(delta + delta_bias), one state vector of N numbers per channel:
+With dt = softplus(delta + delta_bias), and a state vector h of N numbers per channel:
 
     h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t        y_t = C_t . h_t + D u_t        out = y SiLU(z)
 
-`reverse` runs from the last position to the first, which is the scan of the flipped sequence,
-flipped back; nothing is copied for it. Padding leaves the state as it was.
+`reverse` runs from the last position to the first, which equals the scan of the flipped sequence,
+flipped back, without a copy. Padding does not change the state.
 
 Shapes: B sequences, L positions, D channels (channels last), N state size.
 Source: Gu and Dao 2023 (arXiv:2312.00752), algorithm 2.
@@ -24,8 +24,8 @@ from dnamdlm.ops.kernels.mamba_kernels import MAMBA_SCAN, mamba_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import FusedKernel, Mode, choose
 
-# positions whose states are held at once; 16 and 32 fit a cache and are the fastest, and shorter
-# chunks have more states at their borders, which are kept.
+# positions whose states are in memory at once; 16 and 32 fit into a cache and are fastest, and
+# shorter chunks have more boundary states, which are kept.
 CHUNK = 32
 # softplus(NO_TIME + bias) is exactly zero in every float type, and finite in float16.
 NO_TIME = -1e4
@@ -43,10 +43,10 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
     *,
     softplus: bool = True,
     reverse: bool = False,
-    valid: Bool[Tensor, "B L"] | None = None,
+    present: Bool[Tensor, "B L"] | None = None,
     mode: Mode | None = None,
 ) -> Float[Tensor, "B L D"]:
-    """Run the scan; the states and sums are float32 or wider, the result has the type of `u`.
+    """Run the scan; states and sums are float32 or wider, and the result has the type of `u`.
 
     Args:
         u: input.
@@ -54,33 +54,44 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
         A: decay rates, negative.
         B: input weights.
         C: output weights.
-        D: weight of the direct path, or None for none.
-        z: gate, or None for none.
+        D: weight of the direct path, or None.
+        z: gate, or None.
         delta_bias: added to `delta`, or None.
         softplus: apply softplus to delta + delta_bias.
         reverse: run from the last position to the first.
-        valid: False marks padding, which changes no state, whatever finite or infinite `u`,
-            `delta` and `B` it holds, and whose output is zero; None means no padding.
+        present: False marks padding, which does not change the state, whatever the values of `u`,
+            `delta` and `B` there (even inf), and whose output is zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
         KernelUnavailable: if the mode is `fused` and no kernel can run here.
+
+    Example: with a fixed step of 1 and decay 1/2 per step, each input echoes on.
+        >>> import math, torch
+        >>> from dnamdlm.ops import selective_scan
+        >>> u = torch.tensor([1.0, 0.0, 0.0, 2.0]).reshape(1, 4, 1)
+        >>> step, one = torch.ones(1, 4, 1), torch.ones(1, 4, 1)
+        >>> A = torch.tensor([[-math.log(2.0)]])
+        >>> selective_scan(u, step, A, one, one, softplus=False).flatten()
+        tensor([1.0000, 0.5000, 0.2500, 2.1250])
+        >>> selective_scan(u, step, A, one, one, softplus=False, reverse=True).flatten()
+        tensor([1.2500, 0.5000, 1.0000, 2.0000])
     """
-    if valid is not None:
-        present = valid.unsqueeze(-1)
-        # where, not multiply: padding may hold anything, inf included.
-        u = torch.where(present, u, 0.0)
-        B = torch.where(present, B, 0.0)  # noqa: N806 # pyright: ignore[reportConstantRedefinition]
-        delta = torch.where(present, delta, NO_TIME if softplus else 0.0)
+    if present is not None:
+        is_present = present.unsqueeze(-1)
+        # where, not multiply: padding may be anything, inf included.
+        u = torch.where(is_present, u, 0.0)
+        B = torch.where(is_present, B, 0.0)  # noqa: N806 # pyright: ignore[reportConstantRedefinition]
+        delta = torch.where(is_present, delta, NO_TIME if softplus else 0.0)
         if not softplus and delta_bias is not None:
-            delta = torch.where(present, delta, -delta_bias.to(delta.dtype))
+            delta = torch.where(is_present, delta, -delta_bias.to(delta.dtype))
     kernel = scan_kernel(u.device)
     obstacle = None
     if kernel is COMPILED_SCAN and A.shape[1] > MAX_STATE_SIZE:
-        obstacle = f"it holds at most {MAX_STATE_SIZE} numbers of state per channel"
+        obstacle = f"its state has at most {MAX_STATE_SIZE} numbers per channel"
     chosen = choose("selective scan", u.device, u.dtype, fused=kernel, obstacle=obstacle, mode=mode)
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias)
-    # the states are sums over the whole sequence, for which half precision is too coarse.
+    # states are sums over the whole sequence, for which half precision is too coarse.
     with torch.autocast(u.device.type, enabled=False):
         if chosen == "fused" and kernel is MAMBA_SCAN:
             out = mamba_scan(inputs, softplus=softplus, reverse=reverse)
@@ -88,16 +99,16 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
             run = {"fused": compiled_scan, "reference": _reference, "portable": _portable}[chosen]
             out = run(_widened(inputs), softplus=softplus, reverse=reverse)
     out = out.to(u.dtype)
-    return out if valid is None else torch.where(valid.unsqueeze(-1), out, 0.0)
+    return out if present is None else torch.where(present.unsqueeze(-1), out, 0.0)
 
 
 def scan_kernel(device: torch.device) -> FusedKernel:
-    """The fused kernel that is written for a device: mamba-ssm on GPUs, our own elsewhere."""
+    """The fused kernel for a device: mamba-ssm on GPUs, our own elsewhere."""
     return MAMBA_SCAN if device.type == "cuda" else COMPILED_SCAN
 
 
 def _widened(inputs: ScanInputs) -> ScanInputs:
-    """All inputs in one type, the widest of them and at least float32."""
+    """All inputs in the widest of their types, at least float32."""
     wide = torch.float32
     for x in inputs:
         wide = wide if x is None else torch.promote_types(wide, x.dtype)
@@ -113,7 +124,7 @@ def _step_sizes(inputs: ScanInputs, *, softplus: bool) -> Tensor:
 
 
 def _finished(y: Tensor, inputs: ScanInputs) -> Tensor:
-    """The direct path and the gate after the recurrence."""
+    """Add the direct path and apply the gate after the recurrence."""
     if inputs.D is not None:
         y = torch.addcmul(y, inputs.D, inputs.u)
     return y if inputs.z is None else y * functional.silu(inputs.z)
@@ -135,7 +146,7 @@ def _reference(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Tensor:
 
 
 def _portable(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Tensor:
-    """In chunks, with a backward pass of its own around the recurrence."""
+    """In chunks, with a backward pass of our own for the recurrence."""
     dt = _step_sizes(inputs, softplus=softplus)
     # time first, so that a chunk and a position are contiguous blocks of memory.
     moving = (dt, dt * inputs.u, inputs.B, inputs.C)
@@ -146,10 +157,10 @@ def _portable(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Tensor:
 
 
 class _Chunks:
-    """Buffers for the states of one chunk, seen in the order of the scan.
+    """Buffers for the states of one chunk, in the order of the scan.
 
-    Slot i + 1 holds the state after step i, slot 0 the state before the first; running in reverse
-    counts slots from the other end, so that slots and positions stay aligned.
+    Slot i + 1 has the state after step i, slot 0 the state before the first; a reverse scan counts
+    slots from the other end, so that slots and positions remain aligned.
     """
 
     def __init__(self, like: Tensor, length: int, state_size: int, *, reverse: bool) -> None:
@@ -193,14 +204,14 @@ class _Chunks:
         return self.states[1 : size + 1] if self.reverse else self.states[:size]
 
     def last(self, size: int) -> Tensor:
-        """The state that the chunk hands on."""
+        """The state after the chunk."""
         return self.states[0 if self.reverse else size]
 
 
 class ChunkedRecurrence(torch.autograd.Function):
     """y_t = C_t . h_t with h_t = exp(dt_t A) h_{t-1} + x_t B_t; time is the first axis.
 
-    Only the state at the start of each chunk is kept; the backward pass computes the others again.
+    Only the state at the start of each chunk is kept; the backward pass recomputes the others.
     """
 
     @staticmethod
@@ -255,7 +266,7 @@ class ChunkedRecurrence(torch.autograd.Function):
             grad_c[at] = torch.matmul(grad_y[at].unsqueeze(2), chunks.after(size)).squeeze(2)
             grad_b[at] = torch.matmul(x[at].unsqueeze(2), g).squeeze(2)
             grad_x[at] = _over_state(B[at], g)
-            # the derivative by the exponent dt A: adjoint, decay and the state before.
+            # derivative with respect to the exponent dt A: adjoint * decay * state before.
             exponent = decay.mul_(g).mul_(chunks.before(size))
             grad_dt[at] = torch.mul(exponent, A, out=g).matmul(ones)
             grad_a += torch.mul(exponent, dt[at, ..., None], out=g).sum((0, 1))
@@ -265,7 +276,7 @@ class ChunkedRecurrence(torch.autograd.Function):
 def _over_state(
     weights: Float[Tensor, "L B N"], states: Float[Tensor, "L B D N"]
 ) -> Float[Tensor, "L B D"]:
-    """Weighted sums over the state; with the weights on the left, four times faster on a CPU."""
+    """Weighted sums over the state; weights on the left are four times as fast on a CPU."""
     return torch.matmul(weights.unsqueeze(-2), states.transpose(-1, -2)).squeeze(-2)
 
 

@@ -1,4 +1,4 @@
-"""What every implementation of the selective scan receives.
+"""The arguments of every implementation of the selective scan.
 
 Shapes: B sequences, L positions, D channels, N state size.
 """

@@ -1,8 +1,8 @@
 """Which implementation of a primitive runs: reference, portable or fused.
 
-`reference` is the clear one (any float type), `portable` the fast one in plain torch, `fused` a
-compiled extension that may be absent. `auto` takes fused where it can run and portable otherwise.
-The choice is made at call time from the device, the element type and what is installed.
+`reference` is written for clarity (any float type), `portable` for speed in plain torch; `fused` is
+a compiled extension that may be absent. `auto` uses fused if it can run and portable otherwise.
+The choice is made at call time from the device, the element type and the installed packages.
 """
 
 import logging
@@ -26,12 +26,12 @@ class FusedKernel:
     """A compiled implementation of one primitive and the conditions under which it may run.
 
     Attributes:
-        primitive: name of the primitive, as shown in messages.
-        package: name of the extension, as shown in messages.
+        primitive: name of the primitive in messages.
+        package: name of the extension in messages.
         load: imports the extension and returns its entry; raises ImportError or OSError.
         refusal: why the kernel cannot serve this device and element type, or None if it can.
-        build: compiles the kernel where it is not yet compiled; raises ImportError where that
-            fails. Called only where `fused` is demanded. None: nothing is to be compiled.
+        build: compiles the kernel unless it is compiled already; raises ImportError if that fails.
+            Called only if `fused` is required. None if nothing needs to be compiled.
     """
 
     primitive: str
@@ -42,8 +42,8 @@ class FusedKernel:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The implementation that runs and, where a faster one was passed over, why."""
+class Selected:
+    """The implementation that runs and, if not a fused one, the reason."""
 
     implementation: Implementation
     reason: str | None = None
@@ -52,7 +52,7 @@ class Choice:
 
 @dataclass
 class _Setting:
-    """The process-wide mode; changed only through `set_mode` and `forced`."""
+    """The process-wide mode, changed by `set_mode` and `forced` alone."""
 
     mode: Mode = "auto"
 
@@ -68,7 +68,7 @@ def get_mode() -> Mode:
 
 
 def set_mode(mode: str) -> None:
-    """Set the process-wide mode, given as the user typed it.
+    """Set the process-wide mode.
 
     Raises:
         ConfigError: if the mode is unknown.
@@ -81,7 +81,7 @@ def set_mode(mode: str) -> None:
 
 @contextmanager
 def forced(mode: Mode) -> Generator[None]:
-    """Run a block under another process-wide mode and restore the old one after it."""
+    """Run a block in another process-wide mode and restore the previous one."""
     before = get_mode()
     set_mode(mode)
     try:
@@ -99,18 +99,18 @@ def choose(
     obstacle: str | None = None,
     mode: Mode | None = None,
 ) -> Implementation:
-    """Pick the implementation for one call.
+    """The implementation for one call.
 
     Args:
         primitive: name of the primitive.
-        device: where the inputs lie.
+        device: device of the inputs.
         dtype: element type of the inputs.
         fused: the compiled implementation, if the primitive has one.
-        obstacle: why this very call is outside what the fused kernel can do, or None.
+        obstacle: why the fused kernel cannot serve this call, or None.
         mode: overrides the process-wide mode.
 
     Raises:
-        KernelUnavailable: if `fused` is demanded and cannot run; the import error is the cause.
+        KernelUnavailable: if the mode is `fused` and it cannot run; the import error is the cause.
     """
     wanted = _setting.mode if mode is None else mode
     if wanted not in ("auto", "fused"):
@@ -120,7 +120,7 @@ def choose(
         raise KernelUnavailable(
             f"ops=fused, but {primitive} has no fused kernel here: {choice.reason}; use ops=auto"
         ) from choice.cause
-    # a call that names its mode is a comparison, not what the process runs with.
+    # a call with a mode of its own is a comparison and is not logged.
     if mode is None and not torch.compiler.is_compiling():
         _log_once(primitive, choice)
     return choice.implementation
@@ -129,7 +129,7 @@ def choose(
 def describe(
     kernels: Sequence[FusedKernel], device: torch.device, dtype: torch.dtype
 ) -> list[dict[str, str]]:
-    """One row per kernel: what would run on this device and element type in the present mode."""
+    """One row per kernel: what would run on this device and element type in the current mode."""
     rows: list[dict[str, str]] = []
     for kernel in kernels:
         choice = _resolve(device, dtype, kernel, None)
@@ -147,7 +147,7 @@ def describe(
 
 
 def distrust(kernel: FusedKernel, reason: str) -> None:
-    """Use a kernel no more in this process, because it was seen to be wrong."""
+    """Do not use a kernel in this process again, because it gave wrong results."""
     _distrusted[kernel.package] = reason
 
 
@@ -158,24 +158,24 @@ def _resolve(
     obstacle: str | None,
     *,
     may_build: bool = False,
-) -> Choice:
-    """Fused if nothing speaks against it, else portable with the reason."""
+) -> Selected:
+    """Fused if possible, else portable with the reason."""
     if fused is None:
-        return Choice("portable", "there is none for this operation")
+        return Selected("portable", "there is none for this operation")
     reason = obstacle or fused.refusal(device, dtype) or _distrusted.get(fused.package)
     if reason is not None:
-        return Choice("portable", reason)
+        return Selected("portable", reason)
     try:
         if may_build and fused.build is not None:
             fused.build()
         fused.load()
     except (ImportError, OSError) as error:
-        return Choice("portable", f"{fused.package} does not import ({error})", error)
-    return Choice("fused")
+        return Selected("portable", f"{fused.package} does not import ({error})", error)
+    return Selected("fused")
 
 
-def _log_once(primitive: str, choice: Choice) -> None:
-    """Log a choice the first time that it is made for this reason."""
+def _log_once(primitive: str, choice: Selected) -> None:
+    """Log a choice the first time it is made for its reason."""
     key = (primitive, choice.reason or "")
     if key in _logged:
         return

@@ -1,8 +1,8 @@
-"""Fused kernels compared with the reference before they are trusted, forward and backward.
+"""Fused kernels compared with the reference before they are used, forward and backward.
 
-A kernel that was built for another card or another version of torch may run and be wrong. So each
-kernel that may run is asked once for a small result and its gradients; one that differs is used no
-more in this process.
+A kernel built for another card or another version of torch may run and give wrong results. So each
+kernel is called once on small inputs, with gradients; one that differs from the reference is not
+used in this process.
 """
 
 import logging
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnamdlm.ops.attention import attention
+from dnamdlm.ops.attention import attend
 from dnamdlm.ops.conv import causal_conv
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION
 from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV
@@ -43,7 +43,7 @@ class Probe:
 
 
 def fused_kernels(device: torch.device) -> list[FusedKernel]:
-    """Every fused kernel that is written for a device."""
+    """Every fused kernel for a device."""
     return [FLASH_ATTENTION, scan_kernel(device), CAUSAL_CONV]
 
 
@@ -54,7 +54,7 @@ def check_kernels(
 
     Args:
         device: where the kernels would run.
-        dtypes: element types that they would meet; one that a kernel refuses is left out.
+        dtypes: element types to check; those that a kernel refuses are skipped.
 
     Returns:
         One sentence per kernel that was refused; each is also logged as a warning.
@@ -83,7 +83,7 @@ def check_kernels(
 def largest_difference(probe: Probe, device: torch.device, dtype: torch.dtype) -> float:
     """Largest difference of outputs and gradients, relative to the largest entry of each tensor.
 
-    A result that is not finite counts as infinitely far.
+    A result that is not finite counts as an infinite difference.
     """
     generator = torch.Generator().manual_seed(0)
     values = [torch.randn(shape, generator=generator).to(dtype) for shape in probe.shapes]
@@ -116,7 +116,7 @@ def _probes(device: torch.device) -> list[Probe]:
         return selective_scan(u, delta, rates, *others, mode=mode)
 
     return [
-        Probe(FLASH_ATTENTION, [heads] * 3, lambda x, mode: attention(x[0], x[1], x[2], mode=mode)),
+        Probe(FLASH_ATTENTION, [heads] * 3, lambda x, mode: attend(x[0], x[1], x[2], mode=mode)),
         Probe(
             scan_kernel(device),
             [moving, moving, (SIZE, STATE), states, states, (SIZE,), moving, (SIZE,)],

@@ -1,6 +1,6 @@
 """IUPAC nucleotide codes as sets of bases: what a letter of a template allows.
 
-A set is a number of four bits: A 1, C 2, G 4, T 8. So R (A or G) is 5, and N is 15.
+A set is a four-bit number: A 1, C 2, G 4, T 8. So R (A or G) is 5, and N is 15.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BASES_OF_CODE = {
 
 
 def set_table(*, rna: bool = False) -> NDArray[np.uint8]:
-    """Set of bases of every byte, either case, '.' for any; 0 where a byte is no code; (256,).
+    """Set of bases of every byte in either case, '.' for any base, 0 for all other bytes; (256,).
 
     Args:
         rna: read U and u as T.
@@ -36,7 +36,7 @@ def set_table(*, rna: bool = False) -> NDArray[np.uint8]:
 
 
 def ids_of_sets(sets: NDArray[np.uint8], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """The token of each set with one base, the mask for the others; same shape."""
+    """The token of each one-base set, the mask for all other sets; same shape."""
     ids = np.full(ANY_BASE + 1, vocabulary.mask_id, dtype=np.int64)
     ids[[1, 2, 4, 8]] = IDS_OF_CODES[:4]
     return ids[sets]

@@ -1,11 +1,11 @@
 """DNA as one token per base, with the ids of Caduceus, and the policy for every other letter.
 
-The policy, stated once. Upper and lower case mean the same base (lower case is kept elsewhere, as
-the soft mask). N and the ambiguity codes R Y K M S W B D H V become N: a position that may be seen
-but is neither masked, predicted nor scored. U is read as T only where RNA is asked for. Anything
-else is refused. A mask is written '.'.
+Upper and lower case are the same base (lower case is kept elsewhere, as the soft mask). N and the
+ambiguity codes R Y K M S W B D H V become N: a position that is visible to the network but neither
+masked, predicted nor scored. U is read as T only if RNA is allowed. Any other letter is refused. A
+mask is written '.'.
 
-The genome store holds codes, not ids: A 0, C 1, G 2, T 3, N 4, so that it serves any vocabulary.
+The genome store contains codes, not ids (A 0, C 1, G 2, T 3, N 4), so that it suits any vocabulary.
 Ids follow the Caduceus tokenizer (kuleshov-group/caduceus): [CLS] 0 ... A 7, C 8, G 9, T 10, N 11.
 """
 
@@ -44,7 +44,7 @@ _REFUSED = 255
 
 
 def code_table(*, rna: bool = False) -> NDArray[np.uint8]:
-    """Store code of every byte under the policy above, 255 where a byte is refused; shape (256,).
+    """Store code of every byte under the policy above, 255 for a refused byte; shape (256,).
 
     Args:
         rna: read U and u as T.
@@ -76,7 +76,16 @@ _SYMBOLS[NUCLEOTIDE_VOCABULARY.mask_id] = MASK_SYMBOL
 
 
 class NucleotideTokenizer:
-    """One id per base. Lower case is read as upper case; ambiguity codes are read as N."""
+    """One id per base. Lower case is read as upper case; ambiguity codes are read as N.
+
+    Example:
+        >>> from dnamdlm.tokens import NucleotideTokenizer
+        >>> dna = NucleotideTokenizer()
+        >>> dna.encode("acgTN.R")
+        array([ 7,  8,  9, 10, 11,  3, 11])
+        >>> dna.decode([7, 8, 9, 10, 11, 3])
+        'ACGTN.'
+    """
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -87,15 +96,15 @@ class NucleotideTokenizer:
         """Ids of a DNA sequence, shape (L,); '.' becomes the mask.
 
         Raises:
-            DataError: for a letter that is no nucleotide code, with its position (from 1).
+            DataError: if a letter is not a nucleotide code, with its position (from 1).
         """
         raw = text.encode("utf-8") if isinstance(text, str) else text
         ids = _IDS_OF_BYTES[np.frombuffer(raw, dtype=np.uint8)]
         if ids.size and ids.min() < 0:
             position = int(np.argmax(ids < 0))
             raise DataError(
-                f"the sequence holds {chr(raw[position])!r} at position {position + 1}, which is "
-                "no nucleotide code; use A, C, G, T, N, an IUPAC ambiguity code, or '.' for a mask"
+                f"the sequence has {chr(raw[position])!r} at position {position + 1}, which is not "
+                "a nucleotide code; use A, C, G, T, N, an IUPAC ambiguity code, or '.' for a mask"
             )
         return ids
 

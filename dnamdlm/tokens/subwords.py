@@ -1,10 +1,10 @@
 """Subword tokenizers from plain files: bert-base-uncased, GPT-2, and any `tokenizer.json`.
 
-A folder holds `tokenizer.json`, or `vocab.json` and `merges.txt` (byte-level BPE, as GPT-2), or
-`vocab.txt` (uncased WordPiece, as BERT). Truncation and padding that a file asks for are switched
-off. A vocabulary without a mask gets a new id for it, and one without padding of its own (GPT-2)
-gets another, so that the two never coincide. Padding, the mask and [unused...] ids are not real:
-they are neither masked nor made.
+A folder contains `tokenizer.json`, or `vocab.json` and `merges.txt` (byte-level BPE, as GPT-2), or
+`vocab.txt` (uncased WordPiece, as BERT). Truncation and padding set in a file are switched off. A
+vocabulary without a mask gets a new id for it, and one without padding (GPT-2) another, so that the
+two never coincide. Padding, the mask and [unused...] ids are not real: they are neither masked nor
+generated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 FILES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt")
-"""Files of a tokenizer; the first is enough alone, so are the second and third, and the last."""
+"""Files of a tokenizer: the first, or the second and third, or the last."""
 
 _MASKS = ("[MASK]", "<mask>", "<|mask|>")
 _PADS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")
@@ -31,17 +31,17 @@ _UNUSED = re.compile(r"\[unused\d+\]|<unused:\d+>")
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds the files of a tokenizer."""
-    there = {name for name in FILES if (folder / name).is_file()}
-    return bool(there & {"tokenizer.json", "vocab.txt"}) or {"vocab.json", "merges.txt"} <= there
+    """Whether a folder contains the files of a tokenizer."""
+    found = {name for name in FILES if (folder / name).is_file()}
+    return bool(found & {"tokenizer.json", "vocab.txt"}) or {"vocab.json", "merges.txt"} <= found
 
 
 class SubwordTokenizer:
     """A tokenizer of the `tokenizers` library with the roles that diffusion needs.
 
     Args:
-        folder: where its files lie.
-        name: what was asked for; None is the name of the folder.
+        folder: folder of its files.
+        name: name of the tokenizer; None takes that of the folder.
 
     Raises:
         ConfigError: if the package `tokenizers` is missing.
@@ -53,7 +53,7 @@ class SubwordTokenizer:
         self._tokenizer: Any = _read(folder)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        # text that spells a special token is text.
+        # text that looks like a special token is ordinary text.
         self._tokenizer.encode_special_tokens = True
         known: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         mask = _first(_MASKS, known) or _MASKS[0]
@@ -81,7 +81,7 @@ class SubwordTokenizer:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """All ids of the files, and a mask and padding where they had none."""
+        """All ids of the files, with a mask and padding added if missing."""
         return self._vocabulary
 
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -98,17 +98,17 @@ class SubwordTokenizer:
             encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         except (UnicodeEncodeError, TypeError) as error:
             raise DataError(
-                "a text holds half of a surrogate pair, which UTF-8 cannot hold; leave it out"
+                "a text has half of a surrogate pair, which UTF-8 cannot encode; remove it"
             ) from error
         rows = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
         for ids in rows:
             if not self._is_real[ids].all():
                 odd = self._vocabulary.symbols[int(ids[~self._is_real[ids]][0])]
-                raise DataError(f"tokenizer {self.name} turns text into {odd}, which is no token")
+                raise DataError(f"tokenizer {self.name} turns text into {odd}, not a real token")
         return rows
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
-        """Text of ids; padding is left out, marks and masks are written as their symbols."""
+        """Text of ids without padding; marks and masks are written as their symbols."""
         kept = [int(id_) for id_ in ids if id_ != self._vocabulary.pad_id]
         return str(self._tokenizer.decode(kept, skip_special_tokens=False))
 
@@ -124,11 +124,11 @@ def _read(folder: Path) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"the tokenizer of {folder} needs the package tokenizers, which is not installed; "
-            "install it with pip install 'dnamdlm[text]', or take tokenizer=bytes"
+            "install it with pip install 'dnamdlm[text]', or use tokenizer=bytes"
         ) from error
     if not has_tokenizer(folder):
         raise DataError(
-            f"{folder} holds no tokenizer; it needs tokenizer.json, vocab.json with merges.txt, or "
+            f"{folder} has no tokenizer; it needs tokenizer.json, vocab.json with merges.txt, or "
             "vocab.txt"
         )
     with _OneSentence(folder):
@@ -151,7 +151,7 @@ def _read(folder: Path) -> Any:
 
 
 class _OneSentence:
-    """Names the folder when its files cannot be read; the library raises bare `Exception`s."""
+    """Names the folder if its files cannot be read; the library raises bare `Exception`s."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -163,7 +163,7 @@ class _OneSentence:
     ) -> None:
         if kind is Exception or isinstance(error, OSError | UnicodeDecodeError):
             raise DataError(
-                f"the tokenizer of {self.folder} cannot be read ({error}); bring its files again"
+                f"the tokenizer of {self.folder} cannot be read ({error}); download its files again"
             ) from error
 
 

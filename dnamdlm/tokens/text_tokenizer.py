@@ -1,7 +1,7 @@
-"""Text to ids with nothing but the standard library: bytes, and the 27 characters of text8.
+"""Text to ids without a library: bytes, and the 27 characters of text8.
 
-What every tokenizer of text promises stands here too. Marks are the ids that stand before and after
-a document; no text ever becomes a mark, the mask or padding, not even the text "[MASK]".
+`TextTokenizer` is the interface of every tokenizer of text. Marks are the ids before and after a
+document; no text ever becomes a mark, the mask or padding, not even the text "[MASK]".
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _NUM_BYTES = 256
 
 @runtime_checkable
 class TextTokenizer(Protocol):
-    """A tokenizer of text; `encode` adds no marks, and `decode` writes a mask as [MASK]."""
+    """A tokenizer of text; `encode` adds no marks, `decode` writes a mask as [MASK]."""
 
     @property
     def name(self) -> str:
-        """What was asked for."""
+        """Name by which the tokenizer is chosen."""
         ...
 
     @property
@@ -38,16 +38,20 @@ class TextTokenizer(Protocol):
 
     @property
     def begin_id(self) -> int | None:
-        """The mark before a document, or None where there is none."""
+        """The mark before a document, or None."""
         ...
 
     @property
     def end_id(self) -> int | None:
-        """The mark after a document, or None where there is none."""
+        """The mark after a document, or None."""
         ...
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Ids of `text`, shape (L,); raises DataError for what cannot be represented."""
+        """Ids of `text`, shape (L,).
+
+        Raises:
+            DataError: if the text cannot be represented.
+        """
         ...
 
     def encode_all(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -55,11 +59,11 @@ class TextTokenizer(Protocol):
         ...
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
-        """Text of ids; padding is left out."""
+        """Text of ids, without padding."""
         ...
 
     def files(self) -> Mapping[str, bytes]:
-        """Files, by name, that this tokenizer can be read from again."""
+        """Files, by name, from which this tokenizer can be restored."""
         ...
 
 
@@ -74,7 +78,7 @@ _PROBES = (
 
 
 def tokenizer_fingerprint(tokenizer: TextTokenizer) -> str:
-    """SHA-256 of the vocabulary, the marks and the ids of sentences full of difficulties.
+    """SHA-256 of the vocabulary, the marks and the ids of difficult sentences.
 
     It does not depend on how a version of a library writes its files.
     """
@@ -92,7 +96,7 @@ def tokenizer_fingerprint(tokenizer: TextTokenizer) -> str:
 
 
 class CharacterTokenizer:
-    """The 26 small letters and the space, with the ids of the mdlm code: a is 8, the space 34."""
+    """The 26 lower-case letters and the space, with the ids of the mdlm code: a is 8, space 34."""
 
     name = "text8"
     begin_id: int | None = None
@@ -119,9 +123,9 @@ class CharacterTokenizer:
         """Ids of a text of a to z and spaces.
 
         Raises:
-            DataError: for any other character, with its position (from 1).
+            DataError: if there is any other character, with its position (from 1).
         """
-        # text8 is one text of 100 million characters: one byte each where that is enough.
+        # text8 is one text of 100 million characters: one byte per character if possible.
         narrow = text.isascii()
         codes = np.frombuffer(
             text.encode("ascii" if narrow else "utf-32-le"), dtype=np.uint8 if narrow else np.uint32
@@ -130,7 +134,7 @@ class CharacterTokenizer:
         if ids.size and ids.min() < 0:
             position = int(np.argmax(ids < 0))
             raise DataError(
-                f"the text holds {text[position]!r} at position {position + 1}, which is no "
+                f"the text has {text[position]!r} at position {position + 1}, which is not a "
                 "character of text8; use a to z and spaces, or prepare it with clean=text8"
             )
         return ids
@@ -140,17 +144,17 @@ class CharacterTokenizer:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
-        """Text of ids; padding is left out."""
+        """Text of ids, without padding."""
         symbols, pad = self._vocabulary.symbols, self._vocabulary.pad_id
         return "".join(symbols[int(id_)] for id_ in ids if id_ != pad)
 
     def files(self) -> Mapping[str, bytes]:
-        """None: the name says it all."""
+        """No files: the name is enough."""
         return {}
 
 
 class ByteTokenizer:
-    """The bytes of UTF-8 are their own ids; 256 ends a document, 257 is the mask, 258 padding."""
+    """The id of a byte of UTF-8 is its value; 256 ends a document, 257 is the mask, 258 padding."""
 
     name = "bytes"
     begin_id: int | None = None
@@ -174,14 +178,14 @@ class ByteTokenizer:
         """The bytes of a text.
 
         Raises:
-            DataError: for half of a surrogate pair, which UTF-8 cannot hold.
+            DataError: if there is half of a surrogate pair, which UTF-8 cannot encode.
         """
         try:
             raw = text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise DataError(
-                f"the text holds half of a surrogate pair at position {error.start + 1}, which "
-                "UTF-8 cannot hold; leave it out"
+                f"the text has half of a surrogate pair at position {error.start + 1}, which "
+                "UTF-8 cannot encode; remove it"
             ) from error
         return np.frombuffer(raw, dtype=np.uint8).astype(np.int64)
 
@@ -190,7 +194,7 @@ class ByteTokenizer:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
-        """Text of ids; bytes that are no UTF-8 become the replacement character."""
+        """Text of ids; bytes that are not UTF-8 become the replacement character."""
         raw = bytearray()
         for id_ in ids:
             if id_ < _NUM_BYTES:
@@ -200,7 +204,7 @@ class ByteTokenizer:
         return raw.decode("utf-8", errors="replace")
 
     def files(self) -> Mapping[str, bytes]:
-        """None: the name says it all."""
+        """No files: the name is enough."""
         return {}
 
 

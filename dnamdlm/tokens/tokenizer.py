@@ -1,4 +1,4 @@
-"""The one interface between text and token ids."""
+"""The interface between text and token ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Ids of `text`, shape (L,); raises DataError for what cannot be represented."""
+        """Ids of `text`, shape (L,).
+
+        Raises:
+            DataError: if the text cannot be represented.
+        """
         ...
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:

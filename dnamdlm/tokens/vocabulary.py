@@ -1,7 +1,7 @@
 """What a token id means: symbols, special ids, the ids a model may predict, and the complement.
 
-A vocabulary is a value: two vocabularies with the same fingerprint are interchangeable, and a
-checkpoint or a token shard made under another fingerprint is refused.
+Two vocabularies with the same fingerprint are interchangeable; a checkpoint or a token shard made
+with another fingerprint is refused.
 """
 
 from __future__ import annotations
@@ -23,12 +23,20 @@ class Vocabulary:
     Attributes:
         symbols: one printable symbol per id, all different.
         mask_id: id of the mask token, the absorbing state of the diffusion.
-        pad_id: id that fills positions which do not exist; never the mask.
-        real_ids: ids that data hold and that a model may predict, in increasing order.
+        pad_id: id of padding, which differs from the mask.
+        real_ids: ids that occur in data and that a model may predict, in increasing order.
         complement: id of the complementary symbol for each id, an involution; None for text.
 
     Raises:
         ConfigError: if the roles contradict each other.
+
+    Example: the two letters of a binary sequence.
+        >>> from dnamdlm.tokens import Vocabulary
+        >>> binary = Vocabulary(("0", "1", ".", "_"), mask_id=2, pad_id=3, real_ids=(0, 1))
+        >>> len(binary)
+        4
+        >>> binary.real_tokens()
+        array([ True,  True, False, False])
     """
 
     symbols: tuple[str, ...]
@@ -40,7 +48,7 @@ class Vocabulary:
     def __post_init__(self) -> None:
         size = len(self.symbols)
         if len(set(self.symbols)) != size:
-            raise ConfigError("vocabulary.symbols holds a symbol twice; every id needs its own")
+            raise ConfigError("vocabulary.symbols contains a symbol twice; every id needs its own")
         for name, value in (("mask_id", self.mask_id), ("pad_id", self.pad_id)):
             if not 0 <= value < size:
                 raise ConfigError(f"vocabulary.{name}={value} lies outside [0, {size})")
@@ -54,7 +62,7 @@ class Vocabulary:
         if self.real_ids[0] < 0 or self.real_ids[-1] >= size:
             raise ConfigError(f"vocabulary.real_ids must lie in [0, {size})")
         if self.mask_id in self.real_ids or self.pad_id in self.real_ids:
-            raise ConfigError("vocabulary.real_ids must hold neither the mask nor the pad id")
+            raise ConfigError("vocabulary.real_ids must contain neither the mask nor the pad id")
         if self.complement is not None:
             self._check_complement(self.complement)
 
@@ -63,9 +71,12 @@ class Vocabulary:
         if len(complement) != size or any(not 0 <= other < size for other in complement):
             raise ConfigError(f"vocabulary.complement must give one of {size} ids for each id")
         if any(complement[complement[token]] != token for token in range(size)):
-            raise ConfigError("vocabulary.complement is no involution: its square must be identity")
+            raise ConfigError(
+                "vocabulary.complement is not an involution; complementing twice must give back "
+                "every id"
+            )
         if complement[self.mask_id] != self.mask_id or complement[self.pad_id] != self.pad_id:
-            raise ConfigError("vocabulary.complement must leave the mask and the pad id alone")
+            raise ConfigError("vocabulary.complement must keep the mask and the pad id")
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -132,7 +132,7 @@ def test_texts_that_are_no_rows_are_refused(method, model, of_bytes):
         getattr(model, method)(["red", "  "])
     with pytest.raises(DataError, match=r"text 1 has 15 tokens, .* at most 14; cut the text"):
         getattr(model, method)([" ".join(["red"] * 15)])
-    with pytest.raises(DataError, match="text 2: the text holds half of a surrogate pair"):
+    with pytest.raises(DataError, match="text 2: the text has half of a surrogate pair"):
         getattr(of_bytes, method)(["red", "\ud800"])
     with pytest.raises(DataError, match="put it into a list"):
         getattr(model, method)("red")

@@ -1,14 +1,18 @@
 """Every recipe of text runs dry on a small corpus, with every objective; the papers' numbers."""
 
+import re
+
 import pytest
 
 from data_prep.text import main
+from dnamdlm.command_line import config_folder
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import TEXT_RECIPES, compose
 from tests.helpers.entries import train
 
 SMALL = ["backbone.hidden_size=8", "backbone.num_blocks=1", "backbone.num_heads=2"]
 DRY = ["trainer.accelerator=cpu", "dry_run=true"]
+CONFIGS = config_folder()
 LETTERS = "the quick brown fox jumps over the lazy dog"
 
 
@@ -43,10 +47,20 @@ def test_every_recipe_of_text_runs_dry_on_a_small_corpus(recipe, folder, tmp_pat
 
 @pytest.mark.parametrize("objective", ["mdlm", "sedd", "d3pm", "ar", "mlm"])
 def test_every_objective_runs_dry_on_text(objective, folder, tmp_path):
-    network = ["backbone=text_small_ar"] if objective == "ar" else []
+    network = ["backbone=ar"] if objective == "ar" else []
     choice = [f"lm={objective}", *network, f"data.corpus={folder / 'bytes'}"]
     train(compose("config=text8", *choice, "data.tokenizer=null", *SMALL, *DRY,
                   f"run_dir={tmp_path / 'run'}"))  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["lm1b", "openwebtext", "text8", "wikitext2", "text"])
+def test_the_autoregressive_settings_that_a_recipe_names_give_a_network_of_its_size(recipe):
+    comment = (CONFIGS / "config" / f"{recipe}.yaml").read_text().replace("\n# ", " ")
+    settings = re.search(r"Autoregressive: ([^;]*);", comment)[1].split()
+    masked, causal = compose(f"config={recipe}"), compose(f"config={recipe}", *settings)
+    assert causal["backbone"]["_target_"].endswith("CausalTransformer")
+    for size in ("hidden_size", "num_blocks", "num_heads", "mlp_ratio", "dropout"):
+        assert causal["backbone"][size] == masked["backbone"][size]
 
 
 def test_the_recipes_of_the_paper_have_its_numbers():

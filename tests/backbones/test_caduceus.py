@@ -48,12 +48,12 @@ def test_logits_of_the_reverse_complement_are_the_reverse_complement(case, data)
 @every_equivariant
 def test_padding_keeps_both_strands_equal(case):
     tokens = torch.randint(7, 12, (3, 20), generator=torch.Generator().manual_seed(0))
-    valid = torch.ones(3, 20, dtype=torch.bool)
-    valid[0, 15:] = valid[1, :4] = valid[2, 8:11] = False
+    present = torch.ones(3, 20, dtype=torch.bool)
+    present[0, 15:] = present[1, :4] = present[2, 8:11] = False
     network, time = case.network(), torch.linspace(0.1, 1.0, 3)
-    ahead = network(tokens, time, valid)
-    back = network(_opposite(tokens), time, valid.flip(1))
-    torch.testing.assert_close(back[valid.flip(1)], _turned(ahead)[valid.flip(1)])
+    ahead = network(tokens, time, present)
+    back = network(_opposite(tokens), time, present.flip(1))
+    torch.testing.assert_close(back[present.flip(1)], _turned(ahead)[present.flip(1)])
 
 
 @pytest.mark.parametrize(

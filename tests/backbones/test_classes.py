@@ -1,4 +1,4 @@
-"""Networks that are told a class, and networks that are given laws of tokens."""
+"""Networks conditioned on a class, and networks that read distributions over tokens."""
 
 import pytest
 import torch
@@ -89,17 +89,17 @@ def test_a_negative_number_of_classes_is_refused(build):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_one_hot_law_gives_the_states_of_the_id(case):
     network, tokens = case.network(torch.float64), _tokens(2, 9)
-    time, valid = torch.full((2,), 0.7).double(), torch.ones(2, 9, dtype=torch.bool)
-    valid[1, 6:] = False
+    time, present = torch.full((2,), 0.7).double(), torch.ones(2, 9, dtype=torch.bool)
+    present[1, 6:] = False
     one_hot = torch.nn.functional.one_hot(tokens, VOCAB_SIZE).double().requires_grad_()
-    states = network.hidden(one_hot, time, valid)
-    torch.testing.assert_close(states[valid], network.hidden(tokens, time, valid)[valid])
-    (slope,) = torch.autograd.grad(states[valid].square().sum(), one_hot)
+    states = network.hidden(one_hot, time, present)
+    torch.testing.assert_close(states[present], network.hidden(tokens, time, present)[present])
+    (slope,) = torch.autograd.grad(states[present].square().sum(), one_hot)
     # a step along one letter of one position, against the difference that it makes.
     step = torch.zeros_like(one_hot)
     step[0, 4, 8] = 1e-5
     moved = (
-        network.hidden(one_hot.detach() + sign * step, time, valid)[valid].square().sum()
+        network.hidden(one_hot.detach() + sign * step, time, present)[present].square().sum()
         for sign in (1, -1)
     )
     difference = (next(moved) - next(moved)) / 2e-5

@@ -44,12 +44,12 @@ def test_every_parameter_takes_part(case):
 @every_backbone
 def test_a_row_does_not_depend_on_the_others(case):
     network, tokens, time = case.network(torch.float64), _tokens(4, 9), _time(4, torch.float64)
-    valid = torch.ones(4, 9, dtype=torch.bool)
-    valid[1, 5:] = False
-    together = network(tokens, time, valid)
+    present = torch.ones(4, 9, dtype=torch.bool)
+    present[1, 5:] = False
+    together = network(tokens, time, present)
     for row in range(4):
         one = slice(row, row + 1)
-        torch.testing.assert_close(together[one], network(tokens[one], time[one], valid[one]))
+        torch.testing.assert_close(together[one], network(tokens[one], time[one], present[one]))
 
 
 @every_backbone
@@ -57,31 +57,33 @@ def test_a_row_does_not_depend_on_the_others(case):
 def test_padding_does_not_leak(case, side):
     network, tokens = case.network(torch.float64), _tokens(2, 12)
     time = _time(2, torch.float64)
-    present = slice(0, 8) if side == "right" else slice(4, 12)
-    valid = torch.zeros(2, 12, dtype=torch.bool)
-    valid[:, present] = True
-    padded = network(tokens, time, valid)[:, present]
-    torch.testing.assert_close(padded, network(tokens[:, present], time))
+    real = slice(0, 8) if side == "right" else slice(4, 12)
+    present = torch.zeros(2, 12, dtype=torch.bool)
+    present[:, real] = True
+    padded = network(tokens, time, present)[:, real]
+    torch.testing.assert_close(padded, network(tokens[:, real], time))
 
 
 @every_backbone
 def test_what_stands_at_padding_changes_nothing(case):
     network, tokens, time = case.network(), _tokens(2, 12), _time(2)
-    valid = torch.ones(2, 12, dtype=torch.bool)
-    valid[0, 3:6] = False
-    valid[1] = False
-    other = torch.where(valid, tokens, (tokens + 1) % VOCAB_SIZE)
-    assert torch.equal(network(tokens, time, valid)[valid], network(other, time, valid)[valid])
-    assert network(tokens, time, valid).isfinite().all()
+    present = torch.ones(2, 12, dtype=torch.bool)
+    present[0, 3:6] = False
+    present[1] = False
+    other = torch.where(present, tokens, (tokens + 1) % VOCAB_SIZE)
+    assert torch.equal(
+        network(tokens, time, present)[present], network(other, time, present)[present]
+    )
+    assert network(tokens, time, present).isfinite().all()
 
 
 @every_backbone
 def test_no_gradient_comes_from_padding(case):
     network, tokens, time = case.network(), _tokens(1, 8), _time(1)
-    valid = torch.ones(1, 8, dtype=torch.bool)
-    valid[0, 5:] = False
+    present = torch.ones(1, 8, dtype=torch.bool)
+    present[0, 5:] = False
     logits = network(tokens[:, :5], time)
-    padded = network(tokens, time, valid)[:, :5]
+    padded = network(tokens, time, present)[:, :5]
     parameters = list(network.parameters())
     expected = torch.autograd.grad(logits.square().mean(), parameters)
     gradients = torch.autograd.grad(padded.square().mean(), parameters)
@@ -89,10 +91,10 @@ def test_no_gradient_comes_from_padding(case):
 
 
 @every_backbone
-def test_all_positions_valid_is_the_same_as_no_mask(case):
+def test_all_positions_present_is_the_same_as_no_mask(case):
     network, tokens, time = case.network(torch.float64), _tokens(2, 9), _time(2, torch.float64)
-    valid = torch.ones(2, 9, dtype=torch.bool)
-    torch.testing.assert_close(network(tokens, time, valid), network(tokens, time))
+    present = torch.ones(2, 9, dtype=torch.bool)
+    torch.testing.assert_close(network(tokens, time, present), network(tokens, time))
 
 
 @every_backbone

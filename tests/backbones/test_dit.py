@@ -88,11 +88,11 @@ def test_reference_and_portable_primitives_give_the_same_logits():
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
-    valid = torch.ones(2, 10, dtype=torch.bool)
-    valid[0, 7:] = False
+    present = torch.ones(2, 10, dtype=torch.bool)
+    present[0, 7:] = False
     with forced("reference"):
-        expected = network(_tokens(), None, valid)[valid]
-    torch.testing.assert_close(network(_tokens(), None, valid)[valid], expected)
+        expected = network(_tokens(), None, present)[present]
+    torch.testing.assert_close(network(_tokens(), None, present)[present], expected)
 
 
 @pytest.mark.parametrize(

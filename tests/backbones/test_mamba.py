@@ -138,12 +138,12 @@ def test_the_vocabulary_is_rounded_up_on_demand():
 
 def test_reference_and_portable_primitives_give_the_same_logits():
     network = _randomised(Mamba(12, 16, 2, state_size=4))
-    valid = torch.ones(2, 10, dtype=torch.bool)
-    valid[0, 7:] = False
+    present = torch.ones(2, 10, dtype=torch.bool)
+    present[0, 7:] = False
     results = []
     for mode in ("reference", "portable"):
         with forced(mode):
-            results.append(network(_tokens(), None, valid)[valid])
+            results.append(network(_tokens(), None, present)[present])
     torch.testing.assert_close(results[0], results[1])
 
 

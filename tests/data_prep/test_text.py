@@ -131,7 +131,7 @@ def test_parquet_files_are_read(tmp_path):
         (["files=LINES", "processes=0"], "processes=0 must be at least 1"),
         (["files=LINES", "processes=two"], "processes=two is no number"),
         (["files=LINES", "valid_fraction=0.7", "test_fraction=0.4"], "their sum at most 1"),
-        (["files=LINES", "tokenizer=text8"], "which is no character of text8"),
+        (["files=LINES", "tokenizer=text8"], "which is not a character of text8"),
         (["files=EMPTY"], "there is no text in the source"),
         (["files=JSONL"], "line 1 has no text under 'text', but a; give field="),
         (["files=JSONL", "field=a"], "line 1 holds a value of type int where a text should be"),

@@ -25,7 +25,7 @@ def _classifier(tokens, rows):
 
 
 def _conditional_law():
-    """log p(x_i | visible tokens, y) from the joint law of x and y."""
+    """log p(x_i | visible tokens, y) from the joint distribution of x and y."""
     joint = TabulatedLaw(length=4, num_symbols=3, seed=3)
     joint.probs = LAW.probs * OF_CLASS / (LAW.probs * OF_CLASS).sum()
     return joint.log_probs(STATES)
@@ -42,7 +42,7 @@ def test_an_exact_classifier_gives_bayes_rule_in_every_state():
 
 def test_no_guidance_changes_nothing_and_more_sharpens():
     torch.testing.assert_close(_guided(0.0), LAW.log_probs(STATES))
-    # strength 2: the law times the square of what the class makes of it, normalised.
+    # strength 2: the distribution times the square of the ratio due to the class, normalised.
     squared = 2 * _conditional_law() - LAW.log_probs(STATES)
     expected = squared.nan_to_num(nan=-torch.inf).softmax(dim=-1)
     torch.testing.assert_close(_guided(2.0).exp(), expected)

@@ -1,6 +1,6 @@
 """The training bound of an exact denoiser is the exact likelihood.
 
-A law over L = 3 positions and V = 2 symbols is enumerated. Its conditionals stand in for the
+A distribution over L = 3 positions and V = 2 symbols is enumerated. Its conditionals replace the
 network. The sum runs over all masks, the integral over t by Gauss-Legendre quadrature, and both
 through the public schedule, masking, parameterization and objective: no random numbers anywhere.
 """
@@ -23,7 +23,7 @@ PATTERNS = torch.tensor(list(itertools.product([False, True], repeat=LAW.length)
 
 
 def _nelbo(schedule, num_nodes=200):
-    """The bound for each sequence of the law; rows: time nodes x sequences x mask patterns."""
+    """The bound for each sequence; rows: time nodes x sequences x mask patterns."""
     nodes, node_weights = np.polynomial.legendre.leggauss(num_nodes)
     shape = (num_nodes, len(LAW.sequences), len(PATTERNS))
     num_rows = num_nodes * len(LAW.sequences) * len(PATTERNS)

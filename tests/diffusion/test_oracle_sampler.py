@@ -1,7 +1,7 @@
-"""The law of generated sequences with an exact denoiser, enumerated state by state.
+"""The distribution of generated sequences with an exact denoiser, enumerated state by state.
 
 The chain over the 27 partly masked sequences of L = 3, V = 2 is propagated through the public
-`ancestral_probabilities`; the loop with its real noise is then compared with the same law.
+`ancestral_probabilities`; samples of the loop are then compared with the same distribution.
 """
 
 import math
@@ -24,7 +24,7 @@ STATES = LAW.partial_sequences()
 
 
 def _chain_law(schedule, times, start=None, log_probs=None):
-    """Exact law over the 27 states after all steps, from one start state (all masks)."""
+    """Exact distribution over the 27 states after all steps, from one start state (all masks)."""
     law = torch.zeros(len(STATES), dtype=torch.float64)
     start = torch.full((LAW.length,), LAW.mask_id) if start is None else start
     law[(start == STATES).all(dim=1)] = 1.0
@@ -44,7 +44,7 @@ def _chain_law(schedule, times, start=None, log_probs=None):
 
 
 def _of_sequences(law):
-    """Restrict a law over states to the finished sequences, in the order of `LAW.sequences`."""
+    """Restrict to the finished sequences, in the order of `LAW.sequences`."""
     finished = STATES.ne(LAW.mask_id).all(dim=1)
     assert law[~finished].sum() < 1e-12
     return law[finished]

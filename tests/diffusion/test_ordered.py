@@ -1,4 +1,4 @@
-"""Exact likelihood of a deterministic order: with the oracle, and as a law of its own."""
+"""Exact likelihood of a deterministic order: of the oracle, and of a sampler."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_the_sampler_with_the_same_order_draws_from_this_law(order):
     groups = torch.cat([expected[common], expected[~common].sum()[None]])
     counts = torch.cat([observed[common], observed[~common].sum()[None]])
     statistic = ((counts - groups) ** 2 / groups).sum().item()
-    # mean and variance of the chi-squared law; four standard deviations.
+    # mean and variance of the chi-squared distribution; four standard deviations.
     degrees = len(groups) - 1
     assert statistic < degrees + 4 * (2 * degrees) ** 0.5
 

@@ -6,9 +6,10 @@ import torch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.diffusion.remasking import Capped, Remasking
 from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import Linear, LogLinear
-from dnamdlm.diffusion.steps import Ancestral, FirstHitting
+from dnamdlm.diffusion.steps import Ancestral, FirstHitting, StepRule, draw_tokens
 from dnamdlm.errors import ConfigError
 from tests.diffusion.cases import RULES, SCHEDULES
 
@@ -18,7 +19,7 @@ WEIGHT = torch.randn(SYMBOLS + 1, SYMBOLS, generator=torch.Generator().manual_se
 
 
 class Network:
-    """Each token depends on the whole row; remembers what it was asked."""
+    """Each token depends on the whole row; records its calls."""
 
     def __init__(self):
         self.calls = []
@@ -174,6 +175,73 @@ def test_clamped_tokens_survive_a_rule_that_rewrites_everything():
 def test_the_last_step_reveals_all_where_the_schedule_starts_far_from_one():
     generated, _ = _run(_all_masks(32), schedule=Linear(sigma_min=1.0, sigma_max=5.0))
     assert bool((generated.tokens < SYMBOLS).all())
+
+
+class RightToLeft(StepRule):
+    """A rule as a user would write it."""
+
+    is_paced = False
+
+    def __call__(self, step, log_probs):
+        num_hidden_from_here = step.hidden.flip(1).cumsum(1).flip(1)
+        return draw_tokens(step, log_probs, step.hidden & (num_hidden_from_here == 1))
+
+
+def test_a_rule_needs_nothing_but_its_call():
+    initial = _all_masks(3)
+    initial[1, 4] = 2
+    initial[2] = 1
+    generated, calls = _run(initial, rule=RightToLeft())
+    assert bool((generated.tokens < SYMBOLS).all())
+    assert generated.network_calls == LENGTH
+    for call, (xt, time, rows) in enumerate(calls):
+        hidden = (xt[rows == 0] == MASK).flatten().tolist()
+        assert hidden == [True] * (LENGTH - call) + [False] * call
+        # by default the clock shows the share of the positions to fill that are still hidden.
+        assert time[rows == 0].item() == pytest.approx(1 - call / LENGTH, abs=1e-15)
+
+
+class Idle(StepRule):
+    """A rule that never reveals anything."""
+
+    def __init__(self, *, is_paced):
+        self.is_paced = is_paced
+
+    def __call__(self, step, log_probs):
+        return step.tokens
+
+
+@pytest.mark.parametrize(
+    ("is_paced", "demand"), [(True, "where alpha_s is 1"), (False, "at least one token")]
+)
+def test_a_rule_that_leaves_masks_is_refused(is_paced, demand):
+    with pytest.raises(ConfigError, match=f"left {2 * LENGTH} masks unfilled.*{demand}"):
+        _run(_all_masks(2), rule=Idle(is_paced=is_paced), num_steps=3)
+
+
+class Overreaching(Remasking):
+    """A rule that also rewrites given tokens of rows without a network call."""
+
+    def without_network(self, step):
+        return torch.zeros_like(step.tokens)
+
+
+def test_clamped_tokens_survive_a_step_without_the_network():
+    initial = _all_masks(4)
+    initial[:, ::2] = 3
+    rule = Overreaching(Capped(0.1))
+    generated, _ = _run(initial, rule=rule, num_steps=60)
+    assert bool((generated.tokens[:, ::2] == 3).all())
+
+
+@pytest.mark.parametrize("rule", [Ancestral(), FirstHitting(), Remasking(Capped(0.1))], ids=repr)
+def test_the_observer_is_called_after_each_call_and_its_numbers_add_up(rule):
+    initial = _all_masks(4)
+    initial[:, :3] = 1
+    filled = []
+    generated, calls = _run(initial, rule=rule, watch=filled.append)
+    assert len(filled) == len(calls) == generated.network_calls
+    assert sum(filled) == 4 * (LENGTH - 3)
 
 
 @pytest.mark.parametrize("times", [[1.0], [1.0, 0.5], [1.5, 0.0], [1.0, 0.5, 0.5, 0.0], []])

@@ -1,4 +1,4 @@
-"""The output law of every sampler with an exact denoiser, against an enumeration in plain Python.
+"""The output distribution of every sampler with an exact denoiser, against plain enumeration.
 
 Sequences have three positions of two symbols. What a rule should do in a state is written here a
 second time, with loops; the loop of the package then draws 20,000 sequences.
@@ -66,7 +66,7 @@ def _conditional(start):
 
 
 def _enumerate(select, start):
-    """Exact law when `select(marginals, hidden, round)` names the positions drawn in each state."""
+    """Exact distribution if `select(marginals, hidden, round)` gives the positions to draw."""
     law, finished = {start: 1.0}, {}
     for number in itertools.count():
         following = {}
@@ -170,7 +170,7 @@ def test_an_entropy_bound_draws_the_longest_run_within_it(bound, order):
 
 
 def _remasking_chain(strategy, times, start):
-    """Exact law over the 27 states, propagated by `remasking_probabilities`."""
+    """Exact distribution over the 27 states, propagated by `remasking_probabilities`."""
     states = LAW.partial_sequences()
     free = torch.tensor(start) == MASK
     law = (states == torch.tensor(start)).all(dim=1).double()

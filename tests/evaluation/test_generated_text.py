@@ -163,10 +163,10 @@ class Unigram(torch.nn.Module):
         super().__init__()
         self.logits = torch.nn.Parameter(logits)
 
-    def forward(self, tokens, time=None, valid=None):
+    def forward(self, tokens, time=None, present=None):
         return self.logits.expand(*tokens.shape, -1)
 
-    def hidden(self, tokens, time=None, valid=None):
+    def hidden(self, tokens, time=None, present=None):
         return tokens.unsqueeze(-1).float()
 
     def head(self, states):

@@ -30,10 +30,10 @@ class Repeater(torch.nn.Module):
         super().__init__()
         self.sureness = torch.nn.Parameter(torch.tensor(float(sureness)))
 
-    def forward(self, tokens, time=None, valid=None):
-        return self.head(self.hidden(tokens, time, valid))
+    def forward(self, tokens, time=None, present=None):
+        return self.head(self.hidden(tokens, time, present))
 
-    def hidden(self, tokens, time=None, valid=None):
+    def hidden(self, tokens, time=None, present=None):
         ids = torch.arange(tokens.shape[1]) % 4 + 7
         logits = torch.zeros(*tokens.shape, self.vocab_size)
         told = self.sureness.detach().expand(*tokens.shape, 1)

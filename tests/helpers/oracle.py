@@ -83,11 +83,11 @@ class OracleBackbone(nn.Module):
         self.time_conditioning = False
         self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
 
-    def forward(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, time: Tensor | None, present: Tensor | None) -> Tensor:
         return self.law.logits(tokens) * self.scale
 
-    def hidden(self, tokens: Tensor, time: Tensor | None, valid: Tensor | None) -> Tensor:
-        return self(tokens, time, valid)
+    def hidden(self, tokens: Tensor, time: Tensor | None, present: Tensor | None) -> Tensor:
+        return self(tokens, time, present)
 
     def head(self, states: Tensor) -> Tensor:
         return states

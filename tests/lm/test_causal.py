@@ -80,7 +80,7 @@ def test_the_cache_gives_the_logits_of_the_whole_sequence():
     steps = torch.stack([backbone.step(tokens[:, i], cache) for i in range(40)], dim=1)
     # float64 rounding of sums in another order.
     torch.testing.assert_close(steps, backbone(tokens), rtol=1e-12, atol=1e-12)
-    with pytest.raises(ValueError, match="the cache is full: it holds 40 tokens"):
+    with pytest.raises(ValueError, match="the cache is full: it has 40 tokens"):
         backbone.step(tokens[:, 0], cache)
 
 

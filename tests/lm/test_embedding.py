@@ -41,10 +41,10 @@ class TwoStrands(torch.nn.Module):
             vocab_size = len(NUCLEOTIDE_VOCABULARY)
             time_conditioning = False
 
-            def forward(self, tokens, time=None, valid=None):
+            def forward(self, tokens, time=None, present=None):
                 return torch.zeros(*tokens.shape, self.vocab_size)
 
-            def hidden(self, tokens, time=None, valid=None):
+            def hidden(self, tokens, time=None, present=None):
                 return tokens[..., None].float()
 
             def head(self, states):

@@ -78,12 +78,12 @@ class TwoLaws(OracleBackbone):
         self.num_classes = 2
         self.joint = _joint()
 
-    def forward(self, tokens, time, valid=None, label=None):
+    def forward(self, tokens, time, present=None, label=None):
         told = torch.zeros(len(tokens)).eq(1) if label is None else label == 1
         return torch.where(told[:, None, None], self.joint.logits(tokens), LAW.logits(tokens))
 
-    def hidden(self, tokens, time, valid=None, label=None):
-        return self(tokens, time, valid, label)
+    def hidden(self, tokens, time, present=None, label=None):
+        return self(tokens, time, present, label)
 
 
 def _oracle(backbone=None, schedule=None):

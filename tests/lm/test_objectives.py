@@ -44,7 +44,7 @@ OBJECTIVES = [
 class _NormalisedOracle(OracleBackbone):
     """The oracle with logits that are relative scores: no shift, no probability of the mask."""
 
-    def forward(self, tokens, time, valid):
+    def forward(self, tokens, time, present):
         logits = self.law.logits(tokens) - 3.0 + math.log(self.law.num_symbols)
         real = torch.arange(self.vocab_size) < self.law.num_symbols
         return torch.where(real, logits, -100.0) * self.scale

@@ -98,11 +98,11 @@ class SingleBases(nn.Module):
         self.logits = nn.Parameter(logits)
         self.times = []
 
-    def forward(self, tokens, time=None, valid=None):
+    def forward(self, tokens, time=None, present=None):
         self.times.append(time)
         return self.logits.expand(*tokens.shape, -1)
 
-    def hidden(self, tokens, time=None, valid=None):
+    def hidden(self, tokens, time=None, present=None):
         return nn.functional.one_hot(tokens, self.vocab_size).float()
 
     def head(self, states):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dnamdlm.errors import KernelUnavailable
-from dnamdlm.ops.attention import attention, attention_pattern
+from dnamdlm.ops.attention import attend, attention_pattern
 from dnamdlm.ops.kernels import flash_attention as flash
 
 LENGTHS = (1, 2, 63, 64)
@@ -25,15 +25,15 @@ def _inputs(length, dtype=torch.float64, batch=3, heads=2, size=8, seed=0):
 
 
 def _padding(length, batch=3):
-    """Right padding, left padding and, in the last row, nothing valid."""
-    valid = torch.ones(batch, length, dtype=torch.bool)
-    valid[0, length // 2 + 1 :] = False
-    valid[1, : length // 3] = False
-    valid[2] = False
-    return valid
+    """Right padding, left padding and, in the last row, no position present."""
+    present = torch.ones(batch, length, dtype=torch.bool)
+    present[0, length // 2 + 1 :] = False
+    present[1, : length // 3] = False
+    present[2] = False
+    return present
 
 
-def _by_loop(q, k, v, valid, *, causal=False, window=0):
+def _by_loop(q, k, v, present, *, causal=False, window=0):
     """One query at a time in plain Python."""
     out = torch.zeros_like(q)
     batch, heads, length, size = q.shape
@@ -42,9 +42,9 @@ def _by_loop(q, k, v, valid, *, causal=False, window=0):
             seen = [
                 j
                 for j in range(length)
-                if valid[b, j] and (not causal or j <= i) and (not window or abs(i - j) <= window)
+                if present[b, j] and (not causal or j <= i) and (not window or abs(i - j) <= window)
             ]
-            if not seen or not valid[b, i]:
+            if not seen or not present[b, i]:
                 continue
             for h in range(heads):
                 scores = torch.stack([q[b, h, i] @ k[b, h, j] / math.sqrt(size) for j in seen])
@@ -58,10 +58,10 @@ def _by_loop(q, k, v, valid, *, causal=False, window=0):
 @pytest.mark.parametrize("reach", PATTERNS.values(), ids=PATTERNS)
 def test_attention_equals_a_loop_over_queries(mode, length, reach):
     q, k, v = _inputs(length)
-    valid = _padding(length)
-    pattern = attention_pattern(length, device=q.device, valid=valid, **reach)
-    expected = _by_loop(q, k, v, valid, **reach)
-    torch.testing.assert_close(attention(q, k, v, pattern, mode=mode), expected)
+    present = _padding(length)
+    pattern = attention_pattern(length, device=q.device, present=present, **reach)
+    expected = _by_loop(q, k, v, present, **reach)
+    torch.testing.assert_close(attend(q, k, v, pattern, mode=mode), expected)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -71,9 +71,9 @@ def test_portable_equals_reference_with_gradients(length, padded, reach):
     results = []
     for mode, dtype in (("reference", torch.float64), ("portable", torch.float32)):
         inputs = [x.clone().requires_grad_() for x in _inputs(length, dtype)]
-        valid = _padding(length) if padded else None
-        pattern = attention_pattern(length, device=inputs[0].device, valid=valid, **reach)
-        out = attention(*inputs, pattern, mode=mode)
+        present = _padding(length) if padded else None
+        pattern = attention_pattern(length, device=inputs[0].device, present=present, **reach)
+        out = attend(*inputs, pattern, mode=mode)
         gradients = torch.autograd.grad(out.square().sum(), inputs)
         results.append([x.double() for x in (out, *gradients)])
     # float32 against float64: rounding of sums over up to 64 keys.
@@ -82,10 +82,10 @@ def test_portable_equals_reference_with_gradients(length, padded, reach):
 
 @pytest.mark.parametrize("mode", ["reference", "portable"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_a_row_without_a_valid_key_gives_zeros_and_finite_gradients(mode, dtype):
+def test_a_row_without_a_present_key_gives_zeros_and_finite_gradients(mode, dtype):
     inputs = [x.clone().requires_grad_() for x in _inputs(6, dtype)]
-    pattern = attention_pattern(6, device=inputs[0].device, valid=_padding(6))
-    out = attention(*inputs, pattern, mode=mode)
+    pattern = attention_pattern(6, device=inputs[0].device, present=_padding(6))
+    out = attend(*inputs, pattern, mode=mode)
     gradients = torch.autograd.grad(out.float().sum(), inputs)
     assert (out[2] == 0).all()
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -109,7 +109,7 @@ def test_a_negative_window_is_refused():
 
 def test_fused_attention_on_a_cpu_is_refused_with_the_reason():
     with pytest.raises(KernelUnavailable, match="runs on CUDA devices, not on cpu"):
-        attention(*_inputs(4), mode="fused")
+        attend(*_inputs(4), mode="fused")
 
 
 def _packed_attention(q, k, v, ends_q, ends_k, max_q, max_k, *, causal, window_size):
@@ -119,10 +119,10 @@ def _packed_attention(q, k, v, ends_q, ends_k, max_q, max_k, *, causal, window_s
     out = torch.zeros_like(q)
     for start, end in zip(ends_q[:-1].tolist(), ends_q[1:].tolist(), strict=True):
         assert end - start <= max_q == max_k
-        valid = torch.ones(1, end - start, dtype=torch.bool)
+        present = torch.ones(1, end - start, dtype=torch.bool)
         rows = [x[start:end].transpose(0, 1)[None] for x in (q, k, v)]
         window = max(window_size[0], 0)
-        out[start:end] = _by_loop(*rows, valid, causal=causal, window=window)[0].transpose(0, 1)
+        out[start:end] = _by_loop(*rows, present, causal=causal, window=window)[0].transpose(0, 1)
     return out
 
 
@@ -134,10 +134,12 @@ def _packed_attention(q, k, v, ends_q, ends_k, max_q, max_k, *, causal, window_s
 def test_packing_for_flash_attention_keeps_sequences_apart(monkeypatch, padded, reach):
     monkeypatch.setattr(flash, "load", lambda: _packed_attention)
     q, k, v = _inputs(9)
-    valid = _padding(9) if padded else None
-    pattern = attention_pattern(9, device=q.device, valid=valid, **reach)
-    out = flash.flash_attention(q, k, v, valid=valid, causal=pattern.causal, window=pattern.window)
-    torch.testing.assert_close(out, attention(q, k, v, pattern, mode="reference"))
+    present = _padding(9) if padded else None
+    pattern = attention_pattern(9, device=q.device, present=present, **reach)
+    out = flash.flash_attention(
+        q, k, v, present=present, causal=pattern.causal, window=pattern.window
+    )
+    torch.testing.assert_close(out, attend(q, k, v, pattern, mode="reference"))
 
 
 @pytest.mark.gpu
@@ -149,9 +151,9 @@ def test_fused_equals_reference_on_a_gpu(length):
         pytest.skip("needs a CUDA device")
     inputs = [x.cuda().requires_grad_() for x in _inputs(length, torch.bfloat16, size=32)]
     wide = [x.detach().float().requires_grad_() for x in inputs]
-    pattern = attention_pattern(length, device=inputs[0].device, valid=_padding(length).cuda())
-    out = attention(*inputs, pattern, mode="fused")
-    expected = attention(*wide, pattern, mode="reference")
+    pattern = attention_pattern(length, device=inputs[0].device, present=_padding(length).cuda())
+    out = attend(*inputs, pattern, mode="fused")
+    expected = attend(*wide, pattern, mode="reference")
     # bfloat16 keeps eight bits.
     torch.testing.assert_close(out.float(), expected, rtol=2e-2, atol=2e-2)
     gradients = torch.autograd.grad(out.float().square().sum(), inputs)

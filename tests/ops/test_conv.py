@@ -41,11 +41,11 @@ def test_portable_equals_reference_with_gradients(length, width):
 @pytest.mark.parametrize("mode", ["reference", "portable"])
 def test_padding_counts_as_zero_whatever_it_holds(mode):
     x, weight, bias = _inputs(8, 5)
-    valid = torch.ones(2, 8, dtype=torch.bool)
-    valid[0, 5:] = False
+    present = torch.ones(2, 8, dtype=torch.bool)
+    present[0, 5:] = False
     poisoned = x.clone()
     poisoned[0, 5:] = torch.inf
-    out = depthwise_conv(poisoned, weight, bias, valid=valid, mode=mode)
+    out = depthwise_conv(poisoned, weight, bias, present=present, mode=mode)
     short = depthwise_conv(x[:1, :5], weight, bias, mode=mode)
     torch.testing.assert_close(out[:1, :5], short)
 
@@ -93,10 +93,10 @@ def test_the_portable_causal_convolution_equals_the_reference_with_gradients(len
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 def test_padding_counts_as_zero_in_the_causal_convolution(reverse):
     x, weight, bias = _inputs(8, 4)
-    valid = torch.ones(2, 8, dtype=torch.bool)
-    valid[0, 5:] = False
-    poisoned = torch.where(valid[..., None], x, torch.inf)
-    out = causal_conv(poisoned, weight, bias, valid=valid, reverse=reverse)
+    present = torch.ones(2, 8, dtype=torch.bool)
+    present[0, 5:] = False
+    poisoned = torch.where(present[..., None], x, torch.inf)
+    out = causal_conv(poisoned, weight, bias, present=present, reverse=reverse)
     expected = causal_conv(x[:1, :5], weight, bias, reverse=reverse)
     torch.testing.assert_close(out[:1, :5], expected)
 

@@ -83,7 +83,7 @@ def _with_gradients(inputs, **options):
 
 
 def _assert_close(found, expected, tolerance):
-    """Equal up to a share of the greatest entry: gradients are sums over all positions."""
+    """Equal up to a fraction of the largest entry: gradients are sums over all positions."""
     for name, value in expected.items():
         scale = value.abs().max().clamp(min=1e-30)
         error = ((found[name].double() - value.double()).abs().max() / scale).item()
@@ -163,24 +163,24 @@ def test_padding_is_skipped_whatever_it_holds(fast_mode, reverse, softplus):
     inputs = _inputs(1, 4 * CHUNK, dtype=torch.float32)
     if not softplus:
         inputs["delta"] = inputs["delta"].sigmoid() - inputs["delta_bias"]
-    valid = torch.ones(1, 4 * CHUNK, dtype=torch.bool)
-    valid[0, :3] = valid[0, 40:50] = valid[0, 120:] = False
+    present = torch.ones(1, 4 * CHUNK, dtype=torch.bool)
+    present[0, :3] = present[0, 40:50] = present[0, 120:] = False
     moving = ("u", "delta", "B", "C", "z")
-    short = {name: x[:, valid[0]] if name in moving else x for name, x in inputs.items()}
+    short = {name: x[:, present[0]] if name in moving else x for name, x in inputs.items()}
     poisoned = dict(inputs)
     for name in ("u", "delta", "B"):
-        poisoned[name] = torch.where(valid[..., None], inputs[name], torch.inf)
+        poisoned[name] = torch.where(present[..., None], inputs[name], torch.inf)
     options = {"softplus": softplus, "reverse": reverse, "mode": fast_mode}
-    out = selective_scan(**poisoned, **options, valid=valid)
-    torch.testing.assert_close(out[:, valid[0]], selective_scan(**short, **options))
-    assert not out[:, ~valid[0]].any()
+    out = selective_scan(**poisoned, **options, present=present)
+    torch.testing.assert_close(out[:, present[0]], selective_scan(**short, **options))
+    assert not out[:, ~present[0]].any()
 
 
 def test_no_gradient_reaches_padding(fast_mode):
     inputs = _inputs(1, 9, dtype=torch.float32)
-    valid = torch.ones(1, 9, dtype=torch.bool)
-    valid[0, 4:6] = False
-    gradients = _with_gradients(inputs, valid=valid, mode=fast_mode)
+    present = torch.ones(1, 9, dtype=torch.bool)
+    present[0, 4:6] = False
+    gradients = _with_gradients(inputs, present=present, mode=fast_mode)
     for name in ("u", "delta", "B", "C", "z"):
         assert not gradients[name][0, 4:6].any()
         assert gradients[name][0, :4].all()
@@ -305,7 +305,7 @@ def test_a_state_too_large_for_the_compiled_scan_falls_back():
     inputs = _inputs(1, 3, state=17, dtype=torch.float32)
     out = selective_scan(**inputs, mode="auto")
     torch.testing.assert_close(out, selective_scan(**inputs, mode="reference"))
-    with pytest.raises(KernelUnavailable, match="at most 16 numbers of state"):
+    with pytest.raises(KernelUnavailable, match="at most 16 numbers per channel"):
         selective_scan(**inputs, mode="fused")
 
 

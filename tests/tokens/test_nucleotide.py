@@ -1,4 +1,4 @@
-"""Nucleotide tokens: every byte has a stated fate, and ids agree with Caduceus."""
+"""Nucleotide tokens: the policy for every byte, and ids agree with Caduceus."""
 
 import json
 

@@ -124,5 +124,5 @@ def test_a_damaged_file_is_named(content, tmp_path):
 
 def test_a_folder_without_files_is_refused(tmp_path):
     assert not has_tokenizer(tmp_path)
-    with pytest.raises(DataError, match="holds no tokenizer; it needs"):
+    with pytest.raises(DataError, match="has no tokenizer; it needs"):
         SubwordTokenizer(tmp_path)

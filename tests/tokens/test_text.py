@@ -41,7 +41,7 @@ def test_characters_have_the_ids_of_the_mdlm_code():
 
 @pytest.mark.parametrize("text", ["abC", "ab\u00e9", "ab\U0001f600"])
 def test_a_character_outside_text8_is_named_with_its_place(text):
-    with pytest.raises(DataError, match="at position 3, which is no character of text8"):
+    with pytest.raises(DataError, match="at position 3, which is not a character of text8"):
         CharacterTokenizer().encode(text)
 
 

@@ -31,7 +31,7 @@ def test_real_tokens_are_exactly_the_four_bases():
         ({"real_ids": (7, 12)}, "must lie in"),
         ({"complement": (0,)}, "one of 12 ids"),
         ({"complement": (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 7, 11)}, "involution"),
-        ({"complement": (3, 1, 2, 0, 4, 5, 6, 10, 9, 8, 7, 11)}, "leave the mask"),
+        ({"complement": (3, 1, 2, 0, 4, 5, 6, 10, 9, 8, 7, 11)}, "keep the mask"),
         ({"symbols": ("A",) * 12}, "twice"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),

@@ -1,1 +1,1 @@
-"""The only folder that may import compiled extensions, and only inside functions."""
+"""Compiled extensions; only this package imports them, and only inside functions."""

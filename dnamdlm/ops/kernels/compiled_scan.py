@@ -1,9 +1,9 @@
 """Our own compiled scan for CPUs: `selective_scan.cpp`, built on demand with a C++ compiler.
 
-Nothing is built on import, nor in mode `auto`: there the kernel runs if it was built before, with
-`python -m dnamdlm.doctor build=true` or by a run with `ops=fused`. The build is kept in
-$DNAMDLM_CACHE_DIR, else $XDG_CACHE_HOME/dnamdlm, else ~/.cache/dnamdlm, in a folder `kernels`,
-under a name made of the source, the processor and the version of torch.
+Nothing is built on import, nor in mode `auto`, where the kernel runs if it was built before, by
+`python -m dnamdlm.doctor build=true` or by a run with `ops=fused`. The build is kept in the folder
+`kernels` of $DNAMDLM_CACHE_DIR, else $XDG_CACHE_HOME/dnamdlm, else ~/.cache/dnamdlm, under a name
+derived from the source, the processor and the version of torch.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import FusedKernel
 
 SOURCE = Path(__file__).with_name("selective_scan.cpp")
-# the order of sums is left to the compiler only where the source says so
+# the compiler may reorder sums only where the source allows it
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"),
     *("-Wno-psabi", "-shared", "-fPIC"),
@@ -37,7 +37,7 @@ MAX_STATE_SIZE = 16
 
 
 def build_folder() -> Path:
-    """Where the build for this source, processor and torch lies or will lie."""
+    """Folder of the build for this source, processor and torch, whether it exists or not."""
     chosen = os.environ.get("DNAMDLM_CACHE_DIR")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnamdlm"
     root = Path(chosen) if chosen else base
@@ -46,16 +46,16 @@ def build_folder() -> Path:
 
 @functools.cache
 def _fingerprint() -> str:
-    """What a build depends on, as 16 hexadecimal digits."""
+    """Hash of all that a build depends on, 16 hexadecimal digits."""
     parts = [SOURCE.read_text(encoding="ascii"), *FLAGS, torch.__version__, _processor()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def build() -> None:
-    """Compile the kernel unless that was done before; takes about two seconds.
+    """Compile the kernel unless it is compiled already; takes about two seconds.
 
     Raises:
-        ImportError: if there is no compiler or it fails.
+        ImportError: if g++ is missing or fails.
     """
     folder = build_folder()
     if _library(folder).is_file():
@@ -63,7 +63,7 @@ def build() -> None:
     if shutil.which("g++") is None:
         raise ImportError("g++ is not installed")
     folder.mkdir(parents=True, exist_ok=True)
-    # under another name until it is finished: two runs may build at once.
+    # under a temporary name until it is finished: two runs may build at once.
     with tempfile.TemporaryDirectory(dir=folder) as partial:
         made = Path(partial) / "scan.so"
         done = subprocess.run(
@@ -73,13 +73,13 @@ def build() -> None:
             check=False,
         )
         if done.returncode:
-            said = next((x for x in done.stderr.splitlines() if "error" in x), "it says nothing")
-            raise ImportError(f"g++ fails: {said}")
+            errors = [line for line in done.stderr.splitlines() if "error" in line]
+            raise ImportError(f"g++ fails: {errors[0] if errors else 'without an error message'}")
         made.replace(_library(folder))
 
 
 def load() -> Any:
-    """The library; raises ImportError if it is not built."""
+    """The library; raises ImportError if it has not been built."""
     folder = build_folder()
     if not _library(folder).is_file():
         raise ImportError("not built yet; python -m dnamdlm.doctor build=true builds it")
@@ -98,7 +98,7 @@ def _library(folder: Path) -> Path:
 
 
 def _processor() -> str:
-    """What code for this processor depends on: its instruction sets, else its name."""
+    """The instruction sets of the processor, else its name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
@@ -120,7 +120,7 @@ COMPILED_SCAN = FusedKernel("selective scan", "compiled scan", load, refusal, bu
 
 
 def compiled_scan(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Float[Tensor, "B L D"]:
-    """The compiled scan in float32; a state of fewer than 16 numbers is filled up with zeros."""
+    """The compiled scan in float32; a state of fewer than 16 numbers is padded with zeros."""
     missing = MAX_STATE_SIZE - inputs.A.shape[1]
     states = [functional.pad(x, (0, missing)) for x in (inputs.A, inputs.B, inputs.C)]
     zeros = inputs.u.new_zeros(inputs.u.shape[2])
@@ -157,7 +157,7 @@ def _pointers(tensors: Sequence[Tensor | None]) -> list[int | None]:
 
 
 class CompiledScan(torch.autograd.Function):
-    """The whole scan, gate included, with the backward pass of the kernel."""
+    """The complete scan, gate included, with the backward pass of the kernel."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
@@ -185,7 +185,7 @@ class CompiledScan(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors; the others have none."""
+        """Gradients of the tensors, None for other arguments."""
         *tensors, borders = ctx.saved_tensors
         u, _, A, B, _, D, _, z = tensors  # noqa: N806
         shape = _Shape(*u.shape, ctx.softplus, ctx.reverse, torch.get_num_threads())
@@ -213,7 +213,7 @@ class CompiledScan(torch.autograd.Function):
 
 
 def _sizes(shape: _Shape) -> tuple[int, int]:
-    """Numbers kept at the borders of chunks, and groups of partial sums."""
+    """Numbers kept at the boundaries of chunks, and groups of partial sums."""
     borders, groups = ctypes.c_int64(), ctypes.c_int64()
     load().scan_sizes(ctypes.byref(shape), ctypes.byref(borders), ctypes.byref(groups))
     return borders.value, groups.value

@@ -39,20 +39,20 @@ def flash_attention(
     k: Float[Tensor, "B H L E"],
     v: Float[Tensor, "B H L E"],
     *,
-    valid: Bool[Tensor, "B L"] | None,
+    present: Bool[Tensor, "B L"] | None,
     causal: bool,
     window: int,
 ) -> Float[Tensor, "B H L E"]:
-    """Attention over the valid positions only; zero elsewhere.
+    """Attention over the present positions alone; zero elsewhere.
 
-    With a window, `valid` may mark padding at the ends only: packing would close gaps inside.
+    With a window, `present` may mark padding at the ends only: packing would close gaps inside.
     """
     batch, _, length, _ = q.shape
-    kept = None if valid is None else valid.flatten().nonzero().squeeze(-1)
-    if valid is None:
+    kept = None if present is None else present.flatten().nonzero().squeeze(-1)
+    if present is None:
         ends = torch.arange(1, batch + 1, device=q.device, dtype=torch.int32) * length
     else:
-        ends = valid.sum(-1).cumsum(0).to(torch.int32)
+        ends = present.sum(-1).cumsum(0).to(torch.int32)
     offsets = torch.cat((ends.new_zeros(1), ends))
     packed = [x.transpose(1, 2).flatten(0, 1) for x in (q, k, v)]
     if kept is not None:

@@ -1,7 +1,7 @@
 """mamba-ssm and causal-conv1d behind the scan and the causal convolution, on CUDA.
 
 Signatures as in mamba-ssm 2.3 (`selective_scan_fn`) and causal-conv1d 1.7 (`causal_conv1d_fn`).
-Both want channels before positions, which costs a transposition each way.
+Both expect channels before positions, which takes a transposition each way.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ CAUSAL_CONV = FusedKernel(
 
 
 def mamba_scan(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Float[Tensor, "B L D"]:
-    """The scan of mamba-ssm; what belongs to a position has the type of `u`, the rest float32."""
+    """The scan of mamba-ssm; tensors with positions have the type of `u`, the others float32."""
     moving = (inputs.u, inputs.delta, inputs.B, inputs.C, inputs.z)
     u, delta, write, read, gate = [
         None if x is None else _turned(x, inputs.u.dtype, reverse=reverse) for x in moving
