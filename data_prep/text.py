@@ -20,6 +20,7 @@ from data_prep.arguments import run_script
 from data_prep.cleaning import CLEANERS, VERSION
 from data_prep.sources import SPLITS, UNITS, HubDataset, HubPart, LocalFiles, Source
 from data_prep.tokenizing import SHARD_BYTES, make_tasks, run_tasks
+from dnamdlm.data.files import write_bytes
 from dnamdlm.data.text.shards import (
     FORMAT,
     FORMAT_VERSION,
@@ -28,7 +29,6 @@ from dnamdlm.data.text.shards import (
     dtype_for,
     is_intact,
     read_manifest,
-    write_atomically,
 )
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError
@@ -200,12 +200,10 @@ def prepare(
     _check_folder(out, key)
     if (manifest := _complete(out)) is not None:
         return manifest
-    for partial in out.glob(".*.partial-*"):
-        partial.unlink()  # of a command that was killed
     with _forgotten_if_empty(out):
         for file, content in tokenizer.files().items():
-            write_atomically(out / TOKENIZER / file, content)
-        write_atomically(out / _INPUTS, json.dumps({"key": key, "inputs": inputs}).encode("ascii"))
+            write_bytes(out / TOKENIZER / file, content)
+        write_bytes(out / _INPUTS, json.dumps({"key": key, "inputs": inputs}).encode("ascii"))
         texts = {split: part for split, part in source.splits().items() if split in splits}
         tasks = make_tasks(out, texts, cleaner=clean, tokenizer=tokenizer.name, key=key)
         entries: dict[str, Any] = {}
@@ -235,7 +233,7 @@ def prepare(
         "dtype": dtype_for(len(tokenizer.vocabulary)).str,
         "splits": entries,
     }
-    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode("ascii"))
+    write_bytes(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode("ascii"))
     return manifest
 
 
