@@ -21,6 +21,7 @@ from data_prep.cleaning import CLEANERS, VERSION
 from data_prep.sources import SPLITS, UNITS, HubDataset, HubPart, LocalFiles, Source
 from data_prep.tokenizing import SHARD_BYTES, make_tasks, run_tasks
 from dnamdlm.data.files import write_bytes
+from dnamdlm.data.targets import clash
 from dnamdlm.data.text.shards import (
     FORMAT,
     FORMAT_VERSION,
@@ -317,6 +318,7 @@ def _body(settings: dict[str, str]) -> str:
     if processes < 1:
         raise ConfigError(f"processes={processes} must be at least 1")
     tokenizer = open_tokenizer(wanted)
+    _check_inputs(out, settings)
     source = _source(settings, known)
     manifest = prepare(
         out,
@@ -356,6 +358,15 @@ def _source(settings: dict[str, str], known: Corpus | None) -> Source:
         valid_fraction=_number(settings, "valid_fraction", float),
         test_fraction=_number(settings, "test_fraction", float),
     )
+
+
+def _check_inputs(out: Path, settings: dict[str, str]) -> None:
+    """Refuse an output folder whose files are among the inputs."""
+    inputs = [path for key in ("files", "valid", "test") for path in _paths(settings[key])]
+    shards = [path for split in SPLITS for path in out.glob(f"{split}_{'[0-9]' * 5}.*")]
+    for own in (out / MANIFEST, out / _INPUTS, *shards):
+        if (found := clash(own, inputs)) is not None:
+            raise ConfigError(f"out={out} would write over the input {found}; choose another out")
 
 
 def _paths(text: str) -> tuple[Path, ...]:

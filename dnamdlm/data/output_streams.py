@@ -41,9 +41,9 @@ def stream_of(path: str | Path) -> int | Path | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     # /dev/stdout is a link to whatever a shell has opened as such, which may be a plain file.
-    for descriptor in is_open:
+    for descriptor in (number for number, is_used in is_open.items() if is_used):
         with suppress(OSError):
-            if is_open[descriptor] and os.path.samestat(found, os.fstat(descriptor)):
+            if os.path.samestat(found, os.fstat(descriptor)):
                 return descriptor
     return None if stat.S_ISREG(found.st_mode) else Path(path)
 

@@ -6,6 +6,7 @@ next one that writes the same name in the same folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -56,17 +57,23 @@ def partial_file(folder: Path, name: str, *, mode: int = 0o666) -> Iterator[Path
 
 @contextmanager
 def _created(partial: Path, mode: int) -> Iterator[None]:
-    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode)
-    owner = os.getpid()
-    _in_use.add(partial)
+    if partial in _in_use:
+        raise FileExistsError(errno.EEXIST, "this process is writing it already")
+    owner, descriptor = os.getpid(), None
+    if partial.exists():
+        raise FileExistsError(errno.EEXIST, f"another process writes it as {partial.name}")
+    # a signal may come at any instant, also when the file is there and the call has not returned.
     try:
+        _in_use.add(partial)
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode)
         # other machines and containers see the lock; where the file system has none, the number of
         # the process has to do.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
         # a child process that leaves the block must not take the file away from its parent.
         if os.getpid() == owner:
             partial.unlink(missing_ok=True)
@@ -88,7 +95,7 @@ def _is_abandoned(partial: Path, process: int) -> bool:
     """Whether no process writes a temporary file any more."""
     if process == os.getpid():
         # numbers of processes are used again, in containers after every start.
-        return partial not in _in_use
+        return partial not in _in_use and not _is_locked(partial)
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

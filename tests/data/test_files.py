@@ -309,6 +309,30 @@ def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     assert done == ["sync", "rename", "sync"]
 
 
+def test_a_second_writer_in_the_same_process_does_no_harm(tmp_path):
+    with replacing(tmp_path / "x") as partial:
+        partial.write_text("first")
+        with pytest.raises(DataError, match="this process is writing it already"):
+            write_text(tmp_path / "x", "second")
+    assert (tmp_path / "x").read_text() == "first"
+
+
+def test_a_signal_at_the_instant_of_creation_leaves_nothing(tmp_path, monkeypatch):
+    opened = os.open
+
+    def interrupted(path, flags, *rest, **options):
+        descriptor = opened(path, flags, *rest, **options)
+        if flags & os.O_CREAT:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        write_text(tmp_path / "x", "")
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert names(tmp_path) == []
+
+
 def test_threads_may_write(tmp_path):
     threads = [
         threading.Thread(target=write_text, args=(tmp_path / f"{i}", f"{i}")) for i in range(8)
