@@ -6,6 +6,7 @@ one that belongs to a run, a checkpoint, a prepared genome or a prepared corpus.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -97,19 +98,26 @@ def check_run_folder(run_dir: Path, inputs: Iterable[str | Path | None]) -> None
             )
 
 
-def inputs_of(tree: Any, key: str = "") -> list[str]:
-    """All texts of a tree of settings that may name an input.
+def inputs_of(settings: Any, key: str = "") -> list[str]:
+    """All texts of settings, in groups of any depth, that may name an input.
 
     >>> inputs_of({"model": "runs/demo", "seed": 1, "out": "x.fa", "data": {"fasta": "genome.fa"}})
     ['runs/demo', 'genome.fa']
+
+    Args:
+        settings: a mapping, a dataclass, a sequence of such, or one value.
+        key: what the value is called.
     """
-    if isinstance(tree, Mapping):
-        return [x for name in tree if name not in _NOT_READ for x in inputs_of(tree[name], name)]
-    if isinstance(tree, list | tuple):
-        return [text for item in tree for text in inputs_of(item, key)]
-    if not isinstance(tree, str) or (key not in _FOLDERS_READ and os.path.isdir(tree)):  # noqa: PTH112
-        return []
-    return [tree]
+    if dataclasses.is_dataclass(settings):
+        names = [field.name for field in dataclasses.fields(settings) if field.name != "record"]
+        settings = {name: getattr(settings, name) for name in names}
+    if isinstance(settings, Mapping):
+        kept = {name: value for name, value in settings.items() if name not in _NOT_READ}
+        return [text for name, value in kept.items() for text in inputs_of(value, name)]
+    if isinstance(settings, list | tuple):
+        return [text for item in settings for text in inputs_of(item, key)]
+    is_word = key not in _FOLDERS_READ and isinstance(settings, str) and os.path.isdir(settings)  # noqa: PTH112
+    return [settings] if isinstance(settings, str) and not is_word else []
 
 
 def clash(target: Path, inputs: Iterable[str | Path | None]) -> Path | None:

@@ -48,8 +48,10 @@ def in_child(entry, arguments, files):
 def main():
     """Answer the request on standard input."""
     # no tensor is made here, so that no thread exists when the process forks.
-    for name in ("evaluate.evaluation", "sample.sampling", "score.scoring", "embed.embedding",
-                 "finetune.finetuning", "finetune.prediction"):  # fmt: skip
+    for name in (
+        "evaluate.evaluation", "judge.judging", "sample.sampling", "score.scoring",
+        "embed.embedding", "finetune.finetuning", "finetune.prediction",
+    ):  # fmt: skip
         importlib.import_module(f"dnamdlm.assembly.{name}")
     folder, commands = json.load(sys.stdin)
     os.chdir(folder)

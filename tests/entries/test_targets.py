@@ -71,8 +71,8 @@ REFUSED = [
     ("G3", (*TABLE, "data.train=ft2/results.tsv", "run_dir=ft2"), "over the input ft2/results.tsv"),
     ("G3", ("score", "model=run", "variants=v.vcf", "data.fasta=g.fa", "out=v.vcf"), "is an input"),
     ("G3", ("embed", "model=run", "data.fasta=g.fa", "out=run/evaluation/x.npz"), "belongs to"),
-    ("G24", ("evaluate", "samples=s.fa", "reference=g.fa", "out=g.fa"), "is an input"),
-    ("G24", ("evaluate", "samples=s.fa", "reference=g.fa", "out=i.bed"), "readable evaluation"),
+    ("G24", ("judge", "samples=s.fa", "reference=g.fa", "out=g.fa"), "is an input"),
+    ("G24", ("judge", "samples=s.fa", "reference=g.fa", "out=i.bed"), "readable evaluation"),
     ("G24", ("evaluate", "model=run", "split=test", "out=tab.csv"), "readable evaluation file"),
     ("G24", ("evaluate", "model=run", "split=test", "out=run/run.json"), "belongs to the run"),
     ("F21", (*S, "out=x.fa.bz2"), "a compression that is not written here"),
@@ -114,7 +114,7 @@ def test_links_pipes_devices_and_standard_output_are_written_to(inputs, tmp_path
     assert Path("/dev/null").is_char_device()
     # what is said goes elsewhere where the output is the FASTA.
     assert [out for _, out, _ in answers[-2:]] == [plain, plain]
-    assert all("wrote 1 sequences" in err for *_, err in answers[-2:])
+    assert all("wrote 1 sequence of" in err for *_, err in answers[-2:])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "link.fa", "pipe", "plain.fa", "real.fa",
     ]  # fmt: skip
