@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.text.rows import BlockWindows
+from dnamdlm.data.stream import Sweep
+from dnamdlm.data.text.rows import Rows
 from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -70,7 +71,7 @@ class CountModel:
             result[length:] = np.where(totals > 0, longer, shorter)
         return result
 
-    def bits(self, windows: BlockWindows) -> Rate:
+    def bits(self, windows: Sweep[Rows]) -> Rate:
         """Bits per scored token of rows, each row read by itself."""
         sums, counts = [], []
         for batch in windows.batches(256):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.data.files import write_text
 from dnamdlm.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -51,10 +52,3 @@ def record(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
     """Add or replace one entry of the manifest of a folder."""
     content = read_manifest(folder) | {name: dict(facts)}
     write_text(folder / MANIFEST, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file under a temporary name and rename it when it is complete."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_prep.arguments import run_script
-from data_prep.checksums import file_digest, record, write_text
+from data_prep.checksums import file_digest, record
 from data_prep.download import Limits
 from data_prep.ncbi import BASE_URL, Assembly, Record, fetch_assembly, find_assembly
+from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.splits import SPLIT_NAMES, Splits, split_by_fractions
 from dnamdlm.errors import ConfigError
 

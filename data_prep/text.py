@@ -20,6 +20,8 @@ from data_prep.arguments import run_script
 from data_prep.cleaning import CLEANERS, VERSION
 from data_prep.sources import SPLITS, UNITS, HubDataset, HubPart, LocalFiles, Source
 from data_prep.tokenizing import SHARD_BYTES, make_tasks, run_tasks
+from dnamdlm.data.files import write_bytes
+from dnamdlm.data.targets import clash
 from dnamdlm.data.text.shards import (
     FORMAT,
     FORMAT_VERSION,
@@ -28,7 +30,6 @@ from dnamdlm.data.text.shards import (
     dtype_for,
     is_intact,
     read_manifest,
-    write_atomically,
 )
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError
@@ -200,12 +201,10 @@ def prepare(
     _check_folder(out, key)
     if (manifest := _complete(out)) is not None:
         return manifest
-    for partial in out.glob(".*.partial-*"):
-        partial.unlink()  # of a command that was killed
     with _forgotten_if_empty(out):
         for file, content in tokenizer.files().items():
-            write_atomically(out / TOKENIZER / file, content)
-        write_atomically(out / _INPUTS, json.dumps({"key": key, "inputs": inputs}).encode("ascii"))
+            write_bytes(out / TOKENIZER / file, content)
+        write_bytes(out / _INPUTS, json.dumps({"key": key, "inputs": inputs}).encode("ascii"))
         texts = {split: part for split, part in source.splits().items() if split in splits}
         tasks = make_tasks(out, texts, cleaner=clean, tokenizer=tokenizer.name, key=key)
         entries: dict[str, Any] = {}
@@ -235,7 +234,7 @@ def prepare(
         "dtype": dtype_for(len(tokenizer.vocabulary)).str,
         "splits": entries,
     }
-    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode("ascii"))
+    write_bytes(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode("ascii"))
     return manifest
 
 
@@ -319,6 +318,7 @@ def _body(settings: dict[str, str]) -> str:
     if processes < 1:
         raise ConfigError(f"processes={processes} must be at least 1")
     tokenizer = open_tokenizer(wanted)
+    _check_inputs(out, settings)
     source = _source(settings, known)
     manifest = prepare(
         out,
@@ -358,6 +358,15 @@ def _source(settings: dict[str, str], known: Corpus | None) -> Source:
         valid_fraction=_number(settings, "valid_fraction", float),
         test_fraction=_number(settings, "test_fraction", float),
     )
+
+
+def _check_inputs(out: Path, settings: dict[str, str]) -> None:
+    """Refuse an output folder whose files are among the inputs."""
+    inputs = [path for key in ("files", "valid", "test") for path in _paths(settings[key])]
+    shards = [path for split in SPLITS for path in out.glob(f"{split}_{'[0-9]' * 5}.*")]
+    for own in (out / MANIFEST, out / _INPUTS, *shards):
+        if (found := clash(own, inputs)) is not None:
+            raise ConfigError(f"out={out} would write over the input {found}; choose another out")
 
 
 def _paths(text: str) -> tuple[Path, ...]:

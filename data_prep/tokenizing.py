@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.cleaning import CLEANERS
-from dnamdlm.data.text.shards import dtype_for, is_intact, write_atomically, write_shard
+from dnamdlm.data.files import write_bytes
+from dnamdlm.data.text.shards import dtype_for, is_intact, write_shard
 from dnamdlm.data.text.tokenizers import stored_tokenizer
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
@@ -79,7 +80,7 @@ class Task:
                 num_bytes += len(text.encode("utf-8"))
         entry = write_shard(self.folder, self.stem, rows, dtype_for(len(tokenizer.vocabulary)))
         entry |= {"num_bytes": num_bytes, "key": self.key}
-        write_atomically(self.note, json.dumps(entry).encode("ascii"))
+        write_bytes(self.note, json.dumps(entry).encode("ascii"))
         return entry
 
 

@@ -6,7 +6,6 @@ was. Sequence and features are written anew; the bases must have the hash of the
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 import sys
@@ -23,6 +22,7 @@ from Bio.SeqRecord import SeqRecord
 
 from data_prep.arguments import run_script
 from data_prep.download import Limits, download
+from dnamdlm.data.files import gzip_stream, replacing
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DataError
 
@@ -205,15 +205,10 @@ def _gff_rows(name: str, feature: SeqFeature) -> Iterator[str]:
 
 
 def _write_gzip(path: Path, pieces: Iterator[str]) -> None:
-    """Write and rename; there is no time stamp, so that equal text gives equal bytes."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with (
-        temporary.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=9, mtime=0) as packed,
-        io.TextIOWrapper(packed, encoding="ascii", newline="\n") as out,
-    ):
-        out.writelines(pieces)
-    temporary.replace(path)
+    """Write a compressed file; equal text gives equal bytes."""
+    with replacing(path) as partial, partial.open("wb") as raw, gzip_stream(raw) as packed:
+        for piece in pieces:
+            packed.write(piece.encode("ascii"))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ def main(tree: Tree, given: frozenset[str]) -> None:
     from dnamdlm.assembly.building.entry_settings import read_settings
     from dnamdlm.assembly.embed.embed_settings import EmbedSettings
     from dnamdlm.assembly.embed.embedding import embed
+    from dnamdlm.data.output_streams import message_stream
 
     path, headline = embed(read_settings(EmbedSettings, tree, given))
-    print(headline)
-    print(f"wrote {path}")
+    print(f"{headline}\nwrote {path}", file=message_stream(path))
 
 
 if __name__ == "__main__":

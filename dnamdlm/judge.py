@@ -10,10 +10,10 @@ def main(tree: Tree, given: frozenset[str]) -> None:
     from dnamdlm.assembly.building.entry_settings import read_settings
     from dnamdlm.assembly.judge.judge_settings import JudgeSettings
     from dnamdlm.assembly.judge.judging import judge
+    from dnamdlm.data.output_streams import message_stream
 
     path, headline = judge(read_settings(JudgeSettings, tree, given))
-    print(headline)
-    print(f"wrote {path}")
+    print(f"{headline}\nwrote {path}", file=message_stream(path))
 
 
 if __name__ == "__main__":

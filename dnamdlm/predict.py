@@ -10,10 +10,10 @@ def main(tree: Tree, given: frozenset[str]) -> None:
     from dnamdlm.assembly.building.entry_settings import read_settings
     from dnamdlm.assembly.finetune.finetune_settings import PredictSettings
     from dnamdlm.assembly.finetune.prediction import predict
+    from dnamdlm.data.output_streams import message_stream
 
     path, headline = predict(read_settings(PredictSettings, tree, given))
-    print(headline)
-    print(f"wrote {path}")
+    print(f"{headline}\nwrote {path}", file=message_stream(path))
 
 
 if __name__ == "__main__":

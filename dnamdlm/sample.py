@@ -13,8 +13,10 @@ def main(tree: Tree, given: frozenset[str]) -> None:
     from dnamdlm.assembly.building.entry_settings import read_settings
     from dnamdlm.assembly.sample.sample_settings import SampleSettings
     from dnamdlm.assembly.sample.sampling import sample
+    from dnamdlm.data.output_streams import message_stream
 
-    print(sample(read_settings(SampleSettings, tree, given)).sentence)
+    summary = sample(read_settings(SampleSettings, tree, given))
+    print(summary.sentence, file=message_stream(summary.path))
 
 
 if __name__ == "__main__":

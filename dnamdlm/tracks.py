@@ -10,10 +10,10 @@ def main(tree: Tree, given: frozenset[str]) -> None:
     from dnamdlm.assembly.building.entry_settings import read_settings
     from dnamdlm.assembly.tracks.locus import tracks
     from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
+    from dnamdlm.data.output_streams import message_stream
 
     path, headline = tracks(read_settings(TracksSettings, tree, given))
-    print(headline)
-    print(f"wrote {path}")
+    print(f"{headline}\nwrote {path}", file=message_stream(path))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from benchmarks.results_table import Cell, ResultTable, environment_of_run, stor
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
-from dnamdlm.data.genome.windows import EvaluationWindows
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.evaluation.likelihood.likelihood_report import score_windows
@@ -142,13 +143,13 @@ def train(row: Row, genome: OpenGenome, seed: int, num_steps: int) -> MaskedDiff
     return model.eval()
 
 
-def bits(model: LanguageModel, windows: EvaluationWindows) -> float:
+def bits(model: LanguageModel, windows: Sweep[SplitWindows]) -> float:
     """Bits per base on the test windows."""
     return score_windows(model, windows, draws=DRAWS).bits().value
 
 
 @torch.no_grad()
-def pseudo_bits(model: MaskedDiffusionLM, windows: EvaluationWindows, limit: int) -> float:
+def pseudo_bits(model: MaskedDiffusionLM, windows: Sweep[SplitWindows], limit: int) -> float:
     """Bits per base with all other bases visible: no likelihood, since the terms do not chain."""
     nats, count = 0.0, 0
     for batch in windows.batches(1):
@@ -175,7 +176,7 @@ def mean_and_error(values: Sequence[float]) -> tuple[Cell, Cell]:
 def measure(
     row: Row,
     models: Sequence[MaskedDiffusionLM | CausalLM],
-    windows_of_seed: Sequence[EvaluationWindows],
+    windows_of_seed: Sequence[Sweep[SplitWindows]],
     first: Sequence[float],
 ) -> tuple[tuple[Cell, ...], list[float]]:
     """The cells of one row, and its own measure per seed.

@@ -4,38 +4,62 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.data_source import OpenData
-from dnamdlm.data.genome.fasta_writer import check_writable
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.text.corpus import OpenText
-from dnamdlm.evaluation.evaluation_files import read_evaluation
+from dnamdlm.evaluation.evaluation_files import check_evaluation, read_evaluation
 from dnamdlm.training.run_folder import read_run, versions
 
+EVALUATION = "evaluation"
+"""Name of the folder of evaluation files in a run folder."""
 
-def evaluation_target(out: str | None, loaded: LoadedModel, stem: str) -> Path:
+
+class EvaluationSettings(Protocol):
+    """What the settings of an entry that writes figures of a split have in common."""
+
+    @property
+    def out(self) -> str | None:
+        """The file; None: STEM.json in the folder `evaluation` of the run."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """The split."""
+        ...
+
+
+def evaluation_target(settings: EvaluationSettings, loaded: LoadedModel, stem: str) -> Path:
     """The file that figures go to, checked before anything is computed.
 
     Args:
-        out: as the user gave it; None: STEM.json in the folder `evaluation` of the run.
-        loaded: the model.
+        settings: of the entry; what they name is never written over.
+        loaded: the model, whose data are read too.
         stem: name of the file without its ending.
+
+    Raises:
+        ConfigError: for a file that the command reads, or that belongs to a run.
+        DataError: for a file that cannot be written, or to which the split cannot be added.
     """
-    if out:
-        check_writable(Path(out))
-        return Path(out)
     folder = loaded.run_dir or loaded.folder.parent
-    check_writable(folder / f"{stem}.json")
-    return folder / "evaluation" / f"{stem}.json"
+    out = Path(settings.out or folder / EVALUATION / f"{stem}.json")
+    check_target(
+        out,
+        inputs=inputs_of([settings, loaded.config.data]),
+        within=(EVALUATION,),
+        makes_folders=not settings.out,
+    )
+    check_evaluation(out, settings.split)
+    return out
 
 
-def forget_other_model(path: Path, loaded: LoadedModel) -> None:
-    """Remove an evaluation file of other weights, whose sections would be taken for these."""
-    if path.is_file():
-        before = read_evaluation(path).get("provenance", {}).get("model_sha256")
-        if before != loaded.digest:
-            path.unlink()
+def is_of_model(path: Path, loaded: LoadedModel) -> bool:
+    """Whether there is an evaluation file, and its sections are of these weights."""
+    if not path.is_file():
+        return False
+    return read_evaluation(path).get("provenance", {}).get("model_sha256") == loaded.digest
 
 
 def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str, Any]:

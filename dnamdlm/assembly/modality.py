@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.without_effect import changed_from_default
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.given_texts import GivenRows
-from dnamdlm.data.text.rows import BlockWindows
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
@@ -165,7 +165,7 @@ class Text:
         rule = OpenText(self.settings, {}, self.tokenizer).rule()
         rows = GivenRows(strings, rule, self.tokenizer)
         done = 0
-        for batch in BlockWindows(rows, seed=seed).batches(batch_size):
+        for batch in Sweep.over(rows, seed=seed).batches(batch_size):
             yield batch, rows.owner[done : done + len(batch)]
             done += len(batch)
 

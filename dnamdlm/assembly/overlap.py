@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.splits import SPLIT_NAMES, merge, shared_bases
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.evaluation.evaluation_files import write_text_atomically
 from dnamdlm.evaluation.split_overlap import overlap_report
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def report_overlap(data: OpenData) -> dict[str, Any]:
 
 def store_overlap(report: Mapping[str, Any], run_dir: Path) -> None:
     """Leave the report in the run folder."""
-    write_text_atomically(run_dir / OVERLAP, json.dumps(report, indent=1) + "\n")
+    write_text(run_dir / OVERLAP, json.dumps(report, indent=1) + "\n")
 
 
 def refuse_trained_bases(

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import numpy as np
@@ -113,21 +114,16 @@ def _npz(
     path: Path, names: Sequence[str], shape: tuple[int, int], kind: np.dtype
 ) -> Iterator[_NpzSink]:
     # an archive takes one member at a time: the vectors go there, the small columns wait in files.
-    spools = [path.with_name(f"{path.name}.{name}") for name in _COLUMNS]
+    # these have no names, so that nothing of them stays if the process is killed.
     with ExitStack() as stack:
-        for spool in spools:
-            stack.callback(spool.unlink, missing_ok=True)
-        archive = stack.enter_context(zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED))
-        with ExitStack() as files:
-            columns = [files.enter_context(spool.open("xb")) for spool in spools]
-            member = files.enter_context(_member(archive, "embedding", shape, kind))
-            yield _NpzSink(member, columns, kind)
+        spools = [stack.enter_context(TemporaryFile(dir=path.parent)) for _ in _COLUMNS]
+        archive = stack.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED))
+        with _member(archive, "embedding", shape, kind) as member:
+            yield _NpzSink(member, spools, kind)
         for name, spool in zip(_COLUMNS, spools, strict=True):
-            with (
-                spool.open("rb") as source,
-                _member(archive, name, (shape[0],), np.dtype("<i8")) as member,
-            ):
-                while piece := source.read(_COPIED_BYTES):
+            spool.seek(0)
+            with _member(archive, name, (shape[0],), np.dtype("<i8")) as member:
+                while piece := spool.read(_COPIED_BYTES):
                     member.write(piece)
         with archive.open(_dated("names"), "w", force_zip64=True) as member:
             npy.write_array(member, np.array(list(names), dtype=np.str_), allow_pickle=False)

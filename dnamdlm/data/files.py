@@ -1,57 +1,163 @@
-"""Files that are complete or absent: written under a temporary name and renamed at the end."""
+"""Files that are complete or absent.
+
+A file is written under the temporary name `.NAME.partial-PID` in the folder of its target, flushed
+to the disk and renamed when it is complete. An error, SIGINT, SIGTERM and SIGHUP remove the
+temporary file; what a killed process left is removed by the next one that writes the same target.
+
+Links are followed: the file that a link points to is replaced, the link stays. A file that is
+replaced passes its permissions on. What is not a plain file (a pipe, a terminal, /dev/null, `-` for
+standard output) is never replaced: the content is collected in a temporary file and copied into it
+when it is complete.
+"""
 
 from __future__ import annotations
 
+import errno
+import gzip
 import os
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from dnamdlm.data.genome.fasta_writer import check_writable
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.data.output_streams import STANDARD_OUTPUT, copy_into, release_readers, stream_of
+from dnamdlm.data.partial_files import partial_file
+from dnamdlm.errors import DataError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place if the block ends without an error.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path whose file takes the place of `path` if the block ends without an error.
+
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with replacing(folder / "words.txt") as partial:
+    ...     _ = partial.write_text("ACGT")
+    ...     (folder / "words.txt").exists()
+    False
+    >>> (folder / "words.txt").read_text()
+    'ACGT'
 
     Raises:
         DataError: if the target cannot be written; nothing half-written stays.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    is_foreign = False
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with complete_or_absent(path) as partial:
+            try:
+                yield partial
+            except OSError as error:
+                # a file that the block reads may fail as well.
+                is_foreign = not _is_about(partial, error)
+                raise
     except OSError as error:
+        if is_foreign:
+            raise
+        where = "standard output" if str(path) == STANDARD_OUTPUT else path
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}); choose another out=FILE"
+            f"{where} cannot be written ({error.strerror or error}); check its folder and the "
+            "free space, or choose another file"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def check_target(path: Path, endings: tuple[str, ...], inputs: tuple[str | None, ...]) -> str:
-    """Check the file that a command is to write, before anything is computed.
-
-    Args:
-        path: the target.
-        endings: allowed ends of its name, longer ones first.
-        inputs: files that the command reads.
-
-    Returns:
-        The ending.
+@contextmanager
+def complete_or_absent(path: str | Path) -> Iterator[Path]:
+    """As `replacing`, for callers that handle the errors of the system themselves.
 
     Raises:
-        ConfigError: for another ending, or if the target is one of the inputs.
+        OSError: if the target cannot be written; nothing half-written stays.
+    """
+    stream = stream_of(path)
+    if stream is not None:
+        with _collecting(stream, Path(path).name) as partial:
+            yield partial
+        return
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target)
+    with partial_file(target.parent, target.name) as partial:
+        yield partial
+        _sync(partial)
+        if mode is not None:
+            partial.chmod(mode)
+        partial.replace(target)
+        _sync(target.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole text file as UTF-8, so that readers see the old content or the new.
+
+    Raises:
         DataError: if it cannot be written.
     """
-    ending = next((ending for ending in endings if path.name.endswith(ending)), None)
-    if ending is None:
-        raise ConfigError(f"out={path} must end in {', '.join(endings)}")
-    check_writable(path)
-    for name in inputs:
-        if name is not None and Path(name).exists() and path.exists() and path.samefile(name):
-            raise ConfigError(f"out={path} is an input of the command; choose another out=FILE")
-    return ending
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a whole file, so that readers see the old content or the new.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        DataError: if that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be made ({error.strerror}); choose another place"
+        ) from error
+
+
+def gzip_stream(raw: IO[bytes], *, level: int = 9) -> gzip.GzipFile:
+    """Compress what is written into `raw`, without a time stamp: equal content, equal bytes."""
+    return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=level)
+
+
+@contextmanager
+def _collecting(stream: int | Path, name: str) -> Iterator[Path]:
+    """A temporary file that is copied into a stream if the block ends without an error."""
+    is_complete = False
+    try:
+        with partial_file(Path(tempfile.gettempdir()), name, mode=0o600) as partial:
+            yield partial
+            copy_into(stream, partial)
+            is_complete = True
+    finally:
+        if not is_complete:
+            release_readers(stream)
+
+
+def _is_about(partial: Path, error: OSError) -> bool:
+    """Whether an error of the system is one of writing a temporary file, or names no file."""
+    if not isinstance(error.filename, str | bytes):
+        return True
+    name = os.fsdecode(error.filename)
+    return name.startswith(str(partial)) or Path(name) == partial.parent
+
+
+def _mode_of(target: Path) -> int | None:
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk where the file system can do that."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)

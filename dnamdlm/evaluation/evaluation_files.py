@@ -14,19 +14,17 @@ One JSON object, UTF-8, without NaN:
     quality         the result of evaluate_quality(), optional
     overlap         OverlapReport.to_json(), or {"genomes": {name: such a report}}, optional
 
-A section that is written replaces the section of that name and leaves the others. The file is
-written under a temporary name in its folder and renamed when complete.
+A section that is written replaces the section of that name and leaves the others.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.data.files import make_folder, write_text
 from dnamdlm.errors import DataError
 
 FORMAT = "dnamdlm.evaluation"
@@ -64,13 +62,26 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def write_evaluation(path: str | Path, split: str, sections: Mapping[str, Any]) -> Path:
+def check_evaluation(path: Path, split: str) -> None:
+    """Refuse a file to which sections of `split` cannot be added; one that is absent is accepted.
+
+    Raises:
+        DataError: if it is no evaluation file, or belongs to another split.
+    """
+    if path.is_file() and (found := read_evaluation(path)["split"]) != split:
+        raise DataError(f"{path}: holds split {found!r}, not {split!r}; use another file name")
+
+
+def write_evaluation(
+    path: str | Path, split: str, sections: Mapping[str, Any], *, keep_others: bool = True
+) -> Path:
     """Write or replace sections of the evaluation file of a split.
 
     Args:
         path: the file; missing folders are made.
         split: "valid" or "test".
         sections: any of "provenance", "likelihood", "text", "genomes", "generated", as JSON values.
+        keep_others: keep the other sections of a file that is there.
 
     Raises:
         DataError: for an unknown section, or if the file belongs to another split.
@@ -79,30 +90,12 @@ def write_evaluation(path: str | Path, split: str, sections: Mapping[str, Any]) 
     if unknown := sorted(set(sections) - set(SECTIONS)):
         raise DataError(f"unknown section {unknown[0]!r}; use {', '.join(SECTIONS)}")
     content: dict[str, Any] = {"format": FORMAT, "format_version": FORMAT_VERSION, "split": split}
-    if path.exists():
+    check_evaluation(path, split)
+    if keep_others and path.is_file():
         content = read_evaluation(path)
-        if content["split"] != split:
-            raise DataError(
-                f"{path}: holds split {content['split']!r}, not {split!r}; use another file name"
-            )
-    write_text_atomically(path, json.dumps(content | dict(sections), indent=1, allow_nan=False))
+    make_folder(path.parent)
+    write_text(path, json.dumps(content | dict(sections), indent=1, allow_nan=False))
     return path
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _is_object(content: object) -> bool:

@@ -8,9 +8,7 @@ page is drawn as outlines: it looks alike on any machine.
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -22,6 +20,8 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from dnamdlm.data.files import make_folder, replacing
 
 # placeholder in the drawing -> CSS variable of the page.
 INK, GRID = "#1c2126", "#d8dde2"
@@ -65,19 +65,19 @@ class Drawing:
     figure: Figure
 
     def save(self, path: Path) -> None:
-        """Write a .png or .svg file with a white ground, under a temporary name first."""
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        """Write a .png or .svg file with a white ground.
+
+        Raises:
+            DataError: if it cannot be written.
+        """
         kind = path.suffix.removeprefix(".")
         # neither holds the time of writing: the same figure has the same bytes.
         metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-        with mpl.rc_context({**_STYLE, "svg.hashsalt": self.name}):
+        style = {**_STYLE, "svg.hashsalt": self.name}
+        with mpl.rc_context(style), replacing(path) as partial:
             self.figure.savefig(
-                temporary, format=kind, dpi=PIXELS_PER_INCH, facecolor="white", metadata=metadata
+                partial, format=kind, dpi=PIXELS_PER_INCH, facecolor="white", metadata=metadata
             )
-        temporary.chmod(0o644)
-        temporary.replace(path)
 
 
 def drawn(function: Callable[_Arguments, tuple[str, Figure]]) -> Callable[_Arguments, Drawing]:
@@ -101,7 +101,7 @@ def inline(drawing: Drawing | None) -> Markup | None:
 
 def save_all(drawings: Iterable[Drawing], folder: Path) -> None:
     """Write each drawing as PNG and SVG."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for drawing in drawings:
         for suffix in (".png", ".svg"):
             drawing.save(folder / f"{drawing.name}{suffix}")

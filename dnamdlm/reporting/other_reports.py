@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dnamdlm.data.files import write_text
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.evaluation_files import read_evaluation, write_text_atomically
+from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.prediction_figures import confusion_figure, reliability_figure
 from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
@@ -40,7 +41,7 @@ def write_samples_report(path: Path) -> Path:
     drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
     folder = path.with_name(f"{path.stem}_data")
     save_all(drawings.values(), folder)
-    write_text_atomically(folder / "quality.csv", quality_csv(quality))
+    write_text(folder / "quality.csv", quality_csv(quality))
     page = (
         environment()
         .get_template("samples.html.j2")
@@ -52,7 +53,7 @@ def write_samples_report(path: Path) -> Path:
         )
     )
     target = path.with_suffix(".html")
-    write_text_atomically(target, page)
+    write_text(target, page)
     return target
 
 
@@ -104,7 +105,7 @@ def write_finetune_report(run_dir: Path) -> Path:
         )
     )
     target = run_dir / "report.html"
-    write_text_atomically(target, page)
+    write_text(target, page)
     return target
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from dnamdlm.evaluation.evaluation_files import write_text_atomically
+from dnamdlm.data.files import make_folder, write_text
 from dnamdlm.reporting import figures, tables
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.locus_figure import locus_figure
@@ -41,11 +41,12 @@ def write_report(run_dir: str | Path) -> Path:
     drawings = _drawings(files)
     page = environment().get_template("report.html.j2").render(_content(files, drawings))
     folder = files.run_dir / "report_data"
+    make_folder(folder)
     for name, text in data_files(files).items():
-        write_text_atomically(folder / name, text)
+        write_text(folder / name, text)
     save_all(drawings.values(), folder)
     target = files.run_dir / "report.html"
-    write_text_atomically(target, page)
+    write_text(target, page)
     return target
 
 

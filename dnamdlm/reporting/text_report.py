@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.data.files import make_folder, write_text
 from dnamdlm.data.text.sample_files import read_text_records
-from dnamdlm.evaluation.evaluation_files import read_evaluation, write_text_atomically
+from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.figures import training_curve
 from dnamdlm.reporting.run_files import SPLITS, RunFiles, read_run_files
@@ -59,12 +60,12 @@ def write_text_report(run_dir: str | Path) -> Path:
         )
     )
     folder = files.run_dir / "report_data"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, text in data_files(files).items():
-        write_text_atomically(folder / name, text)
+        write_text(folder / name, text)
     save_all([] if drawing is None else [drawing], folder)
     target = files.run_dir / "report.html"
-    write_text_atomically(target, page)
+    write_text(target, page)
     return target
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.files import complete_or_absent
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,8 @@ def dump_batches(
     try:
         path.parent.mkdir(exist_ok=True)
         # json writes nan and infinity as words that strict readers refuse; here they are text.
-        path.write_text(json.dumps(_plain(content), indent=1) + "\n", encoding="ascii")
+        with complete_or_absent(path) as partial:
+            partial.write_text(json.dumps(_plain(content), indent=1) + "\n", encoding="ascii")
     except OSError as error:
         logger.error("%s cannot be written (%s)", path, error.strerror)
     return path

@@ -8,6 +8,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.data.files import complete_or_absent
+
 logger = logging.getLogger(__name__)
 
 COLUMNS: tuple[str, ...] = (
@@ -72,9 +74,8 @@ class MetricsFile:
         writer = csv.DictWriter(content, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(content.getvalue(), encoding="ascii")
-        partial.replace(self.path)
+        with complete_or_absent(self.path) as partial:
+            partial.write_text(content.getvalue(), encoding="ascii")
         self._bytes = self.path.stat().st_size
 
     def complete(self, figures: dict[str, float]) -> dict[str, float]:

@@ -24,6 +24,7 @@ import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
+from dnamdlm.data.files import complete_or_absent
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.checkpoint import (
     list_checkpoints,
@@ -348,9 +349,8 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with complete_or_absent(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyfaidx import Fasta
 
-from dnamdlm.data.genome.fasta_writer import check_writable, write_fasta
-from dnamdlm.errors import DataError
+from dnamdlm.data.genome.fasta_writer import write_fasta
 
 SEQUENCES = st.lists(st.text("ACGT", min_size=1, max_size=200), min_size=1, max_size=5)
 
@@ -46,13 +45,6 @@ def test_a_failure_leaves_nothing_and_keeps_the_old_file(tmp_path):
         write_fasta(path, records())
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.fa"]
-
-
-def test_impossible_targets_are_refused_beforehand(tmp_path):
-    with pytest.raises(DataError, match="is a folder"):
-        check_writable(tmp_path)
-    with pytest.raises(DataError, match="does not exist"):
-        check_writable(tmp_path / "no" / "x.fa")
 
 
 @settings(max_examples=50, deadline=None)

@@ -91,7 +91,7 @@ def test_each_genome_walks_its_own_windows_without_gap_or_repeat(data):
     stream = mixture.training_stream(1, 4)
     for number, genome in enumerate(mixture.genomes.values()):
         count = len(genome.training_windows())
-        steps = -(-count // stream.rows_per_turn[number])
+        steps = -(-count // stream.source.rows_per_turn[number])
         batches = [stream.batch(step) for step in range(steps)]
         # whole turns: within the last one, a window of the next walk may come first.
         starts = torch.cat([batch.start[batch.label == number] for batch in batches])

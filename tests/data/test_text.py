@@ -16,8 +16,9 @@ import torch
 
 from data_prep.text import main
 from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import TextData
-from dnamdlm.data.text.rows import BlockWindows, RowRule, Rows
+from dnamdlm.data.text.rows import RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit, dtype_for, write_shard
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError
@@ -56,7 +57,7 @@ def test_reading_crosses_shards(split):
 
 
 def test_evaluation_blocks_hold_every_token_once(split):
-    windows = BlockWindows(Rows(split, RULE, "train", slide_back=False))
+    windows = Sweep.over(Rows(split, RULE, "train", slide_back=False))
     batches = list(windows.batches(2))
     tokens = torch.cat([batch.tokens for batch in batches])
     valid = torch.cat([batch.valid for batch in batches])
@@ -112,7 +113,7 @@ def test_the_batch_of_a_step_does_not_depend_on_ranks_and_micro_steps(corpus):
 def test_an_epoch_holds_every_block_once(corpus):
     opened = TextData(str(corpus), length=16).open()
     stream = opened.training_stream(1, 1)
-    count = len(stream.rows)
+    count = len(stream.source.rows)
     starts = {int(stream.batch(step).start) for step in range(count)}
     assert len(starts) == count
 

@@ -8,14 +8,24 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dnamdlm.data.genome.genome_rows import GenomeRows
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
-from dnamdlm.data.genome.windows import EvaluationWindows, TrainingStream, WindowSet
+from dnamdlm.data.genome.windows import SplitWindows, WindowSet
+from dnamdlm.data.stream import Sweep, TrainingStream
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 
 IDS = {"A": 7, "C": 8, "G": 9, "T": 10, "N": 11}
 COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A", "N": "N"}
+
+
+def training_stream(windows, *, global_batch_size, **settings):
+    return TrainingStream(GenomeRows(windows, **settings), global_batch_size)
+
+
+def evaluation_windows(store, intervals, length, *, seed=0, limit=None):
+    return Sweep.over(SplitWindows(store, intervals, length), seed=seed, limit=limit)
 
 
 def random_records(seed=0):
@@ -90,11 +100,11 @@ def test_a_split_of_n_only_is_refused(store):
     with pytest.raises(DataError, match="all 2 windows of 20 bp have more than 50% N"):
         WindowSet(store, only_n, 20)
     with pytest.raises(DataError, match="holds no A, C, G or T"):
-        EvaluationWindows(store, only_n, 20)
+        evaluation_windows(store, only_n, 20)
 
 
 def test_a_training_row_is_the_stretch_of_the_genome_that_it_names(store, whole):
-    stream = TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=64)
+    stream = training_stream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=64)
     turned = 0
     for step in range(5):
         batch = stream.batch(step)
@@ -118,7 +128,7 @@ def test_a_training_row_is_the_stretch_of_the_genome_that_it_names(store, whole)
 
 def test_without_augmentation_an_epoch_is_the_grid(store):
     windows = WindowSet(store, INTERVALS, 32)
-    stream = TrainingStream(
+    stream = training_stream(
         windows, seed=4, global_batch_size=len(windows), jitter=False, reverse_complement=False
     )
     for step in (0, 3):
@@ -129,7 +139,7 @@ def test_without_augmentation_an_epoch_is_the_grid(store):
 @pytest.mark.parametrize("length", [1, 2, 31, 32])
 def test_jitter_stays_in_its_interval_and_keeps_the_n_policy(store, length):
     windows = WindowSet(store, INTERVALS, length, max_n_fraction=0.25)
-    stream = TrainingStream(windows, seed=1, global_batch_size=500)
+    stream = training_stream(windows, seed=1, global_batch_size=500)
     spans = [store.span(interval) for interval in INTERVALS]
     is_n = (store.codes & 7) == 4
     seen = set()
@@ -143,7 +153,7 @@ def test_jitter_stays_in_its_interval_and_keeps_the_n_policy(store, length):
 
 
 def test_jitter_reaches_every_position(store):
-    stream = TrainingStream(
+    stream = training_stream(
         WindowSet(store, (Interval("b", 0, 97),), 16), seed=1, global_batch_size=999
     )
     low, high = store.span(Interval("b", 0, 97))
@@ -155,7 +165,7 @@ def test_jitter_reaches_every_position(store):
 @pytest.mark.parametrize("length", [1, 2, 31, 60])
 def test_every_training_row_has_a_base_to_predict_and_no_n_is_one(store, length, max_n_fraction):
     windows = WindowSet(store, INTERVALS, length, max_n_fraction=max_n_fraction)
-    stream = TrainingStream(windows, seed=2, global_batch_size=300, soft_mask_weight=0.1)
+    stream = training_stream(windows, seed=2, global_batch_size=300, soft_mask_weight=0.1)
     for step in range(3):
         batch = stream.batch(step)
         assert batch.valid.any(dim=1).all()
@@ -167,14 +177,14 @@ def test_every_training_row_has_a_base_to_predict_and_no_n_is_one(store, length,
 def test_jitter_is_the_same_whenever_it_is_drawn(store):
     def starts(step):
         windows = WindowSet(store, INTERVALS, 16)
-        return TrainingStream(windows, seed=3, global_batch_size=50).batch(step).start.tolist()
+        return training_stream(windows, seed=3, global_batch_size=50).batch(step).start.tolist()
 
     assert starts(7) == starts(7) != starts(8)
 
 
 @pytest.mark.parametrize(("world_size", "num_micro_steps"), [(2, 1), (1, 4), (3, 2), (6, 4)])
 def test_sharing_out_a_batch_changes_nothing(store, world_size, num_micro_steps):
-    stream = TrainingStream(
+    stream = training_stream(
         WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=24, soft_mask_weight=0.1
     )
     parts = [
@@ -195,7 +205,7 @@ def test_sharing_out_a_batch_changes_nothing(store, world_size, num_micro_steps)
 
 def test_a_new_stream_gives_the_same_batch_at_any_step(store):
     def stream():
-        return TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=16)
+        return training_stream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=16)
 
     first = stream()
     for step in range(9):
@@ -206,8 +216,8 @@ def test_a_new_stream_gives_the_same_batch_at_any_step(store):
 @pytest.mark.parametrize("global_batch_size", [24, 5000])
 def test_a_row_depends_on_its_position_only(store, global_batch_size):
     windows = WindowSet(store, INTERVALS, 32)
-    together = TrainingStream(windows, seed=4, global_batch_size=global_batch_size)
-    alone = TrainingStream(windows, seed=4, global_batch_size=1)
+    together = training_stream(windows, seed=4, global_batch_size=global_batch_size)
+    alone = training_stream(windows, seed=4, global_batch_size=1)
     for position in (0, 4095, 4096, 12_287, 12_288, 100_000, 3):
         step, row = divmod(position, global_batch_size)
         batch, single = together.batch(step), alone.batch(position)
@@ -216,15 +226,15 @@ def test_a_row_depends_on_its_position_only(store, global_batch_size):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(store):
-    stream = TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=10)
+    stream = training_stream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=10)
     with pytest.raises(ConfigError, match=r"a global batch of 10 .* use a multiple of 4"):
         stream.batch(0, world_size=2, num_micro_steps=2)
     with pytest.raises(ConfigError, match="at least 1"):
-        TrainingStream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=0)
+        training_stream(WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=0)
 
 
 def test_soft_masked_bases_have_the_weight_that_was_set(store, whole):
-    stream = TrainingStream(
+    stream = training_stream(
         WindowSet(store, INTERVALS, 32), seed=4, global_batch_size=64, soft_mask_weight=0.25
     )
     batch = stream.batch(0)
@@ -241,7 +251,7 @@ def test_soft_masked_bases_have_the_weight_that_was_set(store, whole):
 )
 @given(length=st.integers(1, 500), batch_size=st.integers(1, 40))
 def test_evaluation_sees_every_scorable_base_exactly_once(store, whole, length, batch_size):
-    windows = EvaluationWindows(store, INTERVALS, length, seed=3)
+    windows = evaluation_windows(store, INTERVALS, length, seed=3)
     counts = np.zeros(len(whole), dtype=int)
     num_rows = 0
     for batch in windows.batches(batch_size):
@@ -266,7 +276,7 @@ def test_evaluation_sees_every_scorable_base_exactly_once(store, whole, length, 
 
 
 def test_evaluation_rows_do_not_depend_on_the_batch_size(store):
-    windows = EvaluationWindows(store, INTERVALS, 32, seed=3)
+    windows = evaluation_windows(store, INTERVALS, 32, seed=3)
 
     def rows(batch_size):
         return [
@@ -281,13 +291,13 @@ def test_evaluation_rows_do_not_depend_on_the_batch_size(store):
 
 
 def test_a_limit_takes_windows_spread_evenly_with_the_same_keys(store):
-    every = next(EvaluationWindows(store, INTERVALS, 16, seed=3).batches(1000))
-    some = next(EvaluationWindows(store, INTERVALS, 16, seed=3, limit=5).batches(1000))
+    every = next(evaluation_windows(store, INTERVALS, 16, seed=3).batches(1000))
+    some = next(evaluation_windows(store, INTERVALS, 16, seed=3, limit=5).batches(1000))
     places = [every.start.tolist().index(start) for start in some.start.tolist()]
     assert places == [i * len(every) // 5 for i in range(5)]
     assert some.key.tolist() == [int(every.key[place]) for place in places]
     assert some.global_size == 5
     with pytest.raises(ConfigError, match="at least 1"):
-        EvaluationWindows(store, INTERVALS, 16, limit=0)
+        evaluation_windows(store, INTERVALS, 16, limit=0)
     with pytest.raises(ConfigError, match="batch size"):
-        next(EvaluationWindows(store, INTERVALS, 16).batches(0))
+        next(evaluation_windows(store, INTERVALS, 16).batches(0))

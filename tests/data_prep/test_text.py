@@ -221,6 +221,16 @@ def test_a_mistake_leaves_files_of_others_alone(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_an_input_is_not_written_over(tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "inputs.json").write_text("a text of many words\n" * 40)
+    (tmp_path / "link.txt").symlink_to("out/inputs.json")
+    for name in ("out/inputs.json", "link.txt"):
+        assert main([f"files={tmp_path / name}", f"out={tmp_path / 'out'}"]) == 2
+        assert "would write over the input" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inputs.json"]
+
+
 def test_a_file_as_folder_is_refused(lines, tmp_path, capsys):
     for out, message in ((lines, "is a file; name a folder"), (lines / "sub", "cannot be made")):
         assert main([f"files={lines}", f"out={out}"]) == 2

@@ -13,7 +13,8 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
-from dnamdlm.data.genome.windows import EvaluationWindows
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.likelihood.likelihood_report import (
     BaseClasses,
@@ -63,8 +64,8 @@ def fits(store):
 
 
 @pytest.fixture
-def windows(store) -> EvaluationWindows:
-    return EvaluationWindows(store, [Interval("test", 0, store.lengths["test"])], 64)
+def windows(store) -> Sweep[SplitWindows]:
+    return Sweep.over(SplitWindows(store, [Interval("test", 0, store.lengths["test"])], 64))
 
 
 def test_every_base_counts_once_and_its_cost_is_averaged(store, windows):
@@ -111,11 +112,11 @@ def test_markov_windows_add_up_to_the_bits_of_the_whole_interval(store, windows,
 
 def test_context_reaches_before_a_split_but_not_before_its_chromosome(store, fits):
     model = fits["additive"].model
-    inside = EvaluationWindows(store, [Interval("test", 100, 400)], 64)
+    inside = Sweep.over(SplitWindows(store, [Interval("test", 100, 400)], 64))
     (scores,) = score_markov([model], inside, BaseClasses(store))
     expected = interval_bits(model, store, [Interval("test", 100, 400)])
     assert scores.bits().value == pytest.approx(expected, rel=1e-12)
-    first = EvaluationWindows(store, [Interval("test", 0, 64)], 64)
+    first = Sweep.over(SplitWindows(store, [Interval("test", 0, 64)], 64))
     (scores,) = score_markov([model], first, BaseClasses(store))
     alone = model.position_nats(np.asarray(store.fetch(Interval("test", 0, 64))))
     assert scores.nats[0, 0] == pytest.approx(alone.sum(), rel=1e-12)
@@ -155,7 +156,7 @@ def test_a_constant_advantage_has_no_paired_error(windows):
 
 def test_scores_of_other_windows_are_not_paired(store, windows):
     model = CostPerBase(A=1)
-    other = EvaluationWindows(store, [Interval("valid", 0, 640)], 64)
+    other = Sweep.over(SplitWindows(store, [Interval("valid", 0, 640)], 64))
     ours, theirs = (score_windows(model, which, draws=1) for which in (windows, other))
     with pytest.raises(DataError, match="same windows"):
         ours.bits_above(theirs)

@@ -17,9 +17,10 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.row_progress import RowProgress
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.embedding_tables import ENDINGS, embedding_sink
-from dnamdlm.data.files import check_target, replacing
+from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.sequence_inputs import interval_ids
 from dnamdlm.errors import DataError
 from dnamdlm.lm.states.record_states import (
@@ -79,7 +80,7 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
         DataError: for files that are refused.
     """
     out = Path(settings.out)
-    ending = check_target(out, ENDINGS, (settings.data.fasta, settings.data.bed))
+    ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     start_ops(settings.ops, settings.device)
     records = read_records(settings.data)
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)

@@ -14,7 +14,7 @@ from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.evaluate.text_evaluation import score_text
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
-    forget_other_model,
+    is_of_model,
     provenance,
 )
 from dnamdlm.assembly.modality import Text, refuse_foreign
@@ -26,7 +26,8 @@ from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.data.genome.mixture import OpenMixture
-from dnamdlm.data.genome.windows import EvaluationWindows
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.likelihood.likelihood_report import (
     SOFT_MASKED,
@@ -66,7 +67,7 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
 def _score_genome(
     settings: EvaluateSettings, loaded: LoadedModel, lm: LanguageModel
 ) -> tuple[Path, str]:
-    out = evaluation_target(settings.out, loaded, settings.split)
+    out = evaluation_target(settings, loaded, settings.split)
     opened = genome_data(loaded, settings.data).open()
     check_same_labels(loaded, opened)
     genomes = chosen_genomes(opened, settings.genome)
@@ -89,15 +90,14 @@ def _score_genome(
         sections["genomes"] = {name: part.to_json() for name, part in reports.items()}
     if settings.overlap_report:
         sections["overlap"] = report_overlap(opened)
-    forget_other_model(out, loaded)
-    write_evaluation(out, settings.split, sections)
+    write_evaluation(out, settings.split, sections, keep_others=is_of_model(out, loaded))
     return out, sentence(report, settings.split, list(reports) if len(genomes) > 1 else ())
 
 
 def _score_genomes(
     settings: EvaluateSettings,
     lm: LanguageModel,
-    windows: Mapping[str, EvaluationWindows],
+    windows: Mapping[str, Sweep[SplitWindows]],
     genomes: Mapping[str, OpenGenome],
     loaded: LoadedModel,
 ) -> dict[str, LikelihoodReport]:
@@ -124,7 +124,7 @@ def _score_genomes(
 
 def _windows_of(
     data: OpenData, genomes: Mapping[str, OpenGenome], settings: EvaluateSettings
-) -> dict[str, EvaluationWindows]:
+) -> dict[str, Sweep[SplitWindows]]:
     """The windows of each genome; a limit is shared among those of a mixture."""
     split, limit, seed = settings.split, settings.limit, settings.seed
     if isinstance(data, OpenMixture) and len(genomes) > 1:

@@ -10,7 +10,7 @@ from dnamdlm.assembly.devices import windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
-    forget_other_model,
+    is_of_model,
     other_corpus,
     provenance,
 )
@@ -41,7 +41,7 @@ def score_text(
     corpus = Path(opened.settings.corpus).resolve().name
     other = other_corpus(loaded, opened)
     stem = settings.split if other is None else f"{settings.split}.{other}"
-    out = evaluation_target(settings.out, loaded, stem)
+    out = evaluation_target(settings, loaded, stem)
     windows = opened.evaluation_windows(settings.split, limit=settings.limit, seed=settings.seed)
     logger.info("%s: %d rows of %d tokens", settings.split, len(windows), windows.length)
     report = evaluate_text(
@@ -65,8 +65,7 @@ def score_text(
         ),
         "text": {"corpus": corpus, **report.to_json()},
     }
-    forget_other_model(out, loaded)
-    write_evaluation(out, settings.split, sections)
+    write_evaluation(out, settings.split, sections, keep_others=is_of_model(out, loaded))
     name = settings.split if other is None else f"{settings.split} of {other}"
     return out, text_sentence(report, name)
 

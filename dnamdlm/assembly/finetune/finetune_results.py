@@ -10,9 +10,9 @@ from typing import Any
 
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.predictors import Fit
+from dnamdlm.data.files import write_text
 from dnamdlm.data.tasks.labelled import LabelledTask
 from dnamdlm.data.tasks.leaks import Leaks
-from dnamdlm.evaluation.evaluation_files import write_text_atomically
 from dnamdlm.evaluation.tasks.prediction_metrics import (
     METRICS,
     bootstrap,
@@ -80,8 +80,8 @@ def write_results(
         "splits": list(splits),
     }
     path = run_dir / RESULTS_JSON
-    write_text_atomically(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
-    write_text_atomically(run_dir / RESULTS_TSV, _table(metrics, splits))
+    write_text(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
+    write_text(run_dir / RESULTS_TSV, _table(metrics, splits))
     return path, _headline(description, summaries)
 
 

@@ -28,6 +28,7 @@ from dnamdlm.assembly.finetune.predictors import (
 from dnamdlm.assembly.finetune.text_tasks import open_task
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.data.targets import check_run_folder, inputs_of
 from dnamdlm.data.tasks.labelled import LabelledTask, limited
 from dnamdlm.data.tasks.leaks import Leaks, find_leaks, overlap_shares
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
@@ -64,6 +65,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
         ConfigError: for a setting that does not suit the model or the task.
         DataError: for files of the task that cannot be used.
     """
+    check_run_folder(Path(settings.run_dir), inputs_of(settings))
     start_ops(settings.ops, settings.device)
     choose_device(settings.device)
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)

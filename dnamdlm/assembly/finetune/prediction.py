@@ -21,15 +21,15 @@ from dnamdlm.assembly.finetune.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.data.genome.fasta_writer import check_writable
+from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.intervals import read_bed
 from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.sentences import TextEncoder, chosen, read_table
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna, interval_ids
 from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
-from dnamdlm.evaluation.evaluation_files import write_text_atomically
 from dnamdlm.evaluation.tasks.prediction_metrics import probabilities
 from dnamdlm.lm.checkpoint import load_weights, read_json, read_tensors, verify_folder
 from dnamdlm.lm.states.heads import SequenceClassifier, predict_outputs
@@ -48,7 +48,7 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
         DataError: for an input that cannot be read.
     """
     out = Path(settings.out)
-    check_writable(out)
+    check_target(out, inputs=inputs_of(settings))
     start_ops(settings.ops, settings.device)
     folders = head_folders(Path(settings.model), settings.seed)
     sequences = _input_of(folders[0], settings)
@@ -66,7 +66,7 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
         total = found if total is None else total + found
     assert total is not None
     shares = total / len(folders)
-    write_text_atomically(out, _table(sequences, head, shares))
+    write_text(out, _table(sequences, head, shares))
     return out, (
         f"predicted {len(sequences)} sequences for {head['task']} with the mean of "
         f"{len(folders)} heads"

@@ -13,20 +13,21 @@ import numpy as np
 import torch
 
 from dnamdlm.assembly.evaluation_target import (
+    EVALUATION,
     evaluation_target,
-    forget_other_model,
+    is_of_model,
     provenance,
 )
 from dnamdlm.assembly.judge.judge_settings import JudgeSettings
 from dnamdlm.assembly.model_data import chosen_genomes, genome_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.fasta import read_fasta
-from dnamdlm.data.genome.fasta_writer import check_writable
 from dnamdlm.data.genome.genome_source import OpenGenome, open_store
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.evaluation_files import write_evaluation
+from dnamdlm.evaluation.evaluation_files import check_evaluation, write_evaluation
 from dnamdlm.evaluation.samples.infilling import GAPS, infill_recovery, windows_of_gap
 from dnamdlm.evaluation.samples.motifs import Motif, read_motifs
 from dnamdlm.evaluation.samples.quality_lines import quality_text
@@ -66,7 +67,9 @@ def judge_with_file(
     """
     samples_path = Path(settings.samples)
     out = Path(settings.out or samples_path.with_name(f"{samples_path.stem}.evaluation.json"))
-    check_writable(out)
+    known = None if loaded is None else loaded.config.data
+    check_target(out, inputs=inputs_of([settings, known]), within=(EVALUATION,))
+    check_evaluation(out, REFERENCE)
     options = QualityOptions(settings)
     samples = read_fasta(samples_path)
     store = open_store(settings.reference, cache_dir=settings.data.cache_dir)
@@ -91,7 +94,7 @@ def judge_with_split(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path
     Raises:
         ConfigError: for a mixture of genomes none of which is chosen.
     """
-    out = evaluation_target(settings.out, loaded, settings.split)
+    out = evaluation_target(settings, loaded, settings.split)
     opened = genome_data(loaded, settings.data).open()
     samples = read_fasta(settings.samples)
     options = QualityOptions(settings)
@@ -109,11 +112,11 @@ def judge_with_split(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path
         copies_of=(genome.store, genome.splits.train) if genome.splits.train else None,
     )
     section = _with_model(settings, samples, question, loaded)
-    forget_other_model(out, loaded)
+    keep = is_of_model(out, loaded)
     sections: dict[str, Any] = {"quality": section}
-    if not out.is_file():
+    if not keep:
         sections["provenance"] = provenance(loaded, opened, seed=settings.seed)
-    write_evaluation(out, settings.split, sections)
+    write_evaluation(out, settings.split, sections, keep_others=keep)
     return out, quality_text(section)
 
 

@@ -14,7 +14,7 @@ import torch
 from dnamdlm.assembly.building.published import is_published
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
-    forget_other_model,
+    is_of_model,
     other_corpus,
     provenance,
 )
@@ -22,8 +22,9 @@ from dnamdlm.assembly.judge.judge_settings import JudgeSettings
 from dnamdlm.assembly.model_data import corpus_data
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.text_rows import begin_mark, shown
+from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import OpenText, TextData
-from dnamdlm.data.text.rows import BlockWindows, Rows
+from dnamdlm.data.text.rows import Rows
 from dnamdlm.data.text.sample_files import read_text_records
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.evaluation_files import write_evaluation
@@ -95,7 +96,7 @@ def real_texts(opened: OpenText, split: str, length: int, count: int) -> list[Te
     if settings.layout == "padded" and length > settings.length:
         rule = replace(opened.rule(length), layout="packed", begin_id=None, end_id=None)
         rows = Rows(opened.split(split), rule, split, slide_back=False)
-        windows = BlockWindows(rows, limit=count)
+        windows = Sweep.over(rows, limit=count)
     elif settings.layout == "padded":
         windows = opened.evaluation_windows(split, limit=count)
     else:
@@ -166,14 +167,14 @@ def judge_texts(
     opened = corpus_data(loaded, settings.data)
     other = other_corpus(loaded, opened)
     stem = settings.split if other is None else f"{settings.split}.{other}"
-    out = evaluation_target(settings.out, loaded, stem)
+    out = evaluation_target(settings, loaded, stem)
     compared = compare_texts(settings, loaded, opened, progress)
-    forget_other_model(out, loaded)
+    keep = is_of_model(out, loaded)
     corpus = Path(opened.settings.corpus).resolve().name
     sections: dict[str, Any] = {"generated_text": {"corpus": corpus, **compared}}
-    if not out.is_file():
+    if not keep:
         sections["provenance"] = provenance(loaded, opened, seed=settings.seed)
-    write_evaluation(out, settings.split, sections)
+    write_evaluation(out, settings.split, sections, keep_others=keep)
     return out, compared_sentence(compared).strip()
 
 

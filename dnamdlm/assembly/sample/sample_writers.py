@@ -15,8 +15,8 @@ from dnamdlm.assembly.sample.generating import Ids, Job
 from dnamdlm.assembly.text_rows import shown
 from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.fasta_writer import write_fasta
+from dnamdlm.data.targets import check_target
 from dnamdlm.data.text.sample_files import ENDINGS
-from dnamdlm.errors import ConfigError
 
 Made = Iterable[tuple[Job, Iterator[Ids]]]
 
@@ -125,5 +125,5 @@ def check_ending(path: str, modality: Dna | Text) -> None:
     Raises:
         ConfigError: naming the endings that text has.
     """
-    if isinstance(modality, Text) and Path(path).suffix not in ENDINGS:
-        raise ConfigError(f"out={path} must end in {' or '.join(ENDINGS)} for a model of text")
+    if isinstance(modality, Text):
+        check_target(path, endings=ENDINGS)

@@ -24,10 +24,10 @@ from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, check_ending, writer_of
 from dnamdlm.assembly.sample.template_files import read_templates
 from dnamdlm.assembly.sampling_progress import GenerationProgress
-from dnamdlm.data.genome.fasta_writer import check_writable
 from dnamdlm.data.genome.genome_source import open_store
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.sampling.generation import check_guided, check_served
@@ -91,7 +91,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
         DataError: for a template, a genome, an interval or a target that cannot be used.
     """
     out = Path(settings.out)
-    check_writable(out)
+    check_target(out, inputs=inputs_of(settings), compressed=(".gz",))
     inputs = _read_inputs(settings)
     start_ops(settings.ops, settings.device)
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)

@@ -17,8 +17,9 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.row_progress import RowProgress
 from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
-from dnamdlm.data.files import check_target, replacing
+from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.variants.variant_tables import ENDINGS, Column, ScoredVariant, variant_sink
 from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, windows_of_change
 from dnamdlm.data.variants.vcf import (
@@ -69,7 +70,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         DataError: for a file that is refused.
     """
     out = Path(settings.out)
-    ending = check_target(out, ENDINGS, (settings.variants, settings.data.fasta))
+    ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     scoring = settings.scoring
     start_ops(settings.ops, settings.device)
     file = VariantFile(settings.variants)

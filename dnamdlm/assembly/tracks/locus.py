@@ -15,9 +15,9 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.data.genome.annotation import Feature
-from dnamdlm.data.genome.fasta_writer import check_writable
 from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.data.genome.intervals import Interval, check_inside
+from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood.locus_bits import (
     locus_bits,
@@ -72,7 +72,9 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
         raise ConfigError("a locus belongs to one genome; give data.fasta=FILE of that genome")
     out = Path(settings.out)
     check_track(out)
-    check_writable(out)
+    written = [out.with_suffix(suffix) for suffix in (".png", ".svg")]
+    for path in (out, *written):
+        check_target(path, inputs=inputs_of([settings, loaded.config.data]))
     where = parse_locus(settings.locus)
     store = opened.store
     check_inside(where, store.lengths)
@@ -101,7 +103,6 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
         made_by={"step": loaded.step, "model_sha256": loaded.digest, "data": store.sha256},
     )
     write_track(out, where, tracks, store.lengths, name="dnamdlm")
-    written = [out.with_suffix(suffix) for suffix in (".png", ".svg")]
     figure = locus_figure(record)
     for path in written:
         figure.save(path)

@@ -20,6 +20,7 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.targets import check_run_folder, inputs_of
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.classifier_accuracy import score_labels
 from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
@@ -46,6 +47,7 @@ def train(settings: TrainSettings) -> Path:
         Interrupted: if a signal ended the run, after saving.
     """
     config, trainer = settings.config, settings.trainer
+    check_run_folder(Path(settings.run_dir), inputs_of(settings))
     # Lightning takes seconds to import, and no mistake in the settings should wait for it.
     from dnamdlm.training.trainer import check_devices, fit
 

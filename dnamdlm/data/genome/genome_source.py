@@ -14,6 +14,7 @@ from typing import Any
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.genome.annotation import Feature, RegionClasses, read_gff, region_classes
 from dnamdlm.data.genome.fasta import IupacPolicy
+from dnamdlm.data.genome.genome_rows import GenomeRows
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.record_classes import RecordLabels, read_labels
 from dnamdlm.data.genome.splits import (
@@ -28,7 +29,8 @@ from dnamdlm.data.genome.splits import (
     split_by_records,
 )
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
-from dnamdlm.data.genome.windows import EvaluationWindows, TrainingStream, WindowSet
+from dnamdlm.data.genome.windows import SplitWindows, WindowSet
+from dnamdlm.data.stream import Sweep, TrainingStream
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -276,21 +278,28 @@ class OpenGenome:
             )
         return self._windows["train"]
 
+    def training_rows(self, seed: int) -> GenomeRows:
+        """Rows of the train split by their positions.
+
+        Raises:
+            DataError: if no window is left.
+        """
+        return GenomeRows(
+            self.training_windows(),
+            seed=seed,
+            jitter=self.settings.jitter,
+            reverse_complement=self.settings.reverse_complement,
+            soft_mask_weight=self.settings.soft_mask_weight,
+            labels=self.labels,
+        )
+
     def training_stream(self, seed: int, global_batch_size: int) -> TrainingStream:
         """Endless training batches of `global_batch_size` rows, a function of (seed, step).
 
         Raises:
             DataError: if no window is left.
         """
-        return TrainingStream(
-            self.training_windows(),
-            seed=seed,
-            global_batch_size=global_batch_size,
-            jitter=self.settings.jitter,
-            reverse_complement=self.settings.reverse_complement,
-            soft_mask_weight=self.settings.soft_mask_weight,
-            labels=self.labels,
-        )
+        return TrainingStream(self.training_rows(seed), global_batch_size)
 
     def evaluation_windows(
         self,
@@ -298,7 +307,7 @@ class OpenGenome:
         length: int | None = None,
         limit: int | None = None,
         seed: int = 0,
-    ) -> EvaluationWindows:
+    ) -> Sweep[SplitWindows]:
         """Every base of a split once, in windows of `length` (None: the training length).
 
         Raises:
@@ -313,9 +322,8 @@ class OpenGenome:
                 f"or set data.{split}_fraction"
             )
         length = self.settings.length if length is None else length
-        return EvaluationWindows(
-            self.store, intervals, length, seed=seed, limit=limit, labels=self.labels
-        )
+        windows = SplitWindows(self.store, intervals, length, labels=self.labels)
+        return Sweep.over(windows, seed=seed, limit=limit)
 
     @functools.cached_property
     def features(self) -> tuple[Feature, ...]:

@@ -14,12 +14,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from dnamdlm.data.data_source import OpenData, SettingsOf, WindowSequence
+from dnamdlm.data.data_source import OpenData, SettingsOf
 from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
-from dnamdlm.data.genome.mixing import MixedStream, MixedWindows, seed_of, whole_numbers
+from dnamdlm.data.genome.mixing import MixedRows, seed_of, whole_numbers
 from dnamdlm.data.genome.record_classes import RecordLabels
 from dnamdlm.data.genome.splits import SPLIT_NAMES
-from dnamdlm.data.genome.windows import EvaluationWindows
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep, TrainingStream
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -194,7 +195,7 @@ class OpenMixture:
             exact = [Fraction(str(weights[name])) for name in self.genomes]
         return whole_numbers(exact)
 
-    def training_stream(self, seed: int, global_batch_size: int) -> MixedStream:
+    def training_stream(self, seed: int, global_batch_size: int) -> TrainingStream:
         """Endless training batches of all genomes, a function of (seed, step).
 
         Raises:
@@ -203,12 +204,11 @@ class OpenMixture:
         members = []
         for number, (name, genome) in enumerate(self.genomes.items()):
             try:
-                members.append(genome.training_stream(seed_of(seed, number), global_batch_size))
+                members.append(genome.training_rows(seed_of(seed, number)))
             except DataError as error:
                 raise DataError(f"data.genomes.{name}: {error}") from error
-        return MixedStream(
-            tuple(members), self.rows_per_turn(), seed, global_batch_size, self._bases()
-        )
+        rows = MixedRows(tuple(members), self.rows_per_turn(), seed, self._bases())
+        return TrainingStream(rows, global_batch_size)
 
     def evaluation_windows(
         self,
@@ -216,7 +216,7 @@ class OpenMixture:
         length: int | None = None,
         limit: int | None = None,
         seed: int = 0,
-    ) -> WindowSequence:
+    ) -> Sweep[SplitWindows]:
         """The windows of all genomes that have such a split, one genome after the other.
 
         Raises:
@@ -224,13 +224,11 @@ class OpenMixture:
         """
         bases = dict(zip(self.genomes, self._bases(), strict=True))
         members = self.windows_of_each(split, length, limit, seed)
-        return MixedWindows(
-            tuple((windows, bases[name]) for name, windows in members.items()), seed
-        )
+        return Sweep.joined(list(members.values()), [bases[name] for name in members], seed)
 
     def windows_of_each(
         self, split: str, length: int | None, limit: int | None, seed: int
-    ) -> dict[str, EvaluationWindows]:
+    ) -> dict[str, Sweep[SplitWindows]]:
         """The windows of each genome that has such a split.
 
         A limit is shared in proportion to the windows of each genome, but each has 8 at least.

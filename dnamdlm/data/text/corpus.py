@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.data.data_source import OpenData
-from dnamdlm.data.text.rows import BlockStream, BlockWindows, Layout, RowRule, Rows
+from dnamdlm.data.stream import Sweep, TrainingStream
+from dnamdlm.data.text.rows import Layout, RowRule, Rows, TextRows
 from dnamdlm.data.text.shards import CorpusSplit, read_manifest
 from dnamdlm.data.text.tokenizers import tokenizer_of_corpus
 from dnamdlm.errors import ConfigError, DataError
@@ -167,25 +168,25 @@ class OpenText:
             score_marks=self.settings.score_marks,
         )
 
-    def training_stream(self, seed: int, global_batch_size: int) -> BlockStream:
+    def training_stream(self, seed: int, global_batch_size: int) -> TrainingStream:
         """Endless training batches, a function of (seed, step).
 
         Raises:
             DataError: if the train split has not one block.
         """
         rows = Rows(self.split("train"), self.rule(), "train", slide_back=True)
-        return BlockStream(rows, seed, global_batch_size)
+        return TrainingStream(TextRows(rows, seed), global_batch_size)
 
     def evaluation_windows(
         self, split: str, length: int | None = None, limit: int | None = None, seed: int = 0
-    ) -> BlockWindows:
+    ) -> Sweep[Rows]:
         """Every token of a split once, or `limit` rows spread over it.
 
         Raises:
             DataError: if the split holds nothing.
         """
         rows = Rows(self.split(split), self.rule(length), split, slide_back=False)
-        return BlockWindows(rows, seed=seed, limit=limit)
+        return Sweep.over(rows, seed=seed, limit=limit)
 
     def fingerprint(self) -> str:
         """Hash of the tokens and of how they are cut."""

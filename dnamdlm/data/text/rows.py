@@ -1,13 +1,10 @@
 """Rows of token ids from prepared text: packed blocks, or one padded document each.
 
-The batch of a training step is a function of (seed, step), as for genomes.
-
 Shapes: B rows, L positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome.windows import rows_of_share
 from dnamdlm.data.order import SampleOrder
+from dnamdlm.data.stream import TrainingRows
 from dnamdlm.data.text.shards import CorpusSplit
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import DataError
 
 Layout = Literal["packed", "padded"]
 
@@ -87,6 +84,11 @@ class Rows:
             self._starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
             self._ends = np.minimum(ends - rule.ends_stored, self._starts + rule.room)
 
+    @property
+    def length(self) -> int:
+        """Positions per row."""
+        return self.rule.length
+
     def __len__(self) -> int:
         return len(self._starts)
 
@@ -130,89 +132,19 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class BlockStream:
-    """Endless training batches, indexed by step.
+class TextRows(TrainingRows):
+    """Rows in the order of a `SampleOrder`.
 
     Attributes:
         rows: what to draw from.
         seed: of order and noise keys.
-        global_batch_size: rows over all ranks and micro steps.
     """
 
     rows: Rows
     seed: int
-    global_batch_size: int
 
-    def __post_init__(self) -> None:
-        if self.global_batch_size < 1:
-            raise ConfigError(
-                f"the global batch size must be at least 1, got {self.global_batch_size}"
-            )
-
-    def batch(
-        self,
-        step: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        micro_step: int = 0,
-        num_micro_steps: int = 1,
-    ) -> Batch:
-        """Rows of one rank and micro step; together they are the global batch, each row once.
-
-        Raises:
-            ConfigError: if ranks and micro steps do not divide the global batch.
-        """
-        rows = rows_of_share(
-            self.global_batch_size,
-            rank=rank,
-            world_size=world_size,
-            micro_step=micro_step,
-            num_micro_steps=num_micro_steps,
-        )
-        positions = rows + step * self.global_batch_size
+    def at(self, positions: NDArray[np.int64], rows: NDArray[np.int64], size: int) -> Batch:
+        """The rows at consecutive positions, see `TrainingRows`."""
         items = SampleOrder(len(self.rows), self.seed).indices(positions)
         keys = row_keys(self.seed, torch.from_numpy(positions)).numpy()
-        return self.rows.batch(items, keys, rows, self.global_batch_size)
-
-
-class BlockWindows:
-    """Every row of a split once, in order, or `limit` of them spread over it.
-
-    Args:
-        rows: the rows.
-        seed: of the noise keys and row numbers.
-        limit: at most this many rows.
-
-    Attributes:
-        rows: all rows of the split.
-    """
-
-    def __init__(self, rows: Rows, *, seed: int = 0, limit: int | None = None) -> None:
-        if limit is not None and limit < 1:
-            raise ConfigError(f"the window limit must be at least 1, got {limit}")
-        self.rows, self._seed = rows, seed
-        self._num_used = len(rows) if limit is None else min(limit, len(rows))
-
-    @property
-    def length(self) -> int:
-        """Positions per row."""
-        return self.rows.rule.length
-
-    def __len__(self) -> int:
-        return self._num_used
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All rows in order; the last batch may be smaller.
-
-        Raises:
-            ConfigError: if the batch size is below 1.
-        """
-        if batch_size < 1:
-            raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
-        order = SampleOrder(len(self), self._seed)
-        for first in range(0, len(self), batch_size):
-            ordinals = np.arange(first, min(first + batch_size, len(self)))
-            items = ordinals * len(self.rows) // len(self)
-            keys = row_keys(self._seed, torch.from_numpy(items)).numpy()
-            yield self.rows.batch(items, keys, order.indices(ordinals), len(self))
+        return self.rows.batch(items, keys, rows, size)

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.files import write_bytes
 from dnamdlm.errors import DataError
 
 FORMAT, FORMAT_VERSION = "dnamdlm.corpus", 1
@@ -32,27 +32,6 @@ def dtype_for(num_ids: int) -> np.dtype[Any]:
     return np.dtype("<u2" if num_ids <= 1 << 16 else "<u4")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it when it is complete.
-
-    Raises:
-        DataError: if it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}); choose another out"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_shard(
     folder: Path, stem: str, documents: Sequence[NDArray[np.int64]], dtype: np.dtype[Any]
 ) -> dict[str, Any]:
@@ -61,8 +40,8 @@ def write_shard(
     ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
     raw, packed = ids.tobytes(), io.BytesIO()
     np.save(packed, ends)
-    write_atomically(folder / f"{stem}.bin", raw)
-    write_atomically(folder / f"{stem}.ends.npy", packed.getvalue())
+    write_bytes(folder / f"{stem}.bin", raw)
+    write_bytes(folder / f"{stem}.ends.npy", packed.getvalue())
     return {
         "stem": stem,
         "num_tokens": len(ids),

@@ -8,7 +8,6 @@ commas in the order of ALT, with '.' for what is missing; parquet has lists, whi
 
 from __future__ import annotations
 
-import gzip
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from typing import IO, Any, Protocol
 
 from Bio.bgzf import BgzfWriter
 
+from dnamdlm.data.files import gzip_stream
 from dnamdlm.data.variants.vcf import REASONS, Variant, VariantFile
 
 ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
@@ -85,7 +85,7 @@ def variant_sink(
 
 @contextmanager
 def _text(path: Path, ending: str, *, bgzf: bool) -> Iterator[IO[str]]:
-    with path.open("xb") as raw, ExitStack() as stack:
+    with path.open("wb") as raw, ExitStack() as stack:
         if not ending.endswith(".gz"):
             writer: Any = raw
         elif bgzf:
@@ -93,7 +93,7 @@ def _text(path: Path, ending: str, *, bgzf: bool) -> Iterator[IO[str]]:
             # its close() would close the file too, before it is flushed to disk.
             stack.callback(_end_bgzf, writer, raw)
         else:
-            writer = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+            writer = stack.enter_context(gzip_stream(raw))
         yield _Encoded(writer)  # type: ignore[misc]
 
 

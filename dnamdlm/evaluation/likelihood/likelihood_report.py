@@ -23,7 +23,8 @@ from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.fasta import SOFT_MASK
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.data.genome.windows import EvaluationWindows, gather
+from dnamdlm.data.genome.windows import SplitWindows, gather
+from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
 from dnamdlm.lm.contexts import pack_contexts
@@ -147,7 +148,7 @@ def score_windows(
 
 
 def score_markov(
-    models: Sequence[MarkovModel], windows: EvaluationWindows, classes: BaseClasses
+    models: Sequence[MarkovModel], windows: Sweep[SplitWindows], classes: BaseClasses
 ) -> list[WindowScores]:
     """Score every window with Markov models that see the chromosome before the window."""
     context = max(model.order for model in models)
@@ -257,7 +258,7 @@ class LikelihoodReport:
 
 def evaluate_likelihood(
     model: LanguageModel,
-    windows: EvaluationWindows,
+    windows: Sweep[SplitWindows],
     *,
     draws: int,
     batch_size: int = 64,
@@ -278,7 +279,7 @@ def evaluate_likelihood(
         markov: fitted families, see `fit_markov`; None leaves the Markov rows out.
         progress: called with (windows done, windows in all).
     """
-    classes = BaseClasses(windows.store, region_classes)
+    classes = BaseClasses(windows.source.store, region_classes)
     began = time.perf_counter()
     scores = score_windows(
         model,
@@ -341,13 +342,13 @@ def _markov_row(
 
 
 def _windows_with_context(
-    windows: EvaluationWindows, context: int
+    windows: Sweep[SplitWindows], context: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Window starts and codes (B, context + L) without soft mask; 4 where there is no base.
 
     The context columns never reach before the chromosome.
     """
-    store = windows.store
+    store = windows.source.store
     chromosome_starts = np.array(list(store.offsets.values()))
     for batch in windows.batches(_WINDOWS_AT_ONCE):
         starts = _starts(batch)

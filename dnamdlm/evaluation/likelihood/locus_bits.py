@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.files import make_folder, write_text
 from dnamdlm.data.genome.annotation import Feature
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.evaluation_files import write_text_atomically
 from dnamdlm.evaluation.resampling import ratio
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -161,7 +161,8 @@ def record_name(where: Interval) -> str:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record as JSON."""
-    write_text_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    make_folder(path.parent)
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dnamdlm.data.files import replacing, write_text
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.evaluation_files import write_text_atomically
 
 SUFFIXES = (".bedgraph", ".bw", ".tsv")
 
@@ -70,16 +70,15 @@ def write_track(
                 f"{row[place]:.4f}" if np.isfinite(row[place]) else "" for row in tracks.values()
             ]
             text.write("\t".join([where.chrom, str(start), str(start + 1), *cells]) + "\n")
-    write_text_atomically(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def _write_bigwig(
     path: Path, chrom: str, starts: np.ndarray, values: np.ndarray, lengths: Mapping[str, int]
 ) -> None:
     writer = importlib.import_module("pyBigWig")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        file = writer.open(str(part), "w")
+    with replacing(path) as partial:
+        file = writer.open(str(partial), "w")
         file.addHeader(list(lengths.items()))
         file.addEntries(
             [chrom] * len(starts),
@@ -88,6 +87,3 @@ def _write_bigwig(
             values=values.tolist(),
         )
         file.close()
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

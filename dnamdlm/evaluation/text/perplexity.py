@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnamdlm.data.text.rows import BlockWindows, RowRule
+from dnamdlm.data.stream import Sweep
+from dnamdlm.data.text.rows import RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit
 from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
 from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
@@ -78,7 +79,7 @@ class TextReport:
 
 def evaluate_text(
     model: LanguageModel,
-    windows: BlockWindows,
+    windows: Sweep[Rows],
     split: CorpusSplit,
     train: CorpusSplit | None,
     *,
@@ -105,7 +106,7 @@ def evaluate_text(
     )
     seconds = time.perf_counter() - began
     bits = scores.bits()
-    rule, num_rows = windows.rows.rule, len(windows.rows)
+    rule, num_rows = windows.source.rule, len(windows.source)
     num_bytes = 0.0  # documents of padded rows are cut, so that bytes per row are not known
     if rule.layout == "packed":
         num_bytes = float(split.entry["num_bytes"]) * _share_of_text(windows, split)
@@ -129,13 +130,13 @@ def evaluate_text(
     )
 
 
-def _unigram(windows: BlockWindows, train: CorpusSplit, is_real: np.ndarray) -> Rate:
+def _unigram(windows: Sweep[Rows], train: CorpusSplit, is_real: np.ndarray) -> Rate:
     """Bits per token under the frequencies of another split, with one more of each real token."""
     counts = np.where(is_real, _PSEUDO_COUNT, 0.0)
     for start in range(0, train.num_tokens, _TOKENS_AT_ONCE):
         ids = train.read(start, min(start + _TOKENS_AT_ONCE, train.num_tokens))
         counts += np.bincount(ids, minlength=len(counts))
-    for mark, number in _row_marks(windows.rows.rule, train):
+    for mark, number in _row_marks(windows.source.rule, train):
         counts[mark] += number
     with np.errstate(divide="ignore"):
         bits = np.log2(counts.sum()) - np.log2(counts)
@@ -157,10 +158,10 @@ def _row_marks(rule: RowRule, split: CorpusSplit) -> Iterator[tuple[int, int]]:
         yield rule.end_id, num_rows
 
 
-def _share_of_text(windows: BlockWindows, split: CorpusSplit) -> float:
+def _share_of_text(windows: Sweep[Rows], split: CorpusSplit) -> float:
     """Tokens of text in the rows that are read over those in the split; no mark is text."""
-    rule = windows.rows.rule
-    if len(windows) == len(windows.rows):
+    rule = windows.source.rule
+    if len(windows) == len(windows.source):
         return 1.0
     ends = split.document_ends if rule.ends_stored else np.zeros(0, dtype=np.int64)
     num_marks = (rule.begin_id is not None) + (rule.end_id is not None)

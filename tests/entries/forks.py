@@ -1,0 +1,74 @@
+"""Runs many commands quickly: the packages are imported once, each command is a fork.
+
+Reads a folder and a list of commands as JSON, each the name of an entry and its arguments, and
+writes a list with exit status, standard output and standard error of each.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_all(commands, folder, limit=300):
+    """Exit status, output and errors of each command, run in a folder one after the other."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.entries.forks"], cwd=ROOT,
+        input=json.dumps([str(folder), commands]), capture_output=True, text=True, check=False,
+        timeout=limit,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def in_child(entry, arguments, files):
+    """Run a command in this process, which ends with it."""
+    from dnamdlm.command_line import run_entry
+
+    for number, file in enumerate(files, start=1):
+        os.dup2(file.fileno(), number)
+    code = 0
+    try:
+        run_entry(entry, importlib.import_module(f"dnamdlm.{entry}").main, arguments)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:  # noqa: BLE001 - as the interpreter would
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main():
+    """Answer the request on standard input."""
+    # no tensor is made here, so that no thread exists when the process forks.
+    for name in (
+        "evaluate.evaluation", "judge.judging", "sample.sampling", "score.scoring",
+        "embed.embedding", "finetune.finetuning", "finetune.prediction",
+    ):  # fmt: skip
+        importlib.import_module(f"dnamdlm.assembly.{name}")
+    folder, commands = json.load(sys.stdin)
+    os.chdir(folder)
+    answers = []
+    for entry, *arguments in commands:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            number = os.fork()
+            if number == 0:
+                in_child(entry, arguments, (out, err))
+            _, status = os.waitpid(number, 0)
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode())
+            answers.append([os.waitstatus_to_exitcode(status), *texts])
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
