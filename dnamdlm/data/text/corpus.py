@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.data_source import OpenData, Unit
 from dnamdlm.data.text.rows import BlockStream, BlockWindows, Layout, RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit, read_manifest
 from dnamdlm.data.text.tokenizers import tokenizer_of_corpus
@@ -117,6 +117,11 @@ class OpenText:
     settings: TextData
     manifest: Mapping[str, Any]
     tokenizer: TextTokenizer
+
+    @property
+    def unit(self) -> Unit:
+        """A token."""
+        return "token"
 
     @property
     def length(self) -> int:
