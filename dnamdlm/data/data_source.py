@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.tokens.vocabulary import Vocabulary
+
+Unit = Literal["base", "token"]
+"""What a position of the data holds: a base of DNA or a token of text."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class DataSource(Protocol):
 
 class OpenData(Protocol):
     """Data that serve batches."""
+
+    @property
+    def unit(self) -> Unit:
+        """What a position holds."""
+        ...
 
     @property
     def length(self) -> int:

@@ -70,7 +70,9 @@ def write_text_report(run_dir: str | Path) -> Path:
 
 
 def _curve(files: RunFiles) -> Drawing | None:
-    train, valid = files.column("train_bits_per_base"), files.column("valid_bits_per_base")
+    # runs of earlier versions have these columns named for bases.
+    unit = "token" if "train_bits_per_token" in files.metrics else "base"
+    train, valid = (files.column(f"{split}_bits_per_{unit}") for split in ("train", "valid"))
     if not len(train[0]) + len(valid[0]):
         return None
     return training_curve(train, valid, {}, x_label="training step", y_label="bits per token")

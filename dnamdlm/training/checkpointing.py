@@ -12,7 +12,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from torch import Tensor
 
@@ -184,8 +183,3 @@ def prune(folder: Path, keep: int) -> None:
                 logger.warning("%s is kept, since it holds files that are no checkpoint's", path)
         except (CheckpointError, OSError) as error:
             logger.warning("%s cannot be deleted (%s)", path, error)
-
-
-def all_finite(tensors: dict[str, Tensor]) -> bool:
-    """Whether no tensor holds a nan or an infinity."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())

@@ -1,9 +1,9 @@
 """Training a predictor on labelled sequences, with the epoch chosen on validation rows alone.
 
 The protocol is that of Genomic Benchmarks as HyenaDNA and Caduceus use it: AdamW, a short warm-up,
-a cosine down to a tenth, ten epochs, and the weights of the epoch with the best validation figure.
-The horizon of the schedule is the number of steps that are really taken. The same seed on the same
-machine gives the same weights.
+a cosine down to a tenth, ten epochs, and the weights of the epoch with the best validation metric.
+The schedule ends with the last step taken. The same seed on the same machine gives the same
+weights.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class FinetuneSettings:
         epochs: passes over the training rows.
         batch_size: rows per step.
         learning_rate: at the peak.
-        weight_decay: of matrices; vectors have none.
-        warmup_fraction: share of the steps with a rising rate.
-        final_factor: last rate over the peak.
+        weight_decay: on matrices only.
+        warmup_fraction: share of the steps with a rising learning rate.
+        final_factor: last learning rate over the peak.
         gradient_clip: bound on the gradient norm.
         beta1: of AdamW.
         beta2: of AdamW.
@@ -66,7 +66,7 @@ class FinetuneSettings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass gave: mean training loss, and the figures of the validation rows."""
+    """Mean training loss of one pass, and the metrics of the validation rows after it."""
 
     epoch: int
     train_loss: float
@@ -75,7 +75,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TargetScale:
-    """Mean and deviation of the numbers of a regression, which a head works without."""
+    """Mean and standard deviation of the targets of a regression; a head predicts z-scores."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -87,6 +87,12 @@ class TargetScale:
             return cls(np.zeros(1), np.ones(1))
         deviation = targets.std(axis=0)
         return cls(targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+
+    def wanted(self, kind: Kind, targets: NDArray) -> Tensor:
+        """Targets as the loss takes them: class numbers, or standardized numbers in float32."""
+        if kind == "regression":
+            targets = (targets - self.mean) / self.deviation
+        return torch.from_numpy(targets if kind == "classes" else targets.astype(np.float32))
 
     def restore(self, outputs: NDArray) -> NDArray:
         """Outputs of a head in the units of the targets."""
@@ -112,62 +118,38 @@ def train_predictor(
         predictor: a module that is a `SequencePredictor`; frozen parameters stay as they are.
         kind: of the targets.
         train: rows to learn from.
-        valid: rows to choose the epoch by.
+        valid: rows that choose the epoch.
         settings: of the training.
-        metric: figure to choose by, larger is better but for mse; the earliest of equals is kept.
+        metric: chooses the epoch; larger is better except for mse; of equals the earliest wins.
         seed: of the order of rows, the strands and dropout.
         device: where the predictor is.
         tokens_at_once: bound on the tokens of one call in validation.
-        label: how the lines of the log begin.
+        label: prefix of the log lines.
     """
     scale = TargetScale.of(kind, train.targets)
-    targets = train.targets
-    if kind == "regression":
-        targets = (targets - scale.mean) / scale.deviation
-    loss_of = _loss(kind)
     optimizer = _optimizer(predictor, settings)
     steps = settings.epochs * math.ceil(len(train) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(settings, steps))
-    wanted = torch.from_numpy(targets if kind == "classes" else targets.astype(np.float32))
+    passes = _Passes(
+        predictor, train, scale.wanted(kind, train.targets), _loss(kind), optimizer, schedule,
+        settings, device,
+    )  # fmt: skip
     history: list[Epoch] = []
     best: tuple[float, dict[str, Tensor]] | None = None
-    trained = [parameter for parameter in predictor.parameters() if parameter.requires_grad]
     with torch.random.fork_rng(devices=_gpus(device)):
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         for epoch in range(1, settings.epochs + 1):
-            predictor.train()
-            order = rng.permutation(len(train))
-            turned = rng.random(len(train)) < 0.5
-            losses: list[Tensor] = []
-            for start in range(0, len(order), settings.batch_size):
-                rows = order[start : start + settings.batch_size]
-                if len(rows) == 1 and len(order) > 1:
-                    # batch norm has no spread of one row.
-                    rows = order[start - 1 : start + 1]
-                chosen = [
-                    opposite(train.sequences[i], predictor.vocabulary)
-                    if predictor.both_strands and turned[i]
-                    else train.sequences[i]
-                    for i in rows
-                ]
-                outputs = predictor(predictor.collate(chosen).to(device))
-                loss = loss_of(outputs, wanted[rows].to(device))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(trained, settings.gradient_clip)
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.detach())
+            train_loss = passes.run(rng)
             predictor.eval()
             outputs = predict_outputs(
                 predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
             )
             found = figures(kind, valid.targets, scale.restore(outputs))
-            history.append(Epoch(epoch, float(torch.stack(losses).mean()), found))
+            history.append(Epoch(epoch, train_loss, found))
             logger.info(
                 "%sepoch %d/%d: training loss %.4f, validation %s %.4f",
-                label, epoch, settings.epochs, history[-1].train_loss, metric, found[metric],
+                label, epoch, settings.epochs, train_loss, metric, found[metric],
             )  # fmt: skip
             score = -found[metric] if metric == "mse" else found[metric]
             score = -math.inf if math.isnan(score) else score
@@ -176,6 +158,49 @@ def train_predictor(
     if best is not None:
         predictor.load_state_dict(best[1])
     return history
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Passes over the training rows, with what they share."""
+
+    predictor: Any
+    train: LabelledSet
+    targets: Tensor
+    loss_of: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    settings: FinetuneSettings
+    device: torch.device | str
+
+    def run(self, rng: np.random.Generator) -> float:
+        """One pass in a new order; the mean training loss."""
+        predictor, train = self.predictor, self.train
+        predictor.train()
+        trained = [parameter for parameter in predictor.parameters() if parameter.requires_grad]
+        order = rng.permutation(len(train))
+        turned = rng.random(len(train)) < 0.5
+        losses: list[Tensor] = []
+        for start in range(0, len(order), self.settings.batch_size):
+            rows = order[start : start + self.settings.batch_size]
+            if len(rows) == 1 and len(order) > 1:
+                # batch norm needs two rows.
+                rows = order[start - 1 : start + 1]
+            chosen = [
+                opposite(train.sequences[i], predictor.vocabulary)
+                if predictor.both_strands and turned[i]
+                else train.sequences[i]
+                for i in rows
+            ]
+            outputs = predictor(predictor.collate(chosen).to(self.device))
+            loss = self.loss_of(outputs, self.targets[rows].to(self.device))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, self.settings.gradient_clip)
+            self.optimizer.step()
+            self.schedule.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
 
 
 def _loss(kind: Kind) -> Callable[[Tensor, Tensor], Tensor]:
@@ -213,7 +238,7 @@ def _factor(settings: FinetuneSettings, steps: int) -> Callable[[int], float]:
 
 
 def _gpus(device: torch.device | str) -> list[int]:
-    """The GPU whose generator has to be put back afterwards."""
+    """The GPU whose random state is restored afterwards."""
     chosen = torch.device(device)
     if chosen.type != "cuda":
         return []

@@ -8,47 +8,82 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.data.data_source import Unit
 from dnamdlm.data.files import complete_or_absent
 
 logger = logging.getLogger(__name__)
 
-COLUMNS: tuple[str, ...] = (
-    "step",
-    "bases",
-    "seconds",
-    "learning_rate",
-    "train_bits_per_base",
-    "valid_bits_per_base",
-    "bases_per_second",
-    "gradient_norm",
-    "skipped_updates",
-)
-
 
 @dataclass(frozen=True)
-class Figures:
-    """What the losses of a run are called, so that no column is taken for what it is not.
+class MetricNames:
+    """Names of the columns of a run, which say the unit of the data and of the loss.
 
     Attributes:
-        train: column of the training loss, in bits.
-        valid: column of the validation loss, in bits.
+        unit: what a position holds, a `base` of DNA or a `token` of text.
+        scored: what the loss is divided by: the unit, or `label` for a classifier.
         more: further columns that validation fills.
     """
 
-    train: str = "train_bits_per_base"
-    valid: str = "valid_bits_per_base"
+    unit: Unit = "base"
+    scored: str = "base"
     more: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> str:
+        """Column of the training loss, in bits."""
+        return f"train_bits_per_{self.scored}"
+
+    @property
+    def valid(self) -> str:
+        """Column of the validation loss, in bits."""
+        return f"valid_bits_per_{self.scored}"
+
+    @property
+    def total(self) -> str:
+        """Column of the positions seen so far."""
+        return f"{self.unit}s"
+
+    @property
+    def rate(self) -> str:
+        """Column of the positions per second."""
+        return f"{self.unit}s_per_second"
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the file."""
-        names = {"train_bits_per_base": (self.train,),
-                 "valid_bits_per_base": (self.valid, *self.more)}  # fmt: skip
-        return tuple(name for column in COLUMNS for name in names.get(column, (column,)))
+        return (
+            "step",
+            self.total,
+            "seconds",
+            "learning_rate",
+            self.train,
+            self.valid,
+            *self.more,
+            self.rate,
+            "gradient_norm",
+            "skipped_updates",
+        )
 
 
-OF_BASES = Figures()
-OF_LABELS = Figures("train_bits_per_label", "valid_bits_per_label", ("valid_label_accuracy",))
+OF_BASES = MetricNames("base", "base")
+OF_TOKENS = MetricNames("token", "token")
+OF_LABELS = MetricNames("base", "label", ("valid_label_accuracy",))
+
+
+def metric_names(unit: Unit, *, is_classifier: bool, path: Path) -> MetricNames:
+    """Names of the metrics of a run.
+
+    Runs on text of earlier versions have columns named for bases; such a file keeps its names.
+
+    Args:
+        unit: of the data.
+        is_classifier: whether the model is trained on labels.
+        path: the metrics file, which need not exist.
+    """
+    if is_classifier:
+        return OF_LABELS
+    names = OF_TOKENS if unit == "token" else OF_BASES
+    return OF_BASES if read_columns(path) == OF_BASES.columns else names
 
 
 class MetricsFile:
@@ -60,7 +95,9 @@ class MetricsFile:
         columns: names in their order; rows may hold no others.
     """
 
-    def __init__(self, path: Path, resumed_step: int, columns: tuple[str, ...] = COLUMNS) -> None:
+    def __init__(
+        self, path: Path, resumed_step: int, columns: tuple[str, ...] = OF_BASES.columns
+    ) -> None:
         self.path = path
         self.columns = columns
         rows = [row for row in read_rows(path) if int(row["step"]) <= resumed_step]
@@ -78,14 +115,14 @@ class MetricsFile:
             partial.write_text(content.getvalue(), encoding="ascii")
         self._bytes = self.path.stat().st_size
 
-    def complete(self, figures: dict[str, float]) -> dict[str, float]:
+    def complete(self, values: dict[str, float]) -> dict[str, float]:
         """Fill columns of the last row that stayed empty when a run was interrupted.
 
         Returns:
             The whole row.
         """
         rows = read_rows(self.path)
-        rows[-1] |= {name: _text(value) for name, value in figures.items()}
+        rows[-1] |= {name: _text(value) for name, value in values.items()}
         self._rewrite(rows)
         return {name: float(text) for name, text in rows[-1].items() if text}
 
@@ -101,7 +138,7 @@ class MetricsFile:
         text = self._waiting + content.getvalue()
         try:
             with self.path.open("r+", encoding="ascii", newline="") as stream:
-                # what an earlier attempt may have left half written goes first.
+                # remove what an earlier attempt may have left half written.
                 stream.truncate(self._bytes)
                 stream.seek(self._bytes)
                 stream.write(text)
@@ -114,8 +151,16 @@ class MetricsFile:
             self._waiting = ""
 
 
+def read_columns(path: Path) -> tuple[str, ...]:
+    """Names in the header of a metrics file; none where it is absent."""
+    if not path.is_file():
+        return ()
+    with path.open(encoding="ascii", newline="") as stream:
+        return tuple(next(csv.reader(stream), ()))
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics file, cut off at a half-written last line; none where it is absent."""
+    """Rows of a metrics file without a half-written last line; none where it is absent."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="ascii")
@@ -127,7 +172,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     ]
 
 
-def lacks_figures(path: Path, step: int, column: str) -> bool:
+def lacks_value(path: Path, step: int, column: str) -> bool:
     """Whether the last row of a metrics file is that of `step` and has nothing in `column`."""
     rows = read_rows(path)
     return bool(rows) and int(rows[-1]["step"]) == step and not rows[-1].get(column)

@@ -25,8 +25,8 @@ class TrainingModule(pl.LightningModule):
 
     The count of valid positions is known only when the whole global batch was seen. So the loss of
     a micro-batch is divided by its number of positions, a constant, and the gradient of the global
-    batch is corrected once, before it is clipped. Thus it does not matter how a global batch is cut
-    into micro-batches and ranks.
+    batch is corrected once, before it is clipped. Thus the update does not depend on how a global
+    batch is divided into micro-batches and ranks.
 
     Args:
         lm: the language model, also an `nn.Module`.
@@ -59,11 +59,17 @@ class TrainingModule(pl.LightningModule):
         self._num_valid: Tensor | None = None
         self._num_positions = 0
 
+    @property
+    def network(self) -> nn.Module:
+        """The language model as a module."""
+        assert isinstance(self.lm, nn.Module)
+        return self.lm
+
     def configure_model(self) -> None:
-        """Cut the weights and their average over the ranks, if the strategy shards."""
+        """Divide the weights and their average over the ranks, if the strategy shards."""
         if self.device_mesh is not None:
-            shard(self.lm, self.device_mesh["data_parallel"])  # pyright: ignore[reportArgumentType]
-            self.average.follow(self.lm)  # pyright: ignore[reportArgumentType]
+            shard(self.network, self.device_mesh["data_parallel"])
+            self.average.follow(self.network)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss in nats per position, weighted where the batch gives weights."""
@@ -89,8 +95,12 @@ class TrainingModule(pl.LightningModule):
         """Mean loss of the micro-batches of this update on this rank."""
         return torch.stack(self._micro_losses).mean()
 
+    def update_average(self) -> None:
+        """Move the average towards the present weights; call it once per update."""
+        self.average.update(self.network)
+
     def forget_step(self) -> None:
-        """Leave the losses of this update out of the log line; it was not made."""
+        """Leave the losses of a skipped update out of the metrics."""
         self.window.nats, self.window.count = self._window_before
 
     def on_after_backward(self) -> None:
@@ -106,12 +116,12 @@ class TrainingModule(pl.LightningModule):
                 local(parameter.grad).mul_(factor)
 
     def on_fit_start(self) -> None:
-        """The average lives where the weights live."""
+        """Move the average to the device of the weights."""
         self.average.to(self.device)
 
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per update."""
-        optimizer = self.settings.build(self.lm)
+        optimizer = self.settings.build(self.network)
         schedule = LambdaLR(optimizer, lambda step: self.learning_rate.factor(step, self.max_steps))
         return {
             "optimizer": optimizer,
@@ -119,8 +129,8 @@ class TrainingModule(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the moving average, and the sums of a log line that is under way."""
-        # the batch at whose start this is written counts as ready; it will again after a resume.
+        """Add the moving average, and the sums of the next metrics row."""
+        # the batch at whose start this is written counts as ready, and does so again on resuming.
         for counts in checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"].values():
             if isinstance(counts, dict):
                 counts["ready"] = counts["completed"]
@@ -131,14 +141,14 @@ class TrainingModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the moving average and the sums up again."""
+        """Take over the moving average and the sums."""
         self.window.load(checkpoint["window"])
         average = checkpoint["average"]
         self.average.load(average["weights"], average["num_updates"])
 
 
 class LossWindow:
-    """Sums of the unweighted loss since the last log line; kept on the device, read rarely.
+    """Sums of the unweighted loss since the last metrics row; kept on the device, read rarely.
 
     Each rank adds what it sees; reading gives the sums over all ranks, and must be done on all.
     """
@@ -149,7 +159,7 @@ class LossWindow:
 
     @torch.no_grad()
     def add(self, nats: Tensor, valid: Tensor) -> None:
-        """Count one micro-batch; both of shape (B, L)."""
+        """Count one micro-batch; both arguments have shape (B, L)."""
         total = nats.detach().double().sum()
         count = valid.sum()
         self.nats = total if self.nats is None else self.nats.to(total.device) + total
@@ -161,7 +171,7 @@ class LossWindow:
         return {"nats": nats, "count": count}
 
     def load(self, state: dict[str, float | int | None]) -> None:
-        """Go on from the sums of a checkpoint, which one rank carries for all."""
+        """Take over the sums of a checkpoint, which one rank holds for all."""
         nats, count = state["nats"], state["count"]
         if nats is None or count is None or rank() > 0:
             self.nats = self.count = None
@@ -169,8 +179,8 @@ class LossWindow:
         self.nats = torch.tensor(nats, dtype=torch.float64)
         self.count = torch.tensor(count)
 
-    def take_bits_per_base(self) -> float:
-        """Mean bits per scored position since the last call; nan where none was seen."""
+    def take_bits(self) -> float:
+        """Mean bits per scored position since the last call; nan if there were none."""
         nats, count = self._over_ranks()
         self.nats = self.count = None
         if nats is None or not count:
@@ -181,7 +191,7 @@ class LossWindow:
         nats = None if self.nats is None else float(self.nats)
         count = None if self.count is None else int(self.count)
         if num_ranks() > 1:
-            # a rank that has seen nothing takes part all the same: the others wait for it.
+            # a rank without a sum takes part, too: the others wait for it.
             sums = torch.tensor([nats or 0.0, count or 0], dtype=torch.float64)
             nats, count = sum_over_ranks(sums.to(exchange_device())).tolist()
             return (nats, int(count)) if count else (None, None)

@@ -1,4 +1,4 @@
-"""The few words that the processes of one run exchange.
+"""What the processes of one run exchange.
 
 A rank is one process of a run; each has a share of every global batch. Rank 0 alone writes files
 that all see. Everything here also works, without communication, in a run of one process.
@@ -13,7 +13,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dnamdlm.errors import ConfigError
-from dnamdlm.training.signals import StopRequest
 
 _LONGEST_SHOWN = 200
 
@@ -70,45 +69,3 @@ def is_lost_connection(error: RuntimeError) -> bool:
     """Whether an error means that another rank no longer answers."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or "gloo" in text or "nccl" in text
-
-
-class StopAgreement:
-    """Lets all ranks stop at the same step when a signal reached any of them.
-
-    Signals come at different moments, and a rank that stopped alone would leave the others
-    waiting. At each step the signal numbers are sent to be compared, and the result is read one
-    step later, so that no step waits for it; the exchange is on the CPU and leaves the device
-    alone.
-
-    Args:
-        request: the signals of this process.
-    """
-
-    def __init__(self, request: StopRequest) -> None:
-        self.request = request
-        self._group = dist.new_group(backend="gloo") if num_ranks() > 1 else None
-        self._sent: tuple[dist.Work | None, Tensor] | None = None
-
-    def number(self) -> int | None:
-        """The signal to stop for, the same on every rank; call it once per step on all of them."""
-        if self._group is None:
-            return self.request.number
-        agreed = self.finish()
-        largest = torch.tensor(self.request.number or 0)
-        work = dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
-        self._sent = (work, largest)
-        return agreed
-
-    def number_of_one(self) -> int | None:
-        """The signal to stop for right now, which only a run of one process can know."""
-        return self.request.number if self._group is None else None
-
-    def finish(self) -> int | None:
-        """Wait for what is under way, so that no rank leaves while another still speaks to it."""
-        if self._sent is None:
-            return None
-        work, largest = self._sent
-        if work is not None:
-            work.wait()
-        self._sent = None
-        return int(largest) or None

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import json
 import logging
-import os
 import platform
-import shutil
-import socket
 import sys
-import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
-from torch import nn
 
 from dnamdlm.data.files import complete_or_absent
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.checkpoint import (
     list_checkpoints,
     newest_valid,
-    remove_partial,
     set_aside_newer,
     step_of_folder,
 )
@@ -39,10 +29,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 RUN = "run.json"
-_LOCK = ".lock"
-_OWNER = ".owner"
-# loader workers hold the lock of a killed trainer until they notice its death, every five seconds.
-_WORKERS_LEAVE_S = 30.0
+METRICS = "metrics.csv"
 # settings that change what a run shows or where it computes, not what it computes.
 FREE_SETTINGS = (
     "run_dir",
@@ -63,140 +50,6 @@ FREE_SETTINGS = (
 )
 
 
-@contextmanager
-def claimed(run_dir: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock of a dead process is void.
-
-    Raises:
-        ConfigError: if the folder cannot be written or another process trains in it.
-    """
-    try:
-        if run_dir.is_symlink() and not run_dir.exists():
-            raise ConfigError(f"run_dir={run_dir} is a broken link; choose another folder")
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if not _owner_is_dead(run_dir):
-                raise
-            lock.acquire(timeout=_WORKERS_LEAVE_S)
-        _write_text(run_dir / _OWNER, f"{os.getpid()} {socket.gethostname()}\n")
-    except Timeout as error:
-        raise ConfigError(
-            f"run_dir={run_dir} is in use by {_owner(run_dir)}; wait for it or choose another "
-            "folder"
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"run_dir={run_dir} cannot be written ({error.strerror}); choose a folder where you "
-            "may write"
-        ) from error
-    try:
-        remove_partial(run_dir / "checkpoints")
-        yield
-    finally:
-        # how the run ended matters more than this note, whose absence is harmless.
-        with suppress(OSError):
-            (run_dir / _OWNER).unlink(missing_ok=True)
-        lock.release()
-
-
-def _owner(run_dir: Path) -> str:
-    try:
-        number, host = (run_dir / _OWNER).read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        return "another training process"
-    return f"another training process (number {number} on {host})"
-
-
-def _owner_is_dead(run_dir: Path) -> bool:
-    """Whether the process that claimed the folder ran on this machine and is gone."""
-    try:
-        number, host = (run_dir / _OWNER).read_text(encoding="utf-8").split()
-        if host != socket.gethostname():
-            return False
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
-
-
-def check_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
-    """Refuse a run whose checkpoints do not fit on the disk, before its first step.
-
-    A checkpoint holds weights, their average and two moments, and one more than `keep` lie there
-    while the newest is written. What earlier checkpoints occupy is counted as there.
-
-    Raises:
-        ConfigError: with the space that is needed and the space that is free.
-    """
-    size, needed = _sizes(run_dir, lm, keep)
-    place = run_dir
-    while not place.exists():
-        place = place.parent
-    try:
-        disk = shutil.disk_usage(place)
-    except OSError:
-        # a place that tells nothing is tried when the folder is claimed, as is one without size.
-        return
-    if disk.total and disk.free < needed:
-        raise ConfigError(
-            f"run_dir={run_dir} has {disk.free / 1e6:,.1f} MB free, and {keep} checkpoints of "
-            f"{size / 1e6:,.1f} MB with room to write the next need {needed / 1e6:,.1f} MB; free "
-            "some, lower trainer.keep_checkpoints or choose another folder"
-        )
-
-
-def try_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
-    """Reserve the room for the checkpoints for a moment, which quotas and limits refuse as well.
-
-    Only what a save would be refused for counts; file systems that cannot reserve say nothing.
-
-    Raises:
-        ConfigError: with the space that is needed and the reason of the system.
-    """
-    size, needed = _sizes(run_dir, lm, keep)
-    # the largest file of a checkpoint is that of the moments.
-    largest = size // 2
-    try:
-        with ExitStack() as files:
-            for start in range(0, needed, largest):
-                # without a name, so that nothing of it stays if this process is killed.
-                file = files.enter_context(tempfile.TemporaryFile(dir=run_dir))
-                _allocate(file.fileno(), min(largest, needed - start))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return
-        raise ConfigError(
-            f"run_dir={run_dir} cannot take {needed / 1e6:,.1f} MB ({error.strerror}), which "
-            f"{keep} checkpoints of {size / 1e6:,.1f} MB with room to write the next need; lower "
-            "trainer.keep_checkpoints, choose another folder, or have quota and limits raised"
-        ) from error
-
-
-def _sizes(run_dir: Path, lm: nn.Module, keep: int) -> tuple[int, int]:
-    """Bytes of one checkpoint, and of all that are still to be written at the same time."""
-    size = 4 * sum(tensor.numel() * tensor.element_size() for tensor in lm.state_dict().values())
-    size += 1 << 16
-    return size, size * max(1, keep + 1 - len(list_checkpoints(run_dir / "checkpoints")))
-
-
-def _allocate(descriptor: int, num_bytes: int) -> None:
-    """Let the file system set bytes aside for a file, if it can, without writing them."""
-    # not os.posix_fallocate, which writes into every block where the file system cannot do it.
-    try:
-        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-    except (OSError, AttributeError):
-        return
-    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    if fallocate(descriptor, 0, 0, num_bytes) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 def open_run(
     run_dir: Path,
     tree: Mapping[str, Any],
@@ -204,7 +57,7 @@ def open_run(
     *,
     allow: Collection[str] = (),
 ) -> Path | None:
-    """Record a new run, or check that this is the run which the folder holds.
+    """Record a new run, or check that this is the run that the folder holds.
 
     Args:
         run_dir: the claimed run folder.
@@ -244,8 +97,8 @@ def open_run(
             "data": dict(data),
             "seed": tree["seed"],
         }
-        _write_text(run_dir / RUN, json.dumps(run, indent=1) + "\n")
-        _write_text(run_dir / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False))
+        write_text(run_dir / RUN, json.dumps(run, indent=1) + "\n")
+        write_text(run_dir / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False))
     return checkpoint
 
 
@@ -274,8 +127,8 @@ def _record_changes(
     run = read_run(run_dir)
     run["data"] = dict(data)
     run.setdefault("changes", []).append({"step": step, "changed": dict(changes)})
-    _write_text(run_dir / RUN, json.dumps(run, indent=1) + "\n")
-    _write_text(run_dir / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False))
+    write_text(run_dir / RUN, json.dumps(run, indent=1) + "\n")
+    write_text(run_dir / CONFIG, yaml.safe_dump(dict(tree), sort_keys=False))
     for key, (before, now) in changes.items():
         logger.warning("from step %d on %s is %r instead of %r", step, key, now, before)
 
@@ -348,7 +201,8 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all."""
     with complete_or_absent(path) as partial:
         partial.write_text(text, encoding="utf-8")
 

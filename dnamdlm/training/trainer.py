@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,68 +17,78 @@ from lightning.pytorch.loggers import Logger
 from dnamdlm.data.data_source import BatchStream
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.language_model import Trainable
-from dnamdlm.training.callbacks import RunCallback, Schedule, Validation
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.guard import UpdateGuard
 from dnamdlm.training.hardware import hardware
-from dnamdlm.training.metrics import OF_BASES, Figures
+from dnamdlm.training.metrics import OF_BASES, MetricNames
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, require_same
-from dnamdlm.training.run_folder import step_of
-from dnamdlm.training.signals import Finished, restored_handlers
+from dnamdlm.training.run_callback import RunCallback
+from dnamdlm.training.run_folder import METRICS, step_of
+from dnamdlm.training.run_log import RunLog
+from dnamdlm.training.saving import Saver
+from dnamdlm.training.signals import Finished, StopRequest, restored_handlers
+from dnamdlm.training.stopping import StopAgreement
 from dnamdlm.training.trainer_settings import TrainerSettings
+from dnamdlm.training.update_check import UpdateCheck
+from dnamdlm.training.validating import Validation, Validator
 
 
 class SameFacts(pl.Callback):
-    """Stops a run whose ranks do not stand at the same point, before anything is loaded."""
+    """Refuses a run whose ranks would start from different data or steps."""
 
     def __init__(self, facts: Mapping[str, object]) -> None:
         self.facts = facts
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Compare as soon as the ranks can talk."""
+        """Compare as soon as the ranks can communicate."""
         del trainer, pl_module, stage
         require_same(self.facts)
 
 
-def fit(
-    lm: Trainable,
-    stream: BatchStream,
-    *,
-    length: int,
-    optimizer: AdamWSettings,
-    learning_rate: LearningRateSchedule,
-    settings: TrainerSettings,
-    run_dir: Path,
-    seed: int,
-    description: dict[str, Any],
-    validate: Validation | None,
-    checkpoint: Path | None,
-    loggers: list[Logger],
-    figures: Figures = OF_BASES,
-    facts: Mapping[str, object] | None = None,
-) -> int:
-    """Train until `settings.max_steps`, from `checkpoint` or from the beginning.
+@dataclass(frozen=True)
+class RunPlan:
+    """What decides the course of one run.
 
-    Args:
-        lm: the model, on the CPU.
-        stream: batches by step.
-        length: positions per window.
-        optimizer: AdamW settings.
-        learning_rate: schedule.
-        settings: trainer settings.
+    Attributes:
         run_dir: the claimed run folder.
         seed: seed of the run.
+        settings: trainer settings.
+        optimizer: AdamW settings.
+        learning_rate: schedule of the learning rate.
+        length: positions per window.
         description: content of `model.json` in every checkpoint.
-        validate: gives the validation columns of the averaged model; called again for a last step
-            whose validation a signal has cut.
-        checkpoint: verified checkpoint folder to continue from.
+        names: columns of the metrics file.
+        validation: computes the validation columns of the averaged model; None never validates.
+        checkpoint: verified checkpoint folder to resume from, or None.
         loggers: further Lightning loggers.
-        figures: what the losses are called.
         facts: what every rank must have found alike.
+    """
+
+    run_dir: Path
+    seed: int
+    settings: TrainerSettings
+    optimizer: AdamWSettings
+    learning_rate: LearningRateSchedule
+    length: int
+    description: dict[str, Any]
+    names: MetricNames = OF_BASES
+    validation: Validation | None = None
+    checkpoint: Path | None = None
+    loggers: Sequence[Logger] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
+    """Train until `settings.max_steps`, from a checkpoint or from the weights of `lm`.
+
+    Args:
+        lm: the model, on the CPU; trained in place.
+        stream: batches by step.
+        plan: everything else.
 
     Returns:
         The number of optimizer steps that the run now has.
@@ -87,42 +98,26 @@ def fit(
         TrainingDiverged: if losses, gradients or weights are not finite and do not recover.
         TrainingFailed: if the last step, or the one at a signal, cannot be saved.
     """
+    settings = plan.settings
     module = TrainingModule(
         lm,
-        optimizer,
-        learning_rate,
+        plan.optimizer,
+        plan.learning_rate,
         max_steps=settings.max_steps,
         averaging_decay=settings.averaging_decay,
     )
-    first_step = step_of(checkpoint)
-    storage = FolderCheckpointIO(description)
-    callback = RunCallback(
-        run_dir=run_dir,
-        seed=seed,
-        schedule=Schedule(
-            max_steps=settings.max_steps,
-            log_every=settings.log_every,
-            valid_every=settings.valid_every,
-            checkpoint_every=settings.checkpoint_every,
-            keep_checkpoints=settings.keep_checkpoints,
-        ),
-        storage=storage,
-        guard=UpdateGuard(sigmas=settings.spike_sigmas, max_skips=settings.max_skipped_in_a_row),
-        bases_per_step=settings.global_batch_size * length,
-        validate=validate,
-        resumed_step=first_step,
-        figures=figures,
-    )
+    storage = FolderCheckpointIO(plan.description)
+    callback = _callback(plan, storage)
     with restored_handlers(), warnings.catch_warnings():
         _hush_lightning()
         devices = hardware(settings)
         trainer = _make_trainer(
-            # a run whose last validation was cut still has something to begin for.
-            max_steps=max(settings.max_steps, first_step + 1),
+            # a run whose last validation was cut still has to start.
+            max_steps=max(settings.max_steps, callback.step + 1),
             **devices | {"plugins": [storage, *devices["plugins"]]},
             gradient_clip_val=settings.gradient_clip or None,
-            callbacks=[SameFacts(facts or {}), callback],
-            logger=loggers,
+            callbacks=[SameFacts(plan.facts), callback],
+            logger=list(plan.loggers),
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -138,29 +133,66 @@ def fit(
             num_workers=settings.num_workers,
             first_step=lambda: trainer.global_step,
         )
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        except Finished:
-            pass
-        except SystemExit:
-            if callback.stop.is_forced:
-                raise KeyboardInterrupt from None
-            raise
-        except RuntimeError as error:
-            # ranks that Lightning started here would wait for this one without end.
-            if trainer.strategy.launcher is not None:
-                trainer.strategy.launcher.kill(signal.SIGKILL)
-            if trainer.world_size > 1 and is_lost_connection(error):
-                raise TrainingFailed(
-                    "another rank has ended, and says why if it can; the newest checkpoint in "
-                    f"{run_dir} is whole, and the same command goes on from there"
-                ) from error
-            raise
+        _run(trainer, module, data, plan, callback.stop.request)
     return callback.step
 
 
+def _callback(plan: RunPlan, storage: FolderCheckpointIO) -> RunCallback:
+    settings, first_step = plan.settings, step_of(plan.checkpoint)
+    stop = StopAgreement(StopRequest())
+    guard = UpdateGuard(sigmas=settings.spike_sigmas, max_skips=settings.max_skipped_in_a_row)
+    return RunCallback(
+        seed=plan.seed,
+        settings=settings,
+        updates=UpdateCheck(plan.run_dir, plan.seed, guard),
+        validator=Validator(
+            plan.validation,
+            valid_every=settings.valid_every,
+            max_steps=settings.max_steps,
+            stop=stop,
+        ),
+        run_log=RunLog(
+            plan.run_dir / METRICS,
+            plan.names,
+            positions_per_step=settings.global_batch_size * plan.length,
+            max_steps=settings.max_steps,
+            first_step=first_step,
+        ),
+        saver=Saver(plan.run_dir, storage, keep=settings.keep_checkpoints),
+        stop=stop,
+        first_step=first_step,
+    )
+
+
+def _run(
+    trainer: pl.Trainer,
+    module: TrainingModule,
+    data: StreamDataModule,
+    plan: RunPlan,
+    request: StopRequest,
+) -> None:
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=plan.checkpoint, weights_only=True)
+    except Finished:
+        pass
+    except SystemExit:
+        if request.is_forced:
+            raise KeyboardInterrupt from None
+        raise
+    except RuntimeError as error:
+        # ranks that Lightning started here would wait for this one without end.
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        if trainer.world_size > 1 and is_lost_connection(error):
+            raise TrainingFailed(
+                "another rank has ended and reports the reason if it can; the newest checkpoint "
+                f"in {plan.run_dir} is whole, and the same command resumes from it"
+            ) from error
+        raise
+
+
 def check_devices(settings: TrainerSettings) -> None:
-    """Refuse devices and batch sizes that cannot be had here, before anything is written.
+    """Refuse devices and batch sizes that are not possible here, before anything is written.
 
     Raises:
         ConfigError: naming the setting.
@@ -183,7 +215,7 @@ def _make_trainer(**arguments: Any) -> pl.Trainer:
 
 
 def _hush_lightning() -> None:
-    # its notes on devices and cloud services are no news to a user of this package.
+    # its notes on devices and cloud services do not concern a user of this package.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # advice that does not fit: there is no validation loop, and workers would be slower here.

@@ -26,10 +26,11 @@ from pathlib import Path
 import torch
 
 from dnamdlm.lm import checkpoint as folders
-from dnamdlm.training import callbacks, checkpointing
-from dnamdlm.training.callbacks import RunCallback
+from dnamdlm.training import checkpointing, saving
 from dnamdlm.training.metrics import MetricsFile
 from dnamdlm.training.module import TrainingModule
+from dnamdlm.training.run_callback import RunCallback
+from dnamdlm.training.validating import Validator
 
 
 def install(faults):
@@ -150,8 +151,19 @@ def _prune(fault):
             _before(checkpointing, "remove_checkpoint_folder", act)
         return original(folder, keep)
 
-    original = callbacks.prune
-    callbacks.prune = guarded
+    original = saving.prune
+    saving.prune = guarded
+
+
+def _validation(fault):
+    done = []
+
+    def act(_, module):
+        if module.trainer.global_step == fault["step"] and not done:
+            done.append(True)
+            _strike(fault)
+
+    _before(Validator, "metrics", act)
 
 
 def _loss(fault):
@@ -231,7 +243,7 @@ _PLACES = {
     "batch_start": _hook(_before, "on_train_batch_start"),
     "update": _hook(_before, "on_before_optimizer_step"),
     "batch_end": _hook(_after, "on_train_batch_end"),
-    "validation": _hook(_before, "_validate"),
+    "validation": _validation,
     "row": _row,
     "save_begin": _save_begin,
     "save_file": _save_file,

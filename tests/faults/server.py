@@ -52,12 +52,12 @@ def run(arguments, faults, log):
     os._exit(0)
 
 
-def task(tree):
+def task(tree, given):
     """Train; composing switches off the loggers that exist, in a new process there is none yet."""
     for made in logging.root.manager.loggerDict.values():
         if isinstance(made, logging.Logger):
             made.disabled = False
-    main(tree)
+    main(tree, given)
 
 
 def wait(number, limit):

@@ -146,7 +146,7 @@ def test_a_run_goes_on_from_the_newest_good_one(trainer, unbroken, broken):
     path.write_bytes(content)
     ended = trainer.finish(broken)
     assert f"{path} does not have the content it was written with" in ended.text
-    assert "going on from step 9" in ended.text
+    assert "resuming from step 9" in ended.text
     assert state(broken) == state(unbroken)
 
 

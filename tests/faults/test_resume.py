@@ -110,7 +110,7 @@ def test_a_run_that_goes_back_to_an_older_checkpoint_has_each_step_once(
     ended = trainer.finish(folder)
     assert "checkpoint passed over" in ended.text
     assert "step_000000009/average.safetensors" in ended.text
-    assert "going on from step 6" in ended.text
+    assert "resuming from step 6" in ended.text
     assert state(folder) == state(unbroken)
     assert checkpoints(folder) == [9, 12]
     assert (folder / "checkpoints" / "damaged_step_000000009").is_dir()

@@ -12,9 +12,10 @@ from torch.distributed.tensor import DTensor
 
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.averaging import MovingAverage
-from dnamdlm.training.ranks import StopAgreement, num_ranks, rank, require_same, sum_over_ranks
+from dnamdlm.training.ranks import num_ranks, rank, require_same, sum_over_ranks
 from dnamdlm.training.sharding import cut_optimizer_state, gathered, shard, whole
 from dnamdlm.training.signals import StopRequest
+from dnamdlm.training.stopping import StopAgreement
 
 
 def sums_are_over_all():
@@ -25,6 +26,7 @@ def sums_are_over_all():
 def a_signal_to_one_stops_both_at_the_same_step():
     request = StopRequest()
     agreement = StopAgreement(request)
+    agreement.connect()
     seen = []
     for step in range(5):
         if (step, rank()) == (2, 1):

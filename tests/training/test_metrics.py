@@ -1,16 +1,21 @@
-"""The metrics file: one row per step, also after an interrupted run went on."""
+"""The metrics file: one row per step, also after an interrupted run has resumed."""
 
 import torch
 
 from dnamdlm.training.metrics import (
-    COLUMNS,
     OF_BASES,
     OF_LABELS,
+    OF_TOKENS,
     MetricsFile,
-    lacks_figures,
+    lacks_value,
+    metric_names,
     read_rows,
 )
-from dnamdlm.training.progress import loss_text
+
+COLUMNS = (
+    "step", "bases", "seconds", "learning_rate", "train_bits_per_base", "valid_bits_per_base",
+    "bases_per_second", "gradient_norm", "skipped_updates",
+)  # fmt: skip
 
 
 def _row(step):
@@ -51,12 +56,12 @@ def test_what_a_cut_validation_left_empty_is_filled_in(tmp_path):
     metrics = MetricsFile(path, 0)
     metrics.append(_row(5) | {"valid_bits_per_base": 1.9})
     metrics.append(_row(10))
-    assert lacks_figures(path, 10, "valid_bits_per_base")
-    assert not lacks_figures(path, 5, "valid_bits_per_base")
+    assert lacks_value(path, 10, "valid_bits_per_base")
+    assert not lacks_value(path, 5, "valid_bits_per_base")
     resumed = MetricsFile(path, 10)
     whole = resumed.complete({"valid_bits_per_base": 1.8})
     assert whole == _row(10) | {"valid_bits_per_base": 1.8}
-    assert not lacks_figures(path, 10, "valid_bits_per_base")
+    assert not lacks_value(path, 10, "valid_bits_per_base")
     resumed.append(_row(15))
     assert [row["valid_bits_per_base"] for row in read_rows(path)] == ["1.9", "1.8", ""]
 
@@ -84,8 +89,18 @@ def test_a_classifier_has_columns_of_its_own(tmp_path):
     assert "train_bits_per_base" not in row
 
 
-def test_progress_names_the_unit_of_the_loss():
-    assert loss_text({"train_bits_per_base": 1.5}) == "train 1.5000 bits/base"
-    both = {"valid_bits_per_label": 0.25, "train_bits_per_label": 1.0}
-    assert loss_text(both) == "train 1.0000 valid 0.2500 bits/label"
-    assert loss_text({"step": 3}) == ""
+def test_a_run_on_text_has_columns_for_tokens(tmp_path):
+    assert OF_TOKENS.columns == tuple(name.replace("base", "token") for name in OF_BASES.columns)
+    path = tmp_path / "metrics.csv"
+    assert metric_names("token", is_classifier=False, path=path) == OF_TOKENS
+    assert metric_names("base", is_classifier=False, path=path) == OF_BASES
+    assert metric_names("base", is_classifier=True, path=path) == OF_LABELS
+
+
+def test_a_text_run_of_an_earlier_version_keeps_its_columns(tmp_path):
+    path = tmp_path / "metrics.csv"
+    MetricsFile(path, 0, OF_BASES.columns).append(_row(5))
+    names = metric_names("token", is_classifier=False, path=path)
+    assert names == OF_BASES
+    MetricsFile(path, 5, names.columns).append(_row(10))
+    assert [row["train_bits_per_base"] for row in read_rows(path)] == ["1.5", "1.5"]

@@ -12,15 +12,10 @@ from torch import nn
 
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.checkpoint import json_writer, write_folder
-from dnamdlm.training import run_folder
-from dnamdlm.training.run_folder import (
-    check_space,
-    claimed,
-    open_run,
-    read_run,
-    read_run_config,
-    try_space,
-)
+from dnamdlm.training import disk_space
+from dnamdlm.training.disk_space import check_space, try_space
+from dnamdlm.training.run_folder import open_run, read_run, read_run_config
+from dnamdlm.training.run_lock import claimed
 
 TREE = {"seed": 1, "run_dir": "a", "trainer": {"max_steps": 5, "num_workers": 0}}
 DATA = {"fingerprint": "f1", "fasta": "x.fa"}
@@ -160,7 +155,7 @@ def test_only_a_want_of_space_is_a_reason_to_refuse(tmp_path, monkeypatch, numbe
         if sum(asked) > 30e6:
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(run_folder, "_allocate", refuse)
+    monkeypatch.setattr(disk_space, "_allocate", refuse)
     if is_refused:
         with pytest.raises(ConfigError, match=os.strerror(number)):
             try_space(tmp_path, nn.Linear(1000, 999), 2)

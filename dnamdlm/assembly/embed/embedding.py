@@ -14,7 +14,6 @@ from dnamdlm.assembly.devices import windows_at_once
 from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords, EmbedSettings
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.row_progress import RowProgress
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.embedding_tables import ENDINGS, embedding_sink
 from dnamdlm.data.files import replacing
@@ -29,6 +28,7 @@ from dnamdlm.lm.states.record_states import (
     count_rows,
     embed_records,
 )
+from dnamdlm.progress import Progress
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 
@@ -90,10 +90,10 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
     lengths = [len(interval) for interval in records.intervals]
     shape = (count_rows(lengths, windows), reader.width(loaded.device))
-    progress = RowProgress(shape[0], "rows")
     with (
         replacing(out) as partial,
         embedding_sink(partial, ending, records.names, shape, settings.dtype) as sink,
+        Progress("embedding", shape[0], "rows") as progress,
     ):
         for rows in embed_records(
             reader,
@@ -103,7 +103,7 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
             device=loaded.device,
         ):
             sink.add(rows.record, rows.start, rows.end, rows.num_valid, rows.values)
-            progress.add(len(rows))
+            progress.advance(len(rows))
     return out, (
         f"{len(records):,} records of {sum(lengths):,} bases: {shape[0]:,} rows of {shape[1]} "
         f"{settings.dtype} numbers, {progress.seconds:,.1f} s"

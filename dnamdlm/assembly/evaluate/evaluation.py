@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
+from dnamdlm.progress import watched
 from dnamdlm.training.run_folder import read_run
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
     refuse_foreign(settings, loaded.modality)
     lm = with_estimator(with_strands(loaded.language_model, settings.strands), settings.estimator)
     if isinstance(loaded.modality, Text):
-        return score_text(settings, loaded, lm, _progress)
+        with watched("scoring", "rows") as watch:
+            return score_text(settings, loaded, lm, watch)
     return _score_genome(settings, loaded, lm)
 
 
@@ -109,16 +110,18 @@ def _score_genomes(
             f"{settings.split} of {name}" if name else settings.split, len(part), part.length,
             settings.draws,
         )  # fmt: skip
-        reports[name] = evaluate_likelihood(
-            lm,
-            part,
-            draws=settings.draws,
-            batch_size=settings.batch_size or windows_at_once(part.length, loaded.device),
-            device=loaded.device,
-            region_classes=genomes[name].region_classes,
-            markov=fit_baselines(genomes[name], settings.max_order),
-            progress=_progress,
-        )
+        markov = fit_baselines(genomes[name], settings.max_order)
+        with watched("scoring", "windows") as watch:
+            reports[name] = evaluate_likelihood(
+                lm,
+                part,
+                draws=settings.draws,
+                batch_size=settings.batch_size or windows_at_once(part.length, loaded.device),
+                device=loaded.device,
+                region_classes=genomes[name].region_classes,
+                markov=markov,
+                progress=watch,
+            )
     return reports
 
 
@@ -168,12 +171,3 @@ def sentence(report: LikelihoodReport, split: str, genomes: Sequence[str] = ()) 
             f"{difference.value:+.4f} +- {difference.standard_error:.4f}"
         )
     return text
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        sys.stderr.write(f"\r  {done}/{total} windows{end}")
-        sys.stderr.flush()
-    elif done == total:
-        logger.info("scored %d windows", total)

@@ -43,7 +43,8 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
     write_folder,
 )
-from dnamdlm.training.run_folder import claimed, open_run, versions
+from dnamdlm.training.run_folder import open_run, versions
+from dnamdlm.training.run_lock import claimed
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from dnamdlm.assembly.judge.judge_dna import (
@@ -16,6 +15,7 @@ from dnamdlm.assembly.judge.judge_text import judge_texts
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.progress import watched
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +36,8 @@ def judge(settings: JudgeSettings) -> tuple[Path, str]:
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
     refuse_foreign(settings, loaded.modality)
     if isinstance(loaded.modality, Text):
-        return judge_texts(settings, loaded, _progress)
+        with watched("scoring", "texts") as watch:
+            return judge_texts(settings, loaded, watch)
     if settings.reference != HELD_OUT:
         return judge_with_file(settings, loaded, training_genome(settings, loaded))
     return judge_with_split(settings, loaded)
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        sys.stderr.write(f"\r  {done}/{total} texts{end}")
-        sys.stderr.flush()
-    elif done == total:
-        logger.info("scored %d texts", total)

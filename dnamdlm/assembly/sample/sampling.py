@@ -23,7 +23,6 @@ from dnamdlm.assembly.sample.requests import (
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, check_ending, writer_of
 from dnamdlm.assembly.sample.template_files import read_templates
-from dnamdlm.assembly.sampling_progress import GenerationProgress
 from dnamdlm.data.genome.genome_source import open_store
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
@@ -32,6 +31,7 @@ from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.sampling.generation import check_guided, check_served
 from dnamdlm.lm.sampling.samplers import SemiAutoregressiveSampler
+from dnamdlm.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
     origin = Origin(
         loaded.digest, settings.sampler.name, settings.sampler.steps, settings.seed, named.note
     )
-    with GenerationProgress(filled) as progress:
+    with Progress("sampling", filled, loaded.modality.units) as progress:
         run = Generation(
             loaded,
             settings.sampler,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.devices import windows_at_once
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.row_progress import RowProgress
 from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.files import replacing
@@ -40,6 +39,7 @@ from dnamdlm.lm.states.variant_scores import (
     site_log_ratio,
     state_distances,
 )
+from dnamdlm.progress import Progress
 
 COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
     "llr": (Column("llr", "log p(ALT) - log p(REF) of the hidden base, nats"),),
@@ -80,16 +80,16 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     )
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
     scorer = VariantScorer(loaded, store, scoring)
-    progress = RowProgress(counts.rows, "variants")
     scored = 0
     with (
         replacing(out) as partial,
         variant_sink(partial, ending, file, columns_of(scoring.scores)) as sink,
+        Progress("scoring", counts.rows, "variants") as progress,
     ):
         for row in scorer.scored(file, counts):
             sink.add(row)
             scored += any(not math.isnan(x) for values in row.scores.values() for x in values)
-            progress.add(1)
+            progress.advance()
     return out, _sentence(counts, scored, scorer.reasons, progress)
 
 
@@ -240,7 +240,7 @@ def parse_change(text: str) -> Variant:
 
 
 def _sentence(
-    counts: VariantCounts, scored: int, reasons: Mapping[str, int], progress: RowProgress
+    counts: VariantCounts, scored: int, reasons: Mapping[str, int], progress: Progress
 ) -> str:
     rate = counts.rows / max(progress.seconds, 1e-9)
     text = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.data_source import OpenData, Unit
 from dnamdlm.data.genome.annotation import Feature, RegionClasses, read_gff, region_classes
 from dnamdlm.data.genome.fasta import IupacPolicy
 from dnamdlm.data.genome.genome_rows import GenomeRows
@@ -239,6 +239,11 @@ class OpenGenome:
     def source_path(self) -> Path:
         """The FASTA file that the genome was prepared from."""
         return _resolve(self.settings.fasta)[0]
+
+    @property
+    def unit(self) -> Unit:
+        """A base."""
+        return "base"
 
     @property
     def length(self) -> int:

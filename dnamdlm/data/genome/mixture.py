@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from dnamdlm.data.data_source import OpenData, SettingsOf
+from dnamdlm.data.data_source import OpenData, SettingsOf, Unit
 from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
 from dnamdlm.data.genome.mixing import MixedRows, seed_of, whole_numbers
 from dnamdlm.data.genome.record_classes import RecordLabels
@@ -158,6 +158,11 @@ class OpenMixture:
 
     settings: GenomeMixture
     genomes: Mapping[str, OpenGenome]
+
+    @property
+    def unit(self) -> Unit:
+        """A base."""
+        return "base"
 
     @property
     def length(self) -> int:

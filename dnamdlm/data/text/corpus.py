@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.data_source import OpenData, Unit
 from dnamdlm.data.stream import Sweep, TrainingStream
 from dnamdlm.data.text.rows import Layout, RowRule, Rows, TextRows
 from dnamdlm.data.text.shards import CorpusSplit, read_manifest
@@ -118,6 +118,11 @@ class OpenText:
     settings: TextData
     manifest: Mapping[str, Any]
     tokenizer: TextTokenizer
+
+    @property
+    def unit(self) -> Unit:
+        """A token."""
+        return "token"
 
     @property
     def length(self) -> int:

@@ -1,0 +1,187 @@
+"""Training a model object on the data, and with the settings, of a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
+from dnamdlm.assembly.building.own_tokenizer import check_vocabulary
+from dnamdlm.assembly.class_labels import labels_of
+from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.overlap import report_overlap, store_overlap
+from dnamdlm.assembly.train.train_settings import TrainSettings
+from dnamdlm.data.data_source import OpenData
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.classifier_accuracy import score_labels
+from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
+from dnamdlm.lm.checkpoint import MODEL, newest_valid, read_json
+from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.training.disk_space import check_space, try_space
+from dnamdlm.training.launch import launched_rank
+from dnamdlm.training.metrics import MetricNames, lacks_value, metric_names
+from dnamdlm.training.run_folder import METRICS, open_run, step_of
+from dnamdlm.training.run_lock import claimed
+from dnamdlm.training.trainer_settings import TrainerSettings
+
+logger = logging.getLogger(__name__)
+
+
+def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
+    """Train a model, or resume the run that its folder holds.
+
+    Args:
+        lm: the model, on the CPU, with the weights that a new run starts from.
+        settings: everything else.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: for a setting, or a run folder that holds another run.
+        DataError: for the data.
+        Interrupted: if a signal ended the run, after saving.
+    """
+    run_dir, trainer = Path(settings.run_dir), settings.trainer
+    is_owner = launched_rank() == 0
+    opened = settings.data.open()
+    labels = labels_of(lm, opened)
+    stream = opened.training_stream(settings.seed, trainer.global_batch_size)
+    names = metric_names(
+        opened.unit, is_classifier=isinstance(lm, NoisyClassifier), path=run_dir / METRICS
+    )
+    validate = validation(opened, trainer, settings.seed, names)
+    logger.info("%s", summary(settings, opened, lm))
+    overlap = report_overlap(opened) if settings.overlap_report and is_owner else None
+    loggers = build_loggers(settings.config)
+    check_space(run_dir, lm, trainer.keep_checkpoints)
+    if settings.dry_run:
+        stream.batch(0)
+        return run_dir
+    described = opened.describe()
+    # one process owns the folder; the others only find out which checkpoint it will take.
+    with claimed(run_dir) if is_owner else nullcontext():
+        if is_owner:
+            try_space(run_dir, lm, trainer.keep_checkpoints)
+            checkpoint = open_run(run_dir, settings.record, described, allow=settings.resume.allow)
+            if overlap is not None:
+                store_overlap(overlap, run_dir)
+        else:
+            checkpoint = newest_valid(run_dir / "checkpoints")
+        first_step = step_of(checkpoint)
+        is_validated = validate is None or not lacks_value(
+            run_dir / METRICS, first_step, names.valid
+        )
+        if first_step >= trainer.max_steps and is_validated:
+            logger.info("all %d steps are done already", trainer.max_steps)
+            return run_dir
+        if checkpoint is not None:
+            check_vocabulary(
+                read_json(checkpoint / MODEL),
+                checkpoint,
+                lm.vocabulary.fingerprint(),
+                settings.config,
+            )
+            logger.info("resuming from step %d of %s", first_step, checkpoint)
+        from dnamdlm.training.trainer import RunPlan, run_training
+
+        plan = RunPlan(
+            run_dir=run_dir,
+            seed=settings.seed,
+            settings=trainer,
+            optimizer=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            length=settings.data.length,
+            description=settings.config.describe(labels),
+            names=names,
+            validation=validate,
+            checkpoint=checkpoint,
+            loggers=loggers,
+            facts={
+                "config": json.dumps(settings.record, sort_keys=True, default=str),
+                "data": described["fingerprint"],
+                "checkpoint": str(checkpoint),
+            },
+        )
+        run_training(lm, stream, plan)
+    return run_dir
+
+
+def build_loggers(config: ModelConfig) -> list[Any]:
+    """The Lightning logger that the config names, if any; it has written nothing yet.
+
+    Raises:
+        ConfigError: if its package is not installed.
+    """
+    try:
+        logger_of_run = config.logger()
+    except ImportError as error:
+        raise ConfigError(
+            f"logger: {config.logger_name} cannot be used because a package is missing; install "
+            "it with pip install 'dnamdlm[loggers]', or take logger=none"
+        ) from error
+    return [] if logger_of_run is None else [logger_of_run]
+
+
+def validation(
+    opened: OpenData, settings: TrainerSettings, seed: int, names: MetricNames
+) -> Callable[[nn.Module, Progress], dict[str, float]] | None:
+    """Validation metrics of a model; None where the data have no validation split.
+
+    They are bits per base or token of a language model, bits per label and accuracy of a
+    classifier.
+    """
+    if not opened.has_split("valid"):
+        logger.info("there is no validation split; nothing is validated")
+        return None
+    windows = opened.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
+
+    def validate(lm: nn.Module, progress: Progress) -> dict[str, float]:
+        device = next(lm.parameters()).device
+        if isinstance(lm, NoisyClassifier):
+            labels = score_labels(
+                lm,
+                windows,
+                draws=settings.valid_draws,
+                batch_size=windows_at_once(windows.length, device),
+                device=device,
+                progress=progress,
+            )
+            return {names.valid: labels.bits, names.more[0]: labels.accuracy}
+        if not isinstance(lm, LanguageModel):
+            raise TypeError(f"a {type(lm).__name__} cannot be validated")
+        scores = score_windows(
+            lm,
+            windows,
+            draws=settings.valid_draws,
+            batch_size=windows_at_once(windows.length, device, len(lm.vocabulary)),
+            device=device,
+            progress=progress,
+        )
+        return {names.valid: scores.bits().value}
+
+    return validate
+
+
+def summary(settings: TrainSettings, opened: OpenData, lm: nn.Module) -> str:
+    """What will be trained on what, in two lines."""
+    described, trainer = opened.describe(), settings.trainer
+    size, records = ("tokens", "documents") if opened.unit == "token" else ("bp", "records")
+    splits = ", ".join(
+        f"{name} {part['num_bases']:,} {size}" for name, part in described["splits"].items()
+    )
+    per_step = trainer.global_batch_size * opened.length
+    num_parameters = sum(parameter.numel() for parameter in lm.parameters())
+    return (
+        f"{settings.name}: {described['fasta']}, {described['num_bases']:,} {size} in "
+        f"{described['num_records']:,} {records}, split by {described['split_rule']} ({splits})\n"
+        f"model {settings.config.backbone_name} with {num_parameters:,} parameters; "
+        f"{trainer.max_steps:,} steps of {per_step:,} {opened.unit}s"
+    )
