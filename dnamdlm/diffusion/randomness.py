@@ -11,7 +11,7 @@ Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (s
 from __future__ import annotations
 
 import math
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import torch
 from jaxtyping import Bool, Float64, Int, Int64
@@ -28,6 +28,7 @@ _MIX_INCREMENT = 0x9E3779B97F4A7C15
 _MIX_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
+@unique
 class Stream(IntEnum):
     """Purposes of random numbers; one line per purpose, so that no two share their numbers."""
 
