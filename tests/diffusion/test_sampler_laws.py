@@ -166,6 +166,18 @@ def test_certainty_is_the_probability_the_margin_or_minus_the_entropy():
     assert certain["entropy"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_first_hitting_reveals_each_hidden_position_equally_often():
+    tokens = torch.tensor([MASK, 1, MASK, MASK, 0, MASK]).repeat(NUM_ROWS, 1)
+    alpha = torch.full((NUM_ROWS,), 0.5).double()
+    revealed = FirstHitting().reads(first_step(tokens, alpha, alpha, mask_id=MASK))
+    assert bool((revealed.sum(dim=1) == 1).all())
+    counts = revealed.sum(dim=0)
+    assert counts[[1, 4]].tolist() == [0, 0]
+    expected = NUM_ROWS / 4
+    # 3 degrees of freedom: 21.1 is the 0.9999 quantile.
+    assert ((counts[[0, 2, 3, 5]] - expected) ** 2 / expected).sum() < 21.1
+
+
 @pytest.mark.parametrize("start", [START_OF_THREE, CLAMPED_OF_THREE])
 @pytest.mark.parametrize("order", SURENESS)
 def test_one_sure_token_per_step_draws_from_the_law_itself(order, start):
