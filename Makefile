@@ -22,7 +22,7 @@ DEV := $(VENV)/.installed-dev
 # one thread a worker: the tests are small, and workers that share cores only get in each other's way
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
-.PHONY: help demo test test-all faults lint types format bench wheel clean
+.PHONY: help demo test test-all faults mutants lint types format bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test-all: $(DEV) ## run every test, the slow ones too
 
 faults: $(DEV) ## break training and saving in every way that the tests know (about 10 minutes)
 	$(PYTEST) tests/faults
+
+mutants: $(DEV) ## apply one-line faults to a copy of the sources; the tests must notice each (minutes)
+	$(PY) -m tests.mutants.run_mutants --workers $(WORKERS)
 
 lint: $(DEV) ## check style, spelling and the import contracts
 	$(BIN)/ruff check .

@@ -56,6 +56,16 @@ def test_short_sequences_and_n_are_only_compared_whole():
     assert not leaks.near.any()
 
 
+def test_no_word_is_read_across_the_border_of_two_sequences():
+    # four halves are shorter than a word; joined in pairs they hold nine words of 24 each.
+    first, second, third, fourth = random_sequences(4, 16, 1)
+    halves, joined = [first, second], [np.concatenate([first, second])]
+    assert not find_leaks(as_set(halves), as_set(joined), NUCLEOTIDE_VOCABULARY).any.any()
+    assert not find_leaks(as_set(joined), as_set(halves), NUCLEOTIDE_VOCABULARY).near.any()
+    both = find_leaks(as_set(joined), as_set([*joined, third, fourth]), NUCLEOTIDE_VOCABULARY)
+    assert both.near.tolist() == [True, False, False]
+
+
 def test_overlap_is_the_best_share_that_one_interval_covers():
     train = [
         Interval("a", 0, 10),

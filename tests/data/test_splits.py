@@ -9,6 +9,7 @@ from dnamdlm.data.genome.splits import (
     SPLIT_NAMES,
     Splits,
     expand_rows,
+    merge,
     shared_bases,
     split_by_bed,
     split_by_fractions,
@@ -71,6 +72,11 @@ def test_overlapping_intervals_of_one_split_are_merged():
     assert splits.train == (Interval("a", 0, 8), Interval("b", 5, 9))
 
 
+def test_touching_intervals_of_one_record_become_one():
+    intervals = (Interval("b", 5, 9), Interval("a", 3, 5, "-"), Interval("a", 0, 3, "+"))
+    assert merge(intervals) == (Interval("a", 0, 5), Interval("b", 5, 9))
+
+
 def test_an_unknown_split_is_refused():
     with pytest.raises(DataError, match="split must be one of train, valid, test, got 'dev'"):
         split_by_records(LENGTHS, train=None, valid=None, test=None)["dev"]
@@ -97,6 +103,15 @@ def test_a_margin_is_left_out_after_each_cut_inside_a_record():
     splits = split_by_region({"c": 1000}, valid_fraction=0.1, test_fraction=0.2, margin=30)
     assert splits.valid == (Interval("c", 730, 800),)
     assert splits.test == (Interval("c", 830, 1000),)
+
+
+def test_no_margin_is_left_out_where_a_record_begins():
+    # the cuts fall inside b, after 700 of 1,000 bases, and between b and c, after 800.
+    lengths = {"a": 500, "b": 300, "c": 200}
+    splits = split_by_region(lengths, valid_fraction=0.1, test_fraction=0.2, margin=30)
+    assert splits.train == (Interval("a", 0, 500), Interval("b", 0, 200))
+    assert splits.valid == (Interval("b", 230, 300),)
+    assert splits.test == (Interval("c", 0, 200),)
 
 
 def test_a_margin_that_eats_a_split_is_refused():

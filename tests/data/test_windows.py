@@ -161,6 +161,30 @@ def test_jitter_reaches_every_position(store):
     assert seen == set(range(low, high - 15))
 
 
+def test_shifts_are_uniform_centred_and_unrelated_to_the_strand(tmp_path):
+    text = "".join(np.random.default_rng(3).choice(list("ACGT"), 1600))
+    (tmp_path / "genome.fa").write_text(f">a\n{text}\n")
+    store = prepare_genome(tmp_path / "genome.fa", cache_dir=tmp_path / "cache")
+    windows = WindowSet(store, (Interval("a", 0, 1600),), 16)
+    size = 40 * len(windows)
+    moved = TrainingStream(windows, seed=5, global_batch_size=size).batch(0)
+    grid = TrainingStream(windows, seed=5, global_batch_size=size, jitter=False).batch(0)
+    # the shifts of the first and of the last window are cut off at the ends of the interval.
+    inside = (grid.start > 0) & (grid.start < 1600 - 16)
+    shift = (moved.start - grid.start)[inside]
+    ids = torch.tensor([IDS[base] for base in text]).unfold(0, 16, 1)
+    is_forward = (moved.tokens == ids[moved.start]).all(dim=1)[inside]
+    count = len(shift)
+    observed = torch.bincount(shift + 8, minlength=17).double()
+    assert len(observed) == 17
+    # 16 degrees of freedom: 39.3 is the 0.999 quantile.
+    assert ((observed - count / 17) ** 2 / (count / 17)).sum() < 39.3
+    # 4 standard errors; 17 equally likely shifts have the variance (17^2 - 1) / 12 = 24.
+    assert abs(shift.double().mean()) < 4 * (24 / count) ** 0.5
+    correlation = torch.corrcoef(torch.stack([shift.double(), is_forward.double()]))[0, 1]
+    assert abs(correlation) < 4 / count**0.5
+
+
 @pytest.mark.parametrize("max_n_fraction", [0.0, 0.5, 0.99, 0.999])
 @pytest.mark.parametrize("length", [1, 2, 31, 60])
 def test_every_training_row_has_a_base_to_predict_and_no_n_is_one(store, length, max_n_fraction):

@@ -1,7 +1,9 @@
 """The output distribution of every sampler with an exact denoiser, against plain enumeration.
 
-Sequences have three positions of two symbols. What a rule should do in a state is written here a
-second time, with loops; the loop of the package then draws 20,000 sequences.
+Sequences have three positions of two symbols, or of three symbols where the order of the positions
+matters: with two, probability, margin and entropy rank positions alike. What a rule should do with
+a partly masked sequence is written here a second time, with loops; the package then draws 20,000
+sequences.
 """
 
 import itertools
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from dnamdlm.diffusion.analytic import Analytic
-from dnamdlm.diffusion.confidence import EntropyBounded, SurestFirst, Threshold
+from dnamdlm.diffusion.confidence import EntropyBounded, SurestFirst, Threshold, certainty
 from dnamdlm.diffusion.grids import holding_grid, linear_grid
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.remasking import (
@@ -35,7 +37,14 @@ LAW = TabulatedLaw()
 MASK = LAW.mask_id
 START = (MASK,) * LAW.length
 CLAMPED = (MASK, 1, MASK)
+# of three symbols: the three orders rank the masked positions in three ways, see below.
+LAW_OF_THREE = TabulatedLaw(num_symbols=3, seed=1003)
+MASK_OF_THREE = LAW_OF_THREE.mask_id
+START_OF_THREE = (MASK_OF_THREE,) * LAW_OF_THREE.length
+CLAMPED_OF_THREE = (MASK_OF_THREE, 1, MASK_OF_THREE)
 NUM_ROWS = 20_000
+# the 0.9999 quantiles of the chi-square distribution with 2^3 - 1 and 3^3 - 1 degrees of freedom.
+LARGEST_CHI_SQUARE = {8: 29.9, 27: 61.7}
 
 
 def _draw(rule, times=None, start=START, schedule=None, law=LAW):
@@ -46,39 +55,47 @@ def _draw(rule, times=None, start=START, schedule=None, law=LAW):
         rule=rule,
         schedule=schedule or LogLinear(),
         times=linear_grid(1) if times is None else times,
-        mask_id=MASK,
+        mask_id=law.mask_id,
         noise=RowNoise(row_keys(0, torch.arange(NUM_ROWS))),
     )
 
 
-def _assert_drawn_from(tokens, probs):
-    counts = torch.bincount(LAW.index_of(tokens), minlength=len(probs)).double()
+def _assert_drawn_from(tokens, probs, law=LAW):
+    counts = torch.bincount(law.index_of(tokens), minlength=len(probs)).double()
     possible = probs > 0
     assert counts[~possible].sum() == 0
     expected = probs[possible] * len(tokens)
     chi_square = ((counts[possible] - expected) ** 2 / expected).sum().item()
-    # beyond the 0.9999 quantile for 7 degrees of freedom.
-    assert chi_square < 29.9
+    assert chi_square < LARGEST_CHI_SQUARE[len(probs)]
 
 
-def _conditional(start):
-    return LAW.posterior(torch.tensor([start])).squeeze(0)
+def _conditional(start, law=LAW):
+    return law.posterior(torch.tensor([start])).squeeze(0)
 
 
-def _enumerate(select, start):
-    """Exact distribution if `select(marginals, hidden, round)` gives the positions to draw."""
-    law, finished = {start: 1.0}, {}
+def _marginals(sequence, law):
+    """Probability of each symbol at each position, given the visible tokens."""
+    return law.log_probs(torch.tensor([sequence]))[0].exp()[:, : law.num_symbols].tolist()
+
+
+def _enumerate(select, start, law=LAW):
+    """Exact probabilities of all sequences, and the mean number of calls of a row.
+
+    `select(marginals, hidden, number)` names the positions that call `number` draws.
+    """
+    weights, finished, calls = {start: 1.0}, {}, 0.0
     for number in itertools.count():
         following = {}
-        for state, weight in law.items():
-            hidden = [i for i in range(LAW.length) if state[i] == MASK]
+        for sequence, weight in weights.items():
+            hidden = [i for i in range(law.length) if sequence[i] == law.mask_id]
             if not hidden:
-                finished[state] = finished.get(state, 0.0) + weight
+                finished[sequence] = finished.get(sequence, 0.0) + weight
                 continue
-            probs = LAW.log_probs(torch.tensor([state]))[0].exp()[:, : LAW.num_symbols].tolist()
+            calls += weight
+            probs = _marginals(sequence, law)
             chosen = select(probs, hidden, number)
-            for symbols in itertools.product(range(LAW.num_symbols), repeat=len(chosen)):
-                after = list(state)
+            for symbols in itertools.product(range(law.num_symbols), repeat=len(chosen)):
+                after = list(sequence)
                 share = weight
                 for position, symbol in zip(chosen, symbols, strict=True):
                     after[position] = symbol
@@ -86,13 +103,14 @@ def _enumerate(select, start):
                 following[tuple(after)] = following.get(tuple(after), 0.0) + share
         if not following:
             break
-        law = following
-    return torch.tensor([finished.get(tuple(s), 0.0) for s in LAW.sequences.tolist()]).double()
+        weights = following
+    probs = torch.tensor([finished.get(tuple(s), 0.0) for s in law.sequences.tolist()]).double()
+    return probs, calls
 
 
 SURENESS = {
     "probability": max,
-    "margin": lambda p: abs(p[0] - p[1]),
+    "margin": lambda p: max(p) - sorted(p)[-2],
     "entropy": lambda p: sum(q * math.log(q) for q in p),
 }
 
@@ -103,6 +121,11 @@ def _surest(probs, hidden, order):
 
 def _entropy(p):
     return -SURENESS["entropy"](p)
+
+
+def _assert_mean_calls(generated, calls):
+    # 4 standard errors; a row of three positions takes 1 to 3 calls, a standard deviation up to 1.
+    assert abs(generated.row_calls / NUM_ROWS - calls) < 4 / NUM_ROWS**0.5
 
 
 @pytest.mark.parametrize("start", [START, CLAMPED])
@@ -124,38 +147,75 @@ def test_first_hitting_times_are_those_of_the_continuous_process():
     assert bool((hidden_share < 0.75).all())
 
 
-@pytest.mark.parametrize("start", [START, CLAMPED])
+def test_the_three_orders_rank_the_masked_positions_in_three_ways():
+    probs = _marginals(START_OF_THREE, LAW_OF_THREE)
+    ranked = {order: _surest(probs, range(3), order) for order in SURENESS}
+    assert ranked == {"probability": [1, 0, 2], "margin": [1, 2, 0], "entropy": [0, 2, 1]}
+
+
+def test_certainty_is_the_probability_the_margin_or_minus_the_entropy():
+    probs = torch.tensor([[0.5, 0.4, 0.1, 0.0], [0.45, 0.2, 0.2, 0.15], [0.25, 0.25, 0.25, 0.25]])
+    log_probs = probs.double().log()[None]
+    certain = {order: certainty(log_probs, order)[0].tolist() for order in SURENESS}
+    # the probabilities above are float32.
+    assert certain["probability"] == pytest.approx([0.5, 0.45, 0.25], rel=1e-6)
+    assert certain["margin"] == pytest.approx([0.1, 0.25, 0.0], rel=1e-6)
+    in_bits = [0.5 + 0.4 * math.log2(2.5) + 0.1 * math.log2(10)]
+    in_bits += [sum(p * math.log2(1 / p) for p in (0.45, 0.2, 0.2, 0.15)), 2.0]
+    expected = [-bits * math.log(2) for bits in in_bits]
+    assert certain["entropy"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_first_hitting_reveals_each_hidden_position_equally_often():
+    tokens = torch.tensor([MASK, 1, MASK, MASK, 0, MASK]).repeat(NUM_ROWS, 1)
+    alpha = torch.full((NUM_ROWS,), 0.5).double()
+    revealed = FirstHitting().reads(first_step(tokens, alpha, alpha, mask_id=MASK))
+    assert bool((revealed.sum(dim=1) == 1).all())
+    counts = revealed.sum(dim=0)
+    assert counts[[1, 4]].tolist() == [0, 0]
+    expected = NUM_ROWS / 4
+    # 3 degrees of freedom: 21.1 is the 0.9999 quantile.
+    assert ((counts[[0, 2, 3, 5]] - expected) ** 2 / expected).sum() < 21.1
+
+
+@pytest.mark.parametrize("start", [START_OF_THREE, CLAMPED_OF_THREE])
 @pytest.mark.parametrize("order", SURENESS)
 def test_one_sure_token_per_step_draws_from_the_law_itself(order, start):
     for rule in (SurestFirst(order), EntropyBounded(0.0, order)):
-        generated = _draw(rule, linear_grid(3), start)
-        _assert_drawn_from(generated.tokens, _conditional(start))
-        assert generated.network_calls == start.count(MASK)
+        generated = _draw(rule, linear_grid(3), start, law=LAW_OF_THREE)
+        _assert_drawn_from(generated.tokens, _conditional(start, LAW_OF_THREE), LAW_OF_THREE)
+        assert generated.network_calls == start.count(MASK_OF_THREE)
 
 
 @pytest.mark.parametrize("order", SURENESS)
 def test_two_sure_tokens_are_drawn_independently(order):
     # a grid of two steps leaves floor(3 / 2) = 1 position for the second.
-    law = _enumerate(
-        lambda probs, hidden, number: _surest(probs, hidden, order)[: 2 - number], START
+    probs, _ = _enumerate(
+        lambda probs, hidden, number: _surest(probs, hidden, order)[: 2 - number],
+        START_OF_THREE,
+        LAW_OF_THREE,
     )
-    assert (law - LAW.probs).abs().sum() > 1e-3
-    _assert_drawn_from(_draw(SurestFirst(order), linear_grid(2)).tokens, law)
+    assert (probs - LAW_OF_THREE.probs).abs().sum() > 1e-3
+    generated = _draw(SurestFirst(order), linear_grid(2), START_OF_THREE, law=LAW_OF_THREE)
+    _assert_drawn_from(generated.tokens, probs, LAW_OF_THREE)
 
 
-@pytest.mark.parametrize("threshold", [0.55, 0.62, 0.99])
+@pytest.mark.parametrize("threshold", [0.35, 0.4, 0.55, 0.99])
 def test_a_threshold_draws_all_that_is_sure_and_at_least_one(threshold):
     def select(probs, hidden, _number):
         surest = _surest(probs, hidden, "probability")
         return sorted({surest[0], *(i for i in hidden if max(probs[i]) >= threshold)})
 
-    law = _enumerate(select, START)
-    assert law.sum().item() == pytest.approx(1.0)
-    _assert_drawn_from(_draw(Threshold(threshold)).tokens, law)
+    probs, calls = _enumerate(select, START_OF_THREE, LAW_OF_THREE)
+    assert probs.sum().item() == pytest.approx(1.0)
+    generated = _draw(Threshold(threshold), start=START_OF_THREE, law=LAW_OF_THREE)
+    _assert_drawn_from(generated.tokens, probs, LAW_OF_THREE)
+    _assert_mean_calls(generated, calls)
 
 
+# the entropies of the masked positions are 1.074, 1.091 and 1.087 nats.
 @pytest.mark.parametrize("order", SURENESS)
-@pytest.mark.parametrize("bound", [0.0, 0.65, 5.0])
+@pytest.mark.parametrize("bound", [0.0, 1.0, 1.08, 1.089, 5.0])
 def test_an_entropy_bound_draws_the_longest_run_within_it(bound, order):
     def select(probs, hidden, _number):
         surest = _surest(probs, hidden, order)
@@ -166,7 +226,10 @@ def test_an_entropy_bound_draws_the_longest_run_within_it(bound, order):
                 fitting = count
         return surest[:fitting]
 
-    _assert_drawn_from(_draw(EntropyBounded(bound, order)).tokens, _enumerate(select, START))
+    probs, calls = _enumerate(select, START_OF_THREE, LAW_OF_THREE)
+    generated = _draw(EntropyBounded(bound, order), start=START_OF_THREE, law=LAW_OF_THREE)
+    _assert_drawn_from(generated.tokens, probs, LAW_OF_THREE)
+    _assert_mean_calls(generated, calls)
 
 
 def _remasking_chain(strategy, times, start):

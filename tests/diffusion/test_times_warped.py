@@ -41,6 +41,16 @@ def test_importance_times_keep_the_mean_of_any_loss(schedule):
     torch.testing.assert_close((loss / density).mean(), expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("schedule", EXACT + ORIGINAL, ids=repr)
+def test_importance_times_keep_the_mean_of_a_loss_that_does_not_vanish_early(schedule):
+    t, density = _drawn(Importance(), schedule)
+    # the integral over t of -alpha' alone; where the schedule begins below the lowest mask
+    # probability, up to 1e-3 of it lies there, a hundred times the tolerance.
+    expected = -schedule.alpha(torch.tensor([0.0, 1.0], dtype=torch.float64)).diff().squeeze()
+    mean = (-schedule.alpha_rate(t) / density).mean()
+    torch.testing.assert_close(mean, expected, rtol=1e-5, atol=0)
+
+
 def test_importance_times_make_the_weight_constant_above_the_lowest_probability():
     for schedule in (LogLinear(), Cosine(), Linear(sigma_max=45.0)):
         t, density = _drawn(Importance(lowest=0.01), schedule, 1000)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import dnamdlm
 from dnamdlm.lm.sampling.samplers import SemiAutoregressiveSampler
@@ -44,6 +45,18 @@ def test_embeddings_do_not_depend_on_what_shares_the_batch(model):
     alone = model.embed(["ACGTACGTAA"])
     together = model.embed(["ACGTACGTAA", "ACGT" * 10])
     np.testing.assert_allclose(alone[0], together[0], rtol=1e-4, atol=1e-5)
+
+
+def test_an_embedding_is_the_mean_over_a_c_g_and_t_alone(model, monkeypatch):
+    def hidden(batch):
+        return torch.nn.functional.one_hot(batch.tokens, 12).float()
+
+    monkeypatch.setattr(model.loaded.lm, "hidden", hidden)
+    rows = model.embed(["AACGNN.R", "T", "NN"])
+    # the share of each base; N, masks, ambiguity codes and padding do not count.
+    assert rows[:, 7:11].tolist() == [[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0] * 4]
+    assert not rows[:, :7].any()
+    assert not rows[:, 11:].any()
 
 
 def test_an_empty_sequence_is_refused(model):

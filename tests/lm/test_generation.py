@@ -116,6 +116,21 @@ def test_blocks_draw_from_the_law_itself(monkeypatch):
     assert ((counts - expected) ** 2 / expected).sum() < 29.9
 
 
+@pytest.mark.parametrize("inner", ["ancestral", "first_hitting"])
+def test_a_block_begins_when_all_blocks_before_it_are_complete(inner):
+    lm, seen = _network(), []
+    lm.backbone.register_forward_pre_hook(lambda _module, args: seen.append(args[0].clone()))
+    sampler = BlockSampler(inner=inner, num_steps=4, block=3)
+    _tokens(lm, range(2), Template.of_masks(8, NUCLEOTIDE_VOCABULARY), sampler)
+    is_visible = torch.cat(seen) != NUCLEOTIDE_VOCABULARY.mask_id
+    # no sequence that the network reads has a base beyond its first incomplete block.
+    counts = torch.stack([block.sum(dim=1) for block in is_visible.split(3, dim=1)], dim=1)
+    num_complete = (counts == torch.tensor([3, 3, 2])).int().cumprod(dim=1).sum(dim=1)
+    num_begun = (counts > 0).sum(dim=1)
+    assert bool((num_begun <= num_complete + 1).all())
+    assert set(num_complete.tolist()) == {0, 1, 2}
+
+
 def test_every_window_but_the_last_adds_a_stride_and_starts_with_the_last_bases():
     lm, seen = _network(), []
     plain = lm.generate

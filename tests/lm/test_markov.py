@@ -230,6 +230,20 @@ def test_samples_follow_the_conditional_probabilities(small_model):
     assert chi_square < 48 + 4 * 9.8
 
 
+def test_the_first_bases_of_a_sample_come_from_the_shorter_contexts():
+    rng = np.random.default_rng(17)
+    tables = tuple(np.log(rng.dirichlet(np.ones(4), size=4**order)) for order in range(3))
+    model = MarkovModel("interpolated", tables, (0.0, 0.0, 0.0))
+    codes = model.sample(np.random.default_rng(18), 40_000, 3).astype(np.int64)
+    context = np.zeros(len(codes), np.int64)
+    # 3, 12 and 48 degrees of freedom: the 0.999 quantiles are 16.3, 32.9 and 84.0.
+    for position, quantile in enumerate((16.3, 32.9, 84.0)):
+        context = 4 * context + codes[:, position]
+        observed = np.bincount(context, minlength=4 ** (position + 1)).reshape(-1, 4)
+        expected = np.exp(tables[position]) * observed.sum(axis=1, keepdims=True)
+        assert ((observed - expected) ** 2 / expected).sum() < quantile
+
+
 @pytest.fixture(scope="module")
 def yeast_fits(shared, tmp_path_factory):
     store = prepare_genome(

@@ -153,6 +153,17 @@ def test_the_times_of_the_draws_come_from_equal_strata():
         assert bool(((t >= draw / 5 - 1e-6) & (t <= (draw + 1) / 5 + 1e-6)).all())
 
 
+def test_the_counts_of_the_draws_come_from_equal_strata():
+    model = _network()
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    model.log_likelihood(_batch(_bases(50, 20)), draws=5)
+    for draw, xt in enumerate(seen):
+        # 1 + floor(20 u) with u in the fifth of (0, 1) that belongs to the draw.
+        counts = (xt == NUCLEOTIDE_VOCABULARY.mask_id).sum(dim=1)
+        assert set(counts.tolist()) == set(range(4 * draw + 1, 4 * draw + 5))
+
+
 def test_a_row_without_valid_bases_costs_nothing():
     tokens = torch.full((2, 6), N_ID)
     batch = _batch(tokens, valid=torch.zeros_like(tokens, dtype=torch.bool))

@@ -1,5 +1,6 @@
 """Objectives of the masked model: oracle, exhaustive sums, switches, refusals."""
 
+import itertools
 import math
 
 import pytest
@@ -134,6 +135,24 @@ def test_one_step_is_the_product_of_the_marginals():
     marginals = LAW.log_probs(empty).expand(len(LAW.sequences), -1, -1)
     expected = -marginals.gather(-1, LAW.sequences[..., None]).squeeze(-1)
     torch.testing.assert_close(nats, expected)
+
+
+def test_four_steps_cost_the_sum_over_the_steps_and_all_masks():
+    # each of the four draws takes a step of its own, so that only the masks are random.
+    tokens = LAW.sequences.repeat(2000, 1)
+    model = _oracle(DiscreteTime(num_steps=4))
+    nats = model.log_likelihood(_batch(tokens), draws=4).nats
+    expected = torch.zeros(len(LAW.sequences), dtype=torch.float64)
+    for mask in itertools.product([False, True], repeat=LAW.length):
+        hidden = torch.tensor(mask)
+        log_probs = LAW.log_probs(torch.where(hidden, LAW.mask_id, LAW.sequences))
+        surprise = -log_probs.gather(-1, LAW.sequences[..., None]).squeeze(-1)
+        for step in range(1, 5):
+            likely = (step / 4) ** sum(mask) * (1 - step / 4) ** (LAW.length - sum(mask))
+            # of the tokens hidden after this many quarters, one in `step` was hidden in the last.
+            expected += likely / step * (surprise * hidden).sum(dim=1)
+    # eight standard scores below 4 each.
+    assert _standard_scores(nats, expected).abs().max() < 4
 
 
 def test_without_zero_mask_or_carry_over_the_oracle_costs_the_same():
