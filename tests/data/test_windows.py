@@ -167,8 +167,8 @@ def test_shifts_are_uniform_centred_and_unrelated_to_the_strand(tmp_path):
     store = prepare_genome(tmp_path / "genome.fa", cache_dir=tmp_path / "cache")
     windows = WindowSet(store, (Interval("a", 0, 1600),), 16)
     size = 40 * len(windows)
-    moved = TrainingStream(windows, seed=5, global_batch_size=size).batch(0)
-    grid = TrainingStream(windows, seed=5, global_batch_size=size, jitter=False).batch(0)
+    moved = TrainingStream(GenomeRows(windows, seed=5), size).batch(0)
+    grid = TrainingStream(GenomeRows(windows, seed=5, jitter=False), size).batch(0)
     # the shifts of the first and of the last window are cut off at the ends of the interval.
     inside = (grid.start > 0) & (grid.start < 1600 - 16)
     shift = (moved.start - grid.start)[inside]
