@@ -177,14 +177,15 @@ def _confidence(step: Step, log_probs: Tensor, after: Tensor) -> Float64[Tensor,
 
 
 def _check_finished(rule: StepRule, is_left: Bool[Tensor, "B L"]) -> None:
-    """Refuse a rule that left masks; none of `dnamdlm.diffusion` does."""
+    """Refuse masks that are left, which no rule of `dnamdlm.diffusion` leaves with SUBS."""
     if bool(is_left.any()):
-        reason = (
-            "a rule with is_paced=True must reveal every hidden token where alpha_s is 1"
-            if rule.is_paced
-            else "a rule with is_paced=False must reveal at least one token of each row per call"
+        duty = "every hidden token where alpha_s is 1"
+        if not rule.is_paced:
+            duty = "at least one token of each row per call"
+        raise ConfigError(
+            f"{rule!r} left {int(is_left.sum())} masks; a rule with is_paced={rule.is_paced} must "
+            f"reveal {duty}, and the network must give the mask probability 0, as `subs` does"
         )
-        raise ConfigError(f"{rule!r} left {int(is_left.sum())} masks unfilled; {reason}")
 
 
 class _Progress:

@@ -215,8 +215,21 @@ class Idle(StepRule):
     ("is_paced", "demand"), [(True, "where alpha_s is 1"), (False, "at least one token")]
 )
 def test_a_rule_that_leaves_masks_is_refused(is_paced, demand):
-    with pytest.raises(ConfigError, match=f"left {2 * LENGTH} masks unfilled.*{demand}"):
+    with pytest.raises(ConfigError, match=f"left {2 * LENGTH} masks; .*{demand}"):
         _run(_all_masks(2), rule=Idle(is_paced=is_paced), num_steps=3)
+
+
+def test_a_network_that_predicts_the_mask_is_refused():
+    with pytest.raises(ConfigError, match="give the mask probability 0, as `subs` does"):
+        reverse_process(
+            lambda xt, _time, _rows: torch.full((*xt.shape, SYMBOLS + 1), -2.0).double(),
+            _all_masks(8),
+            rule=Ancestral(),
+            schedule=LogLinear(),
+            times=linear_grid(5),
+            mask_id=MASK,
+            noise=RowNoise(row_keys(0, torch.arange(8))),
+        )
 
 
 class Overreaching(Remasking):
