@@ -1,26 +1,42 @@
 """Masked diffusion language models of DNA.
 
-`dnamdlm.load("runs/demo")` gives a trained model for use from Python; everything else is on the
-command line, `python -m dnamdlm.train --help`. Importing the package loads neither torch nor
-Lightning.
+`dnamdlm.load("runs/demo")` gives a trained model for use from Python, and `dnamdlm.fit` trains a
+network of your own. The command line has the same functions: `dnamdlm --help`. Importing the
+package loads neither torch nor Lightning.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from dnamdlm.errors import CheckpointError, ConfigError, DataError, DnamdlmError
 
 if TYPE_CHECKING:
-    from dnamdlm.assembly.api import load
+    from dnamdlm.assembly.api import Model, load
+    from dnamdlm.assembly.train.fitting import fit
+    from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
 
 __version__ = "0.1.0"
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DnamdlmError", "__version__", "load"]
+__all__ = [
+    "DNA", "CheckpointError", "ConfigError", "DataError", "DnamdlmError", "Model", "__version__",
+    "fit", "load",
+]  # fmt: skip
+
+_LAZY = {
+    "DNA": ("dnamdlm.tokens.nucleotide", "NUCLEOTIDE_VOCABULARY"),
+    "Model": ("dnamdlm.assembly.api", "Model"),
+    "fit": ("dnamdlm.assembly.train.fitting", "fit"),
+    "load": ("dnamdlm.assembly.api", "load"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from dnamdlm.assembly.api import load
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    return getattr(importlib.import_module(module), attribute)
 
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -84,9 +84,11 @@ class Dna:
     foreign: tuple[str, ...] = ("prompt", "scorer", "mauve", "data.corpus")
 
     def tokenizer_record(self) -> Mapping[str, Any]:
+        """Nothing: ids of nucleotides are fixed."""
         return {}
 
     def rows(self, strings: Sequence[str], *, seed: int, batch_size: int) -> Iterator[Owned]:
+        """One row per sequence, padded to the longest of its batch."""
         _refuse_one_string(strings, self.strings)
         tokenizer = NucleotideTokenizer()
         real = torch.from_numpy(NUCLEOTIDE_VOCABULARY.real_tokens())
@@ -112,9 +114,11 @@ class Dna:
             yield batch, np.arange(first, first + len(encoded))
 
     def pooled(self, batch: Batch) -> torch.Tensor:
+        """A, C, G and T."""
         return batch.valid
 
     def decode(self, ids: NDArray[np.integer]) -> str:
+        """Letters of the ids."""
         return NucleotideTokenizer().decode(ids)
 
 
@@ -152,6 +156,7 @@ class Text:
         return self.settings.open_tokenizer()
 
     def tokenizer_record(self) -> Mapping[str, Any]:
+        """Name and files of the tokenizer."""
         files = self.tokenizer.files()
         return {
             "tokenizer": self.tokenizer.name,
@@ -159,6 +164,7 @@ class Text:
         }
 
     def rows(self, strings: Sequence[str], *, seed: int, batch_size: int) -> Iterator[Owned]:
+        """One row or more per text, cut as the rows of the corpus are."""
         _refuse_one_string(strings, self.strings)
         if not len(strings):
             return
@@ -170,6 +176,7 @@ class Text:
             done += len(batch)
 
     def pooled(self, batch: Batch) -> torch.Tensor:
+        """All tokens but the marks."""
         counted = batch.present.clone()
         for mark in (self.tokenizer.begin_id, self.tokenizer.end_id):
             # no text becomes a mark.
@@ -177,6 +184,7 @@ class Text:
         return counted
 
     def decode(self, ids: NDArray[np.integer]) -> str:
+        """Text of the ids."""
         return self.tokenizer.decode(ids)
 
 

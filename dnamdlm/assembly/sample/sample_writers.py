@@ -59,10 +59,12 @@ class FastaSamples:
     dna: Dna
 
     def strings(self, made: Made) -> Iterator[str]:
+        """The letters of each sequence."""
         for _, pieces in made:
             yield "".join(self.dna.decode(piece) for piece in pieces)
 
     def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
+        """Write FASTA records as they are made; a name that ends in .gz is compressed."""
         steps = "auto" if origin.steps is None else origin.steps
         settings = (
             f"model={origin.digest[:12]} sampler={origin.sampler} steps={steps} "
@@ -85,10 +87,12 @@ class TextSamples:
     text: Text
 
     def strings(self, made: Made) -> Iterator[str]:
+        """The text of each row."""
         for ids in self._rows(made):
             yield self.text.decode(ids)
 
     def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
+        """Write a .jsonl file with ids, or a .txt file."""
         del width
         count = 0
         with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
