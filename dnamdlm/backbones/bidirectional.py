@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
     ClassEmbedding,
     Modulation,
@@ -63,6 +64,7 @@ class Head(nn.Module):
 class Mamba(nn.Module):
     """Token ids to logits through a stack of Mamba blocks."""
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
     ClassEmbedding,
     LayerNorm,
@@ -163,6 +164,7 @@ class TransformerBlock(nn.Module):
 class DiT(nn.Module):
     """Bidirectional transformer: token ids to logits."""
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,
