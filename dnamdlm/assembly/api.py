@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.class_labels import find_label
@@ -48,6 +49,7 @@ def load(
     device: str = "auto",
     strands: Strands = "one",
     trust: Sequence[str] = (),
+    backbone: nn.Module | None = None,
 ) -> Model:
     """Load a trained model.
 
@@ -57,7 +59,9 @@ def load(
         device: 'auto', 'cpu', 'cuda' or another device of torch.
         strands: 'both' averages the network over both strands, which takes twice the time; for
             models of DNA.
-        trust: packages besides dnamdlm whose classes the checkpoint may name.
+        trust: packages besides dnamdlm whose classes the checkpoint may name; their code runs.
+        backbone: for a model that was trained with a network of yours: such a network, which gets
+            the weights.
 
     Raises:
         CheckpointError: if the model is missing or damaged.
@@ -68,7 +72,7 @@ def load(
         >>> model.sample(2, length=20, seed=1)  # doctest: +SKIP
         ['TTTATTTTTCAAAAACAATA', 'CATTGAAGAAGTTTGTCAAT']
     """
-    loaded = load_model(str(model), weights=weights, device=device, trust=trust)
+    loaded = load_model(str(model), weights=weights, device=device, trust=trust, backbone=backbone)
     return Model(replace(loaded, lm=with_strands(loaded.lm, strands)), strands=strands)
 
 

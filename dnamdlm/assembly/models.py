@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 
+from dnamdlm.assembly.building.foreign_classes import check_foreign
 from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
 from dnamdlm.assembly.building.own_tokenizer import check_vocabulary, config_of_checkpoint
 from dnamdlm.assembly.building.published import (
@@ -119,6 +121,7 @@ def load_model(
     device: str = "cpu",
     setting: str = "model",
     trust: Sequence[str] = (),
+    backbone: nn.Module | None = None,
 ) -> LoadedModel:
     """Build the model of a run or checkpoint folder, or of another project, with its weights.
 
@@ -128,20 +131,62 @@ def load_model(
         device: where the model goes.
         setting: name of the setting, for messages.
         trust: packages besides dnamdlm whose classes the checkpoint may name.
+        backbone: the network, which gets the weights of the model; None builds it.
 
     Raises:
         CheckpointError: if it is missing, damaged or made with another vocabulary.
-        ConfigError: if `weights` is neither.
+        ConfigError: if `weights` is neither, or the model needs a class that is not allowed.
     """
     if weights not in ("average", "raw"):
         raise ConfigError(f"weights={weights} is unknown; choose average or raw")
     path = published_path(model, setting=setting)
+    if path is not None and backbone is not None:
+        raise ConfigError(f"{setting}={model} is built without your help; leave backbone out")
     if path is not None:
         return _load_published(path, weights, device)
     folder, run_dir = find_checkpoint(model, setting=setting)
     description = read_json(folder / MODEL)
     config = config_of_checkpoint(description, folder, trust)
-    lm = config.build(seed=0)
+    check_foreign(description, config.tree, folder, trust=trust, has_backbone=backbone is not None)
+    lm = config.build(seed=0, backbone=backbone)
+    return _filled(lm, config, folder, run_dir, weights=weights, device=device)
+
+
+def load_into(
+    lm: TrainedLM,
+    run_dir: Path,
+    *,
+    weights: WeightSet = "average",
+    device: str = "cpu",
+    trust: Sequence[str] = (),
+) -> LoadedModel:
+    """Fill a model with the weights of the newest checkpoint of the run that trained it.
+
+    Args:
+        lm: the model; it gets the weights.
+        run_dir: the run folder.
+        weights: as in `load_model`.
+        device: where the model goes.
+        trust: packages besides dnamdlm whose classes the model has.
+
+    Raises:
+        CheckpointError: if the run has no checkpoint, or that of another model.
+    """
+    folder, _ = find_checkpoint(str(run_dir), setting="run_dir")
+    config = config_of_checkpoint(read_json(folder / MODEL), folder, trust)
+    return _filled(lm, config, folder, run_dir, weights=weights, device=device)
+
+
+def _filled(
+    lm: TrainedLM,
+    config: ModelConfig,
+    folder: Path,
+    run_dir: Path | None,
+    *,
+    weights: WeightSet,
+    device: str,
+) -> LoadedModel:
+    description = read_json(folder / MODEL)
     check_vocabulary(description, folder, lm.vocabulary.fingerprint(), config)
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
     load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dnamdlm.backbones.dit import Layout, TransformerBlock
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import LayerNorm, OutputHead, TokenEmbedding
 from dnamdlm.backbones.network_checks import (
     check_dropout,
@@ -59,6 +60,7 @@ class CausalTransformer(nn.Module):
 
     causal = True
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,

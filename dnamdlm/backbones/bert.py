@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from dnamdlm.backbones.dit import Perceptron
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import TokenEmbedding
 from dnamdlm.backbones.network_checks import (
     ACTIVATIONS,
@@ -115,6 +116,7 @@ class BertHead(nn.Module):
 class Bert(nn.Module):
     """Bidirectional transformer of BERT: token ids to logits."""
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
     ClassEmbedding,
     Modulation,
@@ -73,6 +74,7 @@ class Mamba(nn.Module):
         torch.Size([1, 8, 12])
     """
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,

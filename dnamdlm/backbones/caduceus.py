@@ -22,6 +22,7 @@ from dnamdlm.backbones.equivariance import (
     complement_table,
     reverse_complement_logits,
 )
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 
 
 class CaduceusPS(nn.Module):
@@ -46,6 +47,7 @@ class CaduceusPS(nn.Module):
 
     complement: Tensor
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
     ClassEmbedding,
     LayerNorm,
@@ -177,6 +178,7 @@ class DiT(nn.Module):
         torch.Size([1, 8, 64])
     """
 
+    @keeps_arguments
     def __init__(
         self,
         vocab_size: int,

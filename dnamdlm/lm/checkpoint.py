@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -296,24 +296,43 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
 
 
-def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
-    """Fill `module` with `weights`; every tensor must be used and every parameter filled.
+def check_weights(module: torch.nn.Module, source: Path) -> None:
+    """Compare names and shapes of the tensors of a module with those of a safetensors file.
 
     Raises:
-        CheckpointError: listing the first names that do not fit, or that differ and are tied here.
+        CheckpointError: listing the first names that do not fit.
     """
-    own = module.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    foreign = sorted(weights.keys() - own.keys())
-    reshaped = sorted(
-        name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
-    )
+    try:
+        with safe_open(source, "pt") as file:
+            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{source} cannot be read as safetensors ({error})") from error
+    _compare_shapes(module, stored, source)
+
+
+def _compare_shapes(
+    module: torch.nn.Module, stored: Mapping[str, tuple[int, ...]], source: Path
+) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    missing = sorted(own.keys() - stored.keys())
+    foreign = sorted(stored.keys() - own.keys())
+    reshaped = sorted(name for name in own.keys() & stored.keys() if own[name] != stored[name])
     for names, fault in ((missing, "lacks"), (foreign, "holds unknown"), (reshaped, "reshapes")):
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             raise CheckpointError(
                 f"{source} {fault} {len(names)} tensors ({shown}); it belongs to another model"
             )
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Fill `module` with `weights`; every tensor must be used and every parameter filled.
+
+    Raises:
+        CheckpointError: listing the first names that do not fit, or that differ and are tied here.
+    """
+    _compare_shapes(module, {k: tuple(v.shape) for k, v in weights.items()}, source)
+    own = module.state_dict()
     by_place: dict[tuple[int, torch.Size], list[str]] = {}
     for name, tensor in own.items():
         if tensor.numel() and not tensor.is_meta:

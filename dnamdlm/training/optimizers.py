@@ -24,11 +24,11 @@ class AdamWSettings:
         weight_decay: on matrices only, see `parameter_groups`.
     """
 
-    learning_rate: float
+    learning_rate: float = 0.001
     beta1: float = 0.9
-    beta2: float = 0.999
+    beta2: float = 0.95
     eps: float = 1e-8
-    weight_decay: float = 0.0
+    weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -90,7 +90,7 @@ class WarmupCosine:
         final_factor: factor at the last update.
     """
 
-    warmup_steps: int = 0
+    warmup_steps: int = 100
     hold_fraction: float = 0.0
     final_factor: float = 0.0
 
@@ -118,7 +118,7 @@ class WarmupCosine:
 class WarmupConstant:
     """Linear warm-up to the peak, which then stays (the text recipes of the MDLM paper)."""
 
-    warmup_steps: int = 0
+    warmup_steps: int = 2500
 
     def __post_init__(self) -> None:
         _check_warmup(self.warmup_steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 _RENAMED: Mapping[str, str] = {
     "dnamdlm.data.source.GenomeData": "dnamdlm.data.genome.genome_source.GenomeData",
-    "dnamdlm.data.mixture.MixtureData": "dnamdlm.data.genome.mixture.MixtureData",
+    "dnamdlm.data.mixture.GenomeMixture": "dnamdlm.data.genome.mixture.GenomeMixture",
     "dnamdlm.data.text.TextData": "dnamdlm.data.text.corpus.TextData",
     **{
         f"dnamdlm.training.settings.{name}": f"dnamdlm.training.trainer_settings.{name}"

@@ -1,8 +1,12 @@
-"""Signals ask a run to stop; the trainer saves at that step and leaves with 128 + n."""
+"""Signals ask a run to stop: it saves at that step, and the command exits with 128 + n.
+
+Python gives signals to the main thread alone; a training in another thread does not see them.
+"""
 
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +25,11 @@ class Interrupted(Exception):
 
 
 class Finished(Exception):
-    """Nothing is left to train; what an interrupted run had left out is done."""
+    """Nothing is left to train; what an interrupted run lacked has been made up for."""
 
 
 class ValidationCut(Exception):
-    """A signal ended a validation between two of its batches; it is done again on resuming."""
+    """A signal ended a validation between two of its batches; it is repeated on resuming."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"cut by {signal.Signals(number).name}")
@@ -54,9 +58,10 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def install(self) -> None:
-        """Handle the stopping signals from here on, in place of anyone else's handlers."""
-        for number in STOPPING_SIGNALS:
-            signal.signal(number, self.receive)
+        """Handle the stopping signals from here on, in place of other handlers."""
+        if _is_main_thread():
+            for number in STOPPING_SIGNALS:
+                signal.signal(number, self.receive)
 
 
 @contextmanager
@@ -66,12 +71,17 @@ def restored_handlers() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        if _is_main_thread():
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 def ignore_stopping_signals(worker: int = 0) -> None:
-    """For loader workers: a signal to the whole process group is for the trainer alone."""
+    """For loader workers: only the trainer reacts to a signal to the whole process group."""
     del worker
     for number in STOPPING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -40,10 +40,10 @@ class TrainerSettings:
     """
 
     max_steps: int
-    global_batch_size: int
+    global_batch_size: int = 32
     micro_batch_size: int | None = None
     gradient_clip: float = 1.0
-    averaging_decay: float = 0.9999
+    averaging_decay: float = 0.999
     precision: str = "auto"
     accelerator: str = "auto"
     devices: int | str = "auto"
@@ -51,7 +51,7 @@ class TrainerSettings:
     strategy: str = "auto"
     num_workers: int = 0
     log_every: int = 50
-    valid_every: int = 1000
+    valid_every: int = 500
     valid_windows: int = 1024
     valid_draws: int = 4
     checkpoint_every: int = 500

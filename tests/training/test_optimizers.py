@@ -75,7 +75,7 @@ def test_the_cosine_rises_holds_and_falls():
 def test_the_constant_rises_and_stays():
     schedule = WarmupConstant(warmup_steps=2)
     assert [schedule.factor(step, 5) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
-    assert WarmupConstant().factor(0, 5) == 1.0
+    assert WarmupConstant(warmup_steps=0).factor(0, 5) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def batch_of(tokens, valid):
 
 def test_the_gradient_is_the_mean_over_the_valid_tokens_of_the_global_batch():
     module = TrainingModule(
-        Line(), AdamWSettings(0.1), WarmupConstant(), max_steps=1, averaging_decay=0.9
+        Line(), AdamWSettings(0.1), WarmupConstant(warmup_steps=0), max_steps=1, averaging_decay=0.9
     )
     module.trainer = SimpleNamespace(accumulate_grad_batches=2)
     module.begin_step()

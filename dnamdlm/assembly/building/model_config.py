@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from dnamdlm.assembly.building.foreign_classes import FOREIGN, foreign_classes
 from dnamdlm.assembly.building.schema import build, check_node
 from dnamdlm.assembly.building.targets import (
+    ALLOWED_TARGETS,
     TARGET,
     resolve_target,
     target_of,
@@ -23,6 +26,7 @@ from dnamdlm.assembly.building.targets import (
 from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
 from dnamdlm.assembly.modality import Dna, Text, modality_of
 from dnamdlm.backbones.bert import Bert, too_long
+from dnamdlm.backbones.logits_network import LogitsNetwork
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.genome.genome_source import GenomeData
 from dnamdlm.data.text.corpus import TextData
@@ -99,14 +103,18 @@ class ModelConfig:
             }
         )
 
-    def check(self) -> None:
+    def check(self, left_out: Collection[str] = ()) -> None:
         """Check the nodes of the model against their classes, without building it.
+
+        Args:
+            left_out: nodes that are not needed.
 
         Raises:
             ConfigError: naming the first key that is wrong.
         """
         for name in NODES:
-            check_node(self.tree.get(name), name, _PROVIDED[name], self.trust)
+            if name not in left_out:
+                check_node(self.tree.get(name), name, _PROVIDED[name], self.trust)
         if self._names_logger:
             check_node(self.tree["logger"], "logger")
 
@@ -165,7 +173,9 @@ class ModelConfig:
     @property
     def backbone_name(self) -> str:
         """Name of the class of the network."""
-        return str(self.tree["backbone"][TARGET]).rpartition(".")[2]
+        node = self.tree["backbone"]
+        # a network of another package lies within its wrapper.
+        return str(node.get("network", node)[TARGET]).rpartition(".")[2]
 
     @property
     def backbone_node(self) -> Mapping[str, Any]:
@@ -194,28 +204,31 @@ class ModelConfig:
         """
         return build({**self.tree["data"], **changes}, "data", self.trust)
 
-    def build(self, seed: int, given: frozenset[str] = frozenset()) -> TrainedLM:
+    def build(
+        self,
+        seed: int,
+        given: frozenset[str] = frozenset(),
+        *,
+        backbone: nn.Module | None = None,
+    ) -> TrainedLM:
         """A language model with random weights that are a function of `seed`.
 
         Args:
             seed: of the weights.
             given: dotted names of settings that the user gave on the command line.
+            backbone: the network, where the config need not build it; it keeps its weights.
 
         Raises:
             ConfigError: for settings that are wrong, or were given and have no effect.
         """
-        self.check()
+        self.check(() if backbone is None else ("backbone",))
         vocabulary = self.vocabulary
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            backbone = build(
-                self.tree["backbone"], "backbone", self.trust, **self._for_backbone(vocabulary)
-            )
-        length = self.length or 0
-        if isinstance(backbone, Bert) and length > backbone.max_length:
-            raise too_long(length, backbone.max_length)
+            network = self._network(vocabulary) if backbone is None else backbone
+        network = as_backbone(network, vocabulary, self.length or 0)
         parts = {
-            "backbone": backbone,
+            "backbone": network,
             "vocabulary": vocabulary,
             "schedule": build(self.tree["noise"], "noise", self.trust),
             "times": build(self.tree["times"], "times", self.trust),
@@ -234,7 +247,7 @@ class ModelConfig:
             for key, part in (("noise", "schedule"), ("times", "times"))
             if part not in wanted
         }
-        reasons |= reasons_of(backbone, "backbone.") | reasons_of(lm, "lm.")
+        reasons |= reasons_of(network, "backbone.") | reasons_of(lm, "lm.")
         refuse_without_effect(given, reasons)
         return lm
 
@@ -244,12 +257,20 @@ class ModelConfig:
         Args:
             labels: names of the classes that the model is trained with.
         """
+        foreign = [found.record() for found in foreign_classes(self.tree)]
         return {
             "config": dict(self.tree),
             "labels": list(labels),
             "vocabulary": self.vocabulary.fingerprint(),
             **self.modality.tokenizer_record(),
+            **({FOREIGN: foreign} if foreign else {}),
         }
+
+    def _network(self, vocabulary: Vocabulary) -> nn.Module:
+        """The network that the config describes."""
+        return build(
+            self.tree["backbone"], "backbone", self.trust, **self._for_backbone(vocabulary)
+        )
 
     def _for_backbone(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What a backbone gets from the vocabulary: of what is offered, the arguments it has."""
@@ -262,6 +283,24 @@ class ModelConfig:
                 "does not have; choose another backbone"
             )
         return {key: value for key, value in offered.items() if key in names}
+
+
+def as_backbone(network: nn.Module, vocabulary: Vocabulary, length: int) -> Any:
+    """A network with the interface of a backbone: one of ours, or another one in a wrapper.
+
+    Args:
+        network: from ids to logits.
+        vocabulary: of the ids.
+        length: positions per window.
+
+    Raises:
+        ConfigError: if it cannot read windows of this length.
+    """
+    if isinstance(network, Bert) and length > network.max_length:
+        raise too_long(length, network.max_length)
+    if type(network).__module__.startswith(ALLOWED_TARGETS):
+        return network
+    return LogitsNetwork(network, len(vocabulary))
 
 
 def config_of_run(run_dir: Path) -> ModelConfig | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dnamdlm.data.data_source import OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.classifier_accuracy import score_labels
 from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
-from dnamdlm.lm.checkpoint import MODEL, newest_valid, read_json
+from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, check_weights, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.training.disk_space import check_space, try_space
@@ -68,13 +68,9 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     described = opened.describe()
     # one process owns the folder; the others only find out which checkpoint it will take.
     with claimed(run_dir) if is_owner else nullcontext():
-        if is_owner:
-            try_space(run_dir, lm, trainer.keep_checkpoints)
-            checkpoint = open_run(run_dir, settings.record, described, allow=settings.resume.allow)
-            if overlap is not None:
-                store_overlap(overlap, run_dir)
-        else:
-            checkpoint = newest_valid(run_dir / "checkpoints")
+        checkpoint = _opened_run(lm, settings, described) if is_owner else _newest(run_dir)
+        if overlap is not None:
+            store_overlap(overlap, run_dir)
         first_step = step_of(checkpoint)
         is_validated = validate is None or not lacks_value(
             run_dir / METRICS, first_step, names.valid
@@ -83,12 +79,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             logger.info("all %d steps are done already", trainer.max_steps)
             return run_dir
         if checkpoint is not None:
-            check_vocabulary(
-                read_json(checkpoint / MODEL),
-                checkpoint,
-                lm.vocabulary.fingerprint(),
-                settings.config,
-            )
+            _check_same_model(lm, settings, checkpoint)
             logger.info("resuming from step %d of %s", first_step, checkpoint)
         from dnamdlm.training.trainer import RunPlan, run_training
 
@@ -112,6 +103,26 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
         )
         run_training(lm, stream, plan)
     return run_dir
+
+
+def _opened_run(
+    lm: TrainedLM, settings: TrainSettings, described: Mapping[str, Any]
+) -> Path | None:
+    """The checkpoint to resume from, after the run folder was checked or begun."""
+    run_dir = Path(settings.run_dir)
+    try_space(run_dir, lm, settings.trainer.keep_checkpoints)
+    return open_run(run_dir, settings.record, described, allow=settings.resume.allow)
+
+
+def _newest(run_dir: Path) -> Path | None:
+    return newest_valid(run_dir / "checkpoints")
+
+
+def _check_same_model(lm: TrainedLM, settings: TrainSettings, checkpoint: Path) -> None:
+    check_vocabulary(
+        read_json(checkpoint / MODEL), checkpoint, lm.vocabulary.fingerprint(), settings.config
+    )
+    check_weights(lm, checkpoint / WEIGHTS)
 
 
 def build_loggers(config: ModelConfig) -> list[Any]:
