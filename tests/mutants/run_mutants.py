@@ -197,7 +197,10 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)
     parser = argparse.ArgumentParser(description="Run the mutation tests.")
     parser.add_argument("--workers", type=int, default=2, help="processes at once (2)")
-    parser.add_argument("--only", default="", help="rows whose file or fault contains this text")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT",
+        help="rows whose file or fault contains one of these texts",
+    )  # fmt: skip
     parser.add_argument("--check", action="store_true", help="only check that the rows fit")
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -205,12 +208,15 @@ def main() -> int:
     if reasons := misfits(every):
         print(f"{len(reasons)} rows of {LIST.name} do not fit:", *reasons, sep="\n  ")
         return 1
-    chosen = [mutant for mutant in every if arguments.only in str(mutant)]
+    chosen = [mutant for mutant in every if any(text in str(mutant) for text in arguments.only)]
     to_run = [mutant for mutant in chosen if mutant.equivalent is None]
     for mutant in chosen:
         if mutant.equivalent is not None:
             print(f"not run: {mutant}; equivalent: {mutant.equivalent}")
-    if arguments.check or not to_run:
+    if not to_run:
+        print(f"no row to run contains {' or '.join(arguments.only)}")
+        return 1
+    if arguments.check:
         print(f"{len(chosen)} rows fit")
         return 0
     with tempfile.TemporaryDirectory(prefix="dnamdlm-mutants-") as folder:
