@@ -41,11 +41,20 @@ class Modality(Protocol):
         foreign: settings of entries that belong to the other modality.
     """
 
-    name: Literal["dna", "text"]
-    unit: str
-    units: str
-    strings: str
-    foreign: tuple[str, ...]
+    @property
+    def name(self) -> Literal["dna", "text"]: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def units(self) -> str: ...
+
+    @property
+    def strings(self) -> str: ...
+
+    @property
+    def foreign(self) -> tuple[str, ...]: ...
 
     def tokenizer_record(self) -> Mapping[str, Any]:
         """What a checkpoint keeps of the tokenizer: name and files; nothing where it needs none."""

@@ -61,7 +61,7 @@ def genome_data(loaded: LoadedModel, changes: DataChanges) -> DataSource:
     Raises:
         ConfigError: if something is changed that a mixture of genomes does not have.
     """
-    given = {
+    given: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in changes.changed().items()
     }
@@ -72,11 +72,10 @@ def genome_data(loaded: LoadedModel, changes: DataChanges) -> DataSource:
     if not isinstance(own, GenomeData):
         if "fasta" in given:
             cache_dir = given.get("cache_dir", getattr(own, "cache_dir", None))
-            records = {key: tuple(given[key]) for key in _RECORD_LISTS if key in given}
-            others = {key: given[key] for key in ("annotation", "bed") if key in given}
-            return GenomeData(
-                given["fasta"], length=loaded.length, cache_dir=cache_dir, **records, **others
-            )
+            others: dict[str, Any] = {
+                key: changes.changed()[key] for key in _OF_ONE_GENOME if key in given
+            }
+            return GenomeData(given["fasta"], length=loaded.length, cache_dir=cache_dir, **others)
         if odd := [key for key in _OF_ONE_GENOME if key in given]:
             raise ConfigError(
                 f"data.{odd[0]} belongs to one genome, and this model was trained on a mixture; "

@@ -15,8 +15,8 @@ def begin_mark(settings: TextData, tokenizer: TextTokenizer) -> int | None:
 
 
 def shown(
-    row: NDArray[np.int64], settings: TextData, tokenizer: TextTokenizer
-) -> NDArray[np.int64]:
+    row: NDArray[np.integer], settings: TextData, tokenizer: TextTokenizer
+) -> NDArray[np.integer]:
     """What is written of a row, generated or held out: the ids whose text it is.
 
     The begin mark of rows is left out. A row of a padded model is one document, written up to its

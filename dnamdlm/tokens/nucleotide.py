@@ -108,7 +108,7 @@ class NucleotideTokenizer:
             )
         return ids
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
+    def decode(self, ids: Sequence[int] | NDArray[np.integer]) -> str:
         """Sequence of letters; a mask is '.', a special token '?'."""
         return "".join(_SYMBOLS[np.asarray(ids, dtype=np.int64)].tolist())
 

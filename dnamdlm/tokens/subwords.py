@@ -107,7 +107,7 @@ class SubwordTokenizer:
                 raise DataError(f"tokenizer {self.name} turns text into {odd}, not a real token")
         return rows
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
+    def decode(self, ids: Sequence[int] | NDArray[np.integer]) -> str:
         """Text of ids without padding; marks and masks are written as their symbols."""
         kept = [int(id_) for id_ in ids if id_ != self._vocabulary.pad_id]
         return str(self._tokenizer.decode(kept, skip_special_tokens=False))

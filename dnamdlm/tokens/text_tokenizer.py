@@ -58,7 +58,7 @@ class TextTokenizer(Protocol):
         """Ids of several texts."""
         ...
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
+    def decode(self, ids: Sequence[int] | NDArray[np.integer]) -> str:
         """Text of ids, without padding."""
         ...
 
@@ -143,7 +143,7 @@ class CharacterTokenizer:
         """Ids of several texts."""
         return [self.encode(text) for text in texts]
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
+    def decode(self, ids: Sequence[int] | NDArray[np.integer]) -> str:
         """Text of ids, without padding."""
         symbols, pad = self._vocabulary.symbols, self._vocabulary.pad_id
         return "".join(symbols[int(id_)] for id_ in ids if id_ != pad)
@@ -193,7 +193,7 @@ class ByteTokenizer:
         """Ids of several texts."""
         return [self.encode(text) for text in texts]
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
+    def decode(self, ids: Sequence[int] | NDArray[np.integer]) -> str:
         """Text of ids; bytes that are not UTF-8 become the replacement character."""
         raw = bytearray()
         for id_ in ids:

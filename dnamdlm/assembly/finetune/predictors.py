@@ -157,7 +157,7 @@ class Predictors:
         if settings.method == "lora":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                add_adapters(classifier.lm, settings.lora_rank, settings.lora_alpha)
+                add_adapters(classifier.lm, settings.lora_rank, settings.lora_alpha)  # pyright: ignore[reportArgumentType]
         fit = self._trained(classifier, self.setup.settings.training, name, seed)
         if settings.method == "lora":
             merge_adapters(classifier)

@@ -48,7 +48,7 @@ class TextSample:
     """
 
     text: str
-    ids: NDArray[np.int64]
+    ids: NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -137,20 +137,20 @@ def text_quality(
     )
 
 
-def token_entropy(ids: NDArray[np.int64]) -> float:
+def token_entropy(ids: NDArray[np.integer]) -> float:
     """Entropy of the frequencies of the tokens of one text, nats."""
     counts = np.unique(ids, return_counts=True)[1]
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
-def distinct_ngrams(rows: Sequence[NDArray[np.int64]], n: int) -> float:
+def distinct_ngrams(rows: Sequence[NDArray[np.integer]], n: int) -> float:
     """Different n-grams over n-grams of all rows; nan if there is none."""
     counts = Counter(gram for row in rows for gram in _ngrams(row, n))
     return len(counts) / counts.total() if counts else math.nan
 
 
-def repeated_ngrams(rows: Sequence[NDArray[np.int64]], n: int) -> float:
+def repeated_ngrams(rows: Sequence[NDArray[np.integer]], n: int) -> float:
     """Mean over rows of one minus different n-grams over n-grams; nan if no row has any."""
     shares = [1.0 - len(set(grams)) / len(grams) for row in rows if (grams := _ngrams(row, n))]
     return float(np.mean(shares)) if shares else math.nan
