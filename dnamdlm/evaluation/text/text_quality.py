@@ -249,7 +249,7 @@ def _not_empty(samples: Sequence[TextSample]) -> list[TextSample]:
     return [sample for sample in samples if sample.text.strip()]
 
 
-def _ngrams(row: NDArray[np.int64], n: int) -> list[tuple[int, ...]]:
+def _ngrams(row: NDArray[np.integer], n: int) -> list[tuple[int, ...]]:
     ids = row.tolist()
     return list(zip(*(ids[place:] for place in range(n)), strict=False))
 
