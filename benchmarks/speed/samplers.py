@@ -28,7 +28,7 @@ from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.diffusion.categorical import UNCHANGED
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.steps import Ancestral, Step
-from dnamdlm.evaluation.samples.sequence_statistics import divergence_with_error, kmer_counts
+from dnamdlm.evaluation.samples.sequence_statistics import divergence_with_error
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
@@ -41,6 +41,7 @@ from dnamdlm.lm.sampling.samplers import (
     SemiAutoregressiveSampler,
 )
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from dnamdlm.words.kmers import kmer_counts
 
 K = 6
 FIRST_BASE_ID = 7

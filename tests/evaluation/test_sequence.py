@@ -11,35 +11,14 @@ from dnamdlm.evaluation.samples.sequence_statistics import (
     divergence_with_error,
     gc_fractions,
     jensen_shannon,
-    kmer_counts,
     shuffle_bases,
     shuffle_dinucleotides,
-    words_of_length,
 )
+from dnamdlm.words.kmers import kmer_counts
 
 
 def codes(text: str) -> np.ndarray:
     return np.array(["ACGTN".index(base) for base in text], np.uint8)
-
-
-def as_counter(counts: np.ndarray) -> Counter[str]:
-    k = round(np.log(len(counts)) / np.log(4))
-    return +Counter(dict(zip(words_of_length(k), counts.tolist(), strict=True)))
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 6])
-def test_counts_equal_sliding_windows_within_each_sequence(k):
-    texts = ["ACGTACGGTNACGTTT", "GATTACA", "AC"]
-    windows = (text[i : i + k] for text in texts for i in range(len(text) - k + 1))
-    expected = Counter(window for window in windows if "N" not in window)
-    counts = kmer_counts([codes(text) for text in texts], both_strands=False)
-    assert as_counter(counts[k - 1]) == expected
-
-
-def test_both_strands_add_the_reverse_complement():
-    both = kmer_counts([codes("AACGT")], 2)[1]
-    apart = kmer_counts([codes("AACGT"), codes("ACGTT")], 2, both_strands=False)[1]
-    np.testing.assert_array_equal(both, apart)
 
 
 def test_divergence_of_disjoint_spectra_is_one_bit_and_of_equal_ones_zero():

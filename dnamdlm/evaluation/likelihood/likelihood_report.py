@@ -21,16 +21,16 @@ import torch
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.data.genome.annotation import RegionClasses
-from dnamdlm.data.genome.fasta import SOFT_MASK
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.genome.windows import SplitWindows, gather
 from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
-from dnamdlm.lm.contexts import pack_contexts
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import MarkovModel, Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
+from dnamdlm.words.codes import CODE_MASK, N_CODE, SOFT_MASK
+from dnamdlm.words.kmers import pack_contexts
 
 Progress = Callable[[int, int], None]
 ALL, SOFT_MASKED, UNIQUE = "all", "soft-masked", "unique"
@@ -156,7 +156,7 @@ def score_markov(
     bases, starts = [], []
     for start, codes in _windows_with_context(windows, context):
         words, depth = pack_contexts(codes.reshape(-1), context)
-        masks = classes.masks(start, codes[:, context:] < 4)
+        masks = classes.masks(start, codes[:, context:] < N_CODE)
         for model, collected in zip(models, nats, strict=True):
             scored = model.word_nats(words, depth).reshape(codes.shape)[:, context:]
             collected.append(np.where(masks, scored, 0.0).sum(axis=2).T)
@@ -356,8 +356,8 @@ def _windows_with_context(
         floor = chromosome_starts[np.searchsorted(chromosome_starts, starts, side="right") - 1]
         offsets = starts[:, None] + np.arange(-context, windows.length)
         is_inside = (offsets >= floor[:, None]) & (offsets < (starts + sizes)[:, None])
-        codes = store.codes[np.clip(offsets, 0, len(store.codes) - 1)] & np.uint8(7)
-        yield starts, np.where(is_inside, codes, np.uint8(4))
+        codes = store.codes[np.clip(offsets, 0, len(store.codes) - 1)] & CODE_MASK
+        yield starts, np.where(is_inside, codes, np.uint8(N_CODE))
 
 
 def _starts(batch: Batch) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnamdlm.evaluation.samples.sequence_statistics import kmer_counts
+from dnamdlm.words.kmers import kmer_counts
 
 WORD = 4
 

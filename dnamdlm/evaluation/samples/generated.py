@@ -22,14 +22,13 @@ from dnamdlm.evaluation.samples.sequence_statistics import (
     MAX_K,
     divergence_with_error,
     gc_fractions,
-    kmer_counts,
     shuffle_bases,
     shuffle_dinucleotides,
-    words_of_length,
 )
-from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.kmers import kmer_counts, words_of_length
 
 _MAX_REFERENCE_BASES = 1 << 25
 _SPECTRA = (3, 4, 5, 6)
@@ -74,7 +73,7 @@ def evaluate_generated(
         )
     names, generated = names[:size], generated[:size]
     chosen = rng.permutation(len(pool))[: size + max(size, _MAX_REFERENCE_BASES // length)]
-    windows = [store.codes[pool[index] : pool[index] + length] & BASE_BITS for index in chosen]
+    windows = [store.codes[pool[index] : pool[index] + length] & CODE_MASK for index in chosen]
     real, reference = windows[:size], windows[size:]
     samples = {"generated": ("Generated", generated), "real": ("Held-out, another sample", real)}
     for fit in markov.values():
@@ -104,7 +103,7 @@ def evaluate_generated(
 
 
 def _plain(name: str, codes: np.ndarray) -> np.ndarray:
-    plain = codes & BASE_BITS
+    plain = codes & CODE_MASK
     if not len(plain) or plain.max() > 3:
         raise DataError(
             f"generated sequence {name!r} is empty or has letters other than A, C, G and T; "

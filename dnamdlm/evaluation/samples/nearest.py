@@ -15,10 +15,13 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.evaluation.genome_pieces import pieces
 from dnamdlm.evaluation.samples.edits import edit_distance
-from dnamdlm.evaluation.words import has_only_bases, pieces, word_hashes
-from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.tokens.nucleotide import reverse_complement
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.hashes import scattered, word_hashes
+from dnamdlm.words.kmers import has_only_bases
+from dnamdlm.words.minimizers import NO_HASH, is_minimizer
 
 WORD, WINDOW = 15, 10
 COPY_IDENTITY = 0.9
@@ -55,17 +58,10 @@ def is_memorised(identity: float, longest_match: int, length: int) -> bool:
 
 
 def minimizers(codes: np.ndarray) -> np.ndarray:
-    """Places of the words whose hash is the least of a window of neighbours, sorted."""
-    hashes = word_hashes(codes, WORD)
-    if not len(hashes):
-        return np.zeros(0, np.int64)
-    # a multiplication and a shift, since the plain hash of a word of A is always small.
-    mixed = (hashes ^ (hashes >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed[~has_only_bases(codes, WORD)] = np.uint64(0xFFFFFFFFFFFFFFFF)
-    size = min(WINDOW, len(mixed))
-    windows = np.lib.stride_tricks.sliding_window_view(mixed, size)
-    places = np.unique(windows.argmin(axis=1) + np.arange(len(windows)))
-    return places[has_only_bases(codes, WORD)[places]]
+    """Places of the words whose hash is the smallest of `WINDOW` neighbours, int64, sorted."""
+    # the plain hash of a word of A is always small, which `scattered` hides.
+    order = np.where(has_only_bases(codes, WORD), scattered(word_hashes(codes, WORD)), NO_HASH)
+    return np.flatnonzero(is_minimizer(order, WINDOW, first_of_ties=True))
 
 
 def nearest_stretches(
@@ -79,7 +75,7 @@ def nearest_stretches(
         intervals: where to look.
     """
     plain = [
-        np.bitwise_and(np.asarray(sequence, np.uint8), BASE_BITS, dtype=np.uint8)
+        np.bitwise_and(np.asarray(sequence, np.uint8), CODE_MASK, dtype=np.uint8)
         for sequence in sequences
     ]
     texts = [text for item in plain for text in (item, reverse_complement(item))]
@@ -162,7 +158,7 @@ def _aligned(
     end = min(diagonal + len(text) + _SLACK, high)
     if end <= start:
         return Neighbour(0.0)
-    distance = edit_distance(text, store.codes[start:end] & BASE_BITS, inside=True)
+    distance = edit_distance(text, store.codes[start:end] & CODE_MASK, inside=True)
     return Neighbour(
         max(1 - distance / len(text), 0.0), interval.chrom, interval.start + start - low, strand
     )

@@ -16,9 +16,11 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.evaluation.words import has_only_bases, pieces, word_hashes
-from dnamdlm.lm.contexts import BASE_BITS
+from dnamdlm.evaluation.genome_pieces import pieces
 from dnamdlm.tokens.nucleotide import reverse_complement
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.hashes import word_hashes
+from dnamdlm.words.kmers import has_only_bases
 
 _BASES_AT_ONCE = 1 << 22
 
@@ -50,7 +52,7 @@ def longest_matches(
         store: genome store.
         intervals: where to look; a match lies within one interval.
     """
-    queries = [np.asarray(sequence, np.uint8) & BASE_BITS for sequence in sequences]
+    queries = [np.asarray(sequence, np.uint8) & CODE_MASK for sequence in sequences]
     found = [Match(0) for _ in queries]
     pending = {(0, max(map(len, queries), default=0)): list(range(len(queries)))}
     while pending:

@@ -37,7 +37,7 @@ from dnamdlm.evaluation.samples.reference_samples import (
 )
 from dnamdlm.evaluation.samples.sequence_statistics import gc_fractions
 from dnamdlm.evaluation.samples.spectra import rank_shares, spectrum_divergences
-from dnamdlm.lm.contexts import BASE_BITS
+from dnamdlm.words.codes import CODE_MASK
 
 REFERENCE = "reference"
 Encode = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -401,7 +401,7 @@ def _telling(compared: Compared) -> dict[str, list[np.ndarray]]:
 
 
 def _plain(name: str, codes: np.ndarray) -> np.ndarray:
-    plain = codes & BASE_BITS
+    plain = codes & CODE_MASK
     if not len(plain) or plain.max() > 3:
         raise DataError(
             f"generated sequence {name!r} is empty or has letters other than A, C, G and T; "

@@ -17,9 +17,10 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.samples.sequence_statistics import kmer_counts, shuffle_dinucleotides
-from dnamdlm.lm.contexts import BASE_BITS
+from dnamdlm.evaluation.samples.sequence_statistics import shuffle_dinucleotides
 from dnamdlm.lm.markov import MarkovModel
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.kmers import kmer_counts
 
 MARKOV_ORDERS = (3, 5)
 GENERATED, REAL, SHUFFLED = "generated", "real", "shuffled_2"
@@ -83,7 +84,7 @@ def compare_with(
         Interval(item.chrom, item.start, min(item.end, item.start + length))
         for item, length in zip(chosen, lengths, strict=True)
     ]
-    codes = [store.fetch(item) & BASE_BITS for item in windows]
+    codes = [store.fetch(item) & CODE_MASK for item in windows]
     real, reference = codes[:size], codes[size:]
     samples = {GENERATED: kept, REAL: real}
     labels = {GENERATED: "Generated", REAL: "Real, another sample"}

@@ -11,43 +11,10 @@ from itertools import pairwise
 import numpy as np
 
 from dnamdlm.evaluation.likelihood.rates import Rate
-from dnamdlm.lm.contexts import add_reverse_complement, pack_contexts
+from dnamdlm.words.kmers import kmer_counts
 
 MAX_K = 6
 _MAX_BLOCKS = 512
-
-
-def kmer_counts(
-    sequences: Sequence[np.ndarray], max_k: int = MAX_K, *, both_strands: bool = True
-) -> list[np.ndarray]:
-    """Counts of all words of 1 to `max_k` bases; none crosses from one sequence to the next.
-
-    Args:
-        sequences: arrays of codes, of any lengths.
-        max_k: longest word.
-        both_strands: add the counts of the reverse complements.
-
-    Returns:
-        For k = 1..max_k: int64 (4^k,), words in alphabetical order.
-    """
-    if not sequences:
-        return [np.zeros(4**k, np.int64) for k in range(1, max_k + 1)]
-    gap = np.full(1, 4, np.uint8)
-    joined = np.concatenate([part for sequence in sequences for part in (sequence, gap)])
-    words, depth = pack_contexts(joined, max_k - 1)
-    counts = []
-    for k in range(1, max_k + 1):
-        table = np.bincount(words[depth >= k] & (4**k - 1), minlength=4**k)
-        counts.append(add_reverse_complement(table) if both_strands else table)
-    return counts
-
-
-def words_of_length(k: int) -> list[str]:
-    """All 4^k words in alphabetical order, the order of `kmer_counts`."""
-    words = [""]
-    for _ in range(k):
-        words = [word + base for word in words for base in "ACGT"]
-    return words
 
 
 def jensen_shannon(left: np.ndarray, right: np.ndarray) -> np.ndarray:

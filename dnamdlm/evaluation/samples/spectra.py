@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from dnamdlm.evaluation.resampling import Estimate, around, resample_weights
-from dnamdlm.evaluation.samples.sequence_statistics import jensen_shannon, kmer_counts
+from dnamdlm.evaluation.samples.sequence_statistics import jensen_shannon
+from dnamdlm.words.kmers import kmer_counts
 
 MAX_K = 8
 _MAX_BLOCKS = 128

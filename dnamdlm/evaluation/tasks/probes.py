@@ -28,6 +28,7 @@ from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.tasks.prediction_metrics import figures
 from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.words.kmers import pack_contexts
 
 PROBES = ("logistic", "ridge", "svm")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -179,19 +180,14 @@ def kmer_frequencies(sequences: SequenceSet, vocabulary: Vocabulary, k: int) -> 
     """
     if not 1 <= k <= 8 or len(vocabulary.real_ids) != 4:
         raise ConfigError(f"kmer={k} must lie in 1..8, for sequences of four letters")
-    code_of = np.full(len(vocabulary), 4, dtype=np.int64)
-    code_of[list(vocabulary.real_ids)] = np.arange(4)
-    codes = code_of[sequences.tokens]
-    count = len(codes) - k + 1
-    if count < 1:
+    codes = sequences.codes(vocabulary)
+    if len(codes) < k:
         return sparse.csr_matrix((len(sequences), 4**k), dtype=np.float64)
-    words = np.zeros(count, dtype=np.int64)
-    for step in range(k):
-        words = 4 * words + np.minimum(codes[step : step + count], 3)
+    words, depth = (part[k - 1 :] for part in pack_contexts(codes, k - 1))
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    bad = np.concatenate([[0], np.cumsum(codes > 3)])
-    usable = (owner[:count] == owner[k - 1 :]) & (bad[k:] == bad[:count])
-    rows, columns = owner[:count][usable], words[usable]
+    first, last = owner[: len(words)], owner[k - 1 :]
+    usable = (first == last) & (depth == k)
+    rows, columns = first[usable], words[usable]
     totals = np.bincount(rows, minlength=len(sequences))
     values = 1.0 / totals[rows]
     return sparse.csr_matrix((values, (rows, columns)), shape=(len(sequences), 4**k))
