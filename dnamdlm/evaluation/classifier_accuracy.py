@@ -9,7 +9,7 @@ import torch
 
 from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood.likelihood_report import Progress
+from dnamdlm.evaluation.window_scores import Progress
 from dnamdlm.lm.classifier import NoisyClassifier
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from dnamdlm.evaluation.likelihood.likelihood_report import ALL, LikelihoodReport, LikelihoodRow
-from dnamdlm.evaluation.likelihood.rates import Rate
+from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
+from dnamdlm.evaluation.rates import Rate
+from dnamdlm.evaluation.window_scores import ALL
 
 
 def pooled_rate(rates: Sequence[Rate]) -> Rate:

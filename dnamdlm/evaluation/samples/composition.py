@@ -76,6 +76,15 @@ def gc_share(counts: np.ndarray) -> np.ndarray:
     return ratio(counts[..., 1] + counts[..., 2], counts[..., :4].sum(axis=-1))
 
 
+def gc_fractions(sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """Share of G and C among the bases of each sequence; nan where a sequence has no base."""
+    bases = np.array([np.count_nonzero(sequence < 4) for sequence in sequences])
+    strong = np.array(
+        [np.count_nonzero((sequence == 1) | (sequence == 2)) for sequence in sequences]
+    )
+    return np.divide(strong, bases, out=np.full(len(sequences), np.nan), where=bases > 0)
+
+
 def cpg_ratio(counts: np.ndarray) -> np.ndarray:
     """Observed over expected CpG: n_CG N / (n_C n_G).
 

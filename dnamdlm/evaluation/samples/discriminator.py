@@ -20,7 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from dnamdlm.evaluation.resampling import Estimate, interval
+from dnamdlm.evaluation.auroc import auroc
+from dnamdlm.evaluation.resampling import NUM_RESAMPLES, Estimate, interval, resampled_rows
 from dnamdlm.evaluation.samples.frechet import kmer_vectors
 from dnamdlm.tokens.nucleotide import reverse_complement
 
@@ -29,7 +30,6 @@ LEAST = 10
 """Sequences of each kind that are needed."""
 _CHANNELS, _KERNEL, _EPOCHS, _BATCH = 32, 11, 12, 32
 _LEARNING_RATE = 0.005
-_RESAMPLES = 200
 _NETWORK_BASES, _NETWORK_LEAST = 1 << 17, 64
 
 FitAndScore = Callable[[list[np.ndarray], np.ndarray, list[np.ndarray], int], np.ndarray]
@@ -80,20 +80,12 @@ def discriminate(
         )
         # folds have classifiers of their own, whose scores are comparable as ranks only.
         scores[outside] = rankdata(found) / (len(found) + 1)
-    draws = []
-    for _ in range(_RESAMPLES):
-        rows = np.concatenate(
-            [rng.choice(part, len(part)) for part in (np.flatnonzero(labels == c) for c in (0, 1))]
-        )
-        draws.append(area(labels[rows], scores[rows]))
-    return Estimate(area(labels, scores), *interval(np.array(draws)))
-
-
-def area(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a row of label 1 scores above one of label 0; ties count half."""
-    positive = int(labels.sum())
-    ranks = rankdata(scores)[labels == 1].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))
+    kinds = [np.flatnonzero(labels == label) for label in (0, 1)]
+    is_sample = labels == 1
+    draws = [
+        auroc(is_sample[rows], scores[rows]) for rows in resampled_rows(kinds, rng, NUM_RESAMPLES)
+    ]
+    return Estimate(auroc(is_sample, scores), *interval(np.array(draws)))
 
 
 def _regression_scores(

@@ -17,7 +17,7 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.samples.sequence_statistics import shuffle_dinucleotides
+from dnamdlm.evaluation.samples.shuffles import shuffle_dinucleotides
 from dnamdlm.lm.markov import MarkovModel
 from dnamdlm.words.codes import CODE_MASK
 from dnamdlm.words.kmers import kmer_counts

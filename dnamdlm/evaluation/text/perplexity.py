@@ -23,8 +23,8 @@ import torch
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.rows import RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit
-from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
-from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.evaluation.rates import Rate, clustered_rate
+from dnamdlm.evaluation.window_scores import Progress, score_windows
 from dnamdlm.lm.language_model import LanguageModel
 
 _TOKENS_AT_ONCE = 1 << 22

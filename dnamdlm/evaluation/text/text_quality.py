@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.evaluation.rates import Rate, clustered_rate
 from dnamdlm.evaluation.text.scorers import Scorer, padded
+from dnamdlm.evaluation.window_scores import Progress
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
 NGRAMS = (1, 2, 3, 4)
 _NUMBERS_AT_ONCE = 1 << 25
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
