@@ -56,7 +56,7 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     found = (content.get("format"), content.get("format_version")) if _is_object(content) else None
     if found != (FORMAT, FORMAT_VERSION):
         raise DataError(
-            f"{path}: no evaluation file of version {FORMAT_VERSION}; run dnamdlm.evaluate again"
+            f"{path}: not an evaluation file of version {FORMAT_VERSION}; run dnamdlm.evaluate"
         )
     return content
 

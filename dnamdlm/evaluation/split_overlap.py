@@ -66,7 +66,7 @@ class SplitOverlap:
 
     Attributes:
         split: the split that is searched.
-        held_out: the split whose windows are looked for.
+        held_out: the split whose windows are searched for.
         bases: bases of the held-out split.
         shared_bases: those that are also bases of `split`, by position.
         windows: adjacent windows of the held-out split; the last of an interval may be short.

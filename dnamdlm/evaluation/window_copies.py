@@ -1,7 +1,7 @@
 """Windows of a genome whose bases occur in other intervals, as they are or reverse-complemented.
 
 Hashes find the candidates, and every hit is compared base by base. Memory follows the windows; the
-intervals stream past in pieces.
+intervals are read in pieces.
 """
 
 from __future__ import annotations

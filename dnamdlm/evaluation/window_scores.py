@@ -24,7 +24,7 @@ from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.words.codes import SOFT_MASK
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done, and of how much."""
+"""Called with (items done, total items)."""
 ALL, SOFT_MASKED, UNIQUE = "all", "soft-masked", "unique"
 
 
@@ -67,12 +67,12 @@ class WindowScores:
 class BaseClasses:
     """Which classes each base of a window belongs to.
 
-    Coding and non-coding need an annotation; soft-masked and unique are told apart where the genome
-    has lower-case letters. Classes without a base in the split are dropped from results later.
+    Coding and non-coding need an annotation; soft-masked and unique sequence are distinguished
+    where the genome has lower-case letters. Reports drop classes without a base in the split.
     """
 
     def __init__(self, store: GenomeStore, region_classes: RegionClasses | None = None) -> None:
-        """Remember where the planes come from."""
+        """Keep the genome and its annotation."""
         self._store = store
         self._regions = region_classes
         self._has_soft_mask = store.manifest["num_soft_masked"] > 0
@@ -114,7 +114,7 @@ def score_windows(
         batch_size: windows per call.
         device: where the model is.
         classes: classes of bases; None for "all" alone.
-        progress: called with (windows done, windows in all) after each batch.
+        progress: called with (windows done, total windows) after each batch.
     """
     names = (ALL,) if classes is None else classes.names
     nats, bases, starts, kinds = [], [], [], set()

@@ -231,10 +231,10 @@ def test_a_model_of_transformers_scores_text_as_its_own_loss_does(gpt2):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_folder_without_a_tokenizer_or_model_is_named(gpt2, tmp_path):
-    with pytest.raises(DataError, match="holds no tokenizer"):
+    with pytest.raises(DataError, match="has no tokenizer"):
         hugging_face_scorer(str(tmp_path))
     (tmp_path / "tokenizer.json").write_bytes((gpt2 / "tokenizer.json").read_bytes())
-    with pytest.raises(DataError, match="is no causal model that can be read"):
+    with pytest.raises(DataError, match="cannot be read as a causal model"):
         hugging_face_scorer(str(tmp_path))
 
 

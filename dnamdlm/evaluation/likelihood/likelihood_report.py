@@ -32,10 +32,11 @@ class LikelihoodRow:
 
     Attributes:
         name: unique short name.
-        label: for people.
+        label: shown to people.
         family: "uniform", "markov" or "model".
+        kind: "exact" or "upper bound".
         bits: bits per base of each class.
-        details: what else is known (order, smoothing, ...), JSON values.
+        details: further JSON values (order, smoothing, ...).
     """
 
     name: str
@@ -65,7 +66,7 @@ class LikelihoodReport:
         rows: uniform, Markov orders, and the model last.
         differences: baseline name -> class -> bits per base of the model minus the baseline.
         best_markov: name of the Markov row that is best on validation, or None.
-        best_additive_markov: the same among textbook (additive) models, or None.
+        best_additive_markov: the same among additive (textbook) models, or None.
         num_windows: windows scored.
         length: positions per window.
         draws: noise draws per window.
@@ -87,7 +88,7 @@ class LikelihoodReport:
         return self.rows[-1]
 
     def to_json(self) -> dict[str, Any]:
-        """The section "likelihood" of an evaluation file (see `files`)."""
+        """The section "likelihood" of an evaluation file (see `evaluation_files`)."""
         return {
             "num_windows": self.num_windows,
             "window_length": self.length,
@@ -124,7 +125,7 @@ def evaluate_likelihood(
     markov: Mapping[Smoothing, MarkovFit] | None = None,
     progress: Progress | None = None,
 ) -> LikelihoodReport:
-    """Bits per base of a model over a whole split, per class, beside uniform and Markov models.
+    """Bits per base of a model over a whole split, by class, compared with Markov baselines.
 
     Args:
         model: already on `device` and in evaluation mode.
@@ -132,9 +133,9 @@ def evaluate_likelihood(
         draws: noise draws per window; an exact model ignores it.
         batch_size: windows per call.
         device: where the model is.
-        region_classes: coding or not, or None without an annotation.
+        region_classes: coding and non-coding regions; None without an annotation.
         markov: fitted families, see `fit_markov`; None leaves the Markov rows out.
-        progress: called with (windows done, windows in all).
+        progress: called with (windows done, total windows).
     """
     classes = BaseClasses(windows.source.store, region_classes)
     began = time.perf_counter()

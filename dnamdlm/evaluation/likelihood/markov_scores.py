@@ -50,9 +50,9 @@ def score_markov(
 def _windows_with_context(
     windows: Sweep[SplitWindows], context: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Window starts and codes (B, context + L) without soft mask; 4 where there is no base.
+    """Window starts, and codes (B, context + L) without soft mask.
 
-    The context columns never reach before the chromosome.
+    Codes are `N_CODE` before the start of the chromosome and after the end of the window.
     """
     store = windows.source.store
     chromosome_starts = np.array(list(store.offsets.values()))

@@ -52,13 +52,8 @@ def add_copies(
     identities = {
         name: np.array([near.identity or np.nan for _, near in own]) for name, own in found.items()
     }
-    is_memorised = {
-        name: np.array(
-            [
-                nearest.is_memorised(near.identity, match.length, len(sequence))
-                for (match, near), sequence in zip(own, samples[name], strict=True)
-            ]
-        )
+    is_copy = {
+        name: np.array([_is_memorised(*pair) for pair in zip(samples[name], own, strict=True)])
         for name, own in found.items()
     }
     _add_means(table, "match", "Longest exact match, mean", lengths, "bp")
@@ -74,7 +69,7 @@ def add_copies(
     is_known = {name: np.isfinite(item) for name, item in identities.items()}
     _add_means(table, "near", "With a nearest stretch", is_known, "share")
     _add_means(table, "identity", "Identity with it, mean of those", identities, "share")
-    _add_means(table, "memorised", "Memorised", is_memorised, "share")
+    _add_means(table, "memorised", "Memorised", is_copy, "share")
     records = [
         _record(name, len(sequence), copy)
         for name, sequence, copy in zip(names, samples[GENERATED], found[GENERATED], strict=False)
@@ -87,8 +82,8 @@ def add_copies(
         f"stretch, or an exact match over {nearest.COPY_MATCH:.0%} of the sequence or more",
         "memorised": [
             record
-            for record, is_copy in zip(records, is_memorised[GENERATED], strict=True)
-            if is_copy
+            for record, is_flagged in zip(records, is_copy[GENERATED], strict=True)
+            if is_flagged
         ],
         "longest": _place(names[longest], found[GENERATED][longest][0]),
         "match_lengths": {name: item.tolist() for name, item in lengths.items()},
@@ -119,6 +114,11 @@ def _copies(
         found[name] = pairs[first : first + len(sample)]
         first += len(sample)
     return found
+
+
+def _is_memorised(sequence: np.ndarray, copy: Copy) -> bool:
+    match, near = copy
+    return nearest.is_memorised(near.identity, match.length, len(sequence))
 
 
 def _record(name: str, length: int, copy: Copy) -> dict[str, Any]:

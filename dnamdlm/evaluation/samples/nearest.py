@@ -1,9 +1,9 @@
 """The nearest stretch of the training genome, and whether a sequence is a copy of it.
 
-Minimizers of the sequences (the least of 10 neighbouring words of 15 bases, both strands) are
-looked up at every place of the genome while it streams past. Places that fit one alignment are
-pooled, and the best are aligned base by base. Sequence without two common words has no nearest
-stretch: at such distances any stretch is as near as another.
+Minimizers of the sequences (the smallest of 10 neighbouring words of 15 bases, both strands) are
+searched at every position of the genome, which is read in pieces. Positions that fit one alignment
+are pooled, and the best are aligned base by base. A sequence without two common words has no
+nearest stretch: at such distances all stretches are about equally near.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from dnamdlm.words.minimizers import NO_HASH, is_minimizer
 WORD, WINDOW = 15, 10
 COPY_IDENTITY = 0.9
 COPY_MATCH = 0.5
-"""A sequence counts as memorised from this identity with its nearest stretch on, or if its longest
-exact match has this share of its bases; shorter sequences than `COPY_LEAST` never count."""
+"""A sequence counts as memorised if it has at least this identity with its nearest stretch, or if
+its longest exact match has this share of its bases; sequences below `COPY_LEAST` never count."""
 COPY_LEAST = 30
-"""Bases below which a match says nothing: chance gives 15 to 20 in genomes."""
+"""Shortest match that is evidence of a copy: by chance genomes share 15 to 20 bases."""
 _SLACK, _CANDIDATES, _MAX_PLACES = 32, 3, 200
 
 
@@ -38,8 +38,8 @@ class Neighbour:
     """The nearest stretch of one sequence.
 
     Attributes:
-        identity: 1 - edit distance / length, with the best placed part of the stretch.
-        chrom: record, empty if nothing is near.
+        identity: 1 - edit distance / length, at the best position in the stretch.
+        chrom: record; empty without a nearest stretch.
         start: 0-based start of the stretch that was aligned, 32 bases of slack included.
         strand: of the genome, "+" or "-".
     """
@@ -83,7 +83,7 @@ def nearest_stretches(
     found = [Neighbour(0.0)] * len(plain)
     if not len(hits):
         return found
-    # text, then diagonal: hits of one alignment lie side by side.
+    # by text, then by diagonal: hits of one alignment are adjacent.
     hits = hits[np.lexsort((hits[:, 1], hits[:, 0]))]
     new = (hits[1:, 0] != hits[:-1, 0]) | (hits[1:, 1] > hits[:-1, 1] + _SLACK)
     edges = np.concatenate([[0], np.flatnonzero(new) + 1, [len(hits)]])
@@ -106,7 +106,7 @@ def nearest_stretches(
 def _hits(
     texts: Sequence[np.ndarray], store: GenomeStore, intervals: Sequence[Interval]
 ) -> np.ndarray:
-    """Text and diagonal (offset in the store of its first base) of each common word, (H, 2)."""
+    """Text and diagonal (store offset of the start of the text) of each common word, (H, 2)."""
     places = [minimizers(text) for text in texts]
     owners = np.repeat(np.arange(len(texts)), [len(part) for part in places])
     positions = np.concatenate([*places, np.zeros(0, np.int64)])
@@ -130,7 +130,7 @@ def _hits(
         maybe, low, counts = (part[counts > 0] for part in (maybe, low, counts))
         if not len(maybe):
             continue
-        # words that fill a piece are repeats of a few bases, which say nothing about a place.
+        # words that fill a piece are repeats of a few bases, which fit many positions.
         _, word, repeats = np.unique(low, return_inverse=True, return_counts=True)
         rare = repeats[word] <= _MAX_PLACES
         maybe, low, counts = maybe[rare], low[rare], counts[rare]

@@ -1,8 +1,8 @@
 """How much of a generated sequence is copied: its longest exact match with the training genome.
 
-Both strands are searched. For one length m, hashes of all m-mers of the queries are looked up while
-the genome streams past in pieces, and every hit is verified base by base. A match of length m
-implies matches of all shorter lengths, so the longest one is found by bisection over m. Memory
+Both strands are searched. For one length m, the genome is read in pieces and its m-mers are
+compared by hash with those of the queries; every hit is verified base by base. A match of length m
+implies matches of all shorter lengths, so that the longest one is found by bisection over m. Memory
 depends on the queries, not on the genome.
 """
 
@@ -31,7 +31,7 @@ class Match:
 
     Attributes:
         length: bases; 0 if not even one base occurs.
-        chrom: record of one such match, empty if there is none.
+        chrom: record of one such match; empty without a match.
         start: 0-based position of the match on the forward strand.
         strand: "+" if the sequence itself occurs there, "-" if its reverse complement does.
     """

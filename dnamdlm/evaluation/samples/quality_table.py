@@ -54,14 +54,14 @@ class Question:
     Attributes:
         store: real sequence.
         intervals: the parts of it that are the reference.
-        where: what they are, for people.
+        where: name of the reference, for people.
         copies_of: store and intervals in which copies are searched; None for the reference.
         motifs: to count; none leaves them out.
         finder: of genes, see `reading_frames.gene_finder`; None leaves them out.
         encode: sequences -> vectors (N, D) of a frozen network, for the Frechet distance.
-        lengths: of the records of the reference, if these are what is generated; None if they are
-            chromosomes.
-        left_out: what is left out -> why, for the records.
+        lengths: of the records of the reference, if records are comparable with generated
+            sequences; None if they are chromosomes.
+        left_out: what is left out -> why.
     """
 
     store: GenomeStore
@@ -84,7 +84,7 @@ def evaluate_quality(
         sequences: name -> store codes; A, C, G and T only.
         question: what they are compared with.
         seed: of all randomness.
-        max_sequences: use the first so many.
+        max_sequences: only the first sequences up to this number are used.
 
     Raises:
         DataError: if there is no sequence, one has other letters, or the reference is too small.
@@ -166,7 +166,7 @@ def _gc(compared: Compared) -> dict[str, Any]:
 
 
 def _shown(compared: Compared) -> dict[str, list[np.ndarray]]:
-    """The samples that a figure has room for: generated, real, one Markov model, shuffled."""
+    """The samples of the figures with few lines: generated, real, one Markov model, shuffled."""
     return {name: compared.samples[name] for name in (GENERATED, REAL, "markov_3", SHUFFLED)}
 
 

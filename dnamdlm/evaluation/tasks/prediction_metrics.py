@@ -1,7 +1,7 @@
 """Figures of predictions: accuracy, MCC, F1, AUROC, regression scores, and their intervals.
 
-All figures are of the whole set at once, never means over batches. Outputs are logits for `classes`
-and `labels`, and numbers for `regression`.
+Every figure is computed on the whole set at once, never averaged over batches. Outputs are logits
+for `classes` and `labels`, and numbers for `regression`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "labels": ("accuracy", "f1", "auroc"),
     "regression": ("r2", "pearson", "spearman", "mse"),
 }
-"""Figures of each kind of task; larger is better but for mse. F1 is that of the second class of
-two, else the mean over classes. Accuracy of `labels` is that of single labels."""
+"""Figures of each kind of task; larger is better, except for mse. F1 is that of the second class of
+two, otherwise the mean over classes. Accuracy of `labels` is that of single labels."""
 
 
 def check_metric(kind: Kind, metric: str) -> None:
@@ -91,7 +91,7 @@ def figure_intervals(
 
 
 def summary(values: Mapping[int, float]) -> dict[str, float]:
-    """Mean and largest minus smallest over seeds, as papers report them, and the deviation."""
+    """Mean, range and standard deviation over seeds."""
     numbers = np.array(list(values.values()), dtype=np.float64)
     return {
         "mean": float(numbers.mean()),
@@ -108,7 +108,7 @@ def confusion(targets: NDArray, outputs: NDArray) -> NDArray[np.int64]:
 
 
 def reliability(targets: NDArray, outputs: NDArray, bins: int = 10) -> list[dict[str, float | int]]:
-    """How sure the predicted class is against how often it is right, in bins of equal width.
+    """Confidence and accuracy of the predicted class, in bins of equal width.
 
     Args:
         targets: true classes (N,).
@@ -179,7 +179,7 @@ def _of_numbers(targets: NDArray, outputs: NDArray) -> dict[str, float]:
 
 
 def _f1(hits: NDArray, true: NDArray, found: NDArray) -> NDArray[np.float64]:
-    """F1 of each class, and 0 where nothing is there or found."""
+    """F1 of each class; 0 for a class without true or predicted rows."""
     return 2.0 * hits / np.maximum(true + found, 1)
 
 
