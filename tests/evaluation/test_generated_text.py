@@ -255,7 +255,7 @@ def test_mauve_is_what_the_package_says(monkeypatch):
 
     monkeypatch.setattr(mauve_module.importlib, "import_module", lambda name: Package)
     assert mauve_module.mauve(states, states) == 0.5
-    with pytest.raises(DataError, match="at least 20 of each"):
+    with pytest.raises(DataError, match="at least 20 generated and 20 real texts, got 3 and 30"):
         mauve_module.mauve(states[:3], states)
 
 
