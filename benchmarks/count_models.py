@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.rows import Rows
-from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.evaluation.rates import Rate, clustered_rate
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DnamdlmError
+from dnamdlm.words.codes import CODE_MASK
 
 Records = dict[str, str]
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -118,7 +119,7 @@ def dnamdlm_records(path: Path) -> Records:
     genome = prepare_genome(path, cache_dir=path.parent / "cache")
     letters = np.frombuffer(b"ACGTN", dtype=np.uint8)
     return {
-        name: letters[genome.fetch(Interval(name, 0, size)) & 7].tobytes().decode("ascii")
+        name: letters[genome.fetch(Interval(name, 0, size)) & CODE_MASK].tobytes().decode("ascii")
         for name, size in genome.lengths.items()
     }
 

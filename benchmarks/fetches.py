@@ -27,6 +27,7 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.words.codes import CODE_MASK
 
 LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 MAX_LENGTH = 2000
@@ -51,7 +52,7 @@ def store_fetch(genome: GenomeStore) -> Fetch:
 
     def fetch(name: str, start: int, end: int) -> str:
         codes = genome.fetch(Interval(name, start, end))
-        return LETTERS[codes & 7].tobytes().decode("ascii")
+        return LETTERS[codes & CODE_MASK].tobytes().decode("ascii")
 
     return fetch
 

@@ -27,7 +27,7 @@ from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.evaluation.likelihood.likelihood_report import score_windows
+from dnamdlm.evaluation.window_scores import score_windows
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.ops.kernels import compiled_scan
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY

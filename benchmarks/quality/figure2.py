@@ -36,8 +36,8 @@ from dnamdlm.lm.sampling.samplers import (
     Sampler,
 )
 from dnamdlm.reporting.drawing import (
+    BASELINE,
     EXTRA,
-    FLOOR,
     INK,
     OURS,
     REFERENCE,
@@ -46,7 +46,7 @@ from dnamdlm.reporting.drawing import (
     save_all,
 )
 
-COLOURS = {"ar": REFERENCE, "mdlm_time": OURS, "mdlm": OURS, "sedd": FLOOR}
+COLOURS = {"ar": REFERENCE, "mdlm_time": OURS, "mdlm": OURS, "sedd": BASELINE}
 MARKERS = {"ar": "s", "mdlm_time": "o", "mdlm": "v", "sedd": "^"}
 LINES = {"mdlm": ":"}
 NAMES = {"ar": "AR", "mdlm_time": "MDLM", "mdlm": "MDLM without the time", "sedd": "SEDD"}

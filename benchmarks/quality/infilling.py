@@ -20,7 +20,7 @@ from dnamdlm.assembly.evaluate.evaluation import fit_baselines
 from dnamdlm.assembly.models import load_model
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.evaluation.likelihood.rates import clustered_rate
+from dnamdlm.evaluation.rates import clustered_rate
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.sampling.samplers import (

@@ -28,7 +28,7 @@ from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
-from dnamdlm.evaluation.likelihood.likelihood_report import score_windows
+from dnamdlm.evaluation.window_scores import score_windows
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.language_model import LanguageModel

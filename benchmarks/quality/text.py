@@ -36,7 +36,7 @@ from benchmarks.text_runs import (
 )
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.text.corpus import OpenText
-from dnamdlm.evaluation.likelihood.rates import Rate
+from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
 
 # perplexities that the MDLM paper reports on LM1B (table 1), after 33 billion tokens.

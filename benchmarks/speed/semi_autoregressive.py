@@ -38,7 +38,7 @@ from dnamdlm.lm.sampling.samplers import (
     RemaskSampler,
     Sampler,
 )
-from dnamdlm.reporting.drawing import FLOOR, INK, OURS, REFERENCE, drawn, save_all
+from dnamdlm.reporting.drawing import BASELINE, INK, OURS, REFERENCE, drawn, save_all
 
 BLOCK_OF_SSD_LM = 25
 COLUMNS = (
@@ -202,7 +202,7 @@ def figure(
     canvas = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = canvas.subplots()
     for (way, seconds, _, quality), colour, marker in zip(
-        found, (OURS, FLOOR, FLOOR, REFERENCE), "o^vs", strict=True
+        found, (OURS, BASELINE, BASELINE, REFERENCE), "o^vs", strict=True
     ):
         axes.errorbar(
             float(np.mean(seconds)),

@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.errors import DataError
+from dnamdlm.splitmix import INCREMENT, MULTIPLIERS
+from dnamdlm.words.hashes import splitmix64
 
 _PLANNED_AT_ONCE, _BLOCKS_REMEMBERED = 4096, 8
 _Arrays = TypeVar("_Arrays", bound=tuple[NDArray[Any], ...])
 
-_INCREMENT = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
 _ONE, _HALF_WORD, _WORD_BITS = np.uint64(1), np.uint64(32), np.uint64(64)
-_FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_FIRST_FACTOR, _SECOND_FACTOR = map(np.uint64, MULTIPLIERS)
 # eight rounds, in pairs, each with a key of its own.
 _ROUND_KEYS = tuple(
-    (np.uint64(2 * i * _INCREMENT & _WORD), np.uint64((2 * i + 1) * _INCREMENT & _WORD))
+    (np.uint64(2 * i * INCREMENT & _WORD), np.uint64((2 * i + 1) * INCREMENT & _WORD))
     for i in range(4)
 )
 
@@ -54,7 +55,7 @@ class SampleOrder:
         if self.num_items == 1:
             return values.astype(np.int64)
         num_bits = max(2, (self.num_items - 1).bit_length())
-        keys = _mix(epochs + np.uint64(_mix_int(self.seed)))
+        keys = splitmix64(epochs + np.uint64(_mix_int(self.seed)))
         permuted = _feistel(values, keys, num_bits)
         walking = np.flatnonzero(permuted >= self.num_items)
         while walking.size:
@@ -65,7 +66,8 @@ class SampleOrder:
     def uniforms(self, positions: NDArray[np.int64], stream: int) -> NDArray[np.float64]:
         """One number in [0, 1) per position; different `stream` numbers are independent."""
         base = np.uint64(_mix_int(_mix_int(self.seed) ^ (stream + 1)))
-        words = _mix(_mix(np.asarray(positions, dtype=np.int64).astype(np.uint64)) ^ base)
+        places = np.asarray(positions, dtype=np.int64).astype(np.uint64)
+        words = splitmix64(splitmix64(places) ^ base)
         return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def integers(
@@ -129,13 +131,5 @@ def _round(
     return words >> (_WORD_BITS - num_bits)
 
 
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """splitmix64: a bijection of 64-bit words whose output looks random."""
-    words = words + np.uint64(_INCREMENT)
-    words = (words ^ (words >> np.uint64(30))) * _FIRST_FACTOR
-    words = (words ^ (words >> np.uint64(27))) * _SECOND_FACTOR
-    return words ^ (words >> np.uint64(31))
-
-
 def _mix_int(value: int) -> int:
-    return int(_mix(np.array([value & _WORD], dtype=np.uint64))[0])
+    return int(splitmix64(np.array([value & _WORD], dtype=np.uint64))[0])

@@ -17,15 +17,14 @@ import torch
 from jaxtyping import Bool, Float64, Int, Int64
 from torch import Tensor
 
+from dnamdlm.splitmix import INCREMENT, MULTIPLIERS, SHIFTS
+
 _LOW_32 = 0xFFFFFFFF
 _WORD = 1 << 64
 
 _PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _PHILOX_ROUNDS = 10
-
-_MIX_INCREMENT = 0x9E3779B97F4A7C15
-_MIX_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 @unique
@@ -62,7 +61,7 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
         True
     """
     start = _mix(torch.tensor(_signed(seed), dtype=torch.int64))
-    return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(_MIX_INCREMENT))
+    return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(INCREMENT))
 
 
 def child_keys(keys: Int64[Tensor, " B"], number: int) -> Int64[Tensor, " B"]:
@@ -170,6 +169,6 @@ def _shift_right(value: Tensor, bits: int) -> Tensor:
 
 def _mix(value: Tensor) -> Tensor:
     """The output function of splitmix64, a bijection on 64-bit patterns."""
-    value = (value ^ _shift_right(value, 30)) * _signed(_MIX_MULTIPLIERS[0])
-    value = (value ^ _shift_right(value, 27)) * _signed(_MIX_MULTIPLIERS[1])
-    return value ^ _shift_right(value, 31)
+    value = (value ^ _shift_right(value, SHIFTS[0])) * _signed(MULTIPLIERS[0])
+    value = (value ^ _shift_right(value, SHIFTS[1])) * _signed(MULTIPLIERS[1])
+    return value ^ _shift_right(value, SHIFTS[2])

@@ -1,1 +1,1 @@
-"""Figures from a language model and data; no trainer and no config tree."""
+"""Evaluation: likelihood, generated samples, text, prediction tasks, overlap of splits."""

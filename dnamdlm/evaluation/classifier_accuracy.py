@@ -1,4 +1,4 @@
-"""How well a classifier of noisy sequences names the labels of windows."""
+"""Accuracy of a classifier of noisy sequences on labelled windows."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 
 from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood.likelihood_report import Progress
+from dnamdlm.evaluation.window_scores import Progress
 from dnamdlm.lm.classifier import NoisyClassifier
 
 
 @dataclass(frozen=True)
 class LabelScores:
-    """Figures over windows and noise, the time being uniform over [0, 1].
+    """Averages over windows and noise, with times uniform over [0, 1].
 
-    Most of the noise hides what a label is told from, so that even the best classifier is far from
-    a surprise of 0 and an accuracy of 1.
+    Most of the noise hides the evidence for a label, so that even the best classifier is far from a
+    cross-entropy of 0 and an accuracy of 1.
 
     Attributes:
-        bits: mean surprise of the label, in bits per label.
-        accuracy: share of draws in which the likeliest class is the label.
-        num_windows: windows that were scored.
+        bits: mean cross-entropy of the label, in bits per label.
+        accuracy: share of draws in which the most likely class is the label.
+        num_windows: number of scored windows.
     """
 
     bits: float
@@ -48,10 +48,10 @@ def score_labels(
         draws: times per window, from equal strata.
         batch_size: windows at once; does not change the result.
         device: where the classifier is.
-        progress: called with (windows done, windows in all) after each batch.
+        progress: called with (windows done, total windows) after each batch.
 
     Raises:
-        DataError: if the windows have no labels, or there are none.
+        DataError: if there are no windows, or they have no labels.
     """
     nats, right, count = 0.0, 0.0, 0
     for batch in windows.batches(batch_size):
@@ -62,5 +62,5 @@ def score_labels(
         if progress is not None:
             progress(count, len(windows))
     if count == 0:
-        raise DataError("there is no window to score the classifier on; choose another split")
+        raise DataError("the split has no window to score the classifier on; choose another split")
     return LabelScores(nats / count / math.log(2.0), right / count, count)

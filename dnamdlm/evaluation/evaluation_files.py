@@ -4,17 +4,17 @@ One JSON object, UTF-8, without NaN:
 
     format          "dnamdlm.evaluation"
     format_version  1
-    split           "valid" or "test"; "reference" for sequences beside a FASTA file
-    provenance      whatever the writer knows: checkpoint, command, versions, seeds
+    split           "valid" or "test"; "reference" for sequences compared with a FASTA file
+    provenance      what made the figures: checkpoint, command, versions, seeds
     likelihood      LikelihoodReport.to_json(), optional
     text            TextReport.to_json() of a model of text, optional
-    generated_text  generated beside held-out text (TextQuality.to_json() of each), optional
+    generated_text  generated and held-out text (TextQuality.to_json() of each), optional
     genomes         name -> LikelihoodReport.to_json() of each genome of a mixture, optional
-    generated       the result of evaluate_generated(), optional
     quality         the result of evaluate_quality(), optional
     overlap         OverlapReport.to_json(), or {"genomes": {name: such a report}}, optional
 
-A section that is written replaces the section of that name and leaves the others.
+A section that is written replaces the section of that name and leaves the others; older files may
+have a section "generated", which is not read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ SECTIONS = (
     "text",
     "generated_text",
     "genomes",
-    "generated",
     "quality",
     "overlap",
 )
@@ -57,7 +56,7 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     found = (content.get("format"), content.get("format_version")) if _is_object(content) else None
     if found != (FORMAT, FORMAT_VERSION):
         raise DataError(
-            f"{path}: no evaluation file of version {FORMAT_VERSION}; run dnamdlm.evaluate again"
+            f"{path}: not an evaluation file of version {FORMAT_VERSION}; run dnamdlm.evaluate"
         )
     return content
 
@@ -79,8 +78,8 @@ def write_evaluation(
 
     Args:
         path: the file; missing folders are made.
-        split: "valid" or "test".
-        sections: any of "provenance", "likelihood", "text", "genomes", "generated", as JSON values.
+        split: "valid", "test" or "reference".
+        sections: name -> JSON values, the names being those of `SECTIONS`.
         keep_others: keep the other sections of a file that is there.
 
     Raises:

@@ -1,17 +1,18 @@
-"""Estimates with bootstrap intervals, whole sequences being what is drawn.
+"""Estimates with bootstrap intervals of 95 %; whole sequences are resampled.
 
-A figure of a sample is a function of sums over its sequences, so that a resample is a weighted sum
-and needs no second look at the bases. Intervals are percentiles of 95 %; those of shares of
-sequences have a closed form.
+Most figures of a sample are functions of sums over its sequences, so that a resample is a weighted
+sum and the bases are read once. Intervals are percentiles of the resamples; those of shares of
+sequences have a closed form. This is the only bootstrap of the package.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 NUM_RESAMPLES = 200
 _TAILS = (2.5, 97.5)
@@ -19,14 +20,14 @@ _TAILS = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval; nan where it is not defined."""
+    """A figure and its 95 % interval; nan where it is not defined."""
 
     value: float
     low: float = math.nan
     high: float = math.nan
 
     def to_json(self) -> dict[str, float | None]:
-        """Plain values, null in place of what is not a number."""
+        """Plain values; a number that is not finite becomes null."""
         cells = {"value": self.value, "low": self.low, "high": self.high}
         return {name: float(cell) if math.isfinite(cell) else None for name, cell in cells.items()}
 
@@ -36,6 +37,27 @@ def resample_weights(
 ) -> np.ndarray:
     """How often each item is in each resample, int (repeats, num_items)."""
     return rng.multinomial(num_items, np.full(num_items, 1 / num_items), size=repeats)
+
+
+def resampled_rows(
+    groups: Sequence[NDArray[np.int64]], rng: np.random.Generator, repeats: int = NUM_RESAMPLES
+) -> Iterator[NDArray[np.int64]]:
+    """Rows of each resample, drawn with replacement within each group, one group after the other.
+
+    For figures that are not functions of sums, see `estimate`. An empty group stays empty.
+
+    >>> import numpy as np
+    >>> (rows,) = resampled_rows([np.array([7, 7]), np.array([9])], np.random.default_rng(0), 1)
+    >>> rows.tolist()
+    [7, 7, 9]
+    """
+    for _ in range(repeats):
+        yield np.concatenate(
+            [
+                group[rng.integers(0, len(group), size=len(group))] if len(group) else group
+                for group in groups
+            ]
+        )
 
 
 def estimate(
@@ -51,7 +73,13 @@ def estimate(
         columns: float (N, C), what each sequence adds to the C sums.
         function: sums (..., C) -> figures (...); may give nan.
         rng: of the resampling.
-        repeats: resamples.
+        repeats: number of resamples.
+
+    >>> import numpy as np
+    >>> columns = np.array([[1.0, 2.0], [2.0, 2.0]])  # of each sequence: GC, bases
+    >>> rng = np.random.default_rng(0)
+    >>> estimate(columns, lambda sums: sums[..., 0] / sums[..., 1], rng).value
+    0.75
     """
     if not len(columns):
         return Estimate(math.nan)
@@ -64,10 +92,10 @@ def estimate(
 
 
 def mean_estimate(values: np.ndarray, rng: np.random.Generator) -> Estimate:
-    """Mean of one number per sequence; numbers that are nan are left out.
+    """Mean of one number per sequence; nan is left out.
 
-    Of truth values it is a share, with the interval of Wilson: no resample shows that what was not
-    seen in few sequences may exist.
+    The mean of booleans is a share, with a Wilson interval: resampling cannot show that what few
+    sequences lack may exist.
     """
     if values.dtype == np.bool_:
         return share_estimate(values)
@@ -95,7 +123,7 @@ def share_estimate(flags: np.ndarray) -> Estimate:
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:
-    """Percentiles of 95 % of the draws that are numbers."""
+    """The central 95 % of the draws, nan left out."""
     known = draws[np.isfinite(draws)]
     if not len(known):
         return math.nan, math.nan
@@ -112,9 +140,10 @@ def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def around(
     value: float, draws: np.ndarray, limits: tuple[float, float] = (0.0, math.inf)
 ) -> Estimate:
-    """1.96 standard errors on either side of a figure that resampling itself moves.
+    """1.96 standard errors on either side of a figure that resampling itself biases.
 
-    Distances grow and correlations fall when sequences are repeated; percentiles would move along.
+    Distances grow and correlations fall when sequences are repeated; percentiles would be biased in
+    the same way.
     """
     known = draws[np.isfinite(draws)]
     if len(known) < 2:

@@ -14,34 +14,11 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.words.kmers import pack_contexts
 
 # 4^13 counts of 8 bytes are half a gigabyte; a larger table belongs in another structure.
 MAX_ORDER = 12
 CHUNK_BASES = 1 << 22
-BASE_BITS = 0x07
-
-
-def pack_contexts(codes: np.ndarray, max_order: int) -> tuple[np.ndarray, np.ndarray]:
-    """The word that ends at each position, and how much of it is real.
-
-    Args:
-        codes: uint8 (n,), store codes; the soft-mask bit is ignored.
-        max_order: longest context wanted, at most `MAX_ORDER`.
-
-    Returns:
-        words: int32 (n,), the `max_order + 1` bases ending at each position; the newest `depth` of
-            them mean something.
-        depth: int32 (n,), number of those bases that are real and contiguous; 0 where not a base.
-    """
-    bases = codes & BASE_BITS
-    is_base = bases < 4
-    digits = np.where(is_base, bases, 0).astype(np.int32)
-    words = digits.copy()
-    for distance in range(1, max_order + 1):
-        words[distance:] += digits[:-distance] << (2 * distance)
-    position = np.arange(len(codes), dtype=np.int32)
-    last_gap = np.maximum.accumulate(np.where(is_base, np.int32(-1), position))
-    return words, np.minimum(position - last_gap, max_order + 1).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -68,17 +45,6 @@ class ContextCounts:
             # a word loses its oldest base, which is its most significant digit.
             tables.append(tables[-1].reshape(4, -1).sum(axis=0) + start)
         return [table.reshape(-1, 4) for table in reversed(tables)]
-
-
-def add_reverse_complement(table: np.ndarray) -> np.ndarray:
-    """Counts of both strands from the counts of one; shape (4^j, 4) kept.
-
-    The complement of code b is 3 - b, so flipping every axis complements and reversing the order of
-    the axes reverses the word.
-    """
-    num_axes = (table.size.bit_length() - 1) // 2
-    word_axes = table.reshape((4,) * num_axes)
-    return (word_axes + np.flip(word_axes).transpose()).reshape(table.shape)
 
 
 def chunks_with_context(

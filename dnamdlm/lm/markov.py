@@ -19,10 +19,11 @@ from torch import Tensor
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.randomness import RowNoise
-from dnamdlm.lm.contexts import pack_contexts
 from dnamdlm.lm.language_model import GeneratedTokens, LossTerms, TokenLikelihood
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.words.codes import N_CODE
+from dnamdlm.words.kmers import pack_contexts
 
 Smoothing = Literal["additive", "interpolated"]
 BASE_STREAM = 0x4D41524B
@@ -113,13 +114,13 @@ class MarkovModel:
             context &= 4**order - 1
             cumulative = np.cumsum(np.exp(self.log_probs[order][context]), axis=1)[:, :3]
             drawn = (uniforms[:, position, None] > cumulative).sum(axis=1)
-            filled[:, position] = np.where(codes[:, position] < 4, codes[:, position], drawn)
+            filled[:, position] = np.where(codes[:, position] < N_CODE, codes[:, position], drawn)
             context = context * 4 + filled[:, position]
         return filled
 
     def sample(self, rng: np.random.Generator, num_sequences: int, length: int) -> np.ndarray:
         """Independent sequences, uint8 (num_sequences, length) of codes 0..3."""
-        wanted = np.full((num_sequences, length), 4, np.uint8)
+        wanted = np.full((num_sequences, length), N_CODE, np.uint8)
         return self.fill(wanted, rng.random((num_sequences, length)))
 
 
@@ -132,7 +133,7 @@ class MarkovLM:
     def __init__(self, model: MarkovModel) -> None:
         """Wrap a fitted model; the vocabulary is the nucleotide vocabulary."""
         self.model = model
-        self._codes_of_ids = np.full(len(NUCLEOTIDE_VOCABULARY), 4, np.uint8)
+        self._codes_of_ids = np.full(len(NUCLEOTIDE_VOCABULARY), N_CODE, np.uint8)
         self._codes_of_ids[IDS_OF_CODES[:4]] = np.arange(4, dtype=np.uint8)
 
     @property
@@ -172,7 +173,7 @@ class MarkovLM:
         precedes them. No network is called.
         """
         shape = (len(keys), length)
-        codes = np.full(shape, 4, np.uint8) if initial is None else self._codes(initial)
+        codes = np.full(shape, N_CODE, np.uint8) if initial is None else self._codes(initial)
         uniforms = RowNoise(keys).uniform(BASE_STREAM, 0, length).cpu().numpy()
         filled = [
             self.model.fill(codes[first : first + batch_size], uniforms[first : first + batch_size])

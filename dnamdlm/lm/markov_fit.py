@@ -21,8 +21,9 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
-from dnamdlm.lm.contexts import ContextCounts, add_reverse_complement, count_contexts
+from dnamdlm.lm.contexts import ContextCounts, count_contexts
 from dnamdlm.lm.markov import MarkovModel, Smoothing
+from dnamdlm.words.kmers import add_reverse_complement
 
 PSEUDO_COUNTS: tuple[float, ...] = tuple(2.0**power for power in range(-1, 14))
 

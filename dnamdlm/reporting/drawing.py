@@ -25,13 +25,13 @@ from dnamdlm.data.files import make_folder, replacing
 
 # placeholder in the drawing -> CSS variable of the page.
 INK, GRID = "#1c2126", "#d8dde2"
-OURS, REFERENCE, FLOOR, EXTRA = "#2f7fc1", "#3a9d6e", "#d9822b", "#8a6fc0"
+OURS, REFERENCE, BASELINE, EXTRA = "#2f7fc1", "#3a9d6e", "#d9822b", "#8a6fc0"
 _VARIABLES = {
     INK: "var(--ink)",
     GRID: "var(--line)",
     OURS: "var(--ours)",
     REFERENCE: "var(--reference)",
-    FLOOR: "var(--floor)",
+    BASELINE: "var(--baseline)",
     EXTRA: "var(--extra)",
 }
 _STYLE: dict[Any, Any] = {

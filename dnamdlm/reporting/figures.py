@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dnamdlm.reporting.drawing import (
+    BASELINE,
     EXTRA,
-    FLOOR,
     INK,
     OURS,
     REFERENCE,
@@ -49,7 +49,7 @@ def training_curve(
     if len(valid[1]):
         axes.plot(*valid, color=REFERENCE, marker="o", markersize=3.5, label="validation")
     for (label, bits), style in zip(lines.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(bits, color=FLOOR, linestyle=style, linewidth=1.3, label=label)
+        axes.axhline(bits, color=BASELINE, linestyle=style, linewidth=1.3, label=label)
     shown = np.concatenate([smooth[len(smooth) // 20 :], valid[1], [*lines.values()]])
     if len(shown):
         low, high = float(shown.min()), float(np.percentile(shown, 98))
@@ -73,10 +73,15 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 @drawn
-def kmer_scatter(k: int, spectrum: Mapping[str, Any]) -> tuple[str, Figure]:
-    """Frequency of each word among generated sequences against held-out sequence."""
+def kmer_scatter(k: int, shares: Mapping[str, Any]) -> tuple[str, Figure]:
+    """Share of each word among generated sequences against real sequence.
+
+    Args:
+        k: bases of a word.
+        shares: `reference` and `generated`, one share for each word.
+    """
     figure, axes = new_figure(3.4, 3.3)
-    x, y = (1000 * np.asarray(spectrum[name], float) for name in ("heldout", "generated"))
+    x, y = (1000 * np.asarray(shares[name], float) for name in ("reference", "generated"))
     seen = (x > 0) & (y > 0)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -98,7 +103,7 @@ def kmer_scatter(k: int, spectrum: Mapping[str, Any]) -> tuple[str, Figure]:
         axes.set_xlim(*ends)
         axes.set_ylim(*ends)
     axes.set_title(f"k = {k}", fontsize=10.0)
-    axes.set_xlabel("per 1,000 words, held-out")
+    axes.set_xlabel("per 1,000 words, real")
     axes.set_ylabel("per 1,000 words, generated")
     axes.minorticks_off()
     few_log_ticks(axes)
@@ -106,12 +111,10 @@ def kmer_scatter(k: int, spectrum: Mapping[str, Any]) -> tuple[str, Figure]:
 
 
 @drawn
-def gc_histogram(
-    edges: Sequence[float], rows: Sequence[Mapping[str, Any]], *, name: str = "gc"
-) -> tuple[str, Figure]:
+def gc_histogram(edges: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> tuple[str, Figure]:
     """Distribution of the GC share per sequence, one outline per sample."""
     figure, axes = new_figure(5.6, 3.0)
-    for row, color in zip(rows, (OURS, REFERENCE, FLOOR, EXTRA), strict=False):
+    for row, color in zip(rows, (OURS, REFERENCE, BASELINE, EXTRA), strict=False):
         shares = np.asarray(row["counts"], float) / max(sum(row["counts"]), 1)
         is_ours = row["name"] == "generated"
         if is_ours:
@@ -124,7 +127,7 @@ def gc_histogram(
         axes.set_xlim(edges[max(used[0] - 1, 0)], edges[min(used[-1] + 2, len(edges) - 1)])
     axes.set_xlabel("share of G and C in a sequence")
     axes.set_ylabel("share of sequences")
-    # room above the bars, so that the legend covers none of them.
+    # space above the bars, so that the legend covers none of them.
     axes.set_ylim(top=1.5 * axes.get_ylim()[1])
     axes.legend(loc="upper right")
-    return name, figure
+    return "gc", figure

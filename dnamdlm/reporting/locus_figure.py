@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dnamdlm.reporting.drawing import FLOOR, GRID, INK, OURS, REFERENCE, drawn
+from dnamdlm.reporting.drawing import BASELINE, GRID, INK, OURS, REFERENCE, drawn
 
-_STYLES = {"markov": (FLOOR, 1.1), "model": (OURS, 1.5)}
+_STYLES = {"markov": (BASELINE, 1.1), "model": (OURS, 1.5)}
 
 
 @drawn

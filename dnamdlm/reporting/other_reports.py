@@ -14,7 +14,7 @@ from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.prediction_figures import confusion_figure, reliability_figure
-from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
+from dnamdlm.reporting.quality_section import quality_content, quality_drawings, quality_files
 from dnamdlm.reporting.run_report import environment
 from dnamdlm.reporting.tables import flat
 
@@ -41,7 +41,8 @@ def write_samples_report(path: Path) -> Path:
     drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
     folder = path.with_name(f"{path.stem}_data")
     save_all(drawings.values(), folder)
-    write_text(folder / "quality.csv", quality_csv(quality))
+    for name, text in quality_files(quality).items():
+        write_text(folder / name, text)
     page = (
         environment()
         .get_template("samples.html.j2")

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from dnamdlm.reporting.drawing import EXTRA, FLOOR, INK, OURS, REFERENCE, drawn
+from dnamdlm.reporting.drawing import BASELINE, EXTRA, INK, OURS, REFERENCE, drawn
 
 _MAP = LinearSegmentedColormap.from_list("ours", ["#eef4fa", "#1f6fb3"])
 _MAX_NUMBERED = 12
-_COLORS = (OURS, REFERENCE, FLOOR, EXTRA, INK)
+_COLORS = (OURS, REFERENCE, BASELINE, EXTRA, INK)
 
 
 @drawn

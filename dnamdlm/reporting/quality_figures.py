@@ -1,4 +1,4 @@
-"""Figures of the tests of generated sequences: floors, ranks of words, motifs, infilling."""
+"""Figures of the quality of generated sequences: all samples, words, composition, infilling."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dnamdlm.reporting.drawing import (
+    BASELINE,
     EXTRA,
-    FLOOR,
     INK,
     OURS,
     REFERENCE,
@@ -24,8 +24,8 @@ COLORS = {
     "generated": OURS,
     "real": REFERENCE,
     "reference": INK,
-    "markov_5": FLOOR,
-    "markov_3": FLOOR,
+    "markov_5": BASELINE,
+    "markov_3": BASELINE,
     "shuffled_2": EXTRA,
 }
 MARKERS = {"generated": "o", "real": "D", "markov_5": "^", "markov_3": "v", "shuffled_2": "s"}
@@ -42,8 +42,8 @@ PANELS = (
 
 
 @drawn
-def floors_figure(quality: Mapping[str, Any]) -> tuple[str, Figure]:
-    """Telling figures of each sample with their intervals, a panel each."""
+def reference_samples_figure(quality: Mapping[str, Any]) -> tuple[str, Figure]:
+    """Eight figures of each sample with their intervals, a panel each."""
     rows = {row["name"]: row for row in quality["figures"]}
     columns = quality["columns"]
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
@@ -64,7 +64,7 @@ def floors_figure(quality: Mapping[str, Any]) -> tuple[str, Figure]:
         axes.set_yticks(range(len(columns)), [column["label"] for column in columns])
         axes.locator_params(axis="x", nbins=3)
         axes.tick_params(axis="both", labelsize=8.5)
-    return "floors", figure
+    return "reference_samples", figure
 
 
 @drawn
@@ -144,7 +144,7 @@ def infilling_figure(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Figure]:
         wanted = [*dict.fromkeys(labels), *(["commonest base"] if way == "most likely" else [])]
         for label in wanted:
             own = [row for row in rows if row["label"] == label]
-            color = OURS if label.startswith("model") else FLOOR
+            color = OURS if label.startswith("model") else BASELINE
             color = EXTRA if label.startswith("common") else color
             _line_with_intervals(axes, own, color, label.removesuffix(f", {way}"))
         axes.set_xscale("log", base=2)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.data.genome.fasta import CODE_MASK, read_fasta
+from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.evaluation.likelihood.locus_bits import read_record
 from dnamdlm.tokens.nucleotide import BASE_CODES
+from dnamdlm.words.codes import CODE_MASK
 
 SPLITS = ("test", "valid")
 

@@ -6,11 +6,9 @@ Every text that comes from files is escaped by the template engine; only figures
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,14 @@ from dnamdlm.data.files import make_folder, write_text
 from dnamdlm.reporting import figures, tables
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
 from dnamdlm.reporting.locus_figure import locus_figure
-from dnamdlm.reporting.quality_section import quality_content, quality_csv, quality_drawings
+from dnamdlm.reporting.quality_section import (
+    quality_cards,
+    quality_content,
+    quality_drawings,
+    quality_files,
+)
 from dnamdlm.reporting.run_files import RunFiles, read_run_files
+from dnamdlm.reporting.tables import csv_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -56,11 +60,11 @@ def data_files(files: RunFiles) -> dict[str, str]:
     if files.metrics:
         names = list(files.metrics)
         rows = zip(*(files.metrics[name].tolist() for name in names), strict=True)
-        texts["training_curve.csv"] = _csv(names, ([_cell(v) for v in row] for row in rows))
+        texts["training_curve.csv"] = csv_text(names, ([_cell(v) for v in row] for row in rows))
     if (found := files.section("likelihood")) is not None:
         split, likelihood = found
         columns = ("bases", "bits_per_base", "standard_error", "nats_per_base", "perplexity")
-        texts["likelihood.csv"] = _csv(
+        texts["likelihood.csv"] = csv_text(
             ("split", "name", "label", "class", *columns),
             (
                 (split, row["name"], row["label"], name, *(cell[column] for column in columns))
@@ -68,7 +72,7 @@ def data_files(files: RunFiles) -> dict[str, str]:
                 for name, cell in row["classes"].items()
             ),
         )
-        texts["differences.csv"] = _csv(
+        texts["differences.csv"] = csv_text(
             ("split", "baseline", "class", "bits_per_base", "standard_error"),
             (
                 (split, entry["baseline"], name, cell["bits_per_base"], cell["standard_error"])
@@ -76,54 +80,19 @@ def data_files(files: RunFiles) -> dict[str, str]:
                 for name, cell in entry["classes"].items()
             ),
         )
-    if (found := files.section("generated")) is not None:
-        texts |= _generated_files(found[1])
     if (found := files.section("quality")) is not None:
-        texts["quality.csv"] = quality_csv(found[1])
-    return texts
-
-
-def _generated_files(generated: Mapping[str, Any]) -> dict[str, str]:
-    texts = {
-        f"kmers_{k}.csv": _csv(
-            ("word", "generated", "heldout"),
-            zip(spectrum["words"], spectrum["generated"], spectrum["heldout"], strict=True),
-        )
-        for k, spectrum in generated["spectra"].items()
-    }
-    texts["divergence.csv"] = _csv(
-        ("name", "label", "k", "js_bits", "standard_error"),
-        (
-            (row["name"], row["label"], item["k"], item["value"], item["standard_error"])
-            for row in generated["divergence"]
-            for item in row["js_bits"]
-        ),
-    )
-    edges, gc_rows = generated["gc"]["edges"], generated["gc"]["rows"]
-    texts["gc.csv"] = _csv(
-        ("from", "to", *(row["name"] for row in gc_rows)),
-        zip(edges[:-1], edges[1:], *(row["counts"] for row in gc_rows), strict=True),
-    )
-    texts["longest_match.csv"] = _csv(
-        ("name", "label", "length"),
-        (
-            (row["name"], row["label"], length)
-            for row in generated["longest_match"]["rows"]
-            for length in row["lengths"]
-        ),
-    )
+        texts |= quality_files(found[1])
     return texts
 
 
 def _content(files: RunFiles, drawings: Mapping[str, Drawing]) -> dict[str, Any]:
     likelihood_split, likelihood = files.section("likelihood") or ("", None)
-    _, generated = files.section("generated") or ("", None)
     _, quality = files.section("quality") or ("", None)
     run = shlex.quote(str(files.run_dir))
     return {
         "run_name": files.run_dir.resolve().name,
         "headline": tables.headline(likelihood_split, likelihood) if likelihood else None,
-        "generated_cards": tables.generated_cards(generated) if generated else [],
+        "quality_cards": quality_cards(quality) if quality else [],
         "missing": tables.missing_parts(files),
         "report_command": f"python -m dnamdlm.report run_dir={run}",
         "curve": inline(drawings.get("training")),
@@ -133,12 +102,6 @@ def _content(files: RunFiles, drawings: Mapping[str, Drawing]) -> dict[str, Any]
         if likelihood
         else None,
         "full_table": tables.likelihood_table(likelihood, every_order=True) if likelihood else None,
-        "generated": generated,
-        "divergence": tables.divergence_table(generated) if generated else None,
-        "scatters": [{"k": k, "svg": inline(drawings[f"kmer{k}"])} for k in generated["spectra"]]
-        if generated
-        else [],
-        "gc": inline(drawings.get("gc")),
         "loci": [inline(drawings[f"locus_{number}"]) for number in range(1, len(files.loci) + 1)],
         "quality": quality_content(quality, drawings) if quality else None,
         "examples": tables.examples(files.samples),
@@ -155,10 +118,6 @@ def _drawings(files: RunFiles) -> dict[str, Drawing]:
     if len(train[0]) or len(valid[0]):
         lines = tables.markov_lines(likelihood) if likelihood else {}
         found.append(figures.training_curve(train, valid, lines, x_label="training step"))
-    if (section := files.section("generated")) is not None:
-        generated = section[1]
-        found += [figures.kmer_scatter(int(k), item) for k, item in generated["spectra"].items()]
-        found.append(figures.gc_histogram(generated["gc"]["edges"], generated["gc"]["rows"]))
     if (section := files.section("quality")) is not None:
         found += quality_drawings(section[1])
     found += [
@@ -178,14 +137,6 @@ def environment() -> jinja2.Environment:
     )
     engine.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     return engine
-
-
-def _csv(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _cell(value: float) -> str:

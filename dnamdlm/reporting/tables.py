@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dnamdlm.reporting.run_files import RunFiles
@@ -46,27 +48,6 @@ def headline(split: str, likelihood: Mapping[str, Any]) -> dict[str, Any]:
     return {"cards": cards, "meaning": meaning}
 
 
-def generated_cards(generated: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Headline figures of the generated sequences, each with its floor."""
-    by_name = {row["name"]: row for row in generated["divergence"]}
-    ours, real = (by_name[name]["js_bits"][-1] for name in ("generated", "real"))
-    matches = {row["name"]: row for row in generated["longest_match"]["rows"]}
-    return [
-        {
-            "title": f"Divergence of {ours['k']}-mers",
-            "value": f"{ours['value']:.4f}",
-            "note": f"bits, {_plus_minus(ours['standard_error'], 4)}; "
-            f"real sequence against itself gives {real['value']:.4f}",
-        },
-        {
-            "title": "Longest copy from training",
-            "value": f"{matches['generated']['max']} bp",
-            "note": f"median {matches['generated']['median']:.0f} bp; "
-            f"held-out real sequence {matches['real']['median']:.0f} bp",
-        },
-    ]
-
-
 def likelihood_table(likelihood: Mapping[str, Any], *, every_order: bool) -> dict[str, Any]:
     """Header and rows of the table of likelihoods; a short form keeps the telling orders."""
     classes = likelihood["classes"]
@@ -105,28 +86,6 @@ def markov_lines(likelihood: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def divergence_table(generated: Mapping[str, Any]) -> dict[str, Any]:
-    """Divergences in thousandths of a bit, with standard errors."""
-    rows = generated["divergence"]
-    return {
-        "ks": [item["k"] for item in rows[0]["js_bits"]],
-        "rows": [
-            {
-                "label": row["label"],
-                "is_model": row["name"] == "generated",
-                "cells": [
-                    {
-                        "value": f"{1000 * item['value']:.2f}",
-                        "note": _plus_minus(_scaled(item["standard_error"]), 2),
-                    }
-                    for item in row["js_bits"]
-                ],
-            }
-            for row in rows
-        ],
-    }
-
-
 def examples(samples: Mapping[str, str]) -> list[dict[str, Any]]:
     """The first sequences in numbered lines of 60 bases, in groups of 10."""
     shown = []
@@ -158,12 +117,21 @@ def missing_parts(files: RunFiles) -> list[dict[str, str]]:
         parts.append(("likelihoods of held-out sequence", evaluate))
     if not files.samples:
         parts.append(("generated sequences", sample))
-    if files.section("generated") is None:
+    if files.section("quality") is None:
         after = " (after sampling)" if not files.samples else ""
         parts.append(
             (f"comparison of generated with real sequence{after}", f"{evaluate} samples={fasta}")
         )
     return [{"what": what, "command": command} for what, command in parts]
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -222,10 +190,6 @@ def _signed(cell: Mapping[str, Any]) -> dict[str, str]:
 
 def _plus_minus(error: float | None, digits: int) -> str:
     return "one window, no error" if error is None else f"\u00b1 {error:.{digits}f}"
-
-
-def _scaled(error: float | None) -> float | None:
-    return None if error is None else 1000 * error
 
 
 def _bound(kind: str) -> str:

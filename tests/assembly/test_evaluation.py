@@ -2,7 +2,7 @@
 
 from dnamdlm.assembly.evaluate.evaluation import sentence
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
-from dnamdlm.evaluation.likelihood.rates import Rate
+from dnamdlm.evaluation.rates import Rate
 
 
 def report(**bits):

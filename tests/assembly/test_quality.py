@@ -57,7 +57,7 @@ def test_samples_are_compared_with_a_file_without_a_model(folder):
     assert (section["num_sequences"], section["reference"]) == (4, "real.fa")
     # four sequences are too few to be told apart, and there is no model.
     assert {"discriminators", "infilling", "Frechet distance of states"} <= set(section["left_out"])
-    assert "4 generated sequences beside real.fa" in text
+    assert "4 generated sequences, compared with real.fa" in text
     # one long record is no sequence to compare lengths with.
     assert set(section["lengths"]) == {"generated"}
 
@@ -112,7 +112,7 @@ def test_what_is_not_a_locus_is_refused(text):
         (["samples=s.fa", "reference=real.fa", "motifs=none.txt"], DataError, "cannot be read"),
         (["samples=s.fa", "reference=real.fa", "infill_windows=-1"], ConfigError, "at least 0"),
         (["samples=s.fa", "reference=s.fa", "out=no/such/x.json"], DataError, "no/such"),
-        ([*LOCUS, "locus=c0:0-70", "out=x.wig"], ConfigError, "end it in"),
+        ([*LOCUS, "locus=c0:0-70", "out=x.wig"], ConfigError, "must end in"),
         ([*LOCUS, "locus=c0:0-1001", "out=x.tsv"], DataError, "c0"),
         ([*LOCUS, "locus=c9:0-10", "out=x.tsv"], DataError, "c9"),
     ],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.tasks import leaks as leaks_module
 from dnamdlm.data.tasks.genomic_benchmarks import SUITE, read_interval_list
 from dnamdlm.data.tasks.leaks import find_leaks, overlap_shares
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
@@ -44,6 +45,23 @@ def test_a_repeat_in_very_many_rows_is_not_a_near_copy():
     train = [np.concatenate([repeat, own]) for own in random_sequences(300, 40, 2)]
     test = [np.concatenate([repeat, own]) for own in random_sequences(3, 40, 3)]
     assert not find_leaks(as_set(train), as_set(test), NUCLEOTIDE_VOCABULARY).any.any()
+
+
+def test_no_word_crosses_from_one_sequence_to_the_next():
+    train = random_sequences(2, 40, 1)
+    across = np.concatenate([train[0][20:], train[1][:20]])
+    leaks = find_leaks(as_set(train), as_set([across]), NUCLEOTIDE_VOCABULARY, word=24)
+    # each half has 20 bases, so that every word of 24 lies across the border.
+    assert not leaks.any.any()
+
+
+def test_a_sample_of_the_words_finds_the_same_copies(monkeypatch):
+    train = random_sequences(60, 400, 1)
+    test = [*random_sequences(20, 400, 2), *(sequence[:300] for sequence in train[:20])]
+    monkeypatch.setattr(leaks_module, "_MAX_WORDS", 8000)
+    monkeypatch.setattr(leaks_module, "_BLOCK_TOKENS", 1000)
+    leaks = find_leaks(as_set(train), as_set(test), NUCLEOTIDE_VOCABULARY)
+    assert leaks.near.tolist() == [False] * 20 + [True] * 20
 
 
 def test_short_sequences_and_n_are_only_compared_whole():

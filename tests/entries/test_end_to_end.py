@@ -138,7 +138,7 @@ def test_evaluation_and_report_of_a_run(trained, samples):
     )
     assert "bits per base" in result.stdout
     content = json.loads((trained / "evaluation" / "test.json").read_text())
-    assert {"provenance", "likelihood", "generated"} <= set(content)
+    assert {"provenance", "likelihood", "quality"} <= set(content)
     run("report", f"run_dir={trained}")
     page = (trained / "report.html").read_text()
     assert "bits per base" in page

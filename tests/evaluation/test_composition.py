@@ -22,6 +22,11 @@ def test_gc_counts_bases_and_no_n():
     assert parts.gc_share(sums("GGCA", "NNTT")) == pytest.approx(3 / 6)
 
 
+def test_the_gc_of_each_sequence_leaves_n_out():
+    fractions = parts.gc_fractions([dna("GGCCAAAA"), dna("GNNN"), dna("NN")])
+    np.testing.assert_allclose(fractions, [0.5, 1.0, np.nan])
+
+
 def test_cpg_is_observed_over_expected():
     # two CG among 8 bases, 2 C and 3 G: 2 x 8 / (2 x 3).
     assert parts.cpg_ratio(sums("ACGTACGG")) == pytest.approx(16 / 6)

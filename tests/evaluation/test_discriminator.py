@@ -5,17 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.samples.discriminator import area, discriminate
+from dnamdlm.evaluation.samples.discriminator import discriminate
 
 
 def sequences(rng, count, weights=(0.25, 0.25, 0.25, 0.25), length=120):
     return list(rng.choice(4, (count, length), p=weights).astype(np.uint8))
-
-
-def test_the_area_counts_pairs():
-    labels, scores = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.4, 0.1])
-    # pairs: above, above, tie, above.
-    assert area(labels, scores) == pytest.approx(3.5 / 4)
 
 
 @pytest.mark.parametrize("network", [False, True])

@@ -12,9 +12,9 @@ from dnamdlm.evaluation.evaluation_files import read_evaluation, write_evaluatio
 
 def test_a_new_section_leaves_the_others(tmp_path):
     path = write_evaluation(tmp_path / "evaluation/test.json", "test", {"likelihood": {"a": 1}})
-    write_evaluation(path, "test", {"generated": {"b": 2}})
+    write_evaluation(path, "test", {"quality": {"b": 2}})
     content = read_evaluation(path)
-    assert (content["likelihood"], content["generated"]) == ({"a": 1}, {"b": 2})
+    assert (content["likelihood"], content["quality"]) == ({"a": 1}, {"b": 2})
     assert [item.name for item in path.parent.iterdir()] == ["test.json"]
 
 

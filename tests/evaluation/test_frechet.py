@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.samples.frechet import NormalLaw, frechet_distance, kmer_vectors
+from dnamdlm.evaluation.samples.frechet import NormalDistribution, frechet_distance, kmer_vectors
 
 
 def test_equal_sets_have_no_distance():
     vectors = np.random.default_rng(0).normal(size=(50, 6))
-    assert frechet_distance(vectors, NormalLaw.of(vectors)) == pytest.approx(0.0, abs=1e-9)
+    assert frechet_distance(vectors, NormalDistribution.of(vectors)) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_shift_counts_its_square():
     vectors = np.random.default_rng(1).normal(size=(40, 3))
-    target = NormalLaw.of(vectors + np.array([1.0, 2.0, 2.0]))
+    target = NormalDistribution.of(vectors + np.array([1.0, 2.0, 2.0]))
     assert frechet_distance(vectors, target) == pytest.approx(9.0)
 
 
@@ -21,7 +21,7 @@ def test_a_stretch_counts_the_difference_of_the_deviations():
     # one dimension: (s1 - s2)^2 with the means equal.
     values = np.array([[-1.0], [0.0], [1.0]])
     deviation = np.std(values, ddof=1)
-    target = NormalLaw.of(3 * values)
+    target = NormalDistribution.of(3 * values)
     assert frechet_distance(values, target) == pytest.approx((2 * deviation) ** 2)
 
 
@@ -35,7 +35,7 @@ def test_the_trace_agrees_with_the_eigenvalues_of_the_product(size):
     gap = left.mean(axis=0) - right.mean(axis=0)
     expected = gap @ gap + np.trace(first) + np.trace(second) - 2 * shared
     # the roots of eigenvalues that are zero up to rounding have errors of 1e-7.
-    assert frechet_distance(left, NormalLaw.of(right)) == pytest.approx(expected, rel=1e-5)
+    assert frechet_distance(left, NormalDistribution.of(right)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_shares_of_words_add_up_to_one():

@@ -231,10 +231,10 @@ def test_a_model_of_transformers_scores_text_as_its_own_loss_does(gpt2):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_folder_without_a_tokenizer_or_model_is_named(gpt2, tmp_path):
-    with pytest.raises(DataError, match="holds no tokenizer"):
+    with pytest.raises(DataError, match="has no tokenizer"):
         hugging_face_scorer(str(tmp_path))
     (tmp_path / "tokenizer.json").write_bytes((gpt2 / "tokenizer.json").read_bytes())
-    with pytest.raises(DataError, match="is no causal model that can be read"):
+    with pytest.raises(DataError, match="cannot be read as a causal model"):
         hugging_face_scorer(str(tmp_path))
 
 
@@ -255,7 +255,7 @@ def test_mauve_is_what_the_package_says(monkeypatch):
 
     monkeypatch.setattr(mauve_module.importlib, "import_module", lambda name: Package)
     assert mauve_module.mauve(states, states) == 0.5
-    with pytest.raises(DataError, match="at least 20 of each"):
+    with pytest.raises(DataError, match="at least 20 generated and 20 real texts, got 3 and 30"):
         mauve_module.mauve(states[:3], states)
 
 

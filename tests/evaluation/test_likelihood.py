@@ -16,12 +16,9 @@ from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood.likelihood_report import (
-    BaseClasses,
-    evaluate_likelihood,
-    score_markov,
-    score_windows,
-)
+from dnamdlm.evaluation.likelihood.likelihood_report import evaluate_likelihood
+from dnamdlm.evaluation.likelihood.markov_scores import score_markov
+from dnamdlm.evaluation.window_scores import BaseClasses, score_windows
 from dnamdlm.lm.language_model import TokenLikelihood
 from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.markov_fit import fit_markov, interval_bits

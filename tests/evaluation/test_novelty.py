@@ -9,7 +9,7 @@ import pytest
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
-from dnamdlm.evaluation import words
+from dnamdlm.evaluation import genome_pieces
 from dnamdlm.evaluation.samples.novelty import Match, longest_matches
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -41,7 +41,7 @@ def store_of(folder: Path, **records: str) -> GenomeStore:
 
 @pytest.mark.parametrize("chunk", [50, 1 << 21])
 def test_lengths_equal_a_brute_force_search(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(words, "CHUNK_BASES", chunk)
+    monkeypatch.setattr(genome_pieces, "CHUNK_BASES", chunk)
     one, two = random_dna(700, 1), random_dna(200, 2) + "NNNN" + random_dna(300, 3)
     store = store_of(tmp_path, one=one, two=two)
     turned = two[210:260].translate(COMPLEMENT)[::-1]

@@ -5,9 +5,10 @@ import pytest
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.evaluation import genome_pieces
 from dnamdlm.evaluation import split_overlap as overlap
-from dnamdlm.evaluation import words
 from dnamdlm.evaluation.split_overlap import OverlapSettings, overlap_report
+from dnamdlm.words.minimizers import is_minimizer, kmer_hashes
 
 TURNED = str.maketrans("ACGTN", "TGCAN")
 
@@ -46,7 +47,7 @@ def planted(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1 << 21, 37])
 def test_planted_copies_are_found_at_any_shift(planted, monkeypatch, chunk):
-    monkeypatch.setattr(words, "CHUNK_BASES", chunk)
+    monkeypatch.setattr(genome_pieces, "CHUNK_BASES", chunk)
     monkeypatch.setattr(overlap, "_BASES_AT_ONCE", chunk)
     splits = {name: whole(planted, name) for name in ("train", "valid", "test")}
     report = overlap_report(planted, splits, 100)
@@ -84,24 +85,11 @@ def test_copies_and_minimizers_equal_a_brute_force_search(tmp_path):
         kmers = [text[i : i + 15] for i in range(len(text) - 14)]
         return [min(kmer, kmer.translate(TURNED)[::-1]) for kmer in kmers]
 
-    is_minimizer = overlap._is_minimizer(
-        overlap._kmer_hashes(store.codes[store.span(splits["test"][0])[0] :], 15), 4
-    )
-    minimizers = [kmer for kmer, kept in zip(canonical(test), is_minimizer, strict=True) if kept]
+    start = store.span(splits["test"][0])[0]
+    is_kept = is_minimizer(kmer_hashes(store.codes[start:], 15), 4)
+    minimizers = [kmer for kmer, kept in zip(canonical(test), is_kept, strict=True) if kept]
     assert pair.minimizers == len(minimizers)
     assert pair.minimizers_found == sum(kmer in canonical(train) for kmer in minimizers)
-
-
-def test_every_stretch_of_hashes_has_its_minimizer():
-    hashes = np.random.default_rng(2).integers(0, 50, 200).astype(np.uint64)
-    kept = overlap._is_minimizer(hashes, 7)
-    expected = np.zeros(200, bool)
-    for first in range(194):
-        stretch = hashes[first : first + 7]
-        expected[first + np.flatnonzero(stretch == stretch.min())] = True
-    assert kept.tolist() == expected.tolist()
-    assert overlap._is_minimizer(hashes[:3], 7).sum() >= 1
-    assert overlap._is_minimizer(hashes[:0], 7).size == 0
 
 
 def test_shared_positions_are_counted(planted):

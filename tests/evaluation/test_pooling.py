@@ -7,7 +7,7 @@ import pytest
 
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
 from dnamdlm.evaluation.likelihood.mixtures import pooled_rate, pooled_report
-from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.evaluation.rates import Rate, clustered_rate
 
 
 def test_a_pooled_rate_is_the_rate_over_all_bases():

@@ -8,9 +8,9 @@ from sklearn import metrics
 
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.tasks.prediction_metrics import (
-    bootstrap,
     check_metric,
     confusion,
+    figure_intervals,
     figures,
     probabilities,
     summary,
@@ -106,14 +106,14 @@ def test_bootstrap_intervals_hold_the_figure_and_are_the_same_for_a_seed():
     targets = rng.integers(0, 2, 400)
     scores = targets + rng.normal(size=400)
     outputs = np.stack([0.5 - scores, scores - 0.5], axis=1)
-    intervals = bootstrap("classes", targets, outputs, repeats=200, seed=3)
+    intervals = figure_intervals("classes", targets, outputs, repeats=200, seed=3)
     value = figures("classes", targets, outputs)["accuracy"]
     low, high = intervals["accuracy"]
     assert low < value < high
     # a binomial's standard error, twice to each side.
     assert high - low == pytest.approx(4 * math.sqrt(value * (1 - value) / 400), rel=0.25)
-    assert intervals == bootstrap("classes", targets, outputs, repeats=200, seed=3)
-    assert bootstrap("classes", targets, outputs, repeats=0, seed=3) == {}
+    assert intervals == figure_intervals("classes", targets, outputs, repeats=200, seed=3)
+    assert figure_intervals("classes", targets, outputs, repeats=0, seed=3) == {}
 
 
 def test_summary_confusion_and_unknown_metrics():

@@ -1,4 +1,4 @@
-"""Generated sequences beside real ones and floors, on the yeast genome of the package."""
+"""Generated sequences compared with real, Markov and shuffled ones, on the yeast genome."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_all_samples_have_the_same_lengths(compared):
     assert {len(item) for sample in compared.samples.values() for item in sample} == {400}
 
 
-def test_floors_stand_in_order(compared):
+def test_reference_samples_come_in_the_order_of_what_they_keep(compared):
     rng = np.random.default_rng(1)
     value = {
         name: spectrum_divergences(sample, compared.reference, rng, max_k=6)[5].value
@@ -121,6 +121,41 @@ def test_a_memorised_sequence_is_flagged_and_others_are_not(section):
     (copy,) = section["copies"]["memorised"]
     assert copy["sequence"] == "s3"
     assert (copy["identity"], copy["longest_match"], copy["chrom"]) == (1.0, 120, "a")
+
+
+def test_the_longest_match_is_named_with_its_place(section):
+    assert section["copies"]["longest"] == {
+        "sequence": "s3", "length": 120, "chrom": "a", "start": 2000, "strand": "+",
+    }  # fmt: skip
+
+
+def test_rows_of_longest_matches_summarise_their_lengths(section):
+    lengths = section["copies"]["match_lengths"]
+    rows = {row["name"]: row["cells"] for row in section["figures"]}
+    for name, own in lengths.items():
+        assert len(own) == 12
+        assert rows["match"][name]["value"] == pytest.approx(sum(own) / 12)
+        assert rows["match_max"][name]["value"] == max(own)
+        # of twelve numbers in order the median lies between the sixth and the seventh.
+        assert rows["match_median"][name]["value"] == sum(sorted(own)[5:7]) / 2
+        assert rows["match_median"][name]["value"] <= rows["match_95"][name]["value"] <= max(own)
+
+
+def test_gc_histograms_count_every_sequence(section):
+    assert {sum(row["counts"]) for row in section["gc"]["rows"]} == {12}
+    for row in section["gc"]["rows"]:
+        # random sequence: binomial shares of 120 bases have a standard deviation of 0.046.
+        assert row["mean"] == pytest.approx(0.5, abs=0.06)
+        assert row["standard_deviation"] == pytest.approx(0.046, abs=0.025)
+
+
+def test_words_have_their_shares_in_generated_and_reference_sequence(section):
+    assert set(section["words"]) == {"3", "4", "5", "6"}
+    for k, shares in section["words"].items():
+        for name in ("generated", "reference"):
+            assert len(shares[name]) == len(shares["words"]) == 4 ** int(k)
+            # three significant digits of each share.
+            assert sum(shares[name]) == pytest.approx(1.0, abs=5e-3)
 
 
 def test_real_sequence_is_no_copy_of_itself(section):

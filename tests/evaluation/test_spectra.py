@@ -5,7 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.samples.spectra import rank_shares, spectrum_divergences
+from dnamdlm.evaluation.samples.spectra import (
+    jensen_shannon,
+    rank_shares,
+    spectrum_divergences,
+    word_shares,
+)
 
 OPPOSITE = str.maketrans("ACGT", "TGCA")
 
@@ -65,3 +70,43 @@ def test_ranks_are_few_and_shares_fall(samples):
     assert len(ranks["ranks"]) <= 20
     assert values == sorted(values, reverse=True)
     assert values[0] == pytest.approx(max(shares(samples[0], 6).values()), rel=1e-3)
+
+
+def test_divergence_of_disjoint_spectra_is_one_bit_and_of_equal_ones_zero():
+    assert jensen_shannon(np.array([3, 0]), np.array([0, 9])) == pytest.approx(1.0)
+    assert jensen_shannon(np.array([3, 6]), np.array([1, 2])) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_divergence_agrees_with_its_definition_by_relative_entropies():
+    rng = np.random.default_rng(1)
+    p, q = rng.dirichlet(np.ones(64), size=2)
+    middle = (p + q) / 2
+    expected = (np.sum(p * np.log2(p / middle)) + np.sum(q * np.log2(q / middle))) / 2
+    assert jensen_shannon(p, q) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_bootstrap_error_agrees_with_fresh_samples():
+    rng = np.random.default_rng(2)
+    reference = list(rng.choice(4, (300, 200), p=[0.4, 0.1, 0.1, 0.4]).astype(np.uint8))
+
+    def fresh() -> list[np.ndarray]:
+        return list(rng.choice(4, (60, 200), p=[0.3, 0.2, 0.2, 0.3]).astype(np.uint8))
+
+    estimates = [
+        spectrum_divergences(fresh(), reference, rng, max_k=2, repeats=60)[1] for _ in range(40)
+    ]
+    observed = np.std([item.value for item in estimates], ddof=1)
+    claimed = np.mean([(item.high - item.value) / 1.96 for item in estimates])
+    # the standard deviation of 40 values is known to about 11 per cent.
+    assert claimed == pytest.approx(observed, rel=0.35)
+
+
+def test_shares_of_words_are_those_of_counted_words(samples):
+    found = word_shares(*samples, 3)
+    assert found["words"] == sorted(found["words"])
+    for name, sequences in zip(("generated", "reference"), samples, strict=True):
+        expected = shares(sequences, 3)
+        # three significant digits are stored.
+        assert found[name] == pytest.approx(
+            [expected.get(word, 0.0) for word in found["words"]], rel=5e-3
+        )

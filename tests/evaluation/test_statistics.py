@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.likelihood.rates import clustered_rate
+from dnamdlm.evaluation.rates import clustered_rate
 
 
 def test_equal_windows_give_the_ordinary_standard_error_of_a_mean():

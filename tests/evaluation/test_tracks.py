@@ -41,7 +41,7 @@ def test_bigwig_holds_the_same_numbers(tmp_path):
 
 
 def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"end it in \.bedgraph, \.bw, \.tsv"):
+    with pytest.raises(ConfigError, match=r"must end in \.bedgraph, \.bw, \.tsv"):
         check_track(tmp_path / "x.wig")
 
 

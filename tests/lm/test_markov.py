@@ -16,10 +16,11 @@ from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import DataError
 from dnamdlm.lm import contexts
-from dnamdlm.lm.contexts import add_reverse_complement, count_contexts
+from dnamdlm.lm.contexts import count_contexts
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
 from dnamdlm.lm.markov_fit import fit_markov, interval_bits
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
+from dnamdlm.words.kmers import add_reverse_complement
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 

@@ -15,71 +15,16 @@ from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.reporting.motif_figures import draw_logo
 from dnamdlm.reporting.other_reports import write_finetune_report, write_samples_report
 from dnamdlm.reporting.prediction_figures import confusion_figure
-from dnamdlm.reporting.quality_figures import PANELS
-from dnamdlm.reporting.quality_section import quality_csv
+from dnamdlm.reporting.quality_section import quality_files
 from dnamdlm.reporting.run_report import write_report
+from tests.reporting.quality_case import NAMES, quality_section
 
-NAMES = ("generated", "real", "markov_5", "markov_3", "shuffled_2")
 HOSTILE = "<script>x</script>"
-
-
-def cell(value, reach=0.1):
-    return {"value": value, "low": value - reach, "high": value + reach}
-
-
-def figure(name):
-    cells = {sample: cell(0.5 + place) for place, sample in enumerate(NAMES)}
-    return {"group": "Group", "name": name, "label": f"about {name}", "unit": "share"} | {
-        "cells": cells
-    }
 
 
 @pytest.fixture
 def quality():
-    odds = {name: [1.0] * 16 for name in (*NAMES, "reference")}
-    infilling = [
-        {"gap": gap, "label": label, "windows": 4, **cell(0.3)}
-        for gap in (1, 16)
-        for label in ("model, drawn", "Markov order 5, drawn", "model, most likely")
-    ]
-    return {
-        "num_given": 80,
-        "num_sequences": 64,
-        "num_reference": 100,
-        "reference": "the test split",
-        "seed": 0,
-        "columns": [{"name": name, "label": name.title()} for name in NAMES],
-        "figures": [figure(name) for name, _ in PANELS],
-        "left_out": {"genes": "not asked for"},
-        "lengths": {"generated": [100, 100, 110, 120, 150]},
-        "gc": {
-            "edges": [0.0, 0.5, 1.0],
-            "rows": [{"name": n, "label": n, "counts": [3, 4]} for n in NAMES[:2]],
-        },
-        "odds": odds,
-        "ranks": {"3": {"ranks": [1, 8, 64], "shares": {"generated": [0.1, 0.02, 0.001]}}},
-        "motifs": {
-            "num_motifs": 2,
-            "match_probability": 1e-4,
-            "names": ["GATA", "ROX1"],
-            "per_kilobase": {"generated": [1.0, 2.0], "reference": [1.5, 2.0]},
-            "most_different": [
-                {"name": HOSTILE, "matches": 9, "expected": 3.0}
-                | {"log2_fold": {name: cell(1.0, 0.0) for name in NAMES}}
-                | {"counts": [[10, 0, 0, 0], [5, 5, 0, 0]]}
-            ],
-        },
-        "copies": {
-            "looked_in": "the training split",
-            "alignment": "edlib",
-            "rule": "a rule",
-            "memorised": [
-                {"sequence": "s7", "length": 100, "longest_match": 99, "identity": 0.99}
-                | {"chrom": "chrI", "start": 5, "strand": "+"}
-            ],
-        },
-        "infilling": infilling,
-    }
+    return quality_section(HOSTILE)
 
 
 @pytest.fixture
@@ -92,19 +37,40 @@ def test_the_page_of_samples_has_every_figure_and_its_files(evaluation):
     target = write_samples_report(evaluation)
     page = target.read_text()
     assert target.name == "s.evaluation.html"
-    names = ("floors", "ranks", "quality_gc", "dinucleotides", "motifs", "logos", "infilling")
+    names = ("reference_samples", "ranks", "kmer3", "kmer6", "gc", "dinucleotides", "motifs",
+             "logos", "infilling")  # fmt: skip
+    tables = {"quality.csv", "gc.csv", "kmers_3.csv", "kmers_6.csv", "longest_match.csv"}
     files = {path.name for path in evaluation.with_name("s.evaluation_data").iterdir()}
-    assert files == {f"{name}{end}" for name in names for end in (".png", ".svg")} | {"quality.csv"}
+    assert files == {f"{name}{end}" for name in names for end in (".png", ".svg")} | tables
     assert page.count("<svg") == len(names)
-    assert "64 generated sequences of 80 beside the test split" in page
+    assert "64 generated sequences of 80 are compared with the test split" in page
     assert "generated 100 to 150 bp, half of them 100 to 120" in page
     # a fold of 2^1 in each sample.
     assert "2.000<small>2.000 to 2.000</small>" in page
     assert HOSTILE not in page
 
 
+def test_the_longest_copy_is_named_with_its_place(evaluation):
+    page = write_samples_report(evaluation).read_text()
+    assert "<code>chrI:40-139 (+)</code>, 0-based" in page
+
+
+def test_an_older_section_without_words_and_longest_matches_is_shown(evaluation, quality):
+    quality.pop("words")
+    quality["copies"] = {
+        name: value
+        for name, value in quality["copies"].items()
+        if name not in ("longest", "match_lengths")
+    }
+    quality["figures"] = [row for row in quality["figures"] if "match_" not in row["name"]]
+    write_evaluation(evaluation, "reference", {"quality": quality})
+    page = write_samples_report(evaluation).read_text()
+    assert "Words of k bases" not in page
+    assert "Memorised sequence" in page
+
+
 def test_the_table_of_a_page_holds_every_number(quality):
-    rows = list(csv.DictReader(quality_csv(quality).splitlines()))
+    rows = list(csv.DictReader(quality_files(quality)["quality.csv"].splitlines()))
     assert len(rows) == len(quality["figures"]) * len(NAMES)
     assert (rows[1]["sample"], rows[1]["value"], rows[1]["low"]) == ("real", "1.5", "1.4")
 

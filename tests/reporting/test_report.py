@@ -11,14 +11,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import write_evaluation
-from dnamdlm.evaluation.samples.sequence_statistics import words_of_length
 from dnamdlm.reporting.run_report import write_report
+from tests.reporting.quality_case import quality_section
 
 HOSTILE = "><script>alert(1)</script>"
 
@@ -80,48 +79,6 @@ def likelihood(model_bits: float = 1.93) -> dict[str, Any]:
     }
 
 
-def generated(copied_name: str = "sample_1") -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    samples = (("generated", "Generated"), ("real", "Held-out, another sample"))
-    return {
-        "num_given": 8,
-        "num_sequences": 8,
-        "length": 90,
-        "heldout": "test",
-        "num_reference_windows": 40,
-        "divergence": [
-            {"name": name, "label": label}
-            | {"js_bits": [{"k": k, "value": k / 1e4, "standard_error": 1e-4} for k in range(1, 7)]}
-            for name, label in samples
-        ],
-        "spectra": {
-            str(k): {
-                "words": words_of_length(k),
-                "generated": rng.dirichlet(np.full(4**k, 20.0)).tolist(),
-                "heldout": rng.dirichlet(np.full(4**k, 20.0)).tolist(),
-            }
-            for k in (3, 6)
-        },
-        "gc": {
-            "edges": [0.0, 0.25, 0.5, 0.75, 1.0],
-            "rows": [
-                {"name": name, "label": label, "mean": 0.4, "standard_deviation": 0.1}
-                | {"counts": [1, 4, 3, 0]}
-                for name, label in samples
-            ],
-        },
-        "longest_match": {
-            "rows": [
-                {"name": name, "label": label, "median": 12.0, "percentile_95": 14.0, "max": 16}
-                | {"lengths": [12, 16]}
-                for name, label in samples
-            ],
-            "longest_generated": {"sequence": copied_name, "length": 16}
-            | {"chrom": "chrI", "start": 5, "strand": "+"},
-        },
-    }
-
-
 def make_run(folder: Path, *, metrics: bool = True, config: dict[str, Any] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config or {"seed": 1}))
@@ -140,7 +97,7 @@ def complete_run(folder: Path) -> Path:
     write_evaluation(
         folder / "evaluation/test.json",
         "test",
-        {"likelihood": likelihood(), "generated": generated()},
+        {"likelihood": likelihood(), "quality": quality_section("sample_1")},
     )
     return folder
 
@@ -166,13 +123,33 @@ class Page(HTMLParser):
 
 def test_a_complete_run_shows_every_part(tmp_path):
     page = Page(write_report(complete_run(tmp_path / "run")))
-    # training curve, two scatters, GC histogram.
-    assert page.count("svg") == 4
+    # training curve and the nine figures of the quality of generated sequences.
+    assert page.count("svg") == 10
     for heading in ("Training", "Likelihood of held-out", "Words of k bases", "Examples"):
         assert heading in page.text
     assert "1.9300" in page.text
     assert "feedc0de" in page.text
     assert "Not in this report yet" not in page.text
+
+
+def test_the_cards_compare_generated_with_real_sequence(tmp_path):
+    text = Page(write_report(complete_run(tmp_path / "run"))).text
+    real = "real sequence compared with itself gives 1.500"
+    assert f"Divergence of 6-mers0.500bits, 0.400 to 0.600; {real}" in text
+    assert "Longest copy from the training split0 bpmedian 0 bp; real sequence 2 bp" in text
+
+
+def test_an_older_file_with_a_section_generated_shows_the_rest(tmp_path):
+    run = complete_run(tmp_path / "run")
+    path = run / "evaluation/test.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"generated": {"divergence": "of another layout"}}))
+    assert "Is the generated DNA any good?" in Page(write_report(run)).text
+    del content["quality"]
+    path.write_text(json.dumps(content | {"generated": {"divergence": "of another layout"}}))
+    text = Page(write_report(run)).text
+    assert "Likelihood of held-out" in text
+    assert "Comparison of generated with real sequence: run" in text
 
 
 @pytest.mark.parametrize(
@@ -225,9 +202,9 @@ def test_texts_from_files_are_escaped(tmp_path):
     run = make_run(tmp_path / HOSTILE.replace("/", "|"), config={"name": HOSTILE})
     (run / "samples.fa").write_text(f">{HOSTILE}\nACGT\n")
     (run / "run.json").write_text(json.dumps({HOSTILE: [HOSTILE]}))
-    hostile = generated(copied_name=HOSTILE)
-    hostile["gc"]["rows"][0]["label"] = hostile["divergence"][0]["label"] = HOSTILE
-    sections = {"likelihood": likelihood(), "generated": hostile}
+    hostile = quality_section(HOSTILE)
+    hostile["gc"]["rows"][0]["label"] = hostile["columns"][0]["label"] = HOSTILE
+    sections = {"likelihood": likelihood(), "quality": hostile}
     sections["likelihood"]["rows"][-2]["label"] = HOSTILE
     write_evaluation(run / "evaluation/test.json", "test", sections)
 
@@ -249,7 +226,8 @@ def test_the_numbers_behind_each_figure_are_written(tmp_path):
     run = complete_run(tmp_path / "run")
     write_report(run)
     names = {path.name for path in (run / "report_data").iterdir()}
-    drawings = ("training", "kmer3", "kmer6", "gc")
+    drawings = ("training", "reference_samples", "ranks", "kmer3", "kmer6", "gc", "dinucleotides",
+                "motifs", "logos", "infilling")  # fmt: skip
     assert names == {
         *(f"{drawing}{suffix}" for drawing in drawings for suffix in (".png", ".svg")),
         "training_curve.csv",
@@ -257,7 +235,7 @@ def test_the_numbers_behind_each_figure_are_written(tmp_path):
         "differences.csv",
         "kmers_3.csv",
         "kmers_6.csv",
-        "divergence.csv",
+        "quality.csv",
         "gc.csv",
         "longest_match.csv",
     }

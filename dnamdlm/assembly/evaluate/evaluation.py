@@ -28,13 +28,9 @@ from dnamdlm.data.genome.mixture import OpenMixture
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.evaluation_files import write_evaluation
-from dnamdlm.evaluation.likelihood.likelihood_report import (
-    SOFT_MASKED,
-    UNIQUE,
-    LikelihoodReport,
-    evaluate_likelihood,
-)
+from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, evaluate_likelihood
 from dnamdlm.evaluation.likelihood.mixtures import pooled_report
+from dnamdlm.evaluation.window_scores import SOFT_MASKED, UNIQUE
 from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing

@@ -15,8 +15,8 @@ from dnamdlm.data.tasks.labelled import LabelledTask
 from dnamdlm.data.tasks.leaks import Leaks
 from dnamdlm.evaluation.tasks.prediction_metrics import (
     METRICS,
-    bootstrap,
     confusion,
+    figure_intervals,
     figures,
     reliability,
     summary,
@@ -37,7 +37,7 @@ def split_figures(
         result[name] = {
             "rows": int(rows.sum()),
             "figures": figures(task.kind, targets, outputs),
-            "intervals": bootstrap(
+            "intervals": figure_intervals(
                 task.kind, targets, outputs, repeats=settings.bootstrap, seed=settings.seed
             ),
         }

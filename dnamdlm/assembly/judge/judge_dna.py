@@ -38,11 +38,11 @@ from dnamdlm.evaluation.samples.reference_samples import (
     markov_models,
     windows_without_n,
 )
-from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.states.state_pooling import Encoder, WindowSettings, pooled_states
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES
 from dnamdlm.training.run_folder import versions
+from dnamdlm.words.codes import CODE_MASK
 
 logger = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def _infilling(
         logger.info("no window of %d bases to refill", length)
         return []
     logger.info("refilling gaps of %d windows", len(used))
-    codes = [question.store.fetch(item) & BASE_BITS for item in chosen[:_MARKOV_WINDOWS]]
+    codes = [question.store.fetch(item) & CODE_MASK for item in chosen[:_MARKOV_WINDOWS]]
     order = max(MARKOV_ORDERS)
     lm = loaded.language_model
     return infill_recovery(

@@ -14,6 +14,7 @@ from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.sampling.generation import Template
 from dnamdlm.tokens.iupac import ANY_BASE, set_table
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
+from dnamdlm.words.codes import CODE_MASK
 
 _SETS = set_table()
 
@@ -124,7 +125,7 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
     start = max(0, min((interval.start + interval.end - size) // 2, length - size))
     start = min(start, max(0, interval.start - flank))
     end = min(length, max(start + size, interval.end + flank))
-    codes = store.fetch(Interval(interval.chrom, start, end)) & 7
+    codes = store.fetch(Interval(interval.chrom, start, end)) & CODE_MASK
     ids = IDS_OF_CODES[codes].astype(np.uint8)
     ids[interval.start - start : interval.end - start] = NUCLEOTIDE_VOCABULARY.mask_id
     first = max(interval.start - flank, start)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.nucleotide import BASE_CODES
+from dnamdlm.words.codes import CODE_MASK
 
 _LETTERS = np.frombuffer(BASE_CODES, dtype=np.uint8)
 _IS_ONE_BASE = np.isin(np.arange(16), (1, 2, 4, 8))
@@ -20,7 +21,7 @@ def read_sequences(path: str) -> dict[str, str]:
         DataError: for a file that the strict reader refuses.
     """
     return {
-        name: _LETTERS[codes & 7].tobytes().decode("ascii")
+        name: _LETTERS[codes & CODE_MASK].tobytes().decode("ascii")
         for name, codes in read_fasta(path).items()
     }
 

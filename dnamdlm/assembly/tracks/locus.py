@@ -26,9 +26,9 @@ from dnamdlm.evaluation.likelihood.locus_bits import (
     write_record,
 )
 from dnamdlm.evaluation.likelihood.tracks import check_track, write_track
-from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.reporting.locus_figure import locus_figure
+from dnamdlm.words.codes import CODE_MASK
 
 MAX_BASES = 5_000_000
 
@@ -80,7 +80,7 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     check_inside(where, store.lengths)
     length = loaded.length
     device = loaded.device
-    codes = store.fetch(where) & BASE_BITS
+    codes = store.fetch(where) & CODE_MASK
     batch_size = settings.batch_size or windows_at_once(length, device)
     tracks = {"model": locus_bits(lm, codes, length, batch_size=batch_size, device=device)}
     label = ""

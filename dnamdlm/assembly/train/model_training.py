@@ -20,7 +20,7 @@ from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.classifier_accuracy import score_labels
-from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
+from dnamdlm.evaluation.window_scores import Progress, score_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, check_weights, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.language_model import LanguageModel

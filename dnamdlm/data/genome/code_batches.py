@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome.fasta import CODE_MASK, N_CODE, SOFT_MASK
 from dnamdlm.tokens.nucleotide import COMPLEMENT_OF_CODES, IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
+from dnamdlm.words.codes import CODE_MASK, N_CODE, SOFT_MASK
 
 PADDING_CODE = 5
 """Stands where a window reaches past the end of its interval."""
@@ -38,7 +38,7 @@ def batch_of_codes(
         weight: training weights, or None.
         label: class of each row, or None.
     """
-    plain = codes & np.uint8(CODE_MASK)
+    plain = codes & CODE_MASK
     return Batch(
         tokens=torch.from_numpy(translate(plain, _IDS)).long(),
         present=torch.from_numpy(plain != PADDING_CODE),

@@ -24,10 +24,8 @@ from dnamdlm.data.textfile import open_blocks
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.iupac import BASES_OF_CODE, set_table
 from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES, MASK_SYMBOL, code_table
+from dnamdlm.words.codes import N_CODE, SOFT_MASK
 
-SOFT_MASK = 0x80
-CODE_MASK = 0x07
-N_CODE = BASE_CODES.index(b"N")
 IupacPolicy = Literal["n", "random", "error", "sets"]
 
 _MAX_HEADER_BYTES = 1 << 20

@@ -32,10 +32,11 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from dnamdlm.data.genome.fasta import CODE_MASK, N_CODE, SOFT_MASK, FastaReader, IupacPolicy
+from dnamdlm.data.genome.fasta import FastaReader, IupacPolicy
 from dnamdlm.data.genome.intervals import Interval, check_inside
 from dnamdlm.data.genome.twobit import TwoBitReader, is_twobit
 from dnamdlm.errors import DataError
+from dnamdlm.words.codes import CODE_MASK, N_CODE, SOFT_MASK
 
 FORMAT_VERSION = 1
 _CODES, _N_RUNS, _MANIFEST = "codes.bin", "n_runs.npy", "manifest.json"

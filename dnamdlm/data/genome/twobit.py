@@ -19,8 +19,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.genome.fasta import N_CODE, SOFT_MASK, FastaChunk, FastaCounts
+from dnamdlm.data.genome.fasta import FastaChunk, FastaCounts
 from dnamdlm.errors import DataError
+from dnamdlm.words.codes import N_CODE, SOFT_MASK
 
 _SIGNATURE = 0x1A412743
 _ORDER_OF_MAGIC = {struct.pack(order + "I", _SIGNATURE): order for order in "<>"}
@@ -221,7 +222,7 @@ class _Source:
         if is_n is not None:
             codes[is_n] = N_CODE
         if is_masked is not None:
-            codes |= is_masked.view(np.uint8) * np.uint8(SOFT_MASK)
+            codes |= is_masked.view(np.uint8) * SOFT_MASK
         return codes
 
     def _blocks(

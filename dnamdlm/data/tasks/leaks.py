@@ -1,14 +1,14 @@
 """Test rows that training rows give away: copies, reverse complements, near copies, overlaps.
 
 A near copy shares at least a given share of its k-mers, on either strand, with one single training
-sequence. K-mers are sampled by their hash, the same on both sides, so that large sets stay small in
-memory. Words that stand in very many training sequences (repeats) are not counted.
+sequence. Of large sets a sample of the k-mers is compared, chosen by their hash on both sides, so
+that memory stays bounded. Words that very many training sequences hold (repeats) are not counted.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.words.hashes import one_in
+from dnamdlm.words.kmers import canonical_kmers, has_only_bases
+from dnamdlm.words.near_copies import OwnedWords, near_copies
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK_TOKENS = 1 << 22
 _MAX_WORDS = 20_000_000
-_MAX_OCCURRENCES = 200
+_MAX_HOLDERS = 200
 
 
 @dataclass(frozen=True)
@@ -82,90 +84,36 @@ def find_leaks(
         [complement[test[i][::-1]].tobytes() in known for i in range(len(test))], dtype=bool
     )
     density = max(1, -(-int(train.offsets[-1]) // _MAX_WORDS))
-    shares = _best_shares(
-        _sampled_words(train, vocabulary, word, density),
-        _sampled_words(test, vocabulary, word, density),
-        len(train),
+    found = near_copies(
+        OwnedWords.joined(_sampled_words(test, vocabulary, word, density)),
         len(test),
+        _sampled_words(train, vocabulary, word, density),
+        max_holders=_MAX_HOLDERS,
     )
-    return Leaks(exact, reverse, shares >= share)
-
-
-def _best_shares(
-    train: tuple[NDArray[np.uint64], NDArray[np.int64]],
-    test: tuple[NDArray[np.uint64], NDArray[np.int64]],
-    num_train: int,
-    num_test: int,
-) -> NDArray[np.float64]:
-    """Largest share of each test sequence's words that one training sequence holds."""
-    words, owners = train
-    order = np.argsort(words, kind="stable")
-    words, owners = words[order], owners[order]
-    asked, rows = test
-    totals = np.bincount(rows, minlength=num_test)
-    best = np.zeros(num_test, dtype=np.int64)
-    first = np.searchsorted(words, asked, side="left")
-    counts = np.searchsorted(words, asked, side="right") - first
-    counts[counts > _MAX_OCCURRENCES] = 0
-    ends = np.searchsorted(rows, np.arange(0, num_test + 512, 512))
-    for start, end in pairwise(ends):
-        repeats = counts[start:end]
-        if not repeats.sum():
-            continue
-        shift = np.repeat(np.cumsum(repeats) - repeats, repeats)
-        place = np.arange(repeats.sum()) - shift + np.repeat(first[start:end], repeats)
-        pairs = np.repeat(rows[start:end], repeats) * num_train + owners[place]
-        distinct, shared = np.unique(pairs, return_counts=True)
-        np.maximum.at(best, distinct // num_train, shared)
-    return best / np.maximum(totals, 1)
+    return Leaks(exact, reverse, found.is_near_copy(share))
 
 
 def _sampled_words(
     sequences: SequenceSet, vocabulary: Vocabulary, word: int, density: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Distinct hashed canonical k-mers of each sequence and the sequence of each, by sequence."""
-    code_of = np.full(len(vocabulary), 4, dtype=np.uint8)
-    code_of[list(vocabulary.real_ids)] = np.arange(4)
-    hashes: list[NDArray[np.uint64]] = []
-    rows: list[NDArray[np.int64]] = []
+) -> Iterator[OwnedWords]:
+    """The distinct canonical k-mers of each sequence, or one in `density` of them."""
     edges = np.arange(0, sequences.offsets[-1] + _BLOCK_TOKENS, _BLOCK_TOKENS)
     bounds = np.minimum(np.searchsorted(sequences.offsets, edges), len(sequences))
+    codes = sequences.codes(vocabulary)
     for first, last in pairwise(bounds):
-        begin, end = sequences.offsets[first], sequences.offsets[last]
-        if end - begin < word:
+        block = codes[sequences.offsets[first] : sequences.offsets[last]]
+        if len(block) < word:
             continue
-        codes = code_of[sequences.tokens[begin:end]]
+        kmers = canonical_kmers(block, word)
         owner = np.repeat(np.arange(first, last), sequences.lengths[first:last])
-        found, place = _canonical_words(codes, word)
-        usable = (owner[place] == owner[place + word - 1]) & (found % np.uint64(density) == 0)
-        found, row = found[usable], owner[place[usable]]
-        order = np.lexsort((found, row))
-        found, row = found[order], row[order]
+        usable = has_only_bases(block, word) & (owner[: len(kmers)] == owner[word - 1 :])
+        usable &= one_in(kmers, density)
+        kmers, row = kmers[usable], owner[: len(kmers)][usable]
+        order = np.lexsort((kmers, row))
+        kmers, row = kmers[order], row[order]
         is_new = np.ones(len(row), dtype=bool)
-        is_new[1:] = (found[1:] != found[:-1]) | (row[1:] != row[:-1])
-        hashes.append(found[is_new])
-        rows.append(row[is_new])
-    if not hashes:
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    return np.concatenate(hashes), np.concatenate(rows)
-
-
-def _canonical_words(
-    codes: NDArray[np.uint8], word: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hash of the smaller strand of each k-mer without N, and where it begins."""
-    count = len(codes) - word + 1
-    ahead = np.zeros(count, dtype=np.uint64)
-    back = np.zeros(count, dtype=np.uint64)
-    wide = (codes & 3).astype(np.uint64)
-    for step in range(word):
-        piece = wide[step : step + count]
-        ahead = (ahead << np.uint64(2)) | piece
-        back |= (np.uint64(3) - piece) << np.uint64(2 * step)
-    bad = np.concatenate([[0], np.cumsum(codes > 3)])
-    place = np.flatnonzero(bad[word:] == bad[:count])
-    mixed = np.minimum(ahead, back)[place] * _MIX
-    return mixed ^ (mixed >> np.uint64(29)), place
+        is_new[1:] = (kmers[1:] != kmers[:-1]) | (row[1:] != row[:-1])
+        yield OwnedWords(kmers[is_new], row[is_new])
 
 
 def overlap_shares(train: Sequence[Interval], test: Sequence[Interval]) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.genome.fasta import CODE_MASK
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
@@ -25,6 +24,8 @@ from dnamdlm.tokens.nucleotide import (
     code_table,
     reverse_complement,
 )
+from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.words.codes import CODE_MASK, N_CODE
 
 _REFUSED = 255
 _CODES = code_table()
@@ -78,6 +79,16 @@ class SequenceSet:
     def take(self, indices: NDArray[np.integer]) -> SequenceSet:
         """Some of the sequences, in the order of `indices`."""
         return SequenceSet.of([self.names[i] for i in indices], [self[i] for i in indices])
+
+    def codes(self, vocabulary: Vocabulary) -> NDArray[np.uint8]:
+        """Store codes of all tokens, `N_CODE` for every token that is not a base, shape (total,).
+
+        Args:
+            vocabulary: of the tokens, with four real ids in the order A, C, G, T.
+        """
+        code_of = np.full(len(vocabulary), N_CODE, dtype=np.uint8)
+        code_of[list(vocabulary.real_ids)] = np.arange(N_CODE)
+        return code_of[self.tokens]
 
     def digest(self) -> str:
         """SHA-256 of all ids and lengths."""
@@ -133,7 +144,7 @@ def interval_ids(store: GenomeStore, interval: Interval) -> NDArray[np.uint8]:
     Raises:
         DataError: if the record is unknown or the interval ends past it.
     """
-    codes = store.fetch(interval) & np.uint8(CODE_MASK)
+    codes = store.fetch(interval) & CODE_MASK
     return _IDS[reverse_complement(codes) if interval.strand == "-" else codes]
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.genome.fasta import CODE_MASK
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NucleotideTokenizer
+from dnamdlm.words.codes import CODE_MASK
 
 
 @dataclass(frozen=True)
@@ -116,4 +116,4 @@ def windows_of_change(
 def _ids(store: GenomeStore, record: str, start: int, end: int) -> NDArray[np.int64]:
     offset = store.offsets[record]
     codes = store.codes[offset + start : offset + max(start, end)]
-    return IDS_OF_CODES[codes & np.uint8(CODE_MASK)]
+    return IDS_OF_CODES[codes & CODE_MASK]

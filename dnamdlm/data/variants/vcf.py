@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dnamdlm.data.genome.fasta import CODE_MASK
 from dnamdlm.data.genome.intervals import unknown_record
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES, BASE_CODES
+from dnamdlm.words.codes import CODE_MASK
 
 REASONS: Mapping[str, str] = {
     "no_alt": "ALT is '.', so that there is nothing to compare",
@@ -219,7 +219,7 @@ def _reason_of_allele(ref: str, alt: str) -> str | None:
 def bases(store: GenomeStore, record: str, start: int, end: int) -> str:
     """Letters of a stretch of a genome, upper case; the caller has checked the ends."""
     offset = store.offsets[record]
-    codes = store.codes[offset + start : offset + end] & np.uint8(CODE_MASK)
+    codes = store.codes[offset + start : offset + end] & CODE_MASK
     return _LETTERS[codes].tobytes().decode("ascii")
 
 

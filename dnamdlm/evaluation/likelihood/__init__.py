@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""Likelihood of DNA: reports of splits, mixtures of genomes, bits along a locus."""

@@ -1,9 +1,9 @@
 """Bits per base along a stretch of a genome, under a model and under a Markov model.
 
-A masked diffusion model has no order of its own, so a base is asked for when its neighbours are
-known: every 16th base is hidden at once, sixteen times over, and each base counts once. These
-conditional bits say where the model finds sequence predictable. They are no likelihood: their sum
-is no bound of anything. An autoregressive model gives the bits of its own order.
+A masked diffusion model has no order of its own, so that each base is predicted from nearly all of
+its neighbours: every 16th base is hidden, in sixteen phases, and each base counts once. These
+conditional bits show where the model finds sequence predictable. They are not a likelihood, and
+their sum does not bound one. An autoregressive model gives the bits of its own order.
 
 Shapes: T tiles, L positions.
 """
@@ -52,7 +52,7 @@ def locus_bits(
         lm: on `device`, in evaluation mode.
         codes: store codes without the soft mask, (n,).
         window: bases that the model reads at once; tiles overlap by half.
-        stride: one base in so many is hidden at a time.
+        stride: every stride-th base is hidden at a time.
         batch_size: tiles at once.
         device: where the model is.
     """
@@ -111,11 +111,11 @@ def locus_record(
     place: str,
     made_by: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a picture of a locus shows, as JSON values: at most 2,000 points of running means.
+    """What the figure of a locus shows, as JSON values: at most 2,000 points of running means.
 
     Args:
         where: the locus.
-        tracks: "model" and, if there is one, "markov", (n,) bits per base.
+        tracks: "model" and optionally "markov" -> (n,) bits per base.
         features: genes and coding exons that overlap it.
         markov_label: name of the Markov model.
         place: the split that the locus lies in.
@@ -177,7 +177,7 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a readable locus ({error!r}); evaluate it again") from error
     if found != (FORMAT, FORMAT_VERSION):
-        raise DataError(f"{path}: no locus of version {FORMAT_VERSION}; evaluate it again")
+        raise DataError(f"{path}: not a locus of version {FORMAT_VERSION}; evaluate it again")
     return record
 
 

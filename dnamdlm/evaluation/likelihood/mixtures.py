@@ -1,8 +1,8 @@
 """Likelihood of a mixture from the likelihoods of its genomes.
 
-Bases count alike, so that a pooled rate is the rate over all scored bases; genomes are strata, so
-that the variances of their sums add. Markov models are fitted to each genome by itself: what the
-mixture is compared with is the best one of each genome.
+Every base has the same weight, so that a pooled rate is the rate over all scored bases; genomes are
+strata, so that the variances of their sums add. Markov models are fitted to each genome separately,
+and the mixture is compared with the best one of each genome.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from dnamdlm.evaluation.likelihood.likelihood_report import ALL, LikelihoodReport, LikelihoodRow
-from dnamdlm.evaluation.likelihood.rates import Rate
+from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
+from dnamdlm.evaluation.rates import Rate
+from dnamdlm.evaluation.window_scores import ALL
 
 
 def pooled_rate(rates: Sequence[Rate]) -> Rate:

@@ -17,13 +17,13 @@ SUFFIXES = (".bedgraph", ".bw", ".tsv")
 
 
 def check_track(path: Path) -> None:
-    """Refuse a file name whose format is unknown or cannot be written here.
+    """Check that the format of a track is known and can be written here.
 
     Raises:
-        ConfigError: saying which can.
+        ConfigError: for an unknown ending, or if a package is missing.
     """
     if path.suffix not in SUFFIXES:
-        raise ConfigError(f"out={path} is no track; end it in {', '.join(SUFFIXES)}")
+        raise ConfigError(f"out={path} is not a track; its name must end in {', '.join(SUFFIXES)}")
     if path.suffix == ".bw":
         try:
             importlib.import_module("pyBigWig")
@@ -42,13 +42,13 @@ def write_track(
     *,
     name: str,
 ) -> None:
-    """Write numbers of each base; nan is left out.
+    """Write one number per base; nan is left out.
 
     Args:
         path: .bedgraph and .bw hold the first track, .tsv all of them.
-        where: the bases.
+        where: interval of the n bases.
         tracks: name -> (n,) values.
-        lengths: bases of all records, which bigWig wants to know.
+        lengths: lengths of all records, which the header of a bigWig file lists.
         name: of the track in a browser, one word.
     """
     values = next(iter(tracks.values()))

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""Quality of generated DNA, compared with real sequence and with reference samples."""

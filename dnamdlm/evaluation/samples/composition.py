@@ -1,7 +1,7 @@
 """What DNA is made of: GC, CpG, dinucleotide odds, runs of one base, stretches of low complexity.
 
-Sequences are arrays of store codes: A 0, C 1, G 2, T 3; anything else is no base. Each sequence is
-reduced to counts, and figures of a sample are functions of the sums of these counts.
+Sequences are arrays of store codes: A 0, C 1, G 2, T 3; anything else is not a base. Each
+sequence is reduced to counts, and figures of a sample are functions of the sums of these counts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from dnamdlm.evaluation.resampling import Estimate, around, ratio, resample_weights
 
 LEAST_RUN = 6
-"""Bases of a homopolymer at least."""
+"""Shortest homopolymer that counts, bases."""
 DUST_WINDOW, DUST_STEP, DUST_LEVEL = 64, 32, 2.0
-"""Bases of a window, between windows, and the score above which complexity is low."""
+"""Bases of a window, bases from start to start, and the score above which complexity is low."""
 _BASES, _PAIRS, _RUN, _WINDOWS, _LOW = 0, 4, 20, 21, 22
 _NUM_COUNTS = 23
 _CODE_CG = 1 * 4 + 2
@@ -42,7 +42,7 @@ def base_counts(sequences: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def bases_in_runs(bases: np.ndarray, least: int = LEAST_RUN) -> int:
-    """Number of bases that stand in a run of `least` or more equal bases."""
+    """Number of bases in runs of `least` or more equal bases."""
     if not len(bases):
         return 0
     edges = np.flatnonzero(np.diff(bases)) + 1
@@ -52,7 +52,7 @@ def bases_in_runs(bases: np.ndarray, least: int = LEAST_RUN) -> int:
 
 
 def dust_scores(bases: np.ndarray) -> np.ndarray:
-    """Score of each window of 64 bases, 32 apart; a shorter sequence is one window.
+    """Score of each window of 64 bases, one every 32; a shorter sequence is one window.
 
     With c_w the count of word w of three bases among the l words of a window, the score is
     sum c_w (c_w - 1) / 2 / (l - 1). Random sequence has about 0.5, a run of one base l / 2.
@@ -74,6 +74,15 @@ def dust_scores(bases: np.ndarray) -> np.ndarray:
 def gc_share(counts: np.ndarray) -> np.ndarray:
     """Share of G and C among the bases."""
     return ratio(counts[..., 1] + counts[..., 2], counts[..., :4].sum(axis=-1))
+
+
+def gc_fractions(sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """Share of G and C among the bases of each sequence; nan where a sequence has no base."""
+    bases = np.array([np.count_nonzero(sequence < 4) for sequence in sequences])
+    strong = np.array(
+        [np.count_nonzero((sequence == 1) | (sequence == 2)) for sequence in sequences]
+    )
+    return np.divide(strong, bases, out=np.full(len(sequences), np.nan), where=bases > 0)
 
 
 def cpg_ratio(counts: np.ndarray) -> np.ndarray:

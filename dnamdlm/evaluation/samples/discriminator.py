@@ -1,4 +1,4 @@
-"""How well a classifier tells generated from real sequences: the area under its ROC curve.
+"""How well a classifier distinguishes generated from real sequences: the area under its ROC curve.
 
 0.5 means that it cannot. Every sequence is scored by a classifier that was fitted without it (five
 folds). Two classifiers: a logistic regression on words, which sees composition, and a small
@@ -20,16 +20,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from dnamdlm.evaluation.resampling import Estimate, interval
+from dnamdlm.evaluation.auroc import auroc
+from dnamdlm.evaluation.resampling import NUM_RESAMPLES, Estimate, interval, resampled_rows
 from dnamdlm.evaluation.samples.frechet import kmer_vectors
 from dnamdlm.tokens.nucleotide import reverse_complement
 
 FOLDS = 5
 LEAST = 10
-"""Sequences of each kind that are needed."""
+"""Smallest number of sequences of each kind."""
 _CHANNELS, _KERNEL, _EPOCHS, _BATCH = 32, 11, 12, 32
 _LEARNING_RATE = 0.005
-_RESAMPLES = 200
 _NETWORK_BASES, _NETWORK_LEAST = 1 << 17, 64
 
 FitAndScore = Callable[[list[np.ndarray], np.ndarray, list[np.ndarray], int], np.ndarray]
@@ -42,14 +42,14 @@ def discriminate(
     *,
     network: bool,
 ) -> Estimate:
-    """Cross-validated AUROC of telling a sample from a reference.
+    """Cross-validated AUROC of distinguishing a sample from a reference.
 
     Args:
         sample: sequences, store codes.
         reference: others, about as many.
-        seed: of folds, first weights and order.
-        network: the convolutional network in place of the regression; it takes the first 2^17 bases
-            of each kind, or 64 sequences if those have more.
+        seed: of folds, initial weights and order of training.
+        network: use the convolutional network instead of the regression; it takes the first 2^17
+            bases of each kind, or 64 sequences if those have more.
 
     Returns:
         The area with its interval over resampled sequences; nan for fewer than 10 of a kind.
@@ -57,7 +57,7 @@ def discriminate(
     if min(len(sample), len(reference)) < LEAST:
         return Estimate(float("nan"))
     if network:
-        # twenty-five small networks are fitted: this bounds their time.
+        # one network is fitted for each sample and fold: this bounds their time.
         longest = max(len(item) for part in (sample, reference) for item in part)
         most = max(_NETWORK_BASES // longest, _NETWORK_LEAST)
         sample, reference = sample[:most], reference[:most]
@@ -78,22 +78,14 @@ def discriminate(
             [sequences[row] for row in outside],
             seed,
         )
-        # folds have classifiers of their own, whose scores are comparable as ranks only.
+        # each fold has its own classifier, so that scores are comparable as ranks only.
         scores[outside] = rankdata(found) / (len(found) + 1)
-    draws = []
-    for _ in range(_RESAMPLES):
-        rows = np.concatenate(
-            [rng.choice(part, len(part)) for part in (np.flatnonzero(labels == c) for c in (0, 1))]
-        )
-        draws.append(area(labels[rows], scores[rows]))
-    return Estimate(area(labels, scores), *interval(np.array(draws)))
-
-
-def area(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a row of label 1 scores above one of label 0; ties count half."""
-    positive = int(labels.sum())
-    ranks = rankdata(scores)[labels == 1].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))
+    kinds = [np.flatnonzero(labels == label) for label in (0, 1)]
+    is_sample = labels == 1
+    draws = [
+        auroc(is_sample[rows], scores[rows]) for rows in resampled_rows(kinds, rng, NUM_RESAMPLES)
+    ]
+    return Estimate(auroc(is_sample, scores), *interval(np.array(draws)))
 
 
 def _regression_scores(
@@ -106,7 +98,7 @@ def _regression_scores(
 
 
 class _Network(nn.Module):
-    """One convolution, the mean and the largest value of each channel, and a linear layer."""
+    """One convolution, mean and maximum of each channel, and a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,9 +109,9 @@ class _Network(nn.Module):
         """Logits; code 4 is padding."""
         present = (codes < 4).unsqueeze(1)
         bases = nn.functional.one_hot(codes, 5)[..., :4].transpose(1, 2).float()
-        states = torch.relu(self.convolution(bases)) * present
-        mean = states.sum(dim=2) / present.sum(dim=2).clamp(min=1)
-        return self.dense(torch.cat([mean, states.amax(dim=2)], dim=1)).squeeze(1)
+        features = torch.relu(self.convolution(bases)) * present
+        mean = features.sum(dim=2) / present.sum(dim=2).clamp(min=1)
+        return self.dense(torch.cat([mean, features.amax(dim=2)], dim=1)).squeeze(1)
 
 
 def _network_scores(

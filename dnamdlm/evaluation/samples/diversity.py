@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dnamdlm.evaluation.samples.edits import edit_distance
-from dnamdlm.evaluation.words import canonical_kmers, has_only_bases
 from dnamdlm.tokens.nucleotide import reverse_complement
+from dnamdlm.words.kmers import canonical_kmers, has_only_bases
 
 MAX_PAIRS = 100
 WORD = 12
@@ -31,14 +31,14 @@ def pair_distances(
 ) -> np.ndarray:
     """Edit distance over the longer length of random pairs of different members, 0 to 1.
 
-    All pairs are taken where there are no more than `max_pairs`.
+    All pairs are compared if there are at most `max_pairs`.
     """
     members = len(sequences)
     num_pairs = members * (members - 1) // 2
     if num_pairs <= max_pairs:
         left, right = np.triu_indices(members, 1)
     else:
-        # an unordered pair for each draw; a pair may come twice, which is rare where it is chosen.
+        # an unordered pair for each draw; the same pair is rarely drawn twice.
         left = rng.integers(0, members, max_pairs)
         right = (left + rng.integers(1, members, max_pairs)) % members
     return np.array(
@@ -50,7 +50,7 @@ def pair_distances(
 
 
 def nearest_shares(sequences: Sequence[np.ndarray], k: int = WORD) -> np.ndarray:
-    """For each sequence the largest share of its words that one other member has, float64 (N,)."""
+    """For each sequence the largest share of its words that another one has, float64 (N,)."""
     sets = []
     for sequence in sequences:
         words = canonical_kmers(sequence, min(k, max(len(sequence), 1)))

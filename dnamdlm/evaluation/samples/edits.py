@@ -1,6 +1,6 @@
 """Edit distances of DNA by bit-parallel columns; edlib is used where it is installed.
 
-Both ways are exact and give the same numbers; edlib is faster.
+Both methods are exact and give the same numbers; edlib is faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ def edit_distance(query: np.ndarray, text: np.ndarray, *, inside: bool = False) 
     Args:
         query: codes (m,).
         text: codes (n,).
-        inside: compare with the best part of `text` in place of the whole.
+        inside: compare with the best matching part of `text` instead of the whole.
+
+    >>> import numpy as np
+    >>> edit_distance(np.array([0, 1, 2]), np.array([0, 2]))
+    1
     """
     edlib = _edlib()
     if edlib is not None and len(query) and len(text):
@@ -31,7 +35,7 @@ def edit_distance(query: np.ndarray, text: np.ndarray, *, inside: bool = False) 
 
 
 def bit_parallel_distance(query: np.ndarray, text: np.ndarray, *, inside: bool = False) -> int:
-    """`edit_distance` without edlib: a column of the table is two whole numbers of m bits.
+    """`edit_distance` without edlib: a column of the table is a pair of m-bit integers.
 
     Source: Myers 1999, "A fast bit-vector algorithm for approximate string matching", with the
     carry of Hyyro 2003 for whole sequences.
@@ -64,7 +68,7 @@ def bit_parallel_distance(query: np.ndarray, text: np.ndarray, *, inside: bool =
 
 
 def method_name() -> str:
-    """Which way is used, for the records."""
+    """Name of the method that is used."""
     return "bit-parallel" if _edlib() is None else "edlib"
 
 

@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of vectors, each seen as a normal law."""
+"""Frechet distance between two sets of vectors, each taken as a normal distribution."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnamdlm.evaluation.samples.sequence_statistics import kmer_counts
+from dnamdlm.words.kmers import kmer_counts
 
 WORD = 4
 
 
 @dataclass(frozen=True)
-class NormalLaw:
-    """A normal law: mean (D,), the symmetric root of the covariance (D, D), and its trace."""
+class NormalDistribution:
+    """Mean (D,), symmetric root of the covariance (D, D), and trace of the covariance."""
 
     mean: np.ndarray
     root: np.ndarray
     trace: float
 
     @classmethod
-    def of(cls, vectors: np.ndarray) -> NormalLaw:
-        """The law with the mean and covariance of vectors (M, D), M >= 2."""
+    def of(cls, vectors: np.ndarray) -> NormalDistribution:
+        """The distribution with the mean and covariance of vectors (M, D), M >= 2."""
         covariance = np.atleast_2d(np.cov(vectors, rowvar=False))
         values, axes = np.linalg.eigh(covariance)
         root = (axes * np.sqrt(np.maximum(values, 0.0))) @ axes.T
         return cls(vectors.mean(axis=0), root, float(np.trace(covariance)))
 
 
-def frechet_distance(vectors: np.ndarray, target: NormalLaw) -> float:
+def frechet_distance(vectors: np.ndarray, target: NormalDistribution) -> float:
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in squared units of the vectors.
 
     It is biased upwards by the finite size of the sets, so compare it with sets of equal size.

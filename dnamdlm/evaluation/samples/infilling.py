@@ -1,8 +1,8 @@
-"""Recovery of hidden spans of held-out windows by their length, beside simple ways to fill them.
+"""Recovery of hidden spans of held-out windows by length, compared with simple ways to fill them.
 
-Recovery is the share of hidden bases that come back as they were. Drawing from the true law of a
-base recovers sum p^2, picking its most likely base recovers max p: two tasks, told apart by name.
-A Markov model sees the left side of a gap only.
+Recovery is the share of hidden bases that are filled with the true base. Drawing from the true
+distribution of a base recovers sum p^2, picking its most likely base recovers max p; the two tasks
+have different names. A Markov model sees the left side of a gap only.
 
 Shapes: N windows, L positions.
 """
@@ -52,7 +52,7 @@ def sharpest(model: MarkovModel) -> MarkovModel:
 
 
 def commonest_filled(hidden: np.ndarray) -> np.ndarray:
-    """Every hidden base filled with the base that is commonest among the visible ones."""
+    """Every hidden base filled with the most frequent of the visible bases."""
     visible = hidden[hidden != MASK_ID]
     counts = np.bincount(visible, minlength=FIRST_BASE_ID + 4)[FIRST_BASE_ID : FIRST_BASE_ID + 4]
     return np.where(hidden == MASK_ID, FIRST_BASE_ID + int(counts.argmax()), hidden)
@@ -85,10 +85,10 @@ def refill(
 
 
 def windows_of_gap(gap: int, num_windows: int) -> int:
-    """Windows that are refilled: `num_windows`, and more for gaps below 32 bases.
+    """Number of windows that are refilled: `num_windows`, and more for gaps below 32 bases.
 
-    A short gap hides few bases and costs few calls of the network, so that about as many bases are
-    hidden at each length.
+    A short gap hides few bases and takes few network calls, so that about as many bases are hidden
+    at each length.
     """
     return max(num_windows, _BASES_PER_WINDOW * num_windows // gap)
 
@@ -103,7 +103,7 @@ def infill_recovery(
     gaps: Sequence[int] = GAPS,
     device: torch.device | str = "cpu",
 ) -> list[dict[str, Any]]:
-    """Recovery by gap length of the model and of its floors, as JSON values.
+    """Recovery by gap length of the model and of its baselines, as JSON values.
 
     Args:
         lm: a masked diffusion model, on `device`.
@@ -139,9 +139,10 @@ def infill_recovery(
 def recovery(
     tokens: np.ndarray, hidden: np.ndarray, made: np.ndarray, rng: np.random.Generator
 ) -> Estimate:
-    """Share of hidden bases that came back, windows being what is resampled."""
-    asked = hidden == MASK_ID
-    columns = np.stack([((made == tokens) & asked).sum(axis=1), asked.sum(axis=1)], axis=1)
+    """Share of hidden bases that were filled correctly; windows are resampled."""
+    is_hidden = hidden == MASK_ID
+    is_right = (made == tokens) & is_hidden
+    columns = np.stack([is_right.sum(axis=1), is_hidden.sum(axis=1)], axis=1)
     return estimate(columns, lambda sums: ratio(sums[..., 0], sums[..., 1]), rng)
 
 

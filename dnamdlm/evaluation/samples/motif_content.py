@@ -1,4 +1,4 @@
-"""Motif matches of samples beside a reference: correlation of counts, and what is enriched."""
+"""Motif matches of samples and a reference: correlation of counts, enriched motifs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFERENCE_BASES = 1 << 20
 def rate_correlation(
     counts: np.ndarray, reference: np.ndarray, rng: np.random.Generator
 ) -> Estimate:
-    """Pearson correlation over motifs of log(1 + matches), sequences resampled.
+    """Pearson correlation over motifs of log(1 + matches); sequences are resampled.
 
     Args:
         counts: matches (N, M) of a sample.
@@ -52,7 +52,7 @@ def motif_section(
         and reference sequence, and the motifs that differ most, with their matrices and their
         enrichment in each sample.
     """
-    # rates need no more, and the scan of hundreds of motifs is slow.
+    # enough for the rates; scanning hundreds of motifs is slow.
     longest = max(map(len, reference))
     reference = reference[: max(_REFERENCE_BASES // longest, 2 * len(samples["generated"]))]
     bases = np.bincount(np.concatenate(reference), minlength=5)[:4].astype(np.float64)
@@ -72,7 +72,8 @@ def motif_section(
         name: _folds(table, target * sizes[name] / num_reference, rng)
         for name, table in counts.items()
     }
-    # in units of the scatter of a count of this size, so that rare motifs do not come first.
+    # in units of the standard deviation of a count of this size, so that rare motifs do not come
+    # first.
     surprise = np.abs(ours.sum(axis=0) - expected) / np.sqrt(expected + 1)
     order = np.argsort(-surprise, kind="stable")
     return correlations, {
@@ -97,7 +98,7 @@ def motif_section(
 
 
 def _folds(counts: np.ndarray, expected: np.ndarray, rng: np.random.Generator) -> list[Estimate]:
-    """Log2 of matches over expected matches of each motif, half a match added to both."""
+    """Log2 of matches over expected matches of each motif, with half a match added to both."""
     values = np.log2((counts.sum(axis=0) + 0.5) / (expected + 0.5))
     draws = np.log2((resample_weights(len(counts), rng) @ counts + 0.5) / (expected + 0.5))
     spans = (interval(column) for column in draws.T)

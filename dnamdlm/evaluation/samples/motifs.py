@@ -1,8 +1,8 @@
 """Transcription factor motifs: reading matrices, and counting their matches in DNA.
 
 A matrix is scored as log2 odds against the base composition of the reference, in steps of 1/100
-bit, so that the law of its score on random bases is computed exactly. A match is a score that
-random bases reach with probability 1e-4 at most; both strands are searched.
+bit, so that the distribution of its score on random bases is computed exactly. A match is a score
+that random bases reach with probability 1e-4 at most; both strands are searched.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_motifs(source: str) -> list[Motif]:
 
     Raises:
         ConfigError: if pyjaspar is missing.
-        DataError: if the file holds no motif, or JASPAR no such group.
+        DataError: if the file has no motif, or JASPAR has no such group.
     """
     return _from_jaspar(source[len(JASPAR) :]) if source.startswith(JASPAR) else _from_file(source)
 
@@ -76,7 +76,7 @@ def _from_file(source: str) -> list[Motif]:
         form = "jaspar"
     else:
         raise DataError(
-            f"{source}: neither JASPAR format, which begins with '>', nor MEME format, which "
+            f"{source} is in neither JASPAR format, which begins with '>', nor MEME format, which "
             "begins with 'MEME version'; convert the motifs"
         )
     try:
@@ -88,7 +88,7 @@ def _from_file(source: str) -> list[Motif]:
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise DataError(f"{source}: not readable as {form} motifs ({error})") from error
     if not found:
-        raise DataError(f"{source}: no motif in it; give at least one")
+        raise DataError(f"{source} contains no motif; give at least one")
     return found
 
 
@@ -102,7 +102,7 @@ def _motif(name: str, item: Any) -> Motif:
 def score_table(motif: Motif, background: np.ndarray) -> np.ndarray:
     """Log2 odds in hundredths of a bit, int64 (width, 4)."""
     totals = motif.counts.sum(axis=1, keepdims=True)
-    # MEME files hold probabilities: they are taken for 20 sites.
+    # MEME files hold probabilities: they are taken as frequencies among 20 sites.
     counts = motif.counts * np.where(totals < 2, 20.0, 1.0)
     shares = (counts + _PSEUDO_COUNT * background) / (
         counts.sum(axis=1, keepdims=True) + _PSEUDO_COUNT
@@ -111,15 +111,15 @@ def score_table(motif: Motif, background: np.ndarray) -> np.ndarray:
 
 
 def threshold(table: np.ndarray, background: np.ndarray, probability: float) -> int:
-    """Least score that random bases reach with at most this probability, by exact convolution."""
-    law, lowest = np.ones(1), 0
+    """Smallest score that random bases reach with at most this probability (exact convolution)."""
+    distribution, lowest = np.ones(1), 0
     for scores in table:
         base = int(scores.min())
-        grown = np.zeros(len(law) + int(scores.max()) - base)
+        grown = np.zeros(len(distribution) + int(scores.max()) - base)
         for score, share in zip(scores.tolist(), background.tolist(), strict=True):
-            grown[score - base : score - base + len(law)] += share * law
-        law, lowest = grown, lowest + base
-    tails = np.cumsum(law[::-1])[::-1]
+            grown[score - base : score - base + len(distribution)] += share * distribution
+        distribution, lowest = grown, lowest + base
+    tails = np.cumsum(distribution[::-1])[::-1]
     return lowest + int(np.count_nonzero(tails > probability))
 
 
@@ -144,7 +144,7 @@ def match_counts(
     table = np.zeros((len(sequences), len(motifs)), np.int64)
     for column, motif in enumerate(motifs):
         forward = score_table(motif, background)
-        # both strands have the same law only if A = T and C = G in the background.
+        # both strands have the same distribution only if A = T and C = G in the background.
         for scores in (forward, forward[::-1, ::-1]):
             least = threshold(scores, background, probability)
             total = np.zeros(len(joined) - widest + 1, np.int32)

@@ -1,9 +1,9 @@
 """The nearest stretch of the training genome, and whether a sequence is a copy of it.
 
-Minimizers of the sequences (the least of 10 neighbouring words of 15 bases, both strands) are
-looked up at every place of the genome while it streams past. Places that fit one alignment are
-pooled, and the best are aligned base by base. Sequence without two common words has no nearest
-stretch: at such distances any stretch is as near as another.
+Minimizers of the sequences (the smallest of 10 neighbouring words of 15 bases, both strands) are
+searched at every position of the genome, which is read in pieces. Positions that fit one alignment
+are pooled, and the best are aligned base by base. A sequence without two common words has no
+nearest stretch: at such distances all stretches are about equally near.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.evaluation.genome_pieces import pieces
 from dnamdlm.evaluation.samples.edits import edit_distance
-from dnamdlm.evaluation.words import has_only_bases, pieces, word_hashes
-from dnamdlm.lm.contexts import BASE_BITS
 from dnamdlm.tokens.nucleotide import reverse_complement
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.hashes import scattered, word_hashes
+from dnamdlm.words.kmers import has_only_bases
+from dnamdlm.words.minimizers import NO_HASH, is_minimizer
 
 WORD, WINDOW = 15, 10
 COPY_IDENTITY = 0.9
 COPY_MATCH = 0.5
-"""A sequence counts as memorised from this identity with its nearest stretch on, or if its longest
-exact match has this share of its bases; shorter sequences than `COPY_LEAST` never count."""
+"""A sequence counts as memorised if it has at least this identity with its nearest stretch, or if
+its longest exact match has this share of its bases; sequences below `COPY_LEAST` never count."""
 COPY_LEAST = 30
-"""Bases below which a match says nothing: chance gives 15 to 20 in genomes."""
+"""Shortest match that is evidence of a copy: by chance genomes share 15 to 20 bases."""
 _SLACK, _CANDIDATES, _MAX_PLACES = 32, 3, 200
 
 
@@ -35,8 +38,8 @@ class Neighbour:
     """The nearest stretch of one sequence.
 
     Attributes:
-        identity: 1 - edit distance / length, with the best placed part of the stretch.
-        chrom: record, empty if nothing is near.
+        identity: 1 - edit distance / length, at the best position in the stretch.
+        chrom: record; empty without a nearest stretch.
         start: 0-based start of the stretch that was aligned, 32 bases of slack included.
         strand: of the genome, "+" or "-".
     """
@@ -55,17 +58,10 @@ def is_memorised(identity: float, longest_match: int, length: int) -> bool:
 
 
 def minimizers(codes: np.ndarray) -> np.ndarray:
-    """Places of the words whose hash is the least of a window of neighbours, sorted."""
-    hashes = word_hashes(codes, WORD)
-    if not len(hashes):
-        return np.zeros(0, np.int64)
-    # a multiplication and a shift, since the plain hash of a word of A is always small.
-    mixed = (hashes ^ (hashes >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed[~has_only_bases(codes, WORD)] = np.uint64(0xFFFFFFFFFFFFFFFF)
-    size = min(WINDOW, len(mixed))
-    windows = np.lib.stride_tricks.sliding_window_view(mixed, size)
-    places = np.unique(windows.argmin(axis=1) + np.arange(len(windows)))
-    return places[has_only_bases(codes, WORD)[places]]
+    """Places of the words whose hash is the smallest of `WINDOW` neighbours, int64, sorted."""
+    # the plain hash of a word of A is always small, which `scattered` hides.
+    order = np.where(has_only_bases(codes, WORD), scattered(word_hashes(codes, WORD)), NO_HASH)
+    return np.flatnonzero(is_minimizer(order, WINDOW, first_of_ties=True))
 
 
 def nearest_stretches(
@@ -79,7 +75,7 @@ def nearest_stretches(
         intervals: where to look.
     """
     plain = [
-        np.bitwise_and(np.asarray(sequence, np.uint8), BASE_BITS, dtype=np.uint8)
+        np.bitwise_and(np.asarray(sequence, np.uint8), CODE_MASK, dtype=np.uint8)
         for sequence in sequences
     ]
     texts = [text for item in plain for text in (item, reverse_complement(item))]
@@ -87,7 +83,7 @@ def nearest_stretches(
     found = [Neighbour(0.0)] * len(plain)
     if not len(hits):
         return found
-    # text, then diagonal: hits of one alignment lie side by side.
+    # by text, then by diagonal: hits of one alignment are adjacent.
     hits = hits[np.lexsort((hits[:, 1], hits[:, 0]))]
     new = (hits[1:, 0] != hits[:-1, 0]) | (hits[1:, 1] > hits[:-1, 1] + _SLACK)
     edges = np.concatenate([[0], np.flatnonzero(new) + 1, [len(hits)]])
@@ -110,7 +106,7 @@ def nearest_stretches(
 def _hits(
     texts: Sequence[np.ndarray], store: GenomeStore, intervals: Sequence[Interval]
 ) -> np.ndarray:
-    """Text and diagonal (offset in the store of its first base) of each common word, (H, 2)."""
+    """Text and diagonal (store offset of the start of the text) of each common word, (H, 2)."""
     places = [minimizers(text) for text in texts]
     owners = np.repeat(np.arange(len(texts)), [len(part) for part in places])
     positions = np.concatenate([*places, np.zeros(0, np.int64)])
@@ -134,7 +130,7 @@ def _hits(
         maybe, low, counts = (part[counts > 0] for part in (maybe, low, counts))
         if not len(maybe):
             continue
-        # words that fill a piece are repeats of a few bases, which say nothing about a place.
+        # words that fill a piece are repeats of a few bases, which fit many positions.
         _, word, repeats = np.unique(low, return_inverse=True, return_counts=True)
         rare = repeats[word] <= _MAX_PLACES
         maybe, low, counts = maybe[rare], low[rare], counts[rare]
@@ -162,7 +158,7 @@ def _aligned(
     end = min(diagonal + len(text) + _SLACK, high)
     if end <= start:
         return Neighbour(0.0)
-    distance = edit_distance(text, store.codes[start:end] & BASE_BITS, inside=True)
+    distance = edit_distance(text, store.codes[start:end] & CODE_MASK, inside=True)
     return Neighbour(
         max(1 - distance / len(text), 0.0), interval.chrom, interval.start + start - low, strand
     )

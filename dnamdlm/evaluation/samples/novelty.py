@@ -1,8 +1,8 @@
 """How much of a generated sequence is copied: its longest exact match with the training genome.
 
-Both strands are searched. For one length m, hashes of all m-mers of the queries are looked up while
-the genome streams past in pieces, and every hit is verified base by base. A match of length m
-implies matches of all shorter lengths, so the longest one is found by bisection over m. Memory
+Both strands are searched. For one length m, the genome is read in pieces and its m-mers are
+compared by hash with those of the queries; every hit is verified base by base. A match of length m
+implies matches of all shorter lengths, so that the longest one is found by bisection over m. Memory
 depends on the queries, not on the genome.
 """
 
@@ -16,9 +16,11 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.evaluation.words import has_only_bases, pieces, word_hashes
-from dnamdlm.lm.contexts import BASE_BITS
+from dnamdlm.evaluation.genome_pieces import pieces
 from dnamdlm.tokens.nucleotide import reverse_complement
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.hashes import word_hashes
+from dnamdlm.words.kmers import has_only_bases
 
 _BASES_AT_ONCE = 1 << 22
 
@@ -29,7 +31,7 @@ class Match:
 
     Attributes:
         length: bases; 0 if not even one base occurs.
-        chrom: record of one such match, empty if there is none.
+        chrom: record of one such match; empty without a match.
         start: 0-based position of the match on the forward strand.
         strand: "+" if the sequence itself occurs there, "-" if its reverse complement does.
     """
@@ -50,7 +52,7 @@ def longest_matches(
         store: genome store.
         intervals: where to look; a match lies within one interval.
     """
-    queries = [np.asarray(sequence, np.uint8) & BASE_BITS for sequence in sequences]
+    queries = [np.asarray(sequence, np.uint8) & CODE_MASK for sequence in sequences]
     found = [Match(0) for _ in queries]
     pending = {(0, max(map(len, queries), default=0)): list(range(len(queries)))}
     while pending:

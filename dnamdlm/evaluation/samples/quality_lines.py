@@ -9,7 +9,7 @@ _WIDTH = 15
 
 
 def quality_text(quality: Mapping[str, Any]) -> str:
-    """All figures, a line each: generated with its interval, then the floors.
+    """All figures, one line each: generated with its interval, then the reference samples.
 
     Args:
         quality: the section.
@@ -18,7 +18,7 @@ def quality_text(quality: Mapping[str, Any]) -> str:
     rows = quality["figures"]
     width = max(len(full_label(row)) for row in rows) + 2
     lines = [
-        f"{sequence_count(quality)} beside {quality['reference']}:",
+        f"{sequence_count(quality)}, compared with {quality['reference']}:",
         " " * width + "generated" + " " * 16 + "".join(f"{name:>{_WIDTH}}" for name in names[1:]),
     ]
     group = ""
@@ -38,13 +38,13 @@ def quality_text(quality: Mapping[str, Any]) -> str:
 
 
 def sequence_count(quality: Mapping[str, Any]) -> str:
-    """How many generated sequences were compared, and of how many."""
+    """Number of generated sequences that were compared, and of those that were given."""
     used, given = quality["num_sequences"], quality["num_given"]
     return f"{used} generated sequences" + (f" of {given}" if given > used else "")
 
 
 def _infilling_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each gap length: recovery of the model with its interval, then of the floors."""
+    """One line for each gap length: recovery of the model with its interval, then of baselines."""
     by_gap: dict[int, list[str]] = {}
     for row in rows:
         span = "" if row["low"] is None else f" [{short(row['low'])}, {short(row['high'])}]"
@@ -60,7 +60,7 @@ def full_label(row: Mapping[str, Any]) -> str:
 
 
 def short(value: float | None) -> str:
-    """A number with about three telling digits; a dash where it is not known."""
+    """A number with about three significant digits; a dash where it is unknown."""
     if value is None:
         return "-"
     size = abs(value)

@@ -12,7 +12,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.tokens.nucleotide import BASE_CODES, reverse_complement
 
 LONG_FRAME = 100
-"""Codons of a long open frame."""
+"""Length from which an open frame is long, codons."""
 _STOPS = (48, 50, 56)  # TAA, TAG, TGA in base 4
 _LETTERS = np.frombuffer(BASE_CODES, np.uint8)
 
@@ -20,8 +20,8 @@ _LETTERS = np.frombuffer(BASE_CODES, np.uint8)
 def longest_open_frame(sequence: np.ndarray) -> int:
     """Codons of the longest stretch without a stop codon in any of the six frames.
 
-    The stretch may begin and end at the ends of the sequence; no start codon is asked for. A codon
-    with a code that is no base ends a stretch.
+    The stretch may begin and end at the ends of the sequence; a start codon is not required. A
+    codon with a code that is not a base ends a stretch.
     """
     longest = 0
     for strand in (sequence, reverse_complement(sequence)):

@@ -1,10 +1,10 @@
-"""What generated sequences are compared with: samples of real sequence, and its floors.
+"""What generated sequences are compared with: real, Markov and shuffled samples of equal size.
 
 Real windows are drawn from intervals of a genome store and cut to the lengths of the generated
-sequences. They fall into two parts that share no window: `real`, a sample as large as the generated
-one, is as good as a generator gets; `reference` is what all are compared with. Floors are made from
-them: samples of Markov models of the reference, and the real sample with its dinucleotides kept and
-everything else shuffled.
+sequences. They are divided into two parts that share no window: `real`, a sample as large as the
+generated one, shows the best figures that a generator can reach; `reference` is what all samples
+are compared with. Weaker reference samples are made from them: samples of Markov models of the
+reference, and the real sample shuffled with its dinucleotides kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.samples.sequence_statistics import kmer_counts, shuffle_dinucleotides
-from dnamdlm.lm.contexts import BASE_BITS
+from dnamdlm.evaluation.samples.shuffles import shuffle_dinucleotides
 from dnamdlm.lm.markov import MarkovModel
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.kmers import kmer_counts
 
 MARKOV_ORDERS = (3, 5)
 GENERATED, REAL, SHUFFLED = "generated", "real", "shuffled_2"
@@ -29,12 +30,12 @@ _MAX_REFERENCE_BASES = 1 << 24
 
 @dataclass(frozen=True)
 class Compared:
-    """All samples, each with as many sequences of the same lengths.
+    """All samples; each has the same number of sequences, of the same lengths.
 
     Attributes:
         samples: name -> sequences, "generated" first.
         labels: name -> label for people.
-        reference: real windows that are in no sample.
+        reference: real windows that no sample contains.
         real_intervals: where the sequences of `real` lie.
         markov: order -> Markov model of the reference.
     """
@@ -54,14 +55,14 @@ def compare_with(
     *,
     where: str,
 ) -> Compared:
-    """Draw the real samples and make the floors.
+    """Draw the real samples and make the Markov and shuffled ones.
 
     Args:
         generated: sequences of A, C, G and T.
         store: genome store of real sequence.
         intervals: the parts of it to draw from.
         rng: source of all randomness.
-        where: what the intervals are, for messages.
+        where: name of the intervals, for messages.
 
     Raises:
         DataError: if there are fewer than two windows.
@@ -77,13 +78,13 @@ def compare_with(
     kept = list(generated[:size])
     num_reference = min(len(pool) - size, max(size, _MAX_REFERENCE_BASES // longest))
     chosen = [pool[index] for index in rng.permutation(len(pool))[: size + num_reference]]
-    # a window is as long as the generated sequence that it stands beside.
+    # a window is as long as the generated sequence of the same place.
     lengths = [len(kept[index % size]) for index in range(len(chosen))]
     windows = [
         Interval(item.chrom, item.start, min(item.end, item.start + length))
         for item, length in zip(chosen, lengths, strict=True)
     ]
-    codes = [store.fetch(item) & BASE_BITS for item in windows]
+    codes = [store.fetch(item) & CODE_MASK for item in windows]
     real, reference = codes[:size], codes[size:]
     samples = {GENERATED: kept, REAL: real}
     labels = {GENERATED: "Generated", REAL: "Real, another sample"}
@@ -101,9 +102,9 @@ def compare_with(
 def windows_without_n(
     store: GenomeStore, intervals: Sequence[Interval], length: int
 ) -> list[Interval]:
-    """Windows side by side, those with an N left out.
+    """Adjacent windows of the intervals, without those that contain an N.
 
-    A shorter interval is one window, and one below half the length is none.
+    A shorter interval is one window, unless it has less than half the length.
     """
     windows = []
     for interval in intervals:
@@ -118,7 +119,7 @@ def windows_without_n(
 
 
 def without(intervals: Sequence[Interval], removed: Sequence[Interval]) -> list[Interval]:
-    """The intervals with others cut out of them."""
+    """The intervals without the parts that others cover."""
     by_record: dict[str, list[Interval]] = {}
     for item in sorted(removed):
         by_record.setdefault(item.chrom, []).append(item)
@@ -137,9 +138,9 @@ def without(intervals: Sequence[Interval], removed: Sequence[Interval]) -> list[
 
 
 def markov_models(sequences: Sequence[np.ndarray], max_order: int) -> dict[int, MarkovModel]:
-    """Markov models of order 0 to max_order of both strands, one count added per base and context.
+    """Markov models of order 0 to max_order of both strands, one count added per context.
 
-    A sequence's first bases are counted in the lower orders too, so that they are drawn alike.
+    The first bases of a sequence, which have shorter contexts, are counted in the lower orders.
     """
     tables = []
     for counts in kmer_counts(sequences, max_order + 1):

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""Metrics and baselines of prediction tasks on fixed features."""

@@ -1,8 +1,8 @@
-"""Baselines that read no sequence: words and pairs of words of a text, and the commonest label.
+"""Baselines that ignore the order of words, or the text: tf-idf weights, and the majority label.
 
-Words are runs of letters and digits, in small letters; signs are words of their own. A text
-becomes the tf-idf weights of its words and of its pairs of neighbours; a pair of texts becomes
-both, and the words that they share.
+Words are runs of letters and digits in lower case; every other sign is a word. A text is
+represented by the tf-idf weights of its words and of pairs of neighbouring words; a pair of texts
+by those of both and by the words that they share.
 
 Shapes: N texts, C outputs.
 Source: Salton and Buckley 1988, "Term-weighting approaches in automatic text retrieval".
@@ -28,7 +28,7 @@ from dnamdlm.evaluation.tasks.prediction_metrics import figures
 
 Texts = Sequence[tuple[str, ...]]
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
-"""Inverse strengths of regularisation that are tried."""
+"""Inverse regularisation strengths that are tried."""
 _WORDS = r"\w+|[^\w\s]"
 _MAX_ITERATIONS = 300
 
@@ -90,13 +90,13 @@ def fit_bag_of_words(
         train: texts and targets to learn from.
         valid: texts and targets to choose by.
         num_outputs: C.
-        metric: figure to choose by, larger is better but for mse.
+        metric: figure to choose by; larger is better, except for mse.
 
     Returns:
         The model, and its inverse strength of regularisation.
 
     Raises:
-        ConfigError: if a label of several is shared by all rows, or by none.
+        ConfigError: if one of several labels is true for all rows, or for none.
     """
     sign = -1.0 if metric == "mse" else 1.0
     best: tuple[float, BagOfWords, float] | None = None
@@ -116,7 +116,7 @@ def fit_bag_of_words(
 
 
 def commonest(kind: Kind, targets: NDArray, num_outputs: int) -> Callable[[int], NDArray]:
-    """The baseline that gives every row the shares of the training labels, or their mean.
+    """The baseline that predicts the shares of the training labels, or their mean, for every row.
 
     Args:
         kind: of the targets.

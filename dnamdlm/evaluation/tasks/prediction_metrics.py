@@ -1,7 +1,7 @@
-"""Figures of predictions: accuracy, MCC, F1, AUROC, regression scores, and bootstrap intervals.
+"""Figures of predictions: accuracy, MCC, F1, AUROC, regression scores, and their intervals.
 
-All figures are of the whole set at once, never means over batches. Outputs are logits for `classes`
-and `labels`, and numbers for `regression`.
+Every figure is computed on the whole set at once, never averaged over batches. Outputs are logits
+for `classes` and `labels`, and numbers for `regression`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from scipy.stats import rankdata
 
 from dnamdlm.data.tasks.labelled import Kind
 from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.auroc import auroc
+from dnamdlm.evaluation.resampling import interval, resampled_rows
 
 METRICS: dict[Kind, tuple[str, ...]] = {
     "classes": ("accuracy", "mcc", "f1", "auroc"),
     "labels": ("accuracy", "f1", "auroc"),
     "regression": ("r2", "pearson", "spearman", "mse"),
 }
-"""Figures of each kind of task; larger is better but for mse. F1 is that of the second class of
-two, else the mean over classes. Accuracy of `labels` is that of single labels."""
+"""Figures of each kind of task; larger is better, except for mse. F1 is that of the second class of
+two, otherwise the mean over classes. Accuracy of `labels` is that of single labels."""
 
 
 def check_metric(kind: Kind, metric: str) -> None:
@@ -61,10 +63,10 @@ def figures(kind: Kind, targets: NDArray, outputs: NDArray) -> dict[str, float]:
     return _of_numbers(targets, np.asarray(outputs, dtype=np.float64))
 
 
-def bootstrap(
+def figure_intervals(
     kind: Kind, targets: NDArray, outputs: NDArray, *, repeats: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of 95 % over resampled rows of the set.
+    """Bootstrap intervals of 95 % of the figures that `figures` gives, rows being resampled.
 
     Args:
         kind: of the task.
@@ -72,24 +74,24 @@ def bootstrap(
         outputs: of the same rows.
         repeats: resamples; 0 gives no interval.
         seed: of the resampling.
+
+    Returns:
+        Figure -> (low, high), without figures that no resample defines.
     """
     rng = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in METRICS[kind]}
-    for _ in range(repeats if len(targets) else 0):
-        rows = rng.integers(0, len(targets), size=len(targets))
-        for name, value in figures(kind, targets[rows], outputs[rows]).items():
-            draws[name].append(value)
-    intervals = {}
-    for name, values in draws.items():
-        known = [value for value in values if not math.isnan(value)]
-        if known:
-            low, high = np.quantile(known, (0.025, 0.975))
-            intervals[name] = (float(low), float(high))
-    return intervals
+    draws = [
+        figures(kind, targets[rows], outputs[rows])
+        for rows in resampled_rows([np.arange(len(targets))], rng, repeats)
+        if len(rows)
+    ]
+    intervals = {
+        name: interval(np.array([drawn[name] for drawn in draws])) for name in METRICS[kind]
+    }
+    return {name: found for name, found in intervals.items() if not math.isnan(found[0])}
 
 
 def summary(values: Mapping[int, float]) -> dict[str, float]:
-    """Mean and largest minus smallest over seeds, as papers report them, and the deviation."""
+    """Mean, range and standard deviation over seeds."""
     numbers = np.array(list(values.values()), dtype=np.float64)
     return {
         "mean": float(numbers.mean()),
@@ -106,7 +108,7 @@ def confusion(targets: NDArray, outputs: NDArray) -> NDArray[np.int64]:
 
 
 def reliability(targets: NDArray, outputs: NDArray, bins: int = 10) -> list[dict[str, float | int]]:
-    """How sure the predicted class is against how often it is right, in bins of equal width.
+    """Confidence and accuracy of the predicted class, in bins of equal width.
 
     Args:
         targets: true classes (N,).
@@ -141,19 +143,19 @@ def _of_classes(targets: NDArray, shares: NDArray) -> dict[str, float]:
     scores = _f1(hits, true, found)
     if len(table) == 2:
         f1 = float(scores[1])
-        auroc = _auroc(targets == 1, shares[:, 1])
+        area = auroc(targets == 1, shares[:, 1])
     else:
         f1 = float(scores[(true + found) > 0].mean())
-        auroc = float(np.mean([_auroc(targets == i, shares[:, i]) for i in range(len(table))]))
+        area = float(np.mean([auroc(targets == i, shares[:, i]) for i in range(len(table))]))
     # Gorodkin 2004: the correlation of K classes from their confusion matrix.
     spread = (total**2 - (found**2).sum()) * (total**2 - (true**2).sum())
     mcc = (hits.sum() * total - (true * found).sum()) / math.sqrt(spread) if spread > 0 else 0.0
-    return {"accuracy": float(hits.sum() / total), "mcc": float(mcc), "f1": f1, "auroc": auroc}
+    return {"accuracy": float(hits.sum() / total), "mcc": float(mcc), "f1": f1, "auroc": area}
 
 
 def _of_labels(targets: NDArray, shares: NDArray) -> dict[str, float]:
     guesses = shares > 0.5
-    areas = [_auroc(targets[:, i], shares[:, i]) for i in range(targets.shape[1])]
+    areas = [auroc(targets[:, i], shares[:, i]) for i in range(targets.shape[1])]
     scores = _f1((targets & guesses).sum(axis=0), targets.sum(axis=0), guesses.sum(axis=0))
     return {
         "accuracy": float((guesses == targets).mean()),
@@ -177,18 +179,8 @@ def _of_numbers(targets: NDArray, outputs: NDArray) -> dict[str, float]:
 
 
 def _f1(hits: NDArray, true: NDArray, found: NDArray) -> NDArray[np.float64]:
-    """F1 of each class, and 0 where nothing is there or found."""
+    """F1 of each class; 0 for a class without true or predicted rows."""
     return 2.0 * hits / np.maximum(true + found, 1)
-
-
-def _auroc(is_positive: NDArray, scores: NDArray) -> float:
-    """Probability that a positive row scores higher than a negative one; ties count half."""
-    positive = int(is_positive.sum())
-    negative = len(scores) - positive
-    if not positive or not negative:
-        return math.nan
-    above = rankdata(scores)[is_positive].sum() - positive * (positive + 1) / 2
-    return float(above / (positive * negative))
 
 
 def _correlation(a: NDArray, b: NDArray) -> float:

@@ -1,8 +1,8 @@
 """Linear and kernel models on fixed features: frozen probes of a model, and k-mer baselines.
 
-The strength of regularisation is chosen on validation rows. A linear probe comes back as one matrix
-and one bias with the scaling of the features folded in, so that it can be stored and used as the
-head of a network.
+The strength of regularisation is chosen on validation rows. A linear probe is returned as one
+matrix and one bias that include the scaling of the features, so that it can be stored and used as
+the head of a network.
 
 Shapes: N rows, D features, C outputs.
 """
@@ -28,10 +28,11 @@ from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.tasks.prediction_metrics import figures
 from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.words.kmers import pack_contexts
 
 PROBES = ("logistic", "ridge", "svm")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse strengths of regularisation that are tried; the support vector machine takes 1, 5, 10."""
+"""Inverse regularisation strengths that are tried; the support vector machine tries 1, 5, 10."""
 _SVM_STRENGTHS = (1.0, 5.0, 10.0)
 _MAX_ITERATIONS = 500
 
@@ -65,7 +66,9 @@ def fit_probe(
     num_outputs: int,
     metric: str,
 ) -> Probe:
-    """Fit with each strength and keep the best on the validation rows; ties go to the weakest fit.
+    """Fit with each strength and keep the best on the validation rows.
+
+    A tie keeps the stronger regularisation.
 
     Args:
         name: `logistic` (for regression this is ridge), `ridge` or `svm` (radial kernel).
@@ -73,7 +76,7 @@ def fit_probe(
         train: features and targets to learn from.
         valid: features and targets to choose by.
         num_outputs: C.
-        metric: figure to choose by, larger is better but for mse.
+        metric: figure to choose by; larger is better, except for mse.
 
     Raises:
         ConfigError: for an unknown probe, or a support vector machine of several labels.
@@ -132,7 +135,7 @@ def _one_label(
 ) -> tuple[NDArray[np.float64], float]:
     wanted = targets > 0.5
     if wanted.all() or not wanted.any():
-        # a label that all rows share has no boundary; the logit says so.
+        # a label that all rows share has no decision boundary; the logit is a constant.
         return np.zeros(scaled.shape[1]), 10.0 if wanted.all() else -10.0
     model = _quietly(_classifier(name, c), scaled, wanted)
     return model.coef_.reshape(-1), float(np.ravel(model.intercept_)[0])
@@ -167,7 +170,7 @@ def _fit_svm(
 
 
 def kmer_frequencies(sequences: SequenceSet, vocabulary: Vocabulary, k: int) -> sparse.csr_matrix:
-    """Share of each k-mer in each sequence, shape (N, 4**k); words with N are skipped.
+    """Share of each k-mer in each sequence, shape (N, 4**k); k-mers with N are skipped.
 
     Args:
         sequences: N sequences.
@@ -175,23 +178,18 @@ def kmer_frequencies(sequences: SequenceSet, vocabulary: Vocabulary, k: int) -> 
         k: length of the words, 1 to 8.
 
     Raises:
-        ConfigError: if k is out of range or the vocabulary has not four letters.
+        ConfigError: if k is out of range, or the vocabulary does not have four letters.
     """
     if not 1 <= k <= 8 or len(vocabulary.real_ids) != 4:
         raise ConfigError(f"kmer={k} must lie in 1..8, for sequences of four letters")
-    code_of = np.full(len(vocabulary), 4, dtype=np.int64)
-    code_of[list(vocabulary.real_ids)] = np.arange(4)
-    codes = code_of[sequences.tokens]
-    count = len(codes) - k + 1
-    if count < 1:
+    codes = sequences.codes(vocabulary)
+    if len(codes) < k:
         return sparse.csr_matrix((len(sequences), 4**k), dtype=np.float64)
-    words = np.zeros(count, dtype=np.int64)
-    for step in range(k):
-        words = 4 * words + np.minimum(codes[step : step + count], 3)
+    words, depth = (part[k - 1 :] for part in pack_contexts(codes, k - 1))
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    bad = np.concatenate([[0], np.cumsum(codes > 3)])
-    usable = (owner[:count] == owner[k - 1 :]) & (bad[k:] == bad[:count])
-    rows, columns = owner[:count][usable], words[usable]
+    first, last = owner[: len(words)], owner[k - 1 :]
+    usable = (first == last) & (depth == k)
+    rows, columns = first[usable], words[usable]
     totals = np.bincount(rows, minlength=len(sequences))
     values = 1.0 / totals[rows]
     return sparse.csr_matrix((values, (rows, columns)), shape=(len(sequences), 4**k))

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""Perplexity of text, and quality of generated text."""

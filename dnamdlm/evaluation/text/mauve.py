@@ -32,10 +32,10 @@ def check_mauve() -> Any:
 
 
 def mauve(generated: NDArray[np.float64], real: NDArray[np.float64], *, seed: int = 0) -> float:
-    """MAUVE, 0 to 1, of two sets of states; 1 is the same law.
+    """MAUVE of two sets of hidden states, from 0 to 1; 1 for equal distributions.
 
     Args:
-        generated: (N, D), one state per text.
+        generated: (N, D), one hidden state per text.
         real: (M, D).
         seed: of the clustering.
 
@@ -46,8 +46,9 @@ def mauve(generated: NDArray[np.float64], real: NDArray[np.float64], *, seed: in
     package = check_mauve()
     if min(len(generated), len(real)) < _FEWEST:
         raise DataError(
-            f"MAUVE of {len(generated)} generated and {len(real)} real texts says nothing; give at "
-            f"least {_FEWEST} of each (the literature takes 1,000 and more), or leave mauve out"
+            f"MAUVE needs at least {_FEWEST} generated and {_FEWEST} real texts, got "
+            f"{len(generated)} and {len(real)}; give more (published values use 1,000 or more) or "
+            "leave mauve out"
         )
     result = package.compute_mauve(p_features=generated, q_features=real, seed=seed, verbose=False)
     return float(result.mauve)

@@ -1,12 +1,12 @@
-"""Perplexity of text: nats per token of a split, as bits per byte too, beside unigram frequencies.
+"""Perplexity of text and bits per byte of a split, compared with unigram frequencies.
 
 Protocol. Splits are read as rows of `dnamdlm.data.text.rows`: packed rows hold every token once;
 padded rows cut long documents. Each row is scored with `draws` stratified times (a bound) or once
 (exact). Perplexity is exp(nats / scored tokens); its standard error comes from the spread between
 rows. Bits per byte divides the bits of all scored tokens by the UTF-8 bytes of the cleaned text;
-where only some rows are read, they have the share of the bytes that they have of the text tokens.
-Unigram frequencies are counted over train as it is cut into rows: with their marks where marks are
-scored.
+if only some rows are read, their share of the bytes is taken to be their share of the text tokens.
+Unigram frequencies are counted over the training split as it is cut into rows, including marks if
+marks are scored.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import torch
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.rows import RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit
-from dnamdlm.evaluation.likelihood.likelihood_report import Progress, score_windows
-from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.evaluation.rates import Rate, clustered_rate
+from dnamdlm.evaluation.window_scores import Progress, score_windows
 from dnamdlm.lm.language_model import LanguageModel
 
 _TOKENS_AT_ONCE = 1 << 22
@@ -38,7 +38,7 @@ class TextReport:
     Attributes:
         bits: bits per token of the model.
         unigram: bits per token under the frequencies of the train split (plus one), or None.
-        uniform: bits per token if all real tokens were equally likely.
+        uniform: bits per token if all real tokens are equally likely.
         kind: "exact" or "upper bound".
         bits_per_byte: bits per UTF-8 byte, or None where documents were cut.
         facts: rows, length, draws (None if exact), seconds, and how the text was cut.
@@ -53,7 +53,7 @@ class TextReport:
 
     @property
     def perplexity(self) -> float:
-        """Of a token."""
+        """Perplexity of a token."""
         return 2.0**self.bits.value
 
     @property
@@ -93,12 +93,12 @@ def evaluate_text(
     Args:
         model: already on `device` and in evaluation mode.
         windows: the rows.
-        split: what the rows were cut from.
-        train: what the unigram frequencies are counted in, or None.
+        split: the split that the rows were cut from.
+        train: split in which unigram frequencies are counted, or None.
         draws: noise draws per row; an exact model ignores it.
         batch_size: rows per call.
         device: where the model is.
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, total rows).
     """
     began = time.perf_counter()
     scores = score_windows(
@@ -107,7 +107,7 @@ def evaluate_text(
     seconds = time.perf_counter() - began
     bits = scores.bits()
     rule, num_rows = windows.source.rule, len(windows.source)
-    num_bytes = 0.0  # documents of padded rows are cut, so that bytes per row are not known
+    num_bytes = 0.0  # documents of padded rows are cut, so that bytes per row are unknown
     if rule.layout == "packed":
         num_bytes = float(split.entry["num_bytes"]) * _share_of_text(windows, split)
     vocabulary = model.vocabulary
@@ -149,7 +149,7 @@ def _unigram(windows: Sweep[Rows], train: CorpusSplit, is_real: np.ndarray) -> R
 
 
 def _row_marks(rule: RowRule, split: CorpusSplit) -> Iterator[tuple[int, int]]:
-    """Marks that the rows of a split have, are scored and are not stored, and how many of each."""
+    """Each mark that rows of a split score without storing it, and how often it occurs."""
     padded = rule.layout == "padded"
     num_rows = split.num_documents if padded else -(-split.num_tokens // rule.room)
     if rule.begin_id is not None and rule.score_marks:
@@ -159,7 +159,7 @@ def _row_marks(rule: RowRule, split: CorpusSplit) -> Iterator[tuple[int, int]]:
 
 
 def _share_of_text(windows: Sweep[Rows], split: CorpusSplit) -> float:
-    """Tokens of text in the rows that are read over those in the split; no mark is text."""
+    """Text tokens in the rows that are read over those in the split; marks are not text."""
     rule = windows.source.rule
     if len(windows) == len(windows.source):
         return 1.0

@@ -1,6 +1,6 @@
-"""Causal models that read text made by other models: checkpoints of ours, and Hugging Face models.
+"""Causal models that score text of other models: checkpoints of ours, and Hugging Face models.
 
-A scorer brings its own tokenizer: text is tokenized again, whatever tokens it was made of.
+A scorer has its own tokenizer: text is tokenized again, whatever tokens it was sampled as.
 
 Shapes: B rows, L positions.
 """
@@ -35,26 +35,26 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name shown to people."""
         ...
 
     @property
     def tokenizer(self) -> TextTokenizer:
-        """Text to ids."""
+        """Tokenizer of the model."""
         ...
 
     @property
     def context(self) -> int:
-        """Most tokens that it reads at once."""
+        """Largest number of tokens that it reads at once."""
         ...
 
     def nats(
         self, tokens: Int[Tensor, "B L"], present: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B L"]:
-        """-log p of each token given those before it in its row; of the first, nothing is known.
+        """-log p of each token given those before it in its row; the first value has no meaning.
 
         Args:
-            tokens: ids; padding stands at the end of rows.
+            tokens: ids, with padding at the end of rows.
             present: False at padding.
         """
         ...
@@ -71,11 +71,11 @@ class CheckpointScorer:
 
     Args:
         lm: in evaluation mode.
-        tokenizer: that of its corpus.
+        tokenizer: of its corpus.
         context: tokens per row in training, without the marks that rows begin and end with.
-        name: for people.
-        begin_id: mark that rows of training begin with; it is put before what is read, and not
-            scored. None where they have none.
+        name: shown to people.
+        begin_id: mark at the start of training rows; it is put before the text and not scored. None
+            for rows without one.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class CheckpointScorer:
         """-log p of each token, the first one after the start mark."""
         num_tokens = tokens.shape[1]
         tokens, present = self._begun(tokens, present)
-        laws = self.lm.log_probs(tokens, None if bool(present.all()) else present)
-        nats = -laws.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu()
+        log_probs = self.lm.log_probs(tokens, None if bool(present.all()) else present)
+        nats = -log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu()
         return nats[:, nats.shape[1] - num_tokens :]
 
     @torch.no_grad()
@@ -123,13 +123,13 @@ class HuggingFaceScorer:
     """A causal model of `transformers`.
 
     Args:
-        model: what `AutoModelForCausalLM` gives.
+        model: from `AutoModelForCausalLM`.
         tokenizer: its tokenizer.
-        name: for people.
-        device: where it goes.
+        name: shown to people.
+        device: where it runs.
 
     Raises:
-        DataError: if the tokenizer makes ids that the model does not know.
+        DataError: if the tokenizer gives ids outside the vocabulary of the model.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class HuggingFaceScorer:
         largest = max(tokenizer.vocabulary.real_ids)
         if largest >= self._num_ids:
             raise DataError(
-                f"the tokenizer of scorer={name} makes ids up to {largest}, but the model has "
+                f"the tokenizer of scorer={name} gives ids up to {largest}, but the model has "
                 f"{self._num_ids}; put the tokenizer of the model into its folder"
             )
 
@@ -156,13 +156,14 @@ class HuggingFaceScorer:
     def nats(
         self, tokens: Int[Tensor, "B L"], present: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B L"]:
-        """-log p of each token; the first of a row gets 0, since nothing stands before it."""
+        """-log p of each token; 0 for the first of a row, which has no context."""
         result = torch.zeros(tokens.shape, dtype=torch.float64)
         if tokens.shape[1] > 1:
             logits = self.model(**self._inputs(tokens, present)).logits[:, :-1].float()
             following = self._known(tokens, present)[:, 1:].to(self._device)
-            laws = logits.log_softmax(dim=-1)
-            result[:, 1:] = -laws.gather(-1, following.unsqueeze(-1)).squeeze(-1).double().cpu()
+            log_probs = logits.log_softmax(dim=-1)
+            nats = -log_probs.gather(-1, following.unsqueeze(-1)).squeeze(-1)
+            result[:, 1:] = nats.double().cpu()
         return result
 
     @torch.no_grad()
@@ -180,7 +181,7 @@ class HuggingFaceScorer:
         }
 
     def _known(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Ids without our padding, which the model does not know."""
+        """Ids with 0 in place of our padding, which the model does not know."""
         return torch.where(present, tokens, 0)
 
 
@@ -189,7 +190,7 @@ def hugging_face_scorer(name: str, device: torch.device | str = "cpu") -> Huggin
 
     Raises:
         ConfigError: if transformers is not installed.
-        DataError: if there is no such model, or its tokenizer is missing.
+        DataError: if the model or its tokenizer does not exist.
     """
     folder = Path(name)
     is_mistyped_path = folder.parent != Path() and folder.parent.is_dir()
@@ -206,16 +207,16 @@ def hugging_face_scorer(name: str, device: torch.device | str = "cpu") -> Huggin
         ) from error
     if folder.is_dir() and not has_tokenizer(folder):
         raise DataError(
-            f"scorer={name} holds no tokenizer; put tokenizer.json, or vocab.json and merges.txt, "
+            f"scorer={name} has no tokenizer; put tokenizer.json, or vocab.json and merges.txt, "
             "of the model into it"
         )
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(name)
     except (OSError, ValueError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"scorer={name} is no causal model that can be read ({said.rstrip('.')}); give a "
-            "run folder of ours (lm=ar), the folder of a Hugging Face model, or fetch one with "
+            f"scorer={name} cannot be read as a causal model ({reason.rstrip('.')}); give a "
+            "run folder of ours (lm=ar), the folder of a Hugging Face model, or download one with "
             "hf download NAME --local-dir DIR on a machine with a network"
         ) from error
     return HuggingFaceScorer(model, open_tokenizer(name), folder.name or name, device)
@@ -224,7 +225,7 @@ def hugging_face_scorer(name: str, device: torch.device | str = "cpu") -> Huggin
 def padded(
     rows: Sequence[NDArray[np.int64]], pad_id: int
 ) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
-    """Rows of ids as one tensor, with padding at their ends, and where there is none."""
+    """Rows of ids as one tensor with padding at their ends, and a mask that is False at padding."""
     length = max(map(len, rows))
     tokens = torch.full((len(rows), length), pad_id, dtype=torch.int64)
     present = torch.zeros(tokens.shape, dtype=torch.bool)

@@ -1,19 +1,20 @@
-"""Generated text: perplexity under a causal model, never without entropy and repetition.
+"""Generated text: perplexity under a causal model, always with entropy and repetition.
 
-Protocol. A text is what the sampling model's tokenizer writes for its ids. It is tokenized again
-with the tokenizer of the scorer. Marks of documents (such as <|endoftext|>) become the end mark of
-the scorer, which is seen and not scored; a scorer without one does not see them. The first token of
-a text is seen and not scored, since a Hugging Face model has no law for it. Texts longer than the
-context of the scorer are read in windows that begin half a context apart; each token is scored
-once, in the first window that holds it. Perplexity is exp(nats / scored tokens) over all texts, its
-standard error that of texts as clusters. A text of blanks alone is counted as empty, and no figure
-takes it.
+Protocol. The tokenizer of the sampling model decodes ids to text, and the tokenizer of the scorer
+encodes the text again. Marks of documents (such as <|endoftext|>) become the end mark of the
+scorer, which is visible and not scored; a scorer without one does not see them. The first token of
+a text is visible and not scored, since a Hugging Face model does not predict it. Texts longer than
+the context of the scorer are read in windows that begin half a context apart; each token is scored
+once, in the first window that contains it. Perplexity is exp(nats / scored tokens) over all texts,
+with a standard error that treats texts as clusters. A text of blanks alone counts as empty and is
+left out of all figures.
 
-Low perplexity alone says little: a text that repeats one word has it. So the mean entropy of the
-tokens within a text stands beside it (nats, of the tokens of the sampling model, marks included),
-distinct-n (different n-grams over n-grams, of all texts together; Li et al. 2016) and rep-n (one
-minus that of each text by itself, the mean over texts; Su et al. 2022). All of them depend on the
-length, so that as many real texts of the same length, written by the same rule, stand beside.
+Low perplexity alone is not evidence of quality: a text that repeats one word has it. It is
+therefore reported together with the mean entropy of the tokens within a text (nats, of the tokens
+of the sampling model, marks included), distinct-n (different n-grams over n-grams, of all texts
+together; Li et al. 2016) and rep-n (one minus the same ratio within each text, averaged over texts;
+Su et al. 2022). All of them depend on the length, so that they are compared with those of as many
+real texts of the same length, written by the same rule.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood.rates import Rate, clustered_rate
+from dnamdlm.evaluation.rates import Rate, clustered_rate
 from dnamdlm.evaluation.text.scorers import Scorer, padded
+from dnamdlm.evaluation.window_scores import Progress
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
 NGRAMS = (1, 2, 3, 4)
 _NUMBERS_AT_ONCE = 1 << 25
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class TextSample:
     """One text.
 
     Attributes:
-        text: as written, with the symbols of marks.
-        ids: tokens of the model that made it, or of its tokenizer.
+        text: decoded, with the symbols of marks.
+        ids: tokens of the model that sampled it, or of its tokenizer.
     """
 
     text: str
@@ -56,9 +57,9 @@ class TextQuality:
     """Figures of a set of texts.
 
     Attributes:
-        num_texts: how many, empty ones too.
-        num_empty: how many of them are empty.
-        num_tokens: ids of the sampling model in all.
+        num_texts: number of texts, including empty ones.
+        num_empty: number of empty texts.
+        num_tokens: total number of ids of the sampling model.
         entropy: mean over texts of the entropy of their tokens, nats, with its standard error.
         distinct: n -> different n-grams over n-grams of all texts.
         repeated: n -> mean over texts of one minus different n-grams over n-grams.
@@ -75,7 +76,7 @@ class TextQuality:
 
     @property
     def perplexity(self) -> float | None:
-        """Generative perplexity, of a token of the scorer."""
+        """Generative perplexity per token of the scorer."""
         return None if self.bits is None else 2.0**self.bits.value
 
     @property
@@ -113,16 +114,16 @@ def text_quality(
     Args:
         samples: the texts.
         scorer: causal model that reads them; None leaves perplexity out.
-        marks: symbols that stand for the begin or end of a document in the texts.
-        progress: called with (texts scored, texts in all).
+        marks: symbols of the begin or end of a document in the texts.
+        progress: called with (texts scored, total texts).
 
     Raises:
-        DataError: if there is no text, or none of two tokens.
+        DataError: if there is no text, or no text has two tokens.
     """
     written = _not_empty(samples)
     rows = [sample.ids for sample in written if len(sample.ids)]
     if not rows:
-        raise DataError("there is no text to evaluate; sample some first")
+        raise DataError("there is no text to evaluate; sample texts first")
     entropies = np.array([token_entropy(row) for row in rows])
     return TextQuality(
         num_texts=len(samples),
@@ -138,20 +139,20 @@ def text_quality(
 
 
 def token_entropy(ids: NDArray[np.integer]) -> float:
-    """Entropy of the frequencies of the tokens of one text, nats."""
+    """Entropy of the token frequencies of one text, nats."""
     counts = np.unique(ids, return_counts=True)[1]
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
 def distinct_ngrams(rows: Sequence[NDArray[np.integer]], n: int) -> float:
-    """Different n-grams over n-grams of all rows; nan if there is none."""
+    """Different n-grams over n-grams of all rows; nan without n-grams."""
     counts = Counter(gram for row in rows for gram in _ngrams(row, n))
     return len(counts) / counts.total() if counts else math.nan
 
 
 def repeated_ngrams(rows: Sequence[NDArray[np.integer]], n: int) -> float:
-    """Mean over rows of one minus different n-grams over n-grams; nan if no row has any."""
+    """Mean over rows of one minus different n-grams over n-grams; nan without n-grams."""
     shares = [1.0 - len(set(grams)) / len(grams) for row in rows if (grams := _ngrams(row, n))]
     return float(np.mean(shares)) if shares else math.nan
 
@@ -165,10 +166,10 @@ def generative_bits(
     """Bits per token of texts under a causal model, by the protocol of this module.
 
     Args:
-        texts: what is read.
-        scorer: what reads.
+        texts: the texts.
+        scorer: causal model that reads them.
         marks: symbols of the begin or end of a document in the texts.
-        progress: called with (texts scored, texts in all).
+        progress: called with (texts scored, total texts).
 
     Raises:
         DataError: if the tokenizer of the scorer cannot represent a text, or no text has two
@@ -194,14 +195,14 @@ def generative_bits(
         if progress is not None:
             progress(group[-1][0] + 1, len(texts))
     if not counts.any():
-        raise DataError("no text has two tokens, so there is nothing to score; sample longer ones")
+        raise DataError("no text has two tokens, so nothing can be scored; sample longer texts")
     return clustered_rate(sums / math.log(2.0), counts)
 
 
 def retokenized(
     text: str, tokenizer: TextTokenizer, marks: Sequence[str] = ()
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Ids of a text, and which are text rather than the end mark of a document."""
+    """Ids of a text, and a mask that is False at end marks of documents."""
     pieces = [text]
     if marks:
         pieces = re.split("|".join(map(re.escape, marks)), text)
@@ -218,7 +219,7 @@ def retokenized(
 
 
 def reading_windows(length: int, context: int) -> list[tuple[int, int, int]]:
-    """Windows of a text as (first, last, first token that no window before had)."""
+    """Windows of a text as (first, last, first token that no earlier window contains)."""
     if length <= context:
         return [(0, length, 0)] if length else []
     step = max(1, context // 2)
@@ -232,9 +233,9 @@ def reading_windows(length: int, context: int) -> list[tuple[int, int, int]]:
 def text_states(
     samples: Sequence[TextSample], scorer: Scorer, marks: Sequence[str] = ()
 ) -> NDArray[np.float64]:
-    """Last hidden state of the scorer at the end of each text, cut to its context, for MAUVE.
+    """Hidden state of the scorer at the last token of each text, cut to its context, for MAUVE.
 
-    Empty texts have none.
+    Empty texts are left out.
     """
     states = []
     for sample in _not_empty(samples):

@@ -1,4 +1,4 @@
-"""Where real samples are drawn from, and what floors keep of them."""
+"""Where real samples are drawn from, and what Markov and shuffled samples keep of them."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ WHOLE = (Interval("a", 200, 2000),)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("floors")
+    folder = tmp_path_factory.mktemp("samples")
     bases = np.random.default_rng(0).choice(list("ACGT"), 2000, p=[0.4, 0.2, 0.1, 0.3])
     (folder / "real.fa").write_text(f">a\n{''.join(bases)}\n")
     return prepare_genome(folder / "real.fa", cache_dir=folder / "cache")

@@ -1,7 +1,7 @@
 """Rates over windows and their standard errors.
 
-A window is the unit that is drawn: bases inside a window depend on each other, so that the scatter
-between windows, not between bases, says how far a rate would move on other sequence of this kind.
+The window is the sampling unit: bases inside a window depend on each other, so that the variance
+between windows, not between bases, shows how a rate would vary on other sequence of this kind.
 """
 
 from __future__ import annotations

@@ -1,0 +1,66 @@
+"""-log p of windows under Markov models that see the chromosome before the window.
+
+Shapes: B windows of a batch, L positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep
+from dnamdlm.evaluation.window_scores import BaseClasses, WindowScores, starts_of
+from dnamdlm.lm.markov import MarkovModel
+from dnamdlm.words.codes import CODE_MASK, N_CODE
+from dnamdlm.words.kmers import pack_contexts
+
+_WINDOWS_AT_ONCE = 1 << 12
+
+
+def score_markov(
+    models: Sequence[MarkovModel], windows: Sweep[SplitWindows], classes: BaseClasses
+) -> list[WindowScores]:
+    """Score every window with Markov models that see the chromosome before the window.
+
+    Args:
+        models: of any orders; words are packed once for all of them.
+        windows: the split.
+        classes: classes of bases.
+    """
+    context = max(model.order for model in models)
+    nats: list[list[np.ndarray]] = [[] for _ in models]
+    bases, starts = [], []
+    for start, codes in _windows_with_context(windows, context):
+        words, depth = pack_contexts(codes.reshape(-1), context)
+        masks = classes.masks(start, codes[:, context:] < N_CODE)
+        for model, collected in zip(models, nats, strict=True):
+            scored = model.word_nats(words, depth).reshape(codes.shape)[:, context:]
+            collected.append(np.where(masks, scored, 0.0).sum(axis=2).T)
+        bases.append(masks.sum(axis=2).T)
+        starts.append(start)
+    all_starts, all_bases = np.concatenate(starts), np.concatenate(bases)
+    return [
+        WindowScores(classes.names, all_starts, np.concatenate(collected), all_bases, "exact")
+        for collected in nats
+    ]
+
+
+def _windows_with_context(
+    windows: Sweep[SplitWindows], context: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Window starts, and codes (B, context + L) without soft mask.
+
+    Codes are `N_CODE` before the start of the chromosome and after the end of the window.
+    """
+    store = windows.source.store
+    chromosome_starts = np.array(list(store.offsets.values()))
+    for batch in windows.batches(_WINDOWS_AT_ONCE):
+        starts = starts_of(batch)
+        sizes = batch.present.numpy().sum(axis=1)
+        lowest = chromosome_starts[np.searchsorted(chromosome_starts, starts, side="right") - 1]
+        offsets = starts[:, None] + np.arange(-context, windows.length)
+        is_inside = (offsets >= lowest[:, None]) & (offsets < (starts + sizes)[:, None])
+        codes = store.codes[np.clip(offsets, 0, len(store.codes) - 1)] & CODE_MASK
+        yield starts, np.where(is_inside, codes, np.uint8(N_CODE))

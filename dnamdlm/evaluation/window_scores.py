@@ -1,0 +1,149 @@
+"""-log p of whole windows of DNA or text under a language model, per class of bases.
+
+Shapes: W windows, B windows of a batch, L positions, C classes of bases ("all" first; classes may
+overlap). Nats inside, bits per base at the edge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dnamdlm.data.batch import Batch
+from dnamdlm.data.data_source import WindowSequence
+from dnamdlm.data.genome.annotation import RegionClasses
+from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.genome.windows import gather
+from dnamdlm.errors import DataError
+from dnamdlm.evaluation.rates import Rate, clustered_rate
+from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.words.codes import SOFT_MASK
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, total items)."""
+ALL, SOFT_MASKED, UNIQUE = "all", "soft-masked", "unique"
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """-log p summed per window and class.
+
+    Attributes:
+        classes: names of the C classes, "all" first.
+        starts: int64 (W,), store offset of each window.
+        nats: float64 (W, C).
+        bases: int64 (W, C), scored bases.
+        kind: "exact" or "upper bound".
+    """
+
+    classes: tuple[str, ...]
+    starts: np.ndarray
+    nats: np.ndarray
+    bases: np.ndarray
+    kind: str
+
+    def bits(self, name: str = ALL) -> Rate:
+        """Bits per base of a class with its standard error."""
+        column = self.classes.index(name)
+        return clustered_rate(self.nats[:, column] / math.log(2.0), self.bases[:, column])
+
+    def bits_above(self, baseline: WindowScores, name: str = ALL) -> Rate:
+        """Bits per base of this minus those of `baseline`, paired by window; negative is better.
+
+        Raises:
+            DataError: if the two were not scored on the same windows.
+        """
+        if not np.array_equal(self.starts, baseline.starts):
+            raise DataError("paired differences need scores of the same windows; score both again")
+        column = self.classes.index(name)
+        difference = self.nats[:, column] - baseline.nats[:, column]
+        return clustered_rate(difference / math.log(2.0), self.bases[:, column])
+
+
+class BaseClasses:
+    """Which classes each base of a window belongs to.
+
+    Coding and non-coding need an annotation; soft-masked and unique sequence are distinguished
+    where the genome has lower-case letters. Reports drop classes without a base in the split.
+    """
+
+    def __init__(self, store: GenomeStore, region_classes: RegionClasses | None = None) -> None:
+        """Keep the genome and its annotation."""
+        self._store = store
+        self._regions = region_classes
+        self._has_soft_mask = store.manifest["num_soft_masked"] > 0
+        region_names = () if region_classes is None else region_classes.names[::-1]
+        soft_names = (SOFT_MASKED, UNIQUE) if self._has_soft_mask else ()
+        self.names: tuple[str, ...] = (ALL, *region_names, *soft_names)
+
+    def masks(self, starts: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Boolean (C, B, L): valid bases of each class."""
+        length = valid.shape[1]
+        masks = [valid]
+        if self._regions is not None:
+            plane = self._regions.windows(starts, length)
+            num_regions = len(self._regions.names)
+            masks += [valid & (plane == region) for region in reversed(range(num_regions))]
+        if self._has_soft_mask:
+            sizes = np.minimum(len(self._store.codes) - starts, length)
+            is_soft = (gather(self._store.codes, starts, length, sizes=sizes) & SOFT_MASK) > 0
+            masks += [valid & is_soft, valid & ~is_soft]
+        return np.stack(masks)
+
+
+def score_windows(
+    model: LanguageModel,
+    windows: WindowSequence,
+    *,
+    draws: int,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    classes: BaseClasses | None = None,
+    progress: Progress | None = None,
+) -> WindowScores:
+    """Score every window with a model.
+
+    Args:
+        model: already on `device` and in evaluation mode.
+        windows: the split.
+        draws: noise draws per window; an exact model ignores it.
+        batch_size: windows per call.
+        device: where the model is.
+        classes: classes of bases; None for "all" alone.
+        progress: called with (windows done, total windows) after each batch.
+    """
+    names = (ALL,) if classes is None else classes.names
+    nats, bases, starts, kinds = [], [], [], set()
+    done = 0
+    for batch in windows.batches(batch_size):
+        with torch.inference_mode():
+            likelihood = model.log_likelihood(batch.to(device), draws=draws)
+        kinds.add(likelihood.kind)
+        start = starts_of(batch)
+        valid = likelihood.valid.cpu().numpy()
+        masks = valid[None] if classes is None else classes.masks(start, valid)
+        token_nats = likelihood.nats.double().cpu().numpy()
+        nats.append(np.where(masks, token_nats, 0.0).sum(axis=2).T)
+        bases.append(masks.sum(axis=2).T)
+        starts.append(start)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(windows))
+    return WindowScores(
+        names, np.concatenate(starts), np.concatenate(nats), np.concatenate(bases), max(kinds)
+    )
+
+
+def starts_of(batch: Batch) -> np.ndarray:
+    """Store offset of each window of a batch, int64 (B,).
+
+    Raises:
+        DataError: if the windows have no place in a genome.
+    """
+    if batch.start is None:
+        raise DataError("these windows have no place in a genome; evaluate windows of a genome")
+    return batch.start.cpu().numpy()
