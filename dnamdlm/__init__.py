@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dnamdlm.errors import CheckpointError, ConfigError, DataError, DnamdlmError
 
 if TYPE_CHECKING:
-    from dnamdlm.assembly.api import Model, load
-    from dnamdlm.assembly.train.fitting import fit
+    from dnamdlm.assembly.api import Model, fit, load
     from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
 
 __version__ = "0.1.0"
@@ -26,7 +25,7 @@ __all__ = [
 _LAZY = {
     "DNA": ("dnamdlm.tokens.nucleotide", "NUCLEOTIDE_VOCABULARY"),
     "Model": ("dnamdlm.assembly.api", "Model"),
-    "fit": ("dnamdlm.assembly.train.fitting", "fit"),
+    "fit": ("dnamdlm.assembly.api", "fit"),
     "load": ("dnamdlm.assembly.api", "load"),
 }
 

@@ -6,10 +6,11 @@ Each method calls the function that the command of its name calls, with the same
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from dnamdlm.assembly.sample.sampling import sampled_strings
 from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, parse_change
 from dnamdlm.assembly.strands import with_strands
+from dnamdlm.assembly.train.fitting import fit as fit_model
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.variants.variant_tables import as_record
 from dnamdlm.data.variants.vcf import VariantFile, check_variants
@@ -74,6 +76,11 @@ def load(
     """
     loaded = load_model(str(model), weights=weights, device=device, trust=trust, backbone=backbone)
     return Model(replace(loaded, lm=with_strands(loaded.lm, strands)), strands=strands)
+
+
+@functools.wraps(fit_model)
+def fit(*arguments: Any, **settings: Any) -> Model:  # noqa: D103 - that of the wrapped function
+    return Model(fit_model(*arguments, **settings))
 
 
 class Model:

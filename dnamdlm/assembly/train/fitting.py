@@ -88,7 +88,7 @@ def fit(
             (`warmup_steps`, ...).
 
     Returns:
-        The model, with the averaged weights of its last step.
+        The model, with the averaged weights of its last step; from `dnamdlm.fit` a `Model`.
 
     Raises:
         ConfigError: for a setting, a model that cannot be trained, or a folder with another run.
