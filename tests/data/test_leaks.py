@@ -47,14 +47,6 @@ def test_a_repeat_in_very_many_rows_is_not_a_near_copy():
     assert not find_leaks(as_set(train), as_set(test), NUCLEOTIDE_VOCABULARY).any.any()
 
 
-def test_no_word_crosses_from_one_sequence_to_the_next():
-    train = random_sequences(2, 40, 1)
-    across = np.concatenate([train[0][20:], train[1][:20]])
-    leaks = find_leaks(as_set(train), as_set([across]), NUCLEOTIDE_VOCABULARY, word=24)
-    # each half has 20 bases, so that every word of 24 lies across the border.
-    assert not leaks.any.any()
-
-
 def test_a_sample_of_the_words_finds_the_same_copies(monkeypatch):
     train = random_sequences(60, 400, 1)
     test = [*random_sequences(20, 400, 2), *(sequence[:300] for sequence in train[:20])]
