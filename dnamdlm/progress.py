@@ -114,8 +114,8 @@ class Progress:
         """Show figures of the caller at once.
 
         Args:
-            text: stands beside the bar from now on, in place of the rate.
-            line: the log line where there is no bar.
+            text: next to the bar from now on, in place of the rate.
+            line: log line where there is no bar.
         """
         self.text, self.shown = text, self.clock()
         if self.bar is not None:

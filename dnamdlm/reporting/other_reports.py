@@ -1,4 +1,4 @@
-"""Reports of what is no training run: compared samples, and fine-tuned predictors."""
+"""Reports other than those of training runs: compared samples, and fine-tuned predictors."""
 
 from __future__ import annotations
 

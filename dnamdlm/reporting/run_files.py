@@ -65,11 +65,13 @@ def read_run_files(run_dir: Path) -> RunFiles:
     """Read a run folder.
 
     Raises:
-        DataError: if it is no run folder, or a file in it is damaged.
+        DataError: if it does not hold a run, or a file in it is damaged.
     """
     config = run_dir / "config.yaml"
     if not config.is_file():
-        raise DataError(f"{run_dir}: no run folder, it has no config.yaml; give run_dir of a run")
+        raise DataError(
+            f"{run_dir} does not hold a run: it has no config.yaml; give run_dir of a run"
+        )
     samples = run_dir / "samples.fa"
     evaluations = {split: run_dir / "evaluation" / f"{split}.json" for split in SPLITS}
     return RunFiles(

@@ -39,7 +39,7 @@ def write_report(run_dir: str | Path) -> Path:
         Path of the HTML file.
 
     Raises:
-        DataError: if the folder is no run folder, or a file in it is damaged.
+        DataError: if the folder does not hold a run, or a file in it is damaged.
     """
     files = read_run_files(Path(run_dir))
     drawings = _drawings(files)

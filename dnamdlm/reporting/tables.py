@@ -15,7 +15,7 @@ _EXAMPLES, _EXAMPLE_BASES, _LINE, _GROUP = 5, 600, 60, 10
 
 
 def headline(split: str, likelihood: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures that come first, and what they mean in plain words."""
+    """The headline numbers, and what they mean in plain words."""
     rows = {row["name"]: row for row in likelihood["rows"]}
     model = rows["model"]
     bits = model["classes"]["all"]
@@ -106,7 +106,7 @@ def examples(samples: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def missing_parts(files: RunFiles) -> list[dict[str, str]]:
-    """What the run folder lacks and the command that makes it."""
+    """What the run folder lacks, and the commands that make it."""
     run, fasta = (shlex.quote(str(path)) for path in (files.run_dir, files.run_dir / "samples.fa"))
     evaluate = f"python -m dnamdlm.evaluate model={run} split=test"
     sample = f"python -m dnamdlm.sample model={run} num_sequences=64 length=512 out={fasta}"

@@ -1,4 +1,4 @@
-"""The report of a run on text: the curve, perplexity of held-out text, samples beside real text."""
+"""The report of a run on text: curve, perplexity of held-out text, samples and their quality."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_text_report(run_dir: str | Path) -> Path:
         Path of the HTML file.
 
     Raises:
-        DataError: if the folder is no run folder, or a file in it is damaged.
+        DataError: if the folder does not hold a run, or a file in it is damaged.
     """
     files = read_run_files(Path(run_dir))
     _, likelihood = files.section("text") or ("", None)
@@ -126,7 +126,7 @@ def _sample_cards(compared: Mapping[str, Any]) -> list[dict[str, str]]:
         }
     ]
     if compared.get("mauve") is not None:
-        note = "0 to 1, samples beside held-out text; higher is better"
+        note = "0 to 1, samples compared with held-out text; higher is better"
         cards.append({"title": "MAUVE", "value": f"{compared['mauve']:.3f}", "note": note})
     return cards
 
@@ -147,7 +147,7 @@ def _rows(compared: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _empty(part: Mapping[str, Any]) -> str:
-    """How many texts are empty; files of older versions do not say."""
+    """How many texts are empty; files of older versions lack it."""
     return f", {part['num_empty']:,} empty" if part.get("num_empty") else ""
 
 
@@ -186,7 +186,7 @@ def _texts(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _missing(files: RunFiles, has_texts: bool) -> list[dict[str, str]]:
-    """What the run folder lacks and the command that makes it."""
+    """What the run folder lacks, and the commands that make it."""
     run = shlex.quote(str(files.run_dir))
     samples = shlex.quote(str(files.run_dir / SAMPLES[0]))
     evaluate = f"python -m dnamdlm.evaluate model={run} split=test"

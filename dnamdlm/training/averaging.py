@@ -12,7 +12,7 @@ from dnamdlm.training.sharding import cut_like, local, whole
 
 
 class MovingAverage:
-    """A float32 shadow of every floating-point tensor in a module's state.
+    """A moving average of every floating-point tensor in the state dictionary of a module.
 
     After n updates the decay is min(`decay`, (1 + n) / (10 + n)), so that early weights are soon
     forgotten (kuleshov-group/mdlm, models/ema.py).
@@ -27,7 +27,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move the shadow towards the present weights; call once per optimizer step."""
+        """Move the average towards the present weights; call it once per update."""
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         current = _averaged_tensors(module)
@@ -47,25 +47,25 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], num_updates: int) -> None:
-        """Continue from stored averages; names and shapes must be those of the module."""
+        """Take over stored averages; names and shapes must be those of the module."""
         if weights.keys() != self.shadow.keys():
             raise KeyError("the stored average belongs to another model")
         self._copy_into(self.shadow, weights)
         self.num_updates = num_updates
 
     def follow(self, module: nn.Module) -> None:
-        """Cut the shadow as the weights of `module` are cut by now."""
+        """Divide the average as the weights of `module` are now divided."""
         current = _averaged_tensors(module)
         self.shadow = {
             name: cut_like(tensor, current[name]) for name, tensor in self.shadow.items()
         }
 
     def gathered(self) -> dict[str, Tensor]:
-        """The average as whole tensors; every rank must call it if they are cut."""
+        """The average as whole tensors; call it on every rank if they are sharded."""
         return {name: whole(tensor) for name, tensor in self.shadow.items()}
 
     def to(self, device: torch.device) -> None:
-        """Move the shadow to the device where the weights live."""
+        """Move the average to the device of the weights."""
         self.shadow = {name: tensor.to(device) for name, tensor in self.shadow.items()}
 
     @staticmethod

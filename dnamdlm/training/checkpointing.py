@@ -2,8 +2,8 @@
 
 A checkpoint folder holds `weights.safetensors` (as trained), `average.safetensors` (the moving
 average, what evaluation and sampling use), `trainer.safetensors` (optimizer moments),
-`trainer.json` (counters) and `model.json` (what is needed to build the model again); that of a
-model of text holds the files of its tokenizer too, so that it needs no corpus.
+`trainer.json` (counters) and `model.json` (what is needed to rebuild the model); that of a model of
+text also holds the files of its tokenizer, so that it needs no corpus.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ MODULE_PREFIX = "lm."
 class FolderCheckpointIO(CheckpointIO):
     """Reads and writes Lightning checkpoints as folders that verify themselves.
 
-    A save that fails is remembered in `failure` and not raised: only one of several processes
-    writes, and the others wait for it behind a barrier.
+    A failed save is kept in `failure` and not raised: only one of several processes writes, and the
+    others wait for it behind a barrier.
 
     Args:
         description: content of `model.json`; JSON values only. What it has under `files`, name ->
-            text, is written beside it instead.
+            text, is written to files of these names instead.
     """
 
     def __init__(self, description: dict[str, Any]) -> None:
@@ -124,7 +124,9 @@ def encode_tree(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     if isinstance(value, dict):
         pairs = [[key, encode_tree(item, tensors, f"{path}/{key}")] for key, item in value.items()]
         if any(not isinstance(key, str | int) for key, _ in pairs):
-            raise CheckpointError(f"the checkpoint entry {path or '/'} has a key that is no text")
+            raise CheckpointError(
+                f"the checkpoint entry {path or '/'} has a key that is not a string"
+            )
         return {"dict": pairs}
     if isinstance(value, list | tuple):
         items = [encode_tree(item, tensors, f"{path}/{i}") for i, item in enumerate(value)]
@@ -150,12 +152,12 @@ def decode_tree(node: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def checkpoint_folder(run_dir: Path, step: int) -> Path:
-    """Where the checkpoint after `step` updates lies in a run folder."""
+    """Path of the checkpoint after `step` updates in a run folder."""
     return run_dir / "checkpoints" / f"step_{step:09d}"
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a checkpoint folder is there and verifies."""
+    """Whether a checkpoint folder exists and verifies."""
     try:
         verify_checkpoint(folder)
     except (CheckpointError, OSError):
@@ -166,12 +168,11 @@ def is_saved(folder: Path) -> bool:
 def prune(folder: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints, once the newest one verifies.
 
-    A folder that holds files of somebody else stays, and so does everything that is not named like
-    a checkpoint.
+    A folder with foreign files stays, and so does everything that is not named like a checkpoint.
 
     Raises:
-        CheckpointError: if the newest one does not verify, or the disk refuses; nothing older is
-            lost then.
+        CheckpointError: if the newest one does not verify, or the disk refuses; older ones then
+            stay.
     """
     found = list_checkpoints(folder)
     if len(found) <= keep:
@@ -180,6 +181,6 @@ def prune(folder: Path, keep: int) -> None:
     for path in found[:-keep]:
         try:
             if not remove_checkpoint_folder(path):
-                logger.warning("%s is kept, since it holds files that are no checkpoint's", path)
+                logger.warning("%s is kept, since it holds foreign files", path)
         except (CheckpointError, OSError) as error:
             logger.warning("%s cannot be deleted (%s)", path, error)

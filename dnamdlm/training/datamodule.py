@@ -1,4 +1,4 @@
-"""Batches for Lightning: an endless stream whose place is the step, so that resuming is exact."""
+"""Batches for Lightning: an endless stream indexed by the step, so that resuming is exact."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Share:
 
 
 class StepIndexedBatches(IterableDataset[Batch]):
-    """Micro-batches from `first_step` on, in order, whatever the number of loader workers."""
+    """Micro-batches from `first_step` on, in order, for any number of loader workers."""
 
     def __init__(self, stream: BatchStream, share: Share, first_step: int) -> None:
         self.stream = stream
@@ -51,7 +51,7 @@ class StepIndexedBatches(IterableDataset[Batch]):
 
 
 class StreamLoader(DataLoader[Batch]):
-    """A loader that tells in one sentence when one of its processes was killed."""
+    """A loader that reports in one sentence that one of its processes was killed."""
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Yield the batches.
@@ -66,16 +66,16 @@ class StreamLoader(DataLoader[Batch]):
             except StopIteration:
                 return
             except (ConnectionError, EOFError) as error:
-                # killed while it handed a batch over; elsewhere torch itself names the worker.
+                # killed while it sent a batch; in other cases torch itself names the worker.
                 raise TrainingFailed(
-                    "a loader worker was killed, perhaps for want of memory; the checkpoints are "
-                    "whole, and the same command goes on, with trainer.num_workers=0 if it recurs"
+                    "a loader worker was killed, perhaps for lack of memory; the checkpoints are "
+                    "whole, and the same command resumes; use trainer.num_workers=0 if it recurs"
                 ) from error
             yield batch
 
 
 class StreamDataModule(pl.LightningDataModule):
-    """Hands Lightning the stream from the step that the trainer has reached.
+    """Gives Lightning the stream from the present step of the trainer on.
 
     Args:
         stream: source of batches.

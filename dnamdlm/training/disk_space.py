@@ -1,4 +1,4 @@
-"""Whether the checkpoints of a run fit on the disk, found out before its first step."""
+"""Whether the checkpoints of a run fit on the disk; checked before its first step."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dnamdlm.lm.checkpoint import list_checkpoints
 def check_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
     """Refuse a run whose checkpoints do not fit on the disk, before its first step.
 
-    A checkpoint holds weights, their average and two moments, and one more than `keep` lie there
-    while the newest is written. What earlier checkpoints occupy is counted as there.
+    A checkpoint holds weights, their average and two moments, and there are `keep` + 1 of them
+    while the newest is written. Earlier checkpoints need no further space.
 
     Raises:
         ConfigError: with the space that is needed and the space that is free.
@@ -32,20 +32,20 @@ def check_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
     try:
         disk = shutil.disk_usage(place)
     except OSError:
-        # a place that tells nothing is tried when the folder is claimed, as is one without size.
+        # where the system gives no size, only trying shows it, when the folder is claimed.
         return
     if disk.total and disk.free < needed:
         raise ConfigError(
             f"run_dir={run_dir} has {disk.free / 1e6:,.1f} MB free, and {keep} checkpoints of "
-            f"{size / 1e6:,.1f} MB with room to write the next need {needed / 1e6:,.1f} MB; free "
-            "some, lower trainer.keep_checkpoints or choose another folder"
+            f"{size / 1e6:,.1f} MB and the space to write the next need {needed / 1e6:,.1f} MB; "
+            "free some, lower trainer.keep_checkpoints or choose another folder"
         )
 
 
 def try_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
-    """Reserve the room for the checkpoints for a moment, which quotas and limits refuse as well.
+    """Reserve the space for the checkpoints for a moment, which quotas and limits refuse as well.
 
-    Only what a save would be refused for counts; file systems that cannot reserve say nothing.
+    Only a reason that would also stop a save counts; not every file system can reserve space.
 
     Raises:
         ConfigError: with the space that is needed and the reason of the system.
@@ -64,8 +64,8 @@ def try_space(run_dir: Path, lm: nn.Module, keep: int) -> None:
             return
         raise ConfigError(
             f"run_dir={run_dir} cannot take {needed / 1e6:,.1f} MB ({error.strerror}), which "
-            f"{keep} checkpoints of {size / 1e6:,.1f} MB with room to write the next need; lower "
-            "trainer.keep_checkpoints, choose another folder, or have quota and limits raised"
+            f"{keep} checkpoints of {size / 1e6:,.1f} MB and the space to write the next need; "
+            "lower trainer.keep_checkpoints, choose another folder, or have quota and limits raised"
         ) from error
 
 
@@ -77,7 +77,7 @@ def _sizes(run_dir: Path, lm: nn.Module, keep: int) -> tuple[int, int]:
 
 
 def _allocate(descriptor: int, num_bytes: int) -> None:
-    """Let the file system set bytes aside for a file, if it can, without writing them."""
+    """Let the file system reserve bytes for a file, if it can, without writing them."""
     # not os.posix_fallocate, which writes into every block where the file system cannot do it.
     try:
         fallocate = ctypes.CDLL(None, use_errno=True).fallocate

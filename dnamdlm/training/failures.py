@@ -1,10 +1,10 @@
-"""How a run can fail on its own, without a mistake in its settings; the command exits with 1."""
+"""How a run can fail without a mistake in its settings; the command then exits with 1."""
 
 from __future__ import annotations
 
 
 class TrainingFailed(RuntimeError):
-    """A run cannot go on; its message is one sentence that says what is left on disk."""
+    """A run cannot continue; the message is one sentence that says what is left on disk."""
 
 
 class TrainingDiverged(TrainingFailed):

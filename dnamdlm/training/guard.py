@@ -1,9 +1,9 @@
-"""Which updates are made: none from a loss or gradient that is not finite, none from a loss spike.
+"""Which updates are made: none from a loss or gradient that is not finite, nor from a loss spike.
 
 The rule for spikes: a loss is one if it lies more than `sigmas` standard deviations above the mean
-of the last 128 accepted losses, and is more than three times that mean. The second half is there
-because the bound of a masked diffusion model has heavy tails, weights of 1/t: the first alone drops
-up to 3 of 1000 sound steps, and with them the small times.
+of the last 128 accepted losses, and is more than three times that mean. The second condition is
+needed because the bound of a masked diffusion model has heavy tails, weights of 1/t: the first
+alone skips up to 3 of 1000 sound steps, and with them the small times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BAD_BATCHES = "bad_batches"
 
 
 class UpdateGuard:
-    """Judges each update before it is made, and counts those that were left out.
+    """Judges each update before it is made, and counts those that were skipped.
 
     Args:
         sigmas: see the rule above; 0 lets every finite loss through.
@@ -43,7 +43,7 @@ class UpdateGuard:
         self.in_a_row = 0
 
     def judge(self, loss: float, gradient_norm: float) -> str | None:
-        """Why the update is to be left out, or None if it is sound; call once per step."""
+        """Why the update is to be skipped, or None if it is sound; call it once per step."""
         reason = self._reason(loss, gradient_norm)
         if reason is None:
             self.losses.append(loss)
@@ -68,11 +68,11 @@ class UpdateGuard:
         return None
 
     def has_given_up(self) -> bool:
-        """Whether too many updates in a row were left out."""
+        """Whether too many updates in a row were skipped."""
         return self.in_a_row >= self.max_skips
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, so that a resumed run judges as the unbroken one."""
+        """What a checkpoint keeps, so that a resumed run judges as an uninterrupted one."""
         return {
             "losses": list(self.losses),
             "skipped": self.skipped,
@@ -80,7 +80,7 @@ class UpdateGuard:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Take over the state of a checkpoint."""
         self.losses = deque(state["losses"], maxlen=WINDOW)
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
@@ -88,14 +88,14 @@ class UpdateGuard:
 def dump_batches(
     run_dir: Path, batches: list[Batch], *, step: int, rank: int, reason: str, facts: dict[str, Any]
 ) -> Path:
-    """Write which windows an update that was left out had seen, so that they can be looked at.
+    """Write down the windows of a skipped update, so that they can be inspected.
 
     Args:
         run_dir: the run folder.
         batches: micro-batches of the step on this rank.
-        step: optimizer steps before this one; with the seed it names the batch.
+        step: optimizer steps before this one; with the seed it identifies the batch.
         rank: of this process.
-        reason: why the update was left out.
+        reason: why the update was skipped.
         facts: further values for the file.
 
     Returns:

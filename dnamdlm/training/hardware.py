@@ -65,10 +65,10 @@ def hardware(settings: TrainerSettings) -> dict[str, Any]:
 
 
 def _environment() -> ClusterEnvironment:
-    """Who started the ranks; Lightning would take any process within a SLURM job for a task."""
+    """What started the ranks; Lightning would take any process within a SLURM job for a task."""
     if is_torchrun_worker():
         return TorchElasticEnvironment()
-    # the run saves itself, and the batch script puts it back into the queue.
+    # the run saves itself, and the batch script requeues it.
     return SLURMEnvironment(auto_requeue=False) if is_slurm_task() else LightningEnvironment()
 
 
@@ -91,8 +91,8 @@ def _strategy(settings: TrainerSettings, devices: int | str, num_nodes: int) -> 
 class ShardedStrategy(ModelParallelStrategy):
     """FSDP2 over all ranks, with the same checkpoint folder as any other strategy.
 
-    Weights and moments are gathered before they are written, and cut again after they were read,
-    so that a run may go on with another strategy or another number of ranks.
+    Weights and moments are gathered before they are written, and sharded again after reading, so
+    that a run can resume with another strategy or another number of ranks.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class ShardedStrategy(ModelParallelStrategy):
         return self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=weights_only)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Cut the weights of a checkpoint and take them."""
+        """Shard the weights of a checkpoint and load them."""
         module = self._own_module()
         own = module.state_dict()
         weights = checkpoint["state_dict"]
@@ -139,7 +139,7 @@ class ShardedStrategy(ModelParallelStrategy):
         module.load_state_dict({**weights, **cut}, strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Cut the moments of a checkpoint and take them."""
+        """Shard the moments of a checkpoint and load them."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             optimizer.load_state_dict(cut_optimizer_state(state, optimizer))
 

@@ -1,13 +1,13 @@
-"""What torchrun, srun or Lightning's launcher said to this process; environment variables alone.
+"""How torchrun, srun or Lightning's launcher started this process, from the environment.
 
-Neither torch nor Lightning is imported, so that every entry can ask.
+Neither torch nor Lightning is imported, so that every entry can use it.
 """
 
 from __future__ import annotations
 
 import os
 
-# a shell in an allocation has the variables of a task, but nothing waits for it.
+# a shell in an allocation has the variables of a task, but is not one.
 _INTERACTIVE_JOBS = ("bash", "interactive")
 # SLURM numbers the steps of batch scripts and interactive shells down from 2^32.
 _FIRST_SPECIAL_STEP = 2**31
@@ -42,7 +42,7 @@ def is_torchrun_worker() -> bool:
 
 def is_slurm_task() -> bool:
     """Whether srun started this process as one of its tasks."""
-    # the batch script itself is no task: what it starts without srun is a run of its own.
+    # the batch script itself is not a task: what it starts without srun is a separate run.
     environment = os.environ
     step = environment.get("SLURM_STEP_ID", "")
     return (
@@ -54,5 +54,5 @@ def is_slurm_task() -> bool:
 
 
 def is_child_of_rank_zero() -> bool:
-    """Whether rank 0 itself started this process and answers for it to the shell."""
+    """Whether rank 0 started this process and reports its end to the shell."""
     return launched_rank() > 0 and launched_shape() is None

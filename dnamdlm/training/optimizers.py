@@ -55,7 +55,7 @@ class AdamWSettings:
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Trainable parameters in two groups: matrices, which are decayed, and the rest.
 
-    A module names matrices that are not to be decayed, such as embeddings, in `undecayed`.
+    A module lists matrices that are not to be decayed, such as embeddings, in `undecayed`.
     """
     exempt = {
         id(getattr(part, name))

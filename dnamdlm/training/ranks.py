@@ -1,7 +1,7 @@
 """What the processes of one run exchange.
 
-A rank is one process of a run; each has a share of every global batch. Rank 0 alone writes files
-that all see. Everything here also works, without communication, in a run of one process.
+A rank is one process of a run; each has a share of every global batch. Rank 0 alone writes shared
+files. Everything here also works, without communication, in a run of one process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def num_ranks() -> int:
 
 
 def rank() -> int:
-    """The place of this process among them."""
+    """The number of this process among them."""
     return dist.get_rank() if _communicates() else 0
 
 
@@ -32,7 +32,7 @@ def _communicates() -> bool:
 
 
 def exchange_device() -> torch.device:
-    """Where a tensor must be to be summed over ranks."""
+    """The device on which tensors are summed over ranks."""
     on_gpu = _communicates() and dist.get_backend() == dist.Backend.NCCL
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
@@ -66,6 +66,6 @@ def require_same(facts: Mapping[str, object]) -> None:
 
 
 def is_lost_connection(error: RuntimeError) -> bool:
-    """Whether an error means that another rank no longer answers."""
+    """Whether an error means that another rank no longer responds."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or "gloo" in text or "nccl" in text

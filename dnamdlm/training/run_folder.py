@@ -1,4 +1,4 @@
-"""The folder of one run: who owns it, what it was made from, and whether it may be continued."""
+"""The folder of one run: what it was made from, and whether it may be resumed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 RUN = "run.json"
 METRICS = "metrics.csv"
-# settings that change what a run shows or where it computes, not what it computes.
+# settings that change what a run displays or where it computes, not what it computes.
 FREE_SETTINGS = (
     "run_dir",
     "debug",
@@ -67,7 +67,7 @@ def open_run(
             lets the content of the data differ.
 
     Returns:
-        The checkpoint to continue from, or None at the beginning.
+        The checkpoint to resume from, or None at the beginning.
 
     Raises:
         ConfigError: if the folder holds a run of another config or of other data.
@@ -82,8 +82,8 @@ def open_run(
             if "data" not in allow:
                 raise ConfigError(
                     f"run_dir={run_dir} was trained on other data (the content of {data['fasta']} "
-                    "has changed); choose another run_dir, or give resume.allow=[data] to go on "
-                    "with the new content"
+                    "has changed); choose another run_dir, or give resume.allow=[data] to "
+                    "resume with the new content"
                 )
             changes["data"] = [before, data["fingerprint"]]
     checkpoint = _newest(run_dir)
@@ -108,8 +108,8 @@ def _newest(run_dir: Path) -> Path | None:
     number = len(list_checkpoints(folder))
     if checkpoint is None and number:
         raise CheckpointError(
-            f"none of the {number} checkpoints in {folder} verifies; move the folder away to begin "
-            "again, or choose another run_dir"
+            f"none of the {number} checkpoints in {folder} verifies; move the folder "
+            "elsewhere to start again, or choose another run_dir"
         )
     if checkpoint is not None:
         set_aside_newer(folder, checkpoint)
@@ -123,7 +123,7 @@ def _record_changes(
     changes: Mapping[str, Any],
     step: int,
 ) -> None:
-    """The record shows the settings of now, and from which step on which of them were others."""
+    """Record the present settings, and from which step on which of them were different before."""
     run = read_run(run_dir)
     run["data"] = dict(data)
     run.setdefault("changes", []).append({"step": step, "changed": dict(changes)})
@@ -143,7 +143,7 @@ def read_run_config(run_dir: Path) -> dict[str, Any] | None:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read; choose another run_dir") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no config; choose another run_dir")
+        raise ConfigError(f"{path} is not a config; choose another run_dir")
     return with_present_names(tree)
 
 
@@ -162,11 +162,11 @@ def read_run(run_dir: Path) -> dict[str, Any]:
 def _changes(
     run_dir: Path, recorded: Mapping[str, Any], tree: Mapping[str, Any], allow: Collection[str]
 ) -> dict[str, Any]:
-    """Settings that differ and may do so, with the value before and now; others are refused."""
+    """Settings that differ and may differ, with both values; others are refused."""
     before, now = _flat(recorded), _flat(tree)
     for name in allow:
         if not any(_is_within(key, name) for key in before.keys() | now.keys()):
-            raise ConfigError(f"resume.allow names {name}, which is no setting of this run")
+            raise ConfigError(f"resume.allow names {name}, which is not a setting of this run")
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
@@ -208,7 +208,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the bytes of a result."""
+    """Versions of everything that decides the bytes of a result."""
     packages = ("dnamdlm", "torch", "lightning", "numpy", "hydra-core")
     found = {}
     for name in packages:

@@ -22,7 +22,7 @@ _WORKERS_LEAVE_S = 30.0
 
 @contextmanager
 def claimed(run_dir: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock of a dead process is void.
+    """Lock the run folder for this process; the lock of a dead process does not count.
 
     Raises:
         ConfigError: if the folder cannot be written or another process trains in it.
@@ -53,7 +53,7 @@ def claimed(run_dir: Path) -> Iterator[None]:
         remove_partial(run_dir / "checkpoints")
         yield
     finally:
-        # how the run ended matters more than this note, whose absence is harmless.
+        # a failure here must not hide how the run ended; the file is of use to others only.
         with suppress(OSError):
             (run_dir / _OWNER).unlink(missing_ok=True)
         lock.release()

@@ -1,4 +1,4 @@
-"""Weights cut into shards over the ranks (FSDP2), and the way back to whole tensors.
+"""Weights divided into shards over the ranks (FSDP2), and the way back to whole tensors.
 
 A sharded tensor is a `DTensor`; all others pass through unchanged, so callers need not know which
 strategy is in use. What gathers must be called on every rank.
@@ -16,9 +16,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> None:
-    """Cut every parameter of a language model along its first axis over the ranks of `mesh`.
+    """Divide every parameter of a language model along its first axis over the ranks of `mesh`.
 
-    Each block of a network is one unit: its weights are gathered before it computes and given back
+    Each block of a network is one unit: its weights are gathered before it computes and released
     afterwards, so that two blocks at most are whole at any time.
 
     Raises:
@@ -31,7 +31,7 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
             if isinstance(blocks, nn.ModuleList):
                 for block in blocks:
                     fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        # the outermost unit too is given back at once: validation exchanges the shards below it.
+        # the outermost unit is released at once, too: validation exchanges the shards below it.
         fully_shard(part, mesh=mesh, reshard_after_forward=True)
     whole_ones = [n for n, p in module.named_parameters() if not isinstance(p, DTensor)]
     if whole_ones:
@@ -51,7 +51,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def cut_like(full: Tensor, reference: Tensor) -> Tensor:
-    """A full tensor cut as `reference` is; every rank must hold the same one, nothing is sent."""
+    """A full tensor sharded as `reference` is; every rank holds it, and nothing is sent."""
     if isinstance(full, DTensor) or not isinstance(reference, DTensor):
         return full
     mesh, placements = reference.device_mesh, reference.placements
@@ -76,7 +76,7 @@ def gathered(tree: Any) -> Any:
 
 
 def cut_optimizer_state(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimizer of whole tensors, cut as the parameters of `optimizer` are."""
+    """The state of an optimizer of whole tensors, sharded as the parameters of `optimizer` are."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     by_number = dict(zip(numbers, parameters, strict=True))

@@ -218,7 +218,7 @@ def _hush_lightning() -> None:
     # its notes on devices and cloud services do not concern a user of this package.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # advice that does not fit: there is no validation loop, and workers would be slower here.
+    # advice that does not apply: there is no validation loop, and workers would be slower here.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*you have no `val_dataloader`.*")
     # nothing here changes the output of a network in place.

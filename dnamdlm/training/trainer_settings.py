@@ -1,4 +1,4 @@
-"""The `trainer` group of a config; without Lightning, so that a mistake is refused at once."""
+"""The `trainer` group of a config; without Lightning, so that a mistake is found at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How long, how much at once, and when things happen.
+    """Length of the run, sizes of batches, devices, and when things happen.
 
     Attributes:
         max_steps: optimizer steps.
@@ -25,8 +25,8 @@ class TrainerSettings:
         accelerator: auto, cpu, gpu or another name that Lightning knows.
         devices: devices per machine; 'auto' takes all, or as many as torchrun or srun started.
         num_nodes: machines; 'auto' takes what torchrun or srun started.
-        strategy: ddp (a copy of the model on each device), fsdp2 (weights, moments and average cut
-            over all devices) or auto (ddp where there are several devices).
+        strategy: ddp (a copy of the model on each device), fsdp2 (weights, moments and average
+            sharded over all devices) or auto (ddp where there are several devices).
         num_workers: loader processes; 0 is fastest for a memory-mapped genome.
         log_every: steps between metrics rows.
         valid_every: steps between validations.
@@ -34,9 +34,9 @@ class TrainerSettings:
         valid_draws: time draws per window and validation.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: newest checkpoints that stay.
-        spike_sigmas: an update whose loss lies this many standard deviations above the recent ones
-            and above three times their mean is left out; 0 leaves none out for its size.
-        max_skipped_in_a_row: updates left out one after the other that end the run.
+        spike_sigmas: an update whose loss is this many standard deviations above the recent ones
+            and above three times their mean is skipped; 0 skips none for its size.
+        max_skipped_in_a_row: skipped updates in a row that end the run.
     """
 
     max_steps: int
@@ -116,9 +116,9 @@ class ResumeSettings:
     """The `resume` group of a config.
 
     Attributes:
-        allow: settings that may differ from those of the run that is continued, such as
-            `trainer.max_steps`; the name of a group stands for all settings in it, and `data` also
-            for other content of the data files.
+        allow: settings that may differ from those of the run that is resumed, such as
+            `trainer.max_steps`; the name of a group means all settings in it, and `data` also
+            allows other content of the data files.
     """
 
     allow: tuple[str, ...] = ()

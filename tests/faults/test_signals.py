@@ -43,7 +43,7 @@ def test_a_signal_saves_at_its_step(trainer, unbroken, tmp_path, name, place, st
     # in an update that step is finished first
     assert saved == step + (place == "update")
     assert ended.sentence == (
-        f"dnamdlm: stopped by {name} after step {saved}; the same command goes on from there"
+        f"dnamdlm: stopped by {name} after step {saved}; the same command resumes from there"
     )
     trainer.finish(folder)
     assert state(folder) == state(unbroken)

@@ -253,7 +253,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
 
 
 def test_a_folder_without_config_is_no_run(tmp_path):
-    with pytest.raises(DataError, match=r"no run folder, it has no config\.yaml"):
+    with pytest.raises(DataError, match=r"does not hold a run: it has no config\.yaml"):
         write_report(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""Training: from settings, or from a model object, to a run folder."""
