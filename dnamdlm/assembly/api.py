@@ -79,7 +79,8 @@ def load(
 
 
 @functools.wraps(fit_model)
-def fit(*arguments: Any, **settings: Any) -> Model:  # noqa: D103 - that of the wrapped function
+def fit(*arguments: Any, **settings: Any) -> Model:
+    """Train as `fit_model` does, whose docstring this function gets."""
     return Model(fit_model(*arguments, **settings))
 
 

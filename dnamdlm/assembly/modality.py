@@ -31,30 +31,32 @@ Owned = tuple[Batch, NDArray[np.int64]]
 
 
 class Modality(Protocol):
-    """What a model is a model of.
-
-    Attributes:
-        name: `dna` or `text`.
-        unit: one position of a sequence: `base` or `token`.
-        units: several of them.
-        strings: what strings are called in messages: `sequences` or `texts`.
-        foreign: settings of entries that belong to the other modality.
-    """
+    """What a model is a model of."""
 
     @property
-    def name(self) -> Literal["dna", "text"]: ...
+    def name(self) -> Literal["dna", "text"]:
+        """`dna` or `text`."""
+        ...
 
     @property
-    def unit(self) -> str: ...
+    def unit(self) -> str:
+        """One position of a sequence: `base` or `token`."""
+        ...
 
     @property
-    def units(self) -> str: ...
+    def units(self) -> str:
+        """Several positions."""
+        ...
 
     @property
-    def strings(self) -> str: ...
+    def strings(self) -> str:
+        """What strings are called in messages."""
+        ...
 
     @property
-    def foreign(self) -> tuple[str, ...]: ...
+    def foreign(self) -> tuple[str, ...]:
+        """Settings of entries that belong to the other modality."""
+        ...
 
     def tokenizer_record(self) -> Mapping[str, Any]:
         """What a checkpoint keeps of the tokenizer: name and files; nothing where it needs none."""

@@ -181,4 +181,4 @@ def _log_once(primitive: str, choice: Selected) -> None:
         return
     _logged.add(key)
     because = "" if choice.reason is None else f"; no fused kernel: {choice.reason}"
-    logger.info("%s runs %s%s", primitive, choice.implementation, because)
+    logger.debug("%s runs %s%s", primitive, choice.implementation, because)

@@ -44,7 +44,7 @@ def test_auto_falls_back_to_portable(kernel, obstacle):
 
 
 def test_auto_logs_the_fallback_once_with_its_reason(caplog):
-    with caplog.at_level(logging.INFO, logger=selection.__name__):
+    with caplog.at_level(logging.DEBUG, logger=selection.__name__):
         for _ in range(3):
             choose("product", CPU, torch.float32, fused=_kernel(refusal="needs CUDA"))
     assert caplog.messages == ["product runs portable; no fused kernel: needs CUDA"]

@@ -211,7 +211,10 @@ def _requests(settings: SampleSettings, loaded: LoadedModel, inputs: _Inputs) ->
     if settings.forbid:
         requests = [without(request, settings.forbid) for request in requests]
     longest = max(len(request.template) for request in requests)
-    if longest > window and not isinstance(sampler, SemiAutoregressiveSampler):
+    # a network that attends to neighbours alone sees nothing new in a longer sequence.
+    is_local = bool(getattr(loaded.lm.backbone, "attention_window", 0))
+    by_windows = isinstance(sampler, SemiAutoregressiveSampler)
+    if longest > window and not by_windows and not is_local:
         logger.warning(
             "%s of %s %s are longer than the windows of %d that the network was trained on; "
             "%s makes long ones from windows of that length",
