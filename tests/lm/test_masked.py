@@ -352,7 +352,7 @@ def test_a_model_of_scores_reveals_with_the_totals_it_gives():
     )
     xt = torch.full((1, LAW.length), LAW.mask_id)
     # the logits of the oracle are log p + 3, of which log 2 is taken off for the two symbols.
-    totals = model.log_measure(xt, torch.ones(1)).logsumexp(-1)
+    totals = model.log_unnormalized(xt, torch.ones(1)).logsumexp(-1)
     torch.testing.assert_close(totals, torch.full_like(totals, 3 - math.log(2)))
     torch.testing.assert_close(model.denoise(xt).logsumexp(-1), torch.zeros_like(totals))
     # so large a total reveals everything in the first of two steps, and the law is that of one.

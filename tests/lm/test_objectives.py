@@ -276,8 +276,11 @@ def test_scores_are_given_for_samplers():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: _network(ExactCount(), time_conditioning=True), "ExactCount has no time to show"),
-        (lambda: _network(MaskedPrediction(), time_conditioning=True), "has no time to show"),
+        (
+            lambda: _network(ExactCount(), time_conditioning=True),
+            "ExactCount has no time for a network",
+        ),
+        (lambda: _network(MaskedPrediction(), time_conditioning=True), "has no time for a network"),
         (lambda: _network(ExactCount(), times=Importance()), "does not suit the objective"),
         (lambda: _network(DiscreteTime(), times=Clipped()), "use times=stratified"),
         (lambda: _network(ChangeOfVariables(), times=Clipped()), "use times=stratified"),
@@ -289,7 +292,7 @@ def test_scores_are_given_for_samplers():
             lambda: _network(time_conditioning=True).log_likelihood(
                 _batch(_bases(1, 4)), draws=1, estimator="margin"
             ),
-            "estimator=margin has no time to show",
+            "estimator=margin has no time for a network",
         ),
         (
             lambda: _network().log_likelihood(_batch(_bases(1, 4)), draws=1, estimator="objective"),

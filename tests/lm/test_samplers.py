@@ -2,6 +2,7 @@
 
 import pytest
 
+from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.confidence import SurestFirst, Threshold
 from dnamdlm.diffusion.remasking import Capped, Corrector, Remasking, WhileWaiting
 from dnamdlm.errors import ConfigError
@@ -33,22 +34,30 @@ SAMPLERS = [
 ]
 
 
+def _within(sampler):
+    """The sampler of a window or block, else the sampler itself."""
+    return getattr(sampler, "of_window", getattr(sampler, "of_block", sampler))
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
-def test_every_sampler_sharpens_and_ends_at_time_zero(sampler):
-    rule = sampler.rule(temperature=0.5, top_p=0.9, top_k=3)
-    assert (rule.choice.temperature, rule.choice.top_p, rule.choice.top_k) == (0.5, 0.9, 3)
-    times = sampler.times()
+def test_every_sampler_draws_as_chosen_and_ends_at_time_zero(sampler):
+    choice = Choice(temperature=0.5, top_p=0.9, top_k=3)
+    inner = _within(sampler)
+    rule, times = inner.rule(choice), inner.times()
+    assert rule.choice == choice
     assert times[-1] == 0
     assert sampler.steps == (len(times) - 1 if rule.is_paced else None)
 
 
 def test_names_mean_their_rules():
-    assert RemaskSampler(eta=0.3).rule().strategy == Capped(0.3)
-    assert RemaskSampler(strategy="loop", eta=0.3).rule().strategy == WhileWaiting(0.3)
-    assert RemaskSampler(strategy="forward_backward").rule() == Remasking(Corrector(1.0))
-    assert RemaskSampler(strategy="corrector", strength=2.0).rule().strategy == Corrector(2.0)
-    assert ConfidenceSampler(order="margin").rule() == SurestFirst("margin")
-    assert ConfidenceSampler(threshold=0.7).rule() == Threshold(0.7)
+    assert RemaskSampler(eta=0.3).rule(UNCHANGED).strategy == Capped(0.3)
+    assert RemaskSampler(strategy="loop", eta=0.3).rule(UNCHANGED).strategy == WhileWaiting(0.3)
+    assert RemaskSampler(strategy="forward_backward").rule(UNCHANGED) == Remasking(Corrector(1.0))
+    assert RemaskSampler(strategy="corrector", strength=2.0).rule(UNCHANGED).strategy == Corrector(
+        2.0
+    )
+    assert ConfidenceSampler(order="margin").rule(UNCHANGED) == SurestFirst("margin")
+    assert ConfidenceSampler(threshold=0.7).rule(UNCHANGED) == Threshold(0.7)
     assert AncestralSampler(time_points=[0.5]).times().tolist() == [0.5, 0.0]
 
 
