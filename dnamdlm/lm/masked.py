@@ -37,7 +37,7 @@ from dnamdlm.lm.model_parts import checked_start, evaluating, real_token_mask
 from dnamdlm.lm.noising import Draw, NoiseProcess
 from dnamdlm.lm.objectives import ContinuousTime, Objective, ScoreEntropy
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
-from dnamdlm.lm.position_probs import Hide, position_log_probs
+from dnamdlm.lm.position_probs import position_log_probs
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -292,7 +292,7 @@ class MaskedDiffusionLM(nn.Module):
         return chosen_estimator(estimator, self.objective, sees_time=self.sees_time)
 
     def log_probs(
-        self, batch: Batch, *, hide: Hide = "each", positions_at_once: int = 64
+        self, batch: Batch, *, hide: str = "each", positions_at_once: int = 64
     ) -> Float[Tensor, "B L R"]:
         """Log-probabilities of the real tokens (A, C, G, T for DNA) at each position.
 

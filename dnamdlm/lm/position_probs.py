@@ -12,7 +12,7 @@ Shapes: B sequences, L positions, V outputs of the network, R real tokens (4 for
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +25,7 @@ from dnamdlm.lm.model_parts import evaluating
 from dnamdlm.lm.noising import NoiseProcess
 from dnamdlm.lm.places import Chosen, places_of
 
-Hide = Literal["each", "none"]
+HIDE = ("each", "none")
 
 
 @runtime_checkable
@@ -50,7 +50,7 @@ class MaskedModel(Protocol):
 
 @torch.no_grad()
 def position_log_probs(
-    lm: MaskedModel, batch: Batch, *, hide: Hide = "each", positions_at_once: int = 64
+    lm: MaskedModel, batch: Batch, *, hide: str = "each", positions_at_once: int = 64
 ) -> Float[Tensor, "B L R"]:
     """Log-probabilities of the real tokens, in the order of their ids.
 
@@ -64,8 +64,8 @@ def position_log_probs(
     Raises:
         ConfigError: if `hide` is unknown or `positions_at_once` is below 1.
     """
-    if hide not in get_args(Hide):
-        raise ConfigError(f"hide={hide} is unknown; choose {' or '.join(get_args(Hide))}")
+    if hide not in HIDE:
+        raise ConfigError(f"hide={hide} is unknown; choose {' or '.join(HIDE)}")
     if positions_at_once < 1:
         raise ConfigError(f"positions_at_once={positions_at_once} must be at least 1")
     process = lm.process

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.ordered import ORDER_RULES
@@ -13,7 +14,9 @@ from dnamdlm.diffusion.randomness import RowNoise, Stream, row_keys
 from dnamdlm.diffusion.schedules import Cosine, LogLinear
 from dnamdlm.diffusion.times import Clipped, Importance, Stratified, Uniform
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
     ChangeOfVariables,
@@ -21,6 +24,7 @@ from dnamdlm.lm.objectives import (
     DiscreteTime,
     ExactCount,
     MaskedPrediction,
+    Objective,
     ScoreEntropy,
     SimpleCrossEntropy,
 )
@@ -308,3 +312,60 @@ def test_what_does_not_fit_together_is_refused(make, message):
 def test_weights_pass_from_one_objective_to_the_next():
     first, second = _network(MaskedPrediction()), _network(ContinuousTime())
     second.load_state_dict(first.state_dict(), strict=True)
+
+
+class HalfHidden:
+    """An objective from outside the package: always half of the tokens hidden."""
+
+    def check(self, process):
+        pass
+
+    def hide(self, process, batch):
+        half = torch.full((len(batch),), 0.5)
+        xt = process.hide_with(batch, half, draw=0)
+        t = process.schedule.time_of(half)
+        return [process.cross_entropy(batch, xt, t, weight=1 / half)]
+
+
+def test_an_objective_from_outside_trains_the_model():
+    assert isinstance(HalfHidden(), Objective)
+    rows = 400
+    terms = _oracle(HalfHidden()).loss_terms(_batch(LAW.sequences.repeat(rows, 1)))
+    # over all masks that hide each token with probability 1/2: sum of 2 -log p at hidden tokens.
+    expected = torch.zeros(len(LAW.sequences), dtype=torch.float64)
+    for hidden in itertools.product([False, True], repeat=LAW.length):
+        mask = torch.tensor(hidden)
+        xt = torch.where(mask, LAW.mask_id, LAW.sequences)
+        nats = -LAW.log_probs(xt).gather(-1, LAW.sequences[..., None]).squeeze(-1)
+        expected += (nats * mask).sum(dim=1) * 2 / 2**LAW.length
+    assert _standard_scores(terms.nats, expected).abs().max() < 4
+    assert terms.minimised is None
+
+
+def test_an_objective_makes_its_draws_without_a_network():
+    process = _network(time_conditioning=True).process
+    batch = _batch(_bases(4, 20))
+    (draw,) = ContinuousTime().hide(process, batch)
+    assert torch.equal(draw.scored, draw.xt == process.mask_id)
+    assert torch.equal(draw.xt[~draw.scored], batch.tokens[~draw.scored])
+    with_clean = DiscreteTime(num_steps=4, carry_over=False).hide(process, batch)
+    assert [bool((part.xt == process.mask_id).any()) for part in with_clean] == [True, False]
+
+
+@pytest.mark.parametrize("model", ["causal", "markov"])
+def test_a_model_with_an_exact_likelihood_has_no_other_estimator(model):
+    if model == "causal":
+        lm = CausalLM(CausalTransformer(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY)
+    else:
+        lm = MarkovLM.__new__(MarkovLM)
+    assert lm.chosen_estimator("auto") == "auto"
+    with pytest.raises(ConfigError, match="estimator=count is for masked diffusion models"):
+        lm.log_likelihood(_batch(_bases(1, 4)), draws=1, estimator="count")
+    with pytest.raises(ConfigError, match="estimator=best is unknown; choose one of auto, time"):
+        lm.chosen_estimator("best")
+
+
+def test_auto_is_the_estimator_that_suits_objective_and_network():
+    assert _network().chosen_estimator("auto") == "count"
+    assert _network(time_conditioning=True).chosen_estimator("auto") == "time"
+    assert _network(ScoreEntropy()).chosen_estimator("auto") == "objective"

@@ -89,7 +89,7 @@ class StepRuleSampler:
         return grid_times(self.num_steps, self.grid)
 
 
-def as_sampler(value: str | StepRule | Sampler) -> Sampler:
+def as_sampler(value: object) -> Sampler:
     """The sampler that a user means.
 
     Args:
