@@ -25,7 +25,7 @@ from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.reverse import Generated, reverse_process
 from dnamdlm.diffusion.schedules import LogLinear, Schedule
-from dnamdlm.diffusion.score_entropy import log_score, relative_log_score
+from dnamdlm.diffusion.score_entropy import relative_log_score
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import Stratified, TimeSampler
 from dnamdlm.errors import ConfigError
@@ -193,27 +193,6 @@ class MaskedDiffusionLM(nn.Module):
             return self.denoise(xt, time, present, places, label=label)
         logits = self.logits(xt, time, present, places, label=label)
         return relative_log_score(logits, real_tokens=self.real_tokens)
-
-    def log_score(
-        self,
-        xt: Int[Tensor, "B L"],
-        time: Float[Tensor, " B"],
-        present: Bool[Tensor, "B L"] | None = None,
-    ) -> Float[Tensor, "B L V"]:
-        """Log of the concrete score, as a network trained with score entropy gives it.
-
-        Args:
-            xt: ids with masks.
-            time: t in (0, 1) per row; alpha(t) must be neither 0 nor 1.
-            present: False at padding; None means no padding.
-        """
-        return log_score(
-            self.logits(xt, time, present),
-            xt,
-            self.schedule.alpha(time.double()),
-            real_tokens=self.real_tokens,
-            mask_id=self.mask_id,
-        )
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states of clean sequences, at time 0."""
