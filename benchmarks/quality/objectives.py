@@ -30,7 +30,6 @@ from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.evaluation.window_scores import score_windows
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
@@ -143,9 +142,9 @@ def train(row: Row, genome: OpenGenome, seed: int, num_steps: int) -> MaskedDiff
     return model.eval()
 
 
-def bits(model: LanguageModel, windows: Sweep[SplitWindows]) -> float:
+def bits(model: LanguageModel, windows: Sweep[SplitWindows], estimator: str = "auto") -> float:
     """Bits per base on the test windows."""
-    return score_windows(model, windows, draws=DRAWS).bits().value
+    return score_windows(model, windows, draws=DRAWS, estimator=estimator).bits().value
 
 
 @torch.no_grad()
@@ -200,7 +199,7 @@ def measure(
             own.append(bits(model, windows))
         model.objective = trained
         if not row.time_conditioning and row.evaluate_as is None:
-            shared.append(bits(with_estimator(model, "count"), windows))
+            shared.append(bits(model, windows, "count"))
             pseudo.append(pseudo_bits(model, windows, limit=32))
     kind = "exact" if row.objective is None else "upper bound"
     differences = [ours - theirs for ours, theirs in zip(own, first, strict=False)]

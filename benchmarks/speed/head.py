@@ -22,7 +22,6 @@ from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.lm import places
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.sampling import network_calls as calls
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 VOCAB_SIZES = (12, 256, 1024, 30522)
@@ -76,7 +75,7 @@ class Workload:
 
 def timed(step: Callable[[], None], smallest: int, wait: Callable[[], None] | None) -> float:
     """Seconds of one step where vocabularies from `smallest` on choose positions."""
-    places.SMALL_VOCABULARY = calls.SMALL_VOCABULARY = smallest
+    places.SMALL_VOCABULARY = smallest
     start = time.perf_counter()
     step()
     if wait is not None:

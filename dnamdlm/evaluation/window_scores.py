@@ -100,6 +100,7 @@ def score_windows(
     windows: WindowSequence,
     *,
     draws: int,
+    estimator: str = "auto",
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     classes: BaseClasses | None = None,
@@ -111,6 +112,7 @@ def score_windows(
         model: already on `device` and in evaluation mode.
         windows: the split.
         draws: noise draws per window; an exact model ignores it.
+        estimator: how the likelihood is estimated, see `dnamdlm.lm.estimators`.
         batch_size: windows per call.
         device: where the model is.
         classes: classes of bases; None for "all" alone.
@@ -121,7 +123,7 @@ def score_windows(
     done = 0
     for batch in windows.batches(batch_size):
         with torch.inference_mode():
-            likelihood = model.log_likelihood(batch.to(device), draws=draws)
+            likelihood = model.log_likelihood(batch.to(device), draws=draws, estimator=estimator)
         kinds.add(likelihood.kind)
         start = starts_of(batch)
         valid = likelihood.valid.cpu().numpy()

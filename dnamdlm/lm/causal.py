@@ -1,7 +1,9 @@
 """The autoregressive language model: the baseline whose likelihood needs no bound.
 
-The mask serves as the start token, since it never stands in data. Unknown bases and padding are
-context at most: they are neither predicted nor scored.
+The mask serves as the start token, since it never occurs in data. Unknown bases and padding are
+at most context: they are neither predicted nor scored.
+
+Shapes: B sequences, L positions, V outputs of the network, R real tokens (4 for DNA).
 """
 
 from __future__ import annotations
@@ -23,13 +25,25 @@ from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import num_classes_of
+from dnamdlm.lm.estimators import exact_estimator
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
+from dnamdlm.lm.model_parts import checked_start, evaluating, real_token_mask
 from dnamdlm.lm.sampling.network_calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
 class CausalLM(nn.Module):
-    """Predicts each token from those before it."""
+    """Predicts each token from those before it.
+
+    Example:
+        >>> from dnamdlm.backbones.autoregressive import CausalTransformer
+        >>> from dnamdlm.diffusion.randomness import row_keys
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> backbone = CausalTransformer(vocab_size=12, hidden_size=16, num_blocks=1, num_heads=2)
+        >>> lm = CausalLM(backbone, NUCLEOTIDE_VOCABULARY)
+        >>> lm.generate(row_keys(seed=1, index=torch.arange(3)), length=10).tokens.shape
+        torch.Size([3, 10])
+    """
 
     real_tokens: Tensor
 
@@ -41,7 +55,7 @@ class CausalLM(nn.Module):
             vocabulary: meaning of the ids.
 
         Raises:
-            ConfigError: if the backbone sees the future, is told classes or knows too few ids.
+            ConfigError: if the backbone sees the future, has classes, or has too few outputs.
         """
         super().__init__()
         if not getattr(backbone, "causal", False):
@@ -54,23 +68,18 @@ class CausalLM(nn.Module):
                 f"backbone.num_classes={num_classes_of(backbone)}, but an autoregressive model is "
                 "trained without classes; use backbone.num_classes=0, or lm=mdlm"
             )
-        if backbone.vocab_size < len(vocabulary):
-            raise ConfigError(
-                f"backbone.vocab_size={backbone.vocab_size} is below the {len(vocabulary)} ids of "
-                f"the vocabulary; use {len(vocabulary)} or more"
-            )
+        self.register_buffer(
+            "real_tokens", real_token_mask(vocabulary, backbone.vocab_size), persistent=False
+        )
         self.backbone = backbone
         self._vocabulary = vocabulary
-        real_tokens = torch.zeros(backbone.vocab_size, dtype=torch.bool)
-        real_tokens[list(vocabulary.real_ids)] = True
-        self.register_buffer("real_tokens", real_tokens, persistent=False)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The meaning of the token ids."""
         return self._vocabulary
 
-    def log_probs(
+    def next_log_probs(
         self, tokens: Int[Tensor, "B L"], present: Bool[Tensor, "B L"] | None = None
     ) -> Float[Tensor, "B L V"]:
         """Log-probabilities of each token given those before it, over the real tokens.
@@ -85,8 +94,22 @@ class CausalLM(nn.Module):
             present = torch.cat([torch.ones_like(present[:, :1]), present[:, :-1]], dim=1)
         return restricted(self.backbone(seen, None, present), self.real_tokens)
 
+    @torch.no_grad()
+    def log_probs(self, batch: Batch) -> Float[Tensor, "B L R"]:
+        """Log-probabilities of the real tokens (A, C, G, T for DNA) given the tokens before.
+
+        The tokens after a position do not enter, unlike in `MaskedDiffusionLM.log_probs`.
+
+        Args:
+            batch: sequences; positions that are not `valid` have nan.
+        """
+        with evaluating(self):
+            found = self.next_log_probs(batch.tokens, batch.attended)
+        found = found[..., list(self._vocabulary.real_ids)]
+        return found.masked_fill(~batch.valid.unsqueeze(-1), torch.nan)
+
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
-        """Last hidden states; each has seen its own token and those before."""
+        """Last hidden states; each depends on its own token and those before."""
         return self.backbone.hidden(batch.tokens, None, batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
@@ -94,20 +117,27 @@ class CausalLM(nn.Module):
         return self.loss_terms(batch)
 
     def loss_terms(self, batch: Batch) -> LossTerms:
-        """Surprise of every valid token; nothing is random but dropout."""
+        """-log p of every valid token in nats; only dropout is random."""
         return LossTerms(self._nats(batch), batch.valid)
 
     @torch.no_grad()
-    def log_likelihood(self, batch: Batch, *, draws: int = 1) -> TokenLikelihood:
-        """The exact -log p of the valid tokens; `draws` has no effect."""
+    def log_likelihood(
+        self, batch: Batch, *, draws: int = 1, estimator: str = "auto"
+    ) -> TokenLikelihood:
+        """The exact -log p of the valid tokens; `draws` has no effect.
+
+        Raises:
+            ConfigError: for an estimator other than `auto`.
+        """
         del draws
-        was_training = self.training
-        self.eval()
-        try:
+        self.chosen_estimator(estimator)
+        with evaluating(self):
             nats = self._nats(batch)
-        finally:
-            self.train(was_training)
         return TokenLikelihood(nats, batch.valid, "exact")
+
+    def chosen_estimator(self, estimator: str) -> str:
+        """`auto`; a `ConfigError` for every other estimator, since the likelihood is exact."""
+        return exact_estimator(estimator, type(self).__name__)
 
     @torch.no_grad()
     def generate(
@@ -132,20 +162,20 @@ class CausalLM(nn.Module):
             initial: ids to start from; masks are filled, and what follows a mask must be a mask,
                 because a model of the past cannot be conditioned on the future.
             batch_size: sequences held at once.
-            choice: temperature and nucleus of every draw.
-            constraints: tokens that masks may become. They narrow each token's law given the past,
-                which does not look ahead to what later positions must be.
-            watch: told how many tokens were filled.
+            choice: temperature, top_p and top_k of every draw.
+            constraints: tokens that masks may become. They restrict the distribution of each token
+                given the past, and do not look ahead to what later positions must be.
+            watch: called with the number of tokens just filled.
 
         Raises:
             ConfigError: if a number is out of range or `initial` does not fit.
         """
-        initial = self._initial(len(keys), length, initial, batch_size).to(keys.device)
+        initial = self._checked_prefix(
+            checked_start(self._vocabulary, len(keys), length, initial, batch_size)
+        ).to(keys.device)
         rows = ROWS_PER_CALL_CPU if keys.device.type == "cpu" else ROWS_PER_CALL
-        was_training = self.training
-        self.eval()
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
-        try:
+        with evaluating(self):
             for group in torch.arange(len(keys), device=keys.device).split(min(batch_size, rows)):
                 if len(group) == 0:
                     continue
@@ -164,8 +194,6 @@ class CausalLM(nn.Module):
                 row_calls += int(last.sum())
                 if watch is not None:
                     watch(int(todo.sum()))
-        finally:
-            self.train(was_training)
         return Generated(torch.cat(tokens), network_calls, row_calls)
 
     def _continue(
@@ -188,11 +216,10 @@ class CausalLM(nn.Module):
         seen = initial.new_full((num_rows,), self._vocabulary.mask_id)
         for place in range(last):
             logits = step(seen)[: len(initial), None]
-            law = restricted(logits, self.real_tokens)
+            log_probs = restricted(logits, self.real_tokens)
             if constraints is not None:
-                law = constraints.at(place).apply(law, masked[:, place : place + 1])
-            log_probs = law[:, 0]
-            drawn = choice.draw(log_probs, noise.uniform(Stream.TOKENS, place))
+                log_probs = constraints.at(place).apply(log_probs, masked[:, place : place + 1])
+            drawn = choice.draw(log_probs[:, 0], noise.uniform(Stream.TOKENS, place))
             tokens[:, place] = torch.where(masked[:, place], drawn, tokens[:, place])
             seen = tokens[repeated, place]
         return tokens
@@ -211,27 +238,14 @@ class CausalLM(nn.Module):
         return step
 
     def _nats(self, batch: Batch) -> Tensor:
-        log_probs = self.log_probs(batch.tokens, batch.attended)
+        log_probs = self.next_log_probs(batch.tokens, batch.attended)
         surprise = -log_probs.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
-        # where, not multiply: an unknown base has no probability at all.
+        # where, not multiply: an unknown base has probability 0.
         return torch.where(batch.valid, surprise, 0.0)
 
-    def _initial(self, rows: int, length: int, initial: Tensor | None, batch_size: int) -> Tensor:
-        """The checked start of generation."""
-        if length < 1 or batch_size < 1:
-            raise ConfigError(
-                f"length and batch_size must be at least 1, got {length} and {batch_size}"
-            )
+    def _checked_prefix(self, initial: Tensor) -> Tensor:
+        """The start of generation, in which nothing but masks and padding follows a mask."""
         mask_id, pad_id = self._vocabulary.mask_id, self._vocabulary.pad_id
-        if initial is None:
-            return torch.full((rows, length), mask_id)
-        if tuple(initial.shape) != (rows, length):
-            raise ConfigError(
-                f"initial has shape {tuple(initial.shape)}, but {rows} sequences of length "
-                f"{length} were asked for"
-            )
-        if bool(((initial < 0) | (initial >= len(self._vocabulary))).any()):
-            raise ConfigError(f"initial holds ids outside [0, {len(self._vocabulary)})")
         after_mask = (initial == mask_id).cumsum(dim=1) > 0
         if bool((after_mask & (initial != mask_id) & (initial != pad_id)).any()):
             raise ConfigError(

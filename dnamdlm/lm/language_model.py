@@ -24,8 +24,8 @@ class LossTerms:
 
     `nats` has expectation -log p (or its upper bound) and is zero wherever `valid` is False; the
     loss of a batch is the sum of `nats` divided by the count of `valid` of the global batch. An
-    objective that minimises something else puts it into `minimised`, and `nats` is then reported
-    only.
+    objective that minimises something else puts it into `minimised`, and `nats` is then only
+    reported.
     """
 
     nats: Float[Tensor, "B L"]
@@ -48,7 +48,7 @@ class TokenLikelihood:
 
 @runtime_checkable
 class Trainable(Protocol):
-    """What training asks of a model: a language model, or a classifier of noisy sequences."""
+    """A model that can be trained: a language model, or a classifier of noisy sequences."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -62,10 +62,25 @@ class Trainable(Protocol):
 
 @runtime_checkable
 class LanguageModel(Trainable, Protocol):
-    """A law over token sequences that can be trained, scored and sampled."""
+    """A distribution over token sequences that can be trained, scored and sampled."""
 
-    def log_likelihood(self, batch: Batch, *, draws: int) -> TokenLikelihood:
-        """Likelihood without gradients; a model that needs no draws ignores `draws`."""
+    def log_likelihood(
+        self, batch: Batch, *, draws: int, estimator: str = "auto"
+    ) -> TokenLikelihood:
+        """Likelihood without gradients.
+
+        Args:
+            batch: clean sequences.
+            draws: noise draws per row; an exact likelihood does not need them.
+            estimator: see `dnamdlm.lm.estimators`; `auto` is the best one of the model.
+
+        Raises:
+            ConfigError: if the model does not have this estimator.
+        """
+        ...
+
+    def chosen_estimator(self, estimator: str) -> str:
+        """The estimator with `auto` resolved; a `ConfigError` if the model does not have it."""
         ...
 
     def generate(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.randomness import RowNoise
+from dnamdlm.lm.estimators import exact_estimator
 from dnamdlm.lm.language_model import GeneratedTokens, LossTerms, TokenLikelihood
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -146,18 +147,29 @@ class MarkovLM:
         exact = self.log_likelihood(batch)
         return LossTerms(exact.nats, exact.valid)
 
-    def log_likelihood(self, batch: Batch, *, draws: int = 1) -> TokenLikelihood:
+    def log_likelihood(
+        self, batch: Batch, *, draws: int = 1, estimator: str = "auto"
+    ) -> TokenLikelihood:
         """Exact -log p of each valid token given the tokens before it in its window.
 
         Args:
-            batch: windows; a token that is no base (N, padding, mask) interrupts the context.
+            batch: windows; a token that is not a base (N, padding, mask) interrupts the context.
             draws: not needed by an exact likelihood.
+            estimator: `auto`.
+
+        Raises:
+            ConfigError: for another estimator.
         """
         del draws
+        self.chosen_estimator(estimator)
         codes = self._codes(batch.tokens)
         nats = np.stack([self.model.position_nats(row) for row in codes])
         on_device = torch.from_numpy(nats).to(batch.tokens.device)
         return TokenLikelihood(torch.where(batch.valid, on_device, 0.0), batch.valid, "exact")
+
+    def chosen_estimator(self, estimator: str) -> str:
+        """`auto`; a `ConfigError` for every other estimator, since the likelihood is exact."""
+        return exact_estimator(estimator, type(self).__name__)
 
     def generate(
         self,

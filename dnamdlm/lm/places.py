@@ -1,9 +1,9 @@
 """Which positions of a batch the output layer is applied to.
 
-A loss is zero at visible tokens and a sampler reads no law there, so a large vocabulary pays for
-its logits at some positions only. Formulas per position need no second form for this: the chosen
-positions of `Chosen` are written as N rows of one position, (N, 1, ...), where `Everywhere` keeps
-(B, L, ...). Below both are called (P, Q, ...).
+A loss is zero at visible tokens and a sampler does not read predictions there, so a model with a
+large vocabulary computes its logits at some positions only. Formulas per position need no second
+form for this: the chosen positions of `Chosen` are written as N rows of one position, (N, 1, ...),
+where `Everywhere` keeps (B, L, ...). Below both are called (P, Q, ...).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from torch import Tensor
 
 from dnamdlm.backbones.backbone import Backbone
 
-# With fewer ids the logits cost about as much as gathering the states: measured on a CPU, see
-# benchmarks/speed/head.py. The bases of DNA are far below.
+# with fewer ids the logits cost about as much as gathering the hidden states: measured on a CPU,
+# see benchmarks/speed/head.py. The bases of DNA are far below.
 SMALL_VOCABULARY = 4096
 
 
 @runtime_checkable
 class Places(Protocol):
-    """A way to look at some positions of (B, L)."""
+    """A choice of positions of (B, L)."""
 
     def logits(self, backbone: Backbone, *inputs: Any) -> Float[Tensor, "P Q V"]:
-        """The output of the network there; inputs as in `Backbone`."""
+        """The output of the network at the positions; inputs as in `Backbone`."""
         ...
 
     def of_positions(self, values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "P Q"]:
-        """What stands there."""
+        """The values at the positions."""
         ...
 
     def of_rows(self, values: Shaped[Tensor, " B"]) -> Shaped[Tensor, " P"]:
-        """A number per row, for each row of the new form."""
+        """The number of its row, for each row of the new form."""
         ...
 
     def spread(self, values: Shaped[Tensor, "P Q"]) -> Shaped[Tensor, "B L"]:
@@ -71,15 +71,15 @@ class Chosen:
 
         Args:
             mask: True at the positions that are wanted.
-            positions_per_call: None, or apply the output layer to so many positions always, so
-                that its rounding does not depend on how many there are.
+            positions_per_call: apply the output layer to this many positions at a time, so that
+                its rounding does not depend on how many are chosen; None for all at once.
         """
         self.shape = mask.shape
         self.rows, self.columns = mask.nonzero(as_tuple=True)
         self.positions_per_call = positions_per_call
 
     def logits(self, backbone: Backbone, *inputs: Any) -> Float[Tensor, "P Q V"]:
-        """The output layer at the chosen positions of the last states."""
+        """The output layer at the chosen positions of the last hidden states."""
         states = backbone.hidden(*inputs)[self.rows, self.columns]
         return self._applied(backbone.head, states).unsqueeze(1)
 
@@ -108,6 +108,11 @@ class Chosen:
 EVERYWHERE = Everywhere()
 
 
-def places_of(mask: Bool[Tensor, "B L"], vocab_size: int) -> Places:
-    """The positions of the mask where that saves work, else all positions."""
-    return EVERYWHERE if vocab_size < SMALL_VOCABULARY else Chosen(mask)
+def is_small(vocab_size: int) -> bool:
+    """Whether the logits of all positions cost no more than choosing positions."""
+    return vocab_size < SMALL_VOCABULARY
+
+
+def places_of(mask: Bool[Tensor, "B L"] | None, vocab_size: int) -> Places:
+    """The positions of the mask where that saves work, else all positions; None is all."""
+    return EVERYWHERE if mask is None or is_small(vocab_size) else Chosen(mask)

@@ -116,7 +116,7 @@ def test_weights_that_do_not_fit_are_refused_before_the_genome_is_opened(tmp_pat
     [
         (("lm=ar",), "use backbone=ar"),
         (("lm=mdlm", "backbone=ar"), "use backbone=dit"),
-        (("lm=mlm", "backbone.time_conditioning=true"), "MaskedPrediction has no time to show"),
+        (("lm=mlm", "backbone.time_conditioning=true"), "MaskedPrediction has no time for"),
         (("lm=mdlm_discrete", "times=importance"), "does not suit the objective DiscreteTime"),
         (("lm=mdlm_discrete", "lm.objective.num_steps=0"), r"num_steps=0 must be at least 1"),
         (("lm=mlm", "+lm.objective.rat=0.2"), r"did you mean lm\.objective\.rate"),

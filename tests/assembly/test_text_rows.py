@@ -107,7 +107,7 @@ def test_a_scorer_reads_text_as_its_rows_were(folder):
     present = tokens > 0
     begun = torch.nn.functional.pad(tokens, (1, 0), value=CLS)
     nats = scorer.nats(tokens, present)
-    laws = scorer.lm.log_probs(begun[:1]).double()
+    laws = scorer.lm.next_log_probs(begun[:1]).double()
     expected = [-laws[0, place, begun[0, place]].item() for place in (1, 2, 3)]
     assert nats[0].tolist() == pytest.approx(expected)
     assert nats[1, 0].item() == pytest.approx(expected[0])

@@ -34,7 +34,10 @@ class CostPerBase:
         self.bits = bits
         self.draws: set[int] = set()
 
-    def log_likelihood(self, batch: Batch, *, draws: int) -> TokenLikelihood:
+    def log_likelihood(
+        self, batch: Batch, *, draws: int, estimator: str = "auto"
+    ) -> TokenLikelihood:
+        assert estimator == "auto"
         self.draws.add(draws)
         cost = torch.zeros(len(self.vocabulary), dtype=torch.float64)
         for base, bits in self.bits.items():

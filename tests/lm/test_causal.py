@@ -111,7 +111,7 @@ def test_a_causal_network_without_a_cache_is_served_too():
     keys = row_keys(3, torch.arange(3))
     greedy = model.generate(keys, 6, choice=Choice(top_k=1)).tokens
     for place in range(6):
-        best = model.log_probs(greedy)[:, place].argmax(dim=-1)
+        best = model.next_log_probs(greedy)[:, place].argmax(dim=-1)
         assert torch.equal(greedy[:, place], best)
     with pytest.raises(ConfigError, match="use backbone=ar"):
         CausalLM(Mamba(12, 8, 1), NUCLEOTIDE_VOCABULARY)

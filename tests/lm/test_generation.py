@@ -16,13 +16,14 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.sampling import as_sampler
 from dnamdlm.lm.sampling import network_calls as calls
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.sampling.samplers import BlockSampler, LeftToRightSampler, SemiAutoregressiveSampler
 from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, set_table
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw
-from tests.lm.test_samplers import SAMPLERS
+from tests.lm.test_samplers import SAMPLERS, RightToLeft
 
 
 def _network():
@@ -195,3 +196,41 @@ def test_the_tokens_that_are_filled_are_counted_as_it_goes(sampler):
     )  # fmt: skip
     assert len(list(pieces)) >= 1
     assert sum(seen) == 2 * 12
+
+
+def test_a_rule_from_outside_fills_from_right_to_left_within_the_template():
+    seen = []
+
+    class Spy(RightToLeft):
+        def __call__(self, step, log_probs):
+            after = super().__call__(step, log_probs)
+            seen.append(int((after[0] != step.tokens[0]).nonzero()))
+            return after
+
+    tokens, pieces = _tokens(_network(), range(2), _template("ACNNRRNNGT"), Spy())
+    assert seen == [7, 6, 5, 4, 3, 2]
+    assert pieces[0].row_calls == 2 * 6
+    assert set(tokens[:, 4:6].flatten().tolist()) <= {7, 9}
+
+
+@pytest.mark.parametrize("name", ["ancestral", "semi_ar", "remask"])
+def test_a_name_is_the_sampler_with_its_defaults(name):
+    template = _template("ACNNNNNNNNNNNNNNGT")
+    named, _ = _tokens(_network(), range(2), template, name)
+    given, _ = _tokens(_network(), range(2), template, as_sampler(name))
+    assert torch.equal(named, given)
+
+
+def test_without_a_sampler_each_model_has_its_own():
+    template = _template("ACNNNNNN")
+    for lm, sampler in ((_network(), "ancestral"), (_left_to_right(), "left_to_right")):
+        default, _ = _tokens(lm, range(2), template, None)
+        assert torch.equal(default, _tokens(lm, range(2), template, sampler)[0])
+
+
+def test_a_sampler_without_a_rule_is_refused():
+    class Named:
+        name, steps = "named", None
+
+    with pytest.raises(ConfigError, match=r"sampler=named has no methods rule\(choice\)"):
+        _tokens(_network(), [0], Template.of_masks(4, NUCLEOTIDE_VOCABULARY), Named())

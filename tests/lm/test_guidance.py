@@ -1,31 +1,24 @@
 """Guided generation: the laws it draws from, what it keeps, what it costs and what it refuses."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
 
-from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.categorical import UNCHANGED
 from dnamdlm.diffusion.grids import linear_grid
-from dnamdlm.diffusion.randomness import RowNoise, row_keys
+from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.schedules import Cosine, LogLinear
 from dnamdlm.diffusion.steps import Ancestral, FirstHitting
 from dnamdlm.diffusion.times import Stratified, Uniform
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.classes import dropped_labels
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.objectives import DiscreteTime, ExactCount, ScoreEntropy
 from dnamdlm.lm.sampling import class_guidance as guidance_module
 from dnamdlm.lm.sampling import network_calls as calls
 from dnamdlm.lm.sampling.class_guidance import ClassGuidance, ClassifierGuidance
 from dnamdlm.lm.sampling.generation import generate_pieces
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
-from tests.backbones.cases import COMPLEMENT
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw
 from tests.lm.test_generation import _template
 from tests.lm.test_samplers import SAMPLERS
@@ -44,14 +37,17 @@ def _joint(gamma=1.0):
     return joint
 
 
-class TabulatedClassifier(nn.Module):
-    """Exact log p(y | xt) of two classes; `linear` makes its logarithm linear in the tokens."""
+class TabulatedClassifier(NoisyClassifier):
+    """Exact log p(y | xt) of two classes, without a network."""
 
     num_classes = 2
     schedule = LogLinear()
     sees_time = False
     mask_id = MASK
     soft_like = (LAW.vocab_size, torch.float64)
+
+    def __init__(self):
+        nn.Module.__init__(self)
 
     def log_probs(self, xt, time=None, present=None, *, soft=None):
         assert soft is None
@@ -79,11 +75,31 @@ class TwoLaws(OracleBackbone):
         self.joint = _joint()
 
     def forward(self, tokens, time, present=None, label=None):
-        told = torch.zeros(len(tokens)).eq(1) if label is None else label == 1
-        return torch.where(told[:, None, None], self.joint.logits(tokens), LAW.logits(tokens))
+        given = torch.zeros(len(tokens)).eq(1) if label is None else label == 1
+        return torch.where(given[:, None, None], self.joint.logits(tokens), LAW.logits(tokens))
 
     def hidden(self, tokens, time, present=None, label=None):
         return self(tokens, time, present, label)
+
+
+class OneClass(nn.Module):
+    """A network whose class is fixed, by an independent path."""
+
+    def __init__(self, backbone, label):
+        super().__init__()
+        self.backbone, self.label = backbone, label
+        self.vocab_size, self.time_conditioning = backbone.vocab_size, backbone.time_conditioning
+
+    def forward(self, tokens, time=None, present=None, label=None):
+        fixed = torch.full((len(tokens),), self.label)
+        return self.backbone(tokens, time, present, fixed)
+
+    def hidden(self, tokens, time=None, present=None):
+        fixed = torch.full((len(tokens),), self.label)
+        return self.backbone.hidden(tokens, time, present, fixed)
+
+    def head(self, states):
+        return self.backbone.head(states)
 
 
 def _oracle(backbone=None, schedule=None):
@@ -128,7 +144,7 @@ def _chi_square(tokens, probs):
 def test_strength_one_draws_from_the_law_given_the_class(kind, rule, steps, start, monkeypatch):
     if kind == "classifier":
         # one group: the exact classifier does not mind either.
-        monkeypatch.setattr(guidance_module._WeighedDenoiser, "_exact", _exact_in_one_group)
+        monkeypatch.setattr(ClassifierGuidance, "_exact", _exact_in_one_group)
         lm, guidance = _oracle(), ClassifierGuidance(TabulatedClassifier(), 1)
     else:
         lm, guidance = _oracle(TwoLaws()), ClassGuidance(1)
@@ -139,10 +155,10 @@ def test_strength_one_draws_from_the_law_given_the_class(kind, rule, steps, star
     assert _chi_square(generated.tokens, LAW.posterior(torch.tensor([start])).squeeze(0)) > 100
 
 
-def _exact_in_one_group(self, xt, time, present, wanted):
+def _exact_in_one_group(self, calls, inputs, time):
     return guidance_module.exact_ratios(
-        lambda tokens, rows: self.classifier.log_probs(tokens)[:, self.guidance.label],
-        xt, real_tokens=self.lm.real_tokens, mask_id=MASK, wanted=wanted,
+        lambda tokens, rows: self.classifier.log_probs(tokens)[:, self.label],
+        inputs.xt, real_tokens=calls.lm.real_tokens, mask_id=MASK, wanted=inputs.wanted,
     )  # fmt: skip
 
 
@@ -151,11 +167,12 @@ HIDDEN = STATES == MASK
 
 
 def _law_of(lm, guidance, *, wanted=None):
-    denoiser = guidance.denoiser(lm, None, is_cpu=True, takes_measure=False)
+    counted = calls.NetworkCalls(lm, is_cpu=True, takes_measure=False)
+    denoiser = calls.denoiser_of(counted, None, guidance)
     time, rows = torch.full((len(STATES),), 0.5).double(), torch.arange(len(STATES))
     if wanted is None:
-        return denoiser(STATES, time, rows), denoiser
-    return denoiser.at(STATES, time, rows, wanted), denoiser
+        return denoiser(STATES, time, rows), counted
+    return denoiser.at(STATES, time, rows, wanted), counted
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.4, 1.0, 2.5])
@@ -178,10 +195,11 @@ def test_a_classifier_is_only_asked_where_a_rule_reads():
     wanted = HIDDEN & (torch.arange(3) == 1)
     guidance = ClassifierGuidance(TabulatedClassifier(), 1)
     everywhere, _ = _law_of(_oracle(), guidance)
-    laws, denoiser = _law_of(_oracle(), guidance, wanted=wanted)
+    laws, counted = _law_of(_oracle(), guidance, wanted=wanted)
     torch.testing.assert_close(laws[wanted], everywhere[wanted])
     assert bool(laws[~wanted].isneginf().all())
-    assert denoiser.extra_rows == len(STATES) + 2 * int(wanted.sum())
+    # the model, the classifier, and two letters at each position that is read.
+    assert counted.num_rows == 2 * len(STATES) + 2 * int(wanted.sum())
 
 
 def test_one_gradient_guides_as_the_exact_ratios_of_a_linear_classifier():
@@ -270,11 +288,13 @@ def test_every_sampler_keeps_letters_and_does_not_depend_on_the_batch(sampler, n
 @pytest.mark.parametrize("sampler", SAMPLERS[::3], ids=repr)
 def test_strength_one_is_the_model_of_the_class_and_zero_the_model(sampler):
     lm = _network()
-    told = _tokens(lm.of_class(1), range(2), sampler, None)
+    of_class = _network()
+    of_class.backbone = OneClass(lm.backbone, 1)
+    given = _tokens(of_class, range(2), sampler, None)
     free = _tokens(lm, range(2), sampler, None)
-    assert torch.equal(_tokens(lm, range(2), sampler, ClassGuidance(1)), told)
+    assert torch.equal(_tokens(lm, range(2), sampler, ClassGuidance(1)), given)
     assert torch.equal(_tokens(lm, range(2), sampler, ClassGuidance(1, 0.0)), free)
-    assert not torch.equal(told, free)
+    assert not torch.equal(given, free)
 
 
 @pytest.mark.parametrize("name", GUIDANCES)
@@ -284,12 +304,16 @@ def test_groups_of_rows_as_on_a_gpu_give_the_same_laws(name, monkeypatch):
     xt = torch.tensor([[3, 7, 3, 3], [9, 3, 10, 8], [7, 8, 3, 4]])
     time, rows = torch.tensor([0.7, 0.3, 0.5]).double(), torch.arange(3)
     one, group = (
-        GUIDANCES[name].denoiser(_network(), xt != 4, is_cpu=is_cpu, takes_measure=False)
+        calls.NetworkCalls(_network(), is_cpu=is_cpu, takes_measure=False)
         for is_cpu in (True, False)
     )
-    laws = one(xt, time, rows), group(xt, time, rows)
-    torch.testing.assert_close(laws[0].exp(), laws[1].exp(), rtol=1e-4, atol=1e-5)
-    assert (one.extra_calls, one.extra_rows) == (group.extra_calls, group.extra_rows)
+    found = [
+        calls.denoiser_of(counted, xt != 4, GUIDANCES[name])(xt, time, rows)
+        for counted in (one, group)
+    ]
+    # float32 matrix products of another height, through one block and a softmax.
+    torch.testing.assert_close(found[0].exp(), found[1].exp(), rtol=1e-4, atol=1e-5)
+    assert (one.num_calls, one.num_rows) == (group.num_calls, group.num_rows)
 
 
 def test_a_classifier_that_sees_time_is_asked_at_its_own_time():
@@ -311,11 +335,11 @@ def test_a_classifier_that_sees_time_is_asked_at_its_own_time():
 
 REFUSED = [
     (_network(0), ClassGuidance(0), "trained without classes"),
-    (_network(2), ClassGuidance(2), "label=2 is no class"),
-    (_network(2), ClassGuidance(-1), "label=-1 is no class"),
+    (_network(2), ClassGuidance(2), "label=2 is not a class"),
+    (_network(2), ClassGuidance(-1), "label=-1 is not a class"),
     (_network(2), ClassGuidance(0, -0.5), "guidance=-0.5 must be at least 0"),
     (_network(2), ClassGuidance(0, float("nan")), "guidance=nan must"),
-    (_network(0), ClassifierGuidance(_classifier(), 2), "guide_label=2 is no class"),
+    (_network(0), ClassifierGuidance(_classifier(), 2), "guide_label=2 is not a class"),
     (_network(0), ClassifierGuidance(TabulatedClassifier(), 0), "other token ids"),
 ]
 
@@ -324,93 +348,3 @@ REFUSED = [
 def test_what_cannot_be_guided_is_refused(lm, guidance, message):
     with pytest.raises(ConfigError, match=message):
         lm.generate(row_keys(0, torch.arange(1)), 4, guidance=guidance)
-
-
-def _batch(rows=6, length=10, label=None, seed=0):
-    tokens = torch.randint(7, 11, (rows, length), generator=torch.Generator().manual_seed(seed))
-    everywhere = torch.ones_like(tokens, dtype=torch.bool)
-    return Batch(
-        tokens=tokens, present=everywhere, valid=everywhere, weight=None,
-        key=row_keys(seed, torch.arange(rows)), row=torch.arange(rows), global_size=rows,
-        label=label,
-    )  # fmt: skip
-
-
-def test_labels_are_dropped_as_often_as_asked_and_by_key_alone():
-    label, batch = torch.arange(NUM_ROWS) % 3, _batch(NUM_ROWS, 1)
-    dropped = dropped_labels(label, RowNoise(batch.key), probability=0.1)
-    share = (dropped == -1).double().mean().item()
-    assert abs(share - 0.1) < 4 * (0.09 / NUM_ROWS) ** 0.5
-    assert torch.equal(dropped[dropped >= 0], label[dropped >= 0])
-    some = torch.tensor([17, 4, 900])
-    again = dropped_labels(label[some], RowNoise(batch.key[some]), probability=0.1)
-    assert torch.equal(again, dropped[some])
-    assert torch.equal(dropped_labels(label, RowNoise(batch.key), probability=0.0), label)
-
-
-@pytest.mark.parametrize(
-    "objective", [None, ExactCount(), DiscreteTime(8), ScoreEntropy()], ids=repr
-)
-def test_the_loss_is_that_of_the_model_of_each_rows_class(objective):
-    lm = _network(3, objective)
-    lm.label_dropout = 0.5
-    label = torch.tensor([0, 1, 2, 0, 1, 2])
-    batch = _batch(label=label)
-    loss = lm.loss_terms(batch).nats
-    told = dropped_labels(label, RowNoise(batch.key), probability=0.5)
-    assert set((told < 0).tolist()) == {True, False}
-    for row in range(6):
-        plain = dataclasses.replace(batch, label=None).rows(slice(row, row + 1))
-        expected = lm.of_class(int(told[row])).loss_terms(plain).nats[0]
-        torch.testing.assert_close(loss[row], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_the_likelihood_is_given_the_class_where_the_batch_has_one():
-    lm, label = _network(2), torch.tensor([0, 1, 0, 1, 0, 1])
-    given = lm.log_likelihood(_batch(label=label), draws=2).nats
-    without = lm.log_likelihood(_batch(), draws=2).nats
-    none = lm.log_likelihood(_batch(label=torch.full((6,), -1)), draws=2).nats
-    torch.testing.assert_close(without, none)
-    assert not torch.allclose(given, without)
-    swapped = lm.log_likelihood(_batch(label=1 - label), draws=2).nats
-    assert not torch.allclose(given, swapped)
-    # exact orders as well.
-    exact = [
-        lm.log_likelihood(_batch(label=label), estimator="left_to_right").nats
-        for label in (torch.zeros(6).long(), torch.ones(6).long())
-    ]
-    assert not torch.allclose(*exact)
-
-
-def test_a_model_without_classes_does_not_mind_labels():
-    lm, label = _network(0), torch.tensor([0, 1, 0, 1, 0, 1])
-    assert torch.equal(lm.loss_terms(_batch(label=label)).nats, lm.loss_terms(_batch()).nats)
-    assert lm.of_class(1) is lm
-
-
-def test_the_model_of_a_class_shares_its_weights():
-    lm = _network(2)
-    told = lm.of_class(1)
-    assert list(told.state_dict()) == list(lm.state_dict())
-    assert all(a is b for a, b in zip(told.parameters(), lm.parameters(), strict=True))
-    lm.loss_terms(_batch(label=torch.ones(6).long())).nats.sum().backward()
-    assert lm.backbone.class_embedding.weight.grad.any()
-    assert "backbone" not in lm.__dict__
-
-
-@pytest.mark.parametrize("dropout", [-0.1, 1.0])
-def test_a_label_dropout_that_is_no_probability_is_refused(dropout):
-    with pytest.raises(ConfigError, match=r"lm\.label_dropout="):
-        MaskedDiffusionLM(
-            DiT(12, 8, 1, 1), NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform(), label_dropout=dropout
-        )
-
-
-def test_strands_of_a_class_are_alike():
-    backbone = _random(CaduceusPS(12, COMPLEMENT, 8, 1, state_size=4, num_classes=2), 0.3)
-    lm = MaskedDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform()).eval()
-    xt = torch.tensor([[7, 3, 9, 3, 10]])
-    complement = torch.tensor(COMPLEMENT)
-    ahead = lm.of_class(1).denoise(xt)
-    back = lm.of_class(1).denoise(complement[xt.flip(1)])
-    torch.testing.assert_close(back.exp(), ahead.exp().flip(1)[..., complement])

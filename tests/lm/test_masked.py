@@ -1,12 +1,14 @@
 """The masked diffusion language model: bound, likelihood and generation."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.content_keys import content_keys
 from dnamdlm.diffusion.analytic import Analytic
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.constraints import Constraints
@@ -18,7 +20,7 @@ from dnamdlm.diffusion.times import Stratified, Uniform
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.objectives import ScoreEntropy
+from dnamdlm.lm.objectives import ContinuousTime, ScoreEntropy
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw
 
@@ -352,9 +354,32 @@ def test_a_model_of_scores_reveals_with_the_totals_it_gives():
     )
     xt = torch.full((1, LAW.length), LAW.mask_id)
     # the logits of the oracle are log p + 3, of which log 2 is taken off for the two symbols.
-    totals = model.log_measure(xt, torch.ones(1)).logsumexp(-1)
+    totals = model.log_unnormalized(xt, torch.ones(1)).logsumexp(-1)
     torch.testing.assert_close(totals, torch.full_like(totals, 3 - math.log(2)))
     torch.testing.assert_close(model.denoise(xt).logsumexp(-1), torch.zeros_like(totals))
     # so large a total reveals everything in the first of two steps, and the law is that of one.
     tokens = model.generate(row_keys(0, torch.arange(50)), LAW.length, rule=Analytic(), num_steps=2)
     assert tokens.row_calls == 50
+
+
+def test_a_network_and_a_vocabulary_are_enough():
+    torch.manual_seed(0)
+    lm = MaskedDiffusionLM(DiT(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY)
+    assert (lm.schedule, lm.times, lm.objective) == (LogLinear(), Stratified(), ContinuousTime())
+
+
+def test_a_sequence_with_a_key_of_its_content_is_scored_alike_wherever_it_stands():
+    model, tokens = _network().double(), _bases(5, 12)
+    tokens[3, 7:] = NUCLEOTIDE_VOCABULARY.pad_id
+    present = tokens != NUCLEOTIDE_VOCABULARY.pad_id
+
+    def nats(rows):
+        chosen = tokens[rows][:, : int(present[rows].sum(dim=1).max())]
+        here = chosen != NUCLEOTIDE_VOCABULARY.pad_id
+        batch = _batch(chosen, valid=here, present=here)
+        batch = replace(batch, key=content_keys(chosen, here, seed=4))
+        return model.log_likelihood(batch, draws=3).nats.sum(dim=1)
+
+    together = nats([0, 1, 2, 3, 4])
+    torch.testing.assert_close(nats([4, 3, 0]), together[[4, 3, 0]])
+    torch.testing.assert_close(nats([3]), together[[3]])

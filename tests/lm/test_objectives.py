@@ -6,14 +6,18 @@ import math
 import pytest
 import torch
 
+from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.ordered import ORDER_RULES
 from dnamdlm.diffusion.randomness import RowNoise, Stream, row_keys
 from dnamdlm.diffusion.schedules import Cosine, LogLinear
+from dnamdlm.diffusion.score_entropy import log_score
 from dnamdlm.diffusion.times import Clipped, Importance, Stratified, Uniform
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import (
     ChangeOfVariables,
@@ -21,6 +25,7 @@ from dnamdlm.lm.objectives import (
     DiscreteTime,
     ExactCount,
     MaskedPrediction,
+    Objective,
     ScoreEntropy,
     SimpleCrossEntropy,
 )
@@ -264,7 +269,10 @@ def test_scores_are_given_for_samplers():
     xt = torch.tensor([[7, 3, 3, 9]])
     model = _network(ScoreEntropy(), time_conditioning=True)
     t = torch.tensor([0.25])
-    scores = model.log_score(xt, t)
+    scores = log_score(
+        model.logits(xt, t), xt, model.schedule.alpha(t),
+        real_tokens=model.real_tokens, mask_id=model.mask_id,
+    )  # fmt: skip
     # one factor per position: odds of 3 times the sum that normalises the scores.
     ratio = (scores - model.denoise(xt, t))[0, 1:3, 7:11]
     torch.testing.assert_close(ratio, ratio[:, :1].expand(-1, 4), rtol=1e-5, atol=1e-4)
@@ -276,8 +284,11 @@ def test_scores_are_given_for_samplers():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: _network(ExactCount(), time_conditioning=True), "ExactCount has no time to show"),
-        (lambda: _network(MaskedPrediction(), time_conditioning=True), "has no time to show"),
+        (
+            lambda: _network(ExactCount(), time_conditioning=True),
+            "ExactCount has no time for a network",
+        ),
+        (lambda: _network(MaskedPrediction(), time_conditioning=True), "has no time for a network"),
         (lambda: _network(ExactCount(), times=Importance()), "does not suit the objective"),
         (lambda: _network(DiscreteTime(), times=Clipped()), "use times=stratified"),
         (lambda: _network(ChangeOfVariables(), times=Clipped()), "use times=stratified"),
@@ -289,7 +300,7 @@ def test_scores_are_given_for_samplers():
             lambda: _network(time_conditioning=True).log_likelihood(
                 _batch(_bases(1, 4)), draws=1, estimator="margin"
             ),
-            "estimator=margin has no time to show",
+            "estimator=margin has no time for a network",
         ),
         (
             lambda: _network().log_likelihood(_batch(_bases(1, 4)), draws=1, estimator="objective"),
@@ -305,3 +316,60 @@ def test_what_does_not_fit_together_is_refused(make, message):
 def test_weights_pass_from_one_objective_to_the_next():
     first, second = _network(MaskedPrediction()), _network(ContinuousTime())
     second.load_state_dict(first.state_dict(), strict=True)
+
+
+class HalfHidden:
+    """An objective from outside the package: always half of the tokens hidden."""
+
+    def check(self, process):
+        pass
+
+    def hide(self, process, batch):
+        half = torch.full((len(batch),), 0.5)
+        xt = process.hide_with(batch, half, draw=0)
+        t = process.schedule.time_of(half)
+        return [process.cross_entropy(batch, xt, t, weight=1 / half)]
+
+
+def test_an_objective_from_outside_trains_the_model():
+    assert isinstance(HalfHidden(), Objective)
+    rows = 400
+    terms = _oracle(HalfHidden()).loss_terms(_batch(LAW.sequences.repeat(rows, 1)))
+    # over all masks that hide each token with probability 1/2: sum of 2 -log p at hidden tokens.
+    expected = torch.zeros(len(LAW.sequences), dtype=torch.float64)
+    for hidden in itertools.product([False, True], repeat=LAW.length):
+        mask = torch.tensor(hidden)
+        xt = torch.where(mask, LAW.mask_id, LAW.sequences)
+        nats = -LAW.log_probs(xt).gather(-1, LAW.sequences[..., None]).squeeze(-1)
+        expected += (nats * mask).sum(dim=1) * 2 / 2**LAW.length
+    assert _standard_scores(terms.nats, expected).abs().max() < 4
+    assert terms.minimised is None
+
+
+def test_an_objective_makes_its_draws_without_a_network():
+    process = _network(time_conditioning=True).process
+    batch = _batch(_bases(4, 20))
+    (draw,) = ContinuousTime().hide(process, batch)
+    assert torch.equal(draw.scored, draw.xt == process.mask_id)
+    assert torch.equal(draw.xt[~draw.scored], batch.tokens[~draw.scored])
+    with_clean = DiscreteTime(num_steps=4, carry_over=False).hide(process, batch)
+    assert [bool((part.xt == process.mask_id).any()) for part in with_clean] == [True, False]
+
+
+@pytest.mark.parametrize("model", ["causal", "markov"])
+def test_a_model_with_an_exact_likelihood_has_no_other_estimator(model):
+    if model == "causal":
+        lm = CausalLM(CausalTransformer(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY)
+    else:
+        lm = MarkovLM.__new__(MarkovLM)
+    assert lm.chosen_estimator("auto") == "auto"
+    with pytest.raises(ConfigError, match="estimator=count is for masked diffusion models"):
+        lm.log_likelihood(_batch(_bases(1, 4)), draws=1, estimator="count")
+    with pytest.raises(ConfigError, match="estimator=best is unknown; choose one of auto, time"):
+        lm.chosen_estimator("best")
+
+
+def test_auto_is_the_estimator_that_suits_objective_and_network():
+    assert _network().chosen_estimator("auto") == "count"
+    assert _network(time_conditioning=True).chosen_estimator("auto") == "time"
+    assert _network(ScoreEntropy()).chosen_estimator("auto") == "objective"

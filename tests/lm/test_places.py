@@ -81,7 +81,6 @@ def large(monkeypatch):
 
     def switch():
         monkeypatch.setattr(places, "SMALL_VOCABULARY", 1)
-        monkeypatch.setattr(calls, "SMALL_VOCABULARY", 1)
 
     return switch
 
@@ -134,13 +133,13 @@ def test_bytes_do_not_depend_on_the_batch_where_positions_are_chosen(
     large()
     if not is_cpu:
         monkeypatch.setattr(calls, "ROWS_PER_CALL_CPU", 4)
-        plain = calls.FixedShapeDenoiser.__init__
+        plain = calls.NetworkCalls.__init__
 
-        def with_groups(self, network, present, **settings):
-            plain(self, network, present, **settings)
-            self.num_positions = 8
+        def with_groups(self, lm, **settings):
+            plain(self, lm, **settings)
+            self.positions_per_call = 8
 
-        monkeypatch.setattr(calls.FixedShapeDenoiser, "__init__", with_groups)
+        monkeypatch.setattr(calls.NetworkCalls, "__init__", with_groups)
     model = _model().float()
     keys = row_keys(2, torch.arange(7))
     whole = model.generate(keys, 9, num_steps=8, batch_size=7).tokens

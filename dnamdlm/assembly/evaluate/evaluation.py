@@ -31,7 +31,6 @@ from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, evaluate_likelihood
 from dnamdlm.evaluation.likelihood.mixtures import pooled_report
 from dnamdlm.evaluation.window_scores import SOFT_MASKED, UNIQUE
-from dnamdlm.lm.estimation import with_estimator
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
@@ -54,7 +53,8 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
     start_ops(settings.ops, settings.device)
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
     refuse_foreign(settings, loaded.modality)
-    lm = with_estimator(with_strands(loaded.language_model, settings.strands), settings.estimator)
+    lm = with_strands(loaded.language_model, settings.strands)
+    lm.chosen_estimator(settings.estimator)
     if isinstance(loaded.modality, Text):
         with watched("scoring", "rows") as watch:
             return score_text(settings, loaded, lm, watch)
@@ -112,6 +112,7 @@ def _score_genomes(
                 lm,
                 part,
                 draws=settings.draws,
+                estimator=settings.estimator,
                 batch_size=settings.batch_size or windows_at_once(part.length, loaded.device),
                 device=loaded.device,
                 region_classes=genomes[name].region_classes,

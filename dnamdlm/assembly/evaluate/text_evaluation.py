@@ -50,6 +50,7 @@ def score_text(
         opened.split(settings.split),
         opened.split("train") if opened.has_split("train") else None,
         draws=settings.draws,
+        estimator=settings.estimator,
         batch_size=settings.batch_size
         or windows_at_once(windows.length, loaded.device, len(lm.vocabulary)),
         device=loaded.device,

@@ -119,6 +119,7 @@ def evaluate_likelihood(
     windows: Sweep[SplitWindows],
     *,
     draws: int,
+    estimator: str = "auto",
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     region_classes: RegionClasses | None = None,
@@ -131,6 +132,7 @@ def evaluate_likelihood(
         model: already on `device` and in evaluation mode.
         windows: the split.
         draws: noise draws per window; an exact model ignores it.
+        estimator: how the likelihood is estimated, see `dnamdlm.lm.estimators`.
         batch_size: windows per call.
         device: where the model is.
         region_classes: coding and non-coding regions; None without an annotation.
@@ -143,6 +145,7 @@ def evaluate_likelihood(
         model,
         windows,
         draws=draws,
+        estimator=estimator,
         batch_size=batch_size,
         device=device,
         classes=classes,

@@ -84,6 +84,7 @@ def evaluate_text(
     train: CorpusSplit | None,
     *,
     draws: int,
+    estimator: str = "auto",
     batch_size: int,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
@@ -96,13 +97,20 @@ def evaluate_text(
         split: the split that the rows were cut from.
         train: split in which unigram frequencies are counted, or None.
         draws: noise draws per row; an exact model ignores it.
+        estimator: how the likelihood is estimated, see `dnamdlm.lm.estimators`.
         batch_size: rows per call.
         device: where the model is.
         progress: called with (rows done, total rows).
     """
     began = time.perf_counter()
     scores = score_windows(
-        model, windows, draws=draws, batch_size=batch_size, device=device, progress=progress
+        model,
+        windows,
+        draws=draws,
+        estimator=estimator,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
     )
     seconds = time.perf_counter() - began
     bits = scores.bits()

@@ -97,7 +97,7 @@ class CheckpointScorer:
         """-log p of each token, the first one after the start mark."""
         num_tokens = tokens.shape[1]
         tokens, present = self._begun(tokens, present)
-        log_probs = self.lm.log_probs(tokens, None if bool(present.all()) else present)
+        log_probs = self.lm.next_log_probs(tokens, None if bool(present.all()) else present)
         nats = -log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu()
         return nats[:, nats.shape[1] - num_tokens :]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,23 +17,30 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dnamdlm.diffusion.categorical import Choice
+from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.randomness import child_keys
 from dnamdlm.diffusion.reverse import Generated
+from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling.class_guidance import Guidance
+from dnamdlm.lm.sampling.sampler_names import as_sampler
 from dnamdlm.lm.sampling.samplers import (
+    AncestralSampler,
     BlockSampler,
     LeftToRightSampler,
+    RuleSampler,
     Sampler,
     SemiAutoregressiveSampler,
 )
 from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, ids_of_sets
 from dnamdlm.tokens.vocabulary import Vocabulary
+
+Fill = Callable[..., Generated]
+"""Runs one reverse process, see `_filled`; model, sampler and guidance are fixed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,13 @@ class Template:
     Attributes:
         ids: token ids, the mask where a token is to be filled in, shape (L,) or (B, L).
         sets: bases that each filled position may become, see `dnamdlm.tokens.iupac`, same shape;
-            None for text, where any token may.
+            None for text, where any token may stand.
+
+    Example:
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> template = Template.of_masks(6, NUCLEOTIDE_VOCABULARY)
+        >>> template.ids.tolist(), len(template.part(0, 4))
+        ([3, 3, 3, 3, 3, 3], 4)
     """
 
     ids: NDArray[Any]
@@ -87,8 +101,8 @@ def generate_pieces(
     keys: Int[Tensor, " B"],
     template: Template,
     *,
-    sampler: Sampler,
-    choice: Choice,
+    sampler: str | StepRule | Sampler | None = None,
+    choice: Choice = UNCHANGED,
     trained_length: int,
     guidance: Guidance | None = None,
     watch: Callable[[int], None] | None = None,
@@ -99,19 +113,32 @@ def generate_pieces(
     the settings, whatever the other keys are.
 
     Args:
-        lm: a masked diffusion model, or an autoregressive one with its own sampler.
+        lm: a masked diffusion model, or an autoregressive one.
         keys: noise keys of the rows; their device is that of the pieces.
         template: what is given and what may be filled in, for all keys or a row for each.
-        sampler: semi-autoregressive samplers give many pieces, all others one.
-        choice: temperature and its kin.
+        sampler: a name, a step rule or a sampler, see `as_sampler`; None is the one that the model
+            is made for. Semi-autoregressive samplers give many pieces, all others one.
+        choice: temperature, top_p and top_k of every draw.
         trained_length: bases per window in training.
         guidance: a class to steer towards, for every sampler of a masked diffusion model.
-        watch: told how many more tokens are filled, as often as that is known.
+        watch: called with the number of tokens just filled, as often as that is known.
 
     Raises:
         ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
-            cannot be guided so.
+            cannot be guided in this way.
+
+    Example:
+        >>> from dnamdlm.backbones.dit import DiT
+        >>> from dnamdlm.diffusion.randomness import row_keys
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> lm = MaskedDiffusionLM(DiT(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY)
+        >>> keys = row_keys(seed=1, index=torch.arange(2))
+        >>> template = Template.of_masks(20, NUCLEOTIDE_VOCABULARY)
+        >>> (piece,) = generate_pieces(lm, keys, template, sampler="block", trained_length=20)
+        >>> piece.tokens.shape
+        torch.Size([2, 20])
     """
+    sampler = default_sampler(lm) if sampler is None else as_sampler(sampler)
     check_served(lm, sampler)
     check_guided(lm, guidance)
     if isinstance(lm, CausalLM):
@@ -125,14 +152,22 @@ def generate_pieces(
         )
         return
     assert isinstance(lm, MaskedDiffusionLM)
-    filler = _Filler(lm, sampler, choice, guidance, watch)
+    fill = partial(_filled, lm, choice=choice, guidance=guidance, watch=watch)
     if isinstance(sampler, SemiAutoregressiveSampler):
         window, overlap = sampler.window_and_overlap(trained_length)
-        yield from filler.windows(keys, template, window, overlap)
+        yield from _windows(
+            partial(fill, sampler=sampler.of_window), keys, template, window, overlap
+        )
     elif isinstance(sampler, BlockSampler):
-        yield filler.blocks(keys, template, sampler.block)
+        yield _blocks(partial(fill, sampler=sampler.of_block), keys, template, sampler.block)
     else:
-        yield filler.fill(keys, template, template.ids)
+        assert isinstance(sampler, RuleSampler)
+        yield fill(keys, template, template.ids, sampler=sampler)
+
+
+def default_sampler(lm: LanguageModel) -> Sampler:
+    """The sampler that a model is made for."""
+    return LeftToRightSampler() if isinstance(lm, CausalLM) else AncestralSampler()
 
 
 def check_served(lm: LanguageModel, sampler: Sampler) -> None:
@@ -158,6 +193,11 @@ def check_served(lm: LanguageModel, sampler: Sampler) -> None:
             "sampler=left_to_right needs an autoregressive model, but this one fills masks; use "
             "sampler=ancestral, or sampler=semi_ar for windows from left to right"
         )
+    elif not isinstance(sampler, RuleSampler | SemiAutoregressiveSampler | BlockSampler):
+        raise ConfigError(
+            f"sampler={sampler.name} has no methods rule(choice) and times(), by which a masked "
+            "diffusion model is sampled; add them, or give a StepRule"
+        )
 
 
 def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
@@ -180,72 +220,63 @@ def _allowed(
     return None if constraints is None else constraints.to(keys.device)
 
 
-@dataclass(frozen=True)
-class _Filler:
-    """A model with a way to sample from it."""
+def _filled(
+    lm: MaskedDiffusionLM,
+    keys: Tensor,
+    template: Template,
+    ids: NDArray[Any] | Tensor,
+    fill: Tensor | None = None,
+    *,
+    sampler: RuleSampler,
+    choice: Choice,
+    **settings: Any,
+) -> Generated:
+    """One reverse process from `ids`, (L,) or (B, L), within the sets of the template."""
+    device = keys.device
+    return lm.generate(
+        keys,
+        len(template),
+        initial=_rows_of(ids, len(keys)).to(device),
+        rule=sampler.rule(choice),
+        times=sampler.times(),
+        batch_size=max(1, len(keys)),
+        constraints=_allowed(template, keys, lm),
+        fill=None if fill is None else fill.to(device).expand(len(keys), -1),
+        **settings,
+    )
 
-    lm: MaskedDiffusionLM
-    sampler: Sampler
-    choice: Choice
-    guidance: Guidance | None = None
-    watch: Callable[[int], None] | None = None
 
-    def fill(
-        self,
-        keys: Tensor,
-        template: Template,
-        ids: NDArray[Any] | Tensor,
-        fill: Tensor | None = None,
-    ) -> Generated:
-        """One reverse process from `ids`, (L,) or (B, L), within the sets of the template."""
-        device = keys.device
-        return self.lm.generate(
-            keys,
-            len(template),
-            initial=_rows_of(ids, len(keys)).to(device),
-            rule=self.sampler.rule(
-                temperature=self.choice.temperature,
-                top_p=self.choice.top_p,
-                top_k=self.choice.top_k,
-            ),
-            times=self.sampler.times(),
-            batch_size=max(1, len(keys)),
-            constraints=_allowed(template, keys, self.lm),
-            watch=self.watch,
-            fill=None if fill is None else fill.to(device).expand(len(keys), -1),
-            guidance=self.guidance,
-        )
+def _windows(
+    fill: Fill, keys: Tensor, template: Template, window: int, overlap: int
+) -> Iterator[Generated]:
+    """The first window, then what each next one adds."""
+    last = torch.empty((len(keys), 0), dtype=torch.int64)
+    made, number = 0, 0
+    while made < len(template):
+        end = min(max(window, made + window - overlap), len(template))
+        # the last window is as long as the others and knows more of what came before.
+        start = max(0, end - window)
+        part, known = template.part(start, end), made - start
+        given = last[:, last.shape[1] - known :]
+        ids = torch.cat([given, _rows_of(part.ids, len(keys))[:, known:]], dim=1)
+        part_keys = keys if number == 0 else child_keys(keys, number)
+        piece = fill(part_keys, part, ids)
+        last = piece.tokens.cpu()
+        yield Generated(piece.tokens[:, known:], piece.network_calls, piece.row_calls)
+        made, number = end, number + 1
 
-    def windows(
-        self, keys: Tensor, template: Template, window: int, overlap: int
-    ) -> Iterator[Generated]:
-        """The first window, then what each next one adds."""
-        last = torch.empty((len(keys), 0), dtype=torch.int64)
-        made, number = 0, 0
-        while made < len(template):
-            end = min(max(window, made + window - overlap), len(template))
-            # the last window is as long as the others and knows more of what came before.
-            start = max(0, end - window)
-            part, known = template.part(start, end), made - start
-            given = last[:, last.shape[1] - known :]
-            ids = torch.cat([given, _rows_of(part.ids, len(keys))[:, known:]], dim=1)
-            part_keys = keys if number == 0 else child_keys(keys, number)
-            piece = self.fill(part_keys, part, ids)
-            last = piece.tokens.cpu()
-            yield Generated(piece.tokens[:, known:], piece.network_calls, piece.row_calls)
-            made, number = end, number + 1
 
-    def blocks(self, keys: Tensor, template: Template, block: int) -> Generated:
-        """One sequence, whose masks are filled block by block."""
-        ids = _rows_of(template.ids, len(keys))
-        network_calls, row_calls = 0, 0
-        block_of = torch.arange(len(template)) // block
-        for number in range(-(-len(template) // block)):
-            piece = self.fill(child_keys(keys, number), template, ids, block_of == number)
-            ids = piece.tokens
-            network_calls += piece.network_calls
-            row_calls += piece.row_calls
-        return Generated(ids, network_calls, row_calls)
+def _blocks(fill: Fill, keys: Tensor, template: Template, block: int) -> Generated:
+    """One sequence, whose masks are filled block by block."""
+    ids = _rows_of(template.ids, len(keys))
+    network_calls, row_calls = 0, 0
+    block_of = torch.arange(len(template)) // block
+    for number in range(-(-len(template) // block)):
+        piece = fill(child_keys(keys, number), template, ids, block_of == number)
+        ids = piece.tokens
+        network_calls += piece.network_calls
+        row_calls += piece.row_calls
+    return Generated(ids, network_calls, row_calls)
 
 
 def _rows_of(ids: NDArray[Any] | Tensor, num_rows: int) -> Tensor:

@@ -1,74 +1,180 @@
-"""How generation calls the network: the same shapes always, laws only where they are read.
+"""How generation calls networks: always in the same shapes, and only where a rule reads.
 
 Matrix products of another height may round differently, and one rounding can change a base. So
-every call has the same number of rows: one on a CPU, where a row is work enough, and a group
+every call has the same number of rows: one on a CPU, where a row is enough work, and a group
 elsewhere, filled up with copies. Then a sequence does not depend on the batch it is made in.
+
+Shapes: B sequences, of which b take part in a call, L positions, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from dnamdlm.lm.places import SMALL_VOCABULARY, Chosen
+from dnamdlm.diffusion.schedules import Schedule
+from dnamdlm.lm import places
 
 ROWS_PER_CALL_CPU = 1
 ROWS_PER_CALL = 32
 POSITIONS_PER_CALL = 256
 
 
-class FixedShapeDenoiser:
-    """Calls a model with the same number of rows always.
+@runtime_checkable
+class Denoising(Protocol):
+    """A masked diffusion model as far as generation calls it; see `MaskedDiffusionLM`."""
+
+    schedule: Schedule
+    real_tokens: Tensor
+    num_classes: int
+
+    @property
+    def mask_id(self) -> int:
+        """Id of the mask."""
+        ...
+
+    @property
+    def denoise(self) -> Callable[..., Tensor]:
+        """Give log p(x0 | xt)."""
+        ...
+
+    @property
+    def log_unnormalized(self) -> Callable[..., Tensor]:
+        """The same with the totals that the model gives."""
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """The rows of a batch whose step needs the network.
 
     Attributes:
-        extra_calls: network calls so far beyond one per call, for laws made of several.
-        extra_rows: rows in them.
+        xt: ids with masks.
+        time: t of each row.
+        present: False at padding; None means no padding.
+        wanted: positions that the step rule reads; None for all hidden ones.
     """
 
-    extra_calls: int = 0
-    extra_rows: int = 0
+    xt: Int[Tensor, "b L"]
+    time: Float64[Tensor, " b"]
+    present: Bool[Tensor, "b L"] | None
+    wanted: Bool[Tensor, "b L"] | None = None
 
-    def __init__(
-        self, network: Callable[..., Tensor], present: Bool[Tensor, "B L"] | None, *, is_cpu: bool
-    ) -> None:
-        """Wrap a model.
+
+class NetworkCalls:
+    """Calls a model in fixed shapes and counts the calls.
+
+    Attributes:
+        num_calls: calls so far, each with some rows of the batch.
+        num_rows: rows summed over all calls: the work, whatever the batch size.
+    """
+
+    def __init__(self, lm: Denoising, *, is_cpu: bool, takes_measure: bool) -> None:
+        """Start to count.
 
         Args:
-            network: `denoise` of a model, or a function with the same arguments.
-            present: False at padding, for the whole batch; None means no padding.
-            is_cpu: whether the model runs on a CPU.
+            lm: the model, in evaluation mode.
+            is_cpu: whether it runs on a CPU.
+            takes_measure: whether the step rule can use distributions that do not sum to 1.
         """
-        self.network = network
-        self.present = present
-        self.num_rows = ROWS_PER_CALL_CPU if is_cpu else ROWS_PER_CALL
+        self.lm = lm
+        self.is_cpu = is_cpu
+        self.takes_measure = takes_measure
+        self.rows_per_call = ROWS_PER_CALL_CPU if is_cpu else ROWS_PER_CALL
         # on a CPU the row decides how many positions are read, not the batch.
-        self.num_positions = None if is_cpu else POSITIONS_PER_CALL
+        self.positions_per_call = None if is_cpu else POSITIONS_PER_CALL
+        self.num_calls = 0
+        self.num_rows = 0
+
+    def count(self, calls: int, rows: int) -> None:
+        """Add calls of another network, or in another shape."""
+        self.num_calls += calls
+        self.num_rows += rows
+
+    def normalized(self, inputs: NetworkInput, label: int | None = None) -> Float[Tensor, "b L V"]:
+        """Log-probabilities of the model, given a class or without one."""
+        return self._called(self.lm.denoise, inputs, label)
+
+    def for_rule(self, inputs: NetworkInput, label: int | None = None) -> Float[Tensor, "b L V"]:
+        """What the step rule takes: the totals of the model if it can use them."""
+        network = self.lm.log_unnormalized if self.takes_measure else self.lm.denoise
+        return self._called(network, inputs, label)
+
+    def _called(
+        self, network: Callable[..., Tensor], inputs: NetworkInput, label: int | None
+    ) -> Tensor:
+        self.count(1, len(inputs.xt))
+        network = partial(network, label=label)
+        if inputs.wanted is not None and not places.is_small(len(self.lm.real_tokens)):
+            return self._sparse(network, inputs, inputs.wanted)
+        return in_groups(network, inputs.xt, inputs.time, inputs.present, size=self.rows_per_call)
+
+    def _sparse(
+        self, network: Callable[..., Tensor], inputs: NetworkInput, wanted: Tensor
+    ) -> Tensor:
+        """The output layer at the wanted positions alone; -inf for every token elsewhere."""
+        found: Tensor | None = None
+        for group in groups_of(len(inputs.xt), self.rows_per_call, inputs.xt.device):
+            # nothing is wanted of the copies that fill the group up.
+            is_first = torch.ones_like(group, dtype=torch.bool)
+            is_first[1:] = group[1:] != group[:-1]
+            mask = wanted[group] & is_first[:, None]
+            chosen = places.Chosen(mask, positions_per_call=self.positions_per_call)
+            present = None if inputs.present is None else inputs.present[group]
+            part = network(inputs.xt[group], inputs.time[group], present, chosen)
+            if found is None:
+                found = part.new_full((*inputs.xt.shape, part.shape[-1]), -torch.inf)
+            found[group[chosen.rows], chosen.columns] = part.squeeze(1)
+        assert found is not None
+        return found
+
+
+Guide = Callable[[NetworkCalls, NetworkInput], Tensor]
+"""Gives guided log-probabilities (b, L, V); see `class_guidance.Guidance`."""
+
+
+class PlainDenoiser:
+    """What the reverse process calls for a model of few ids: all positions of some rows."""
+
+    def __init__(self, calls: NetworkCalls, present: Bool[Tensor, "B L"] | None) -> None:
+        """Wrap a model; `present` is False at padding, None means no padding."""
+        self.calls = calls
+        self.present = present
 
     def __call__(
         self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
     ) -> Float[Tensor, "b L V"]:
-        """Give log p(x0 | xt)."""
-        groups = [
-            self.network(xt[group], time[group], self._present(rows[group]))
-            for group in self._groups(xt)
-        ]
-        return torch.cat(groups)[: len(xt)]
+        """Give log p(x0 | xt) for the rows `rows` of the whole batch."""
+        return self.calls.for_rule(self._input(xt, time, rows))
 
-    def _groups(self, xt: Tensor) -> tuple[Tensor, ...]:
-        """Row numbers of each call; the last group is filled up with its last row."""
-        places = torch.arange(len(xt), device=xt.device)
-        missing = -len(xt) % self.num_rows
-        return torch.cat([places, places[-1:].expand(missing)]).split(self.num_rows)
-
-    def _present(self, rows: Tensor) -> Tensor | None:
-        return None if self.present is None else self.present[rows]
+    def _input(self, xt: Tensor, time: Tensor, rows: Tensor) -> NetworkInput:
+        return NetworkInput(xt, time, None if self.present is None else self.present[rows])
 
 
-class SparseDenoiser(FixedShapeDenoiser):
-    """The same for a large vocabulary: the output layer runs only at positions that are read."""
+class SparseDenoiser(PlainDenoiser):
+    """The same where it pays to know the positions that are read: many ids, or guidance."""
+
+    def __init__(
+        self,
+        calls: NetworkCalls,
+        present: Bool[Tensor, "B L"] | None,
+        guide: Guide = NetworkCalls.for_rule,
+    ) -> None:
+        """Wrap a model and its guidance."""
+        super().__init__(calls, present)
+        self.guide = guide
+
+    def __call__(
+        self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b L V"]:
+        """Give log p(x0 | xt) for the rows `rows` of the whole batch."""
+        return self.guide(self.calls, self._input(xt, time, rows))
 
     def at(
         self,
@@ -78,28 +184,54 @@ class SparseDenoiser(FixedShapeDenoiser):
         wanted: Bool[Tensor, "b L"],
     ) -> Float[Tensor, "b L V"]:
         """Give log p(x0 | xt) where `wanted`, and -inf for every token elsewhere."""
-        laws: Tensor | None = None
-        for group in self._groups(xt):
-            # of the copies that fill the group up nothing is wanted.
-            is_first = torch.ones_like(group, dtype=torch.bool)
-            is_first[1:] = group[1:] != group[:-1]
-            mask = wanted[group] & is_first[:, None]
-            chosen = Chosen(mask, positions_per_call=self.num_positions)
-            part = self.network(xt[group], time[group], self._present(rows[group]), chosen)
-            if laws is None:
-                laws = part.new_full((*xt.shape, part.shape[-1]), -torch.inf)
-            laws[group[chosen.rows], chosen.columns] = part.squeeze(1)
-        assert laws is not None
-        return laws
+        found = self.guide(self.calls, replace(self._input(xt, time, rows), wanted=wanted))
+        if self.guide is NetworkCalls.for_rule:
+            return found
+        return found.masked_fill(~wanted.unsqueeze(-1), -torch.inf)
 
 
 def denoiser_of(
-    network: Callable[..., Tensor],
-    present: Bool[Tensor, "B L"] | None,
-    *,
-    vocab_size: int,
-    is_cpu: bool,
-) -> FixedShapeDenoiser:
-    """The denoiser that suits the vocabulary; arguments as in `FixedShapeDenoiser`."""
-    kind = FixedShapeDenoiser if vocab_size < SMALL_VOCABULARY else SparseDenoiser
-    return kind(network, present, is_cpu=is_cpu)
+    calls: NetworkCalls, present: Bool[Tensor, "B L"] | None, guide: Guide | None
+) -> PlainDenoiser:
+    """The denoiser that suits the vocabulary and the guidance.
+
+    Args:
+        calls: the model.
+        present: False at padding, for the whole batch; None means no padding.
+        guide: None without guidance.
+    """
+    if guide is not None:
+        return SparseDenoiser(calls, present, guide)
+    kind = PlainDenoiser if places.is_small(len(calls.lm.real_tokens)) else SparseDenoiser
+    return kind(calls, present)
+
+
+def in_groups(
+    function: Callable[..., Tensor], *inputs: Tensor | None, size: int, fill: bool = True
+) -> Tensor:
+    """Apply a function of rows to a fixed number of them at a time.
+
+    Args:
+        function: from some rows of every input to as many rows of a result.
+        *inputs: tensors with the same number of rows, or None, which is passed on; the first is a
+            tensor.
+        size: rows of a group.
+        fill: fill the last group up with copies of its last row.
+    """
+    assert inputs[0] is not None
+    num_rows = len(inputs[0])
+    parts = [
+        function(*(None if values is None else values[group] for values in inputs))
+        for group in groups_of(num_rows, size, inputs[0].device, fill=fill)
+    ]
+    return torch.cat(parts)[:num_rows]
+
+
+def groups_of(
+    num_rows: int, size: int, device: torch.device, *, fill: bool = True
+) -> tuple[Int[Tensor, " size"], ...]:
+    """Row numbers of each group, see `in_groups`."""
+    rows = torch.arange(num_rows, device=device)
+    if fill:
+        rows = torch.cat([rows, rows[-1:].expand(-num_rows % size)])
+    return rows.split(size)

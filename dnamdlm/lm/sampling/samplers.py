@@ -1,11 +1,10 @@
 """The `sampler` group of a config: a step rule with its time grid, as the user names it.
 
-`generation.py` runs them.
+`generation.py` runs them, and `sampler_names.py` finds them by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -14,13 +13,8 @@ from torch import Tensor
 
 from dnamdlm.diffusion.analytic import Analytic
 from dnamdlm.diffusion.categorical import Choice
-from dnamdlm.diffusion.confidence import (
-    EntropyBounded,
-    Order,
-    SurestFirst,
-    Threshold,
-)
-from dnamdlm.diffusion.grids import cosine_grid, custom_grid, holding_grid, linear_grid
+from dnamdlm.diffusion.confidence import EntropyBounded, Order, SurestFirst, Threshold
+from dnamdlm.diffusion.grids import holding_grid
 from dnamdlm.diffusion.remasking import (
     Capped,
     Corrector,
@@ -32,28 +26,33 @@ from dnamdlm.diffusion.remasking import (
 )
 from dnamdlm.diffusion.steps import Ancestral, FirstHitting, StepRule
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.sampling.time_grids import Grid, OnGrid, OwnClock, grid_times
 
-GRIDS = {"linear": linear_grid, "cosine": cosine_grid}
-Grid = Literal["linear", "cosine"]
 Strategy = Literal["cap", "rescale", "confidence", "loop", "forward_backward", "corrector"]
 STRATEGIES = get_args(Strategy)
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What a sampler setting gives to `generation.generate_pieces`."""
+    """A way to generate sequences: a `RuleSampler`, or one of the classes that use one in parts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Short name, which stands in the headers of sequences."""
+        ...
 
     @property
     def steps(self) -> int | None:
         """Steps of the reverse process; None where they depend on the sequence."""
         ...
 
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
-        """The step rule, sharpened as asked."""
+
+@runtime_checkable
+class RuleSampler(Sampler, Protocol):
+    """A sampler of one reverse process over the whole sequence."""
+
+    def rule(self, choice: Choice) -> StepRule:
+        """The step rule, which draws tokens as `choice` says."""
         ...
 
     def times(self) -> Float64[Tensor, " T1"]:
@@ -61,59 +60,27 @@ class Sampler(Protocol):
         ...
 
 
-def _grid_times(
-    num_steps: int, grid: Grid, time_points: Sequence[float] | None
-) -> Float64[Tensor, " T1"]:
-    """The times of a sampler that is moved by a grid."""
-    if num_steps < 1:
-        raise ConfigError(f"sampler.num_steps={num_steps} must be at least 1")
-    if grid not in GRIDS:
-        raise ConfigError(f"sampler.grid={grid} is unknown; choose {', '.join(GRIDS)}")
-    return GRIDS[grid](num_steps) if time_points is None else custom_grid(time_points)
-
-
 @dataclass(frozen=True)
-class _GridSampler:
-    """What samplers have in common that are moved by a grid of times.
+class AncestralSampler(OnGrid):
+    """The reverse process itself (Sahoo et al. 2024, arXiv:2406.07524, eq. 6).
 
-    Attributes:
-        num_steps: steps from all masked to none.
-        grid: spacing of the steps in time, 'linear' or 'cosine'.
-        time_points: falling times from at most 1, in place of num_steps and grid.
+    Example:
+        >>> sampler = AncestralSampler(num_steps=4)
+        >>> sampler.times().tolist()
+        [1.0, 0.75, 0.5, 0.25, 0.0]
+        >>> sampler.rule(Choice(temperature=0.8))
+        Ancestral(choice=Choice(temperature=0.8, top_p=1.0, top_k=None))
     """
-
-    num_steps: int = 128
-    grid: Grid = "linear"
-    time_points: Sequence[float] | None = None
-
-    def __post_init__(self) -> None:
-        self.times()
-
-    @property
-    def steps(self) -> int:
-        """Steps of the grid."""
-        return len(self.times()) - 1
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """Decreasing times from 1 to 0."""
-        return _grid_times(self.num_steps, self.grid, self.time_points)
-
-
-@dataclass(frozen=True)
-class AncestralSampler(_GridSampler):
-    """The reverse process itself (Sahoo et al. 2024, arXiv:2406.07524, eq. 6)."""
 
     name = "ancestral"
 
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
+    def rule(self, choice: Choice) -> StepRule:
         """Reveal each hidden token independently."""
-        return Ancestral(Choice(temperature, top_p, top_k))
+        return Ancestral(choice)
 
 
 @dataclass(frozen=True)
-class AnalyticSampler(_GridSampler):
+class AnalyticSampler(OnGrid):
     """Tweedie steps from scores (Lou et al. 2024, arXiv:2310.16834); for models of scores.
 
     A model of probabilities gives the same sequences as with `AncestralSampler`, for as many calls.
@@ -121,55 +88,32 @@ class AnalyticSampler(_GridSampler):
 
     name = "analytic"
 
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
+    def rule(self, choice: Choice) -> StepRule:
         """Reveal with the total that the model gives."""
-        return Analytic(Choice(temperature, top_p, top_k))
+        return Analytic(choice)
 
 
 @dataclass(frozen=True)
-class FirstHittingSampler:
-    """The reverse process without steps: one call per token (arXiv:2409.02908)."""
+class FirstHittingSampler(OwnClock):
+    """The reverse process in continuous time: one call per token (arXiv:2409.02908)."""
 
     name = "first_hitting"
 
-    @property
-    def steps(self) -> None:
-        """As many as there are tokens to fill."""
-        return
-
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
+    def rule(self, choice: Choice) -> StepRule:
         """Reveal one token at the time when it appears."""
-        return FirstHitting(Choice(temperature, top_p, top_k))
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """From 1 to 0: the rule has its own clock."""
-        return linear_grid(1)
+        return FirstHitting(choice)
 
 
 @dataclass(frozen=True)
 class LeftToRightSampler:
-    """One token after the other, for autoregressive models; the rule only says how to draw."""
+    """One token after the other, for autoregressive models, which need no step rule."""
 
     name = "left_to_right"
 
     @property
     def steps(self) -> None:
-        """As many as there are tokens."""
+        """One per token."""
         return
-
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
-        """How a token is drawn."""
-        return Ancestral(Choice(temperature, top_p, top_k))
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """From 1 to 0: there are no times."""
-        return linear_grid(1)
 
 
 @dataclass(frozen=True)
@@ -182,7 +126,7 @@ class RemaskSampler:
         strategy: which tokens are reopened: 'cap', 'rescale', 'confidence', 'loop',
             'forward_backward' or 'corrector'.
         eta: how much is reopened: the largest probability per step ('cap', 'loop') or the share of
-            the largest that is lawful ('rescale', 'confidence').
+            the largest possible one ('rescale', 'confidence').
         strength: steps back per step forth, of 'corrector'.
         begin: share of the steps that is left when the loop begins.
         end: share of the steps that is left when it ends.
@@ -201,16 +145,14 @@ class RemaskSampler:
 
     def __post_init__(self) -> None:
         self.times()
-        self.rule()
+        self.rule(Choice())
 
     @property
     def steps(self) -> int:
         """Steps of the grid."""
         return self.num_steps
 
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
+    def rule(self, choice: Choice) -> StepRule:
         """Reveal and reopen."""
         strategies: dict[str, RemaskStrategy] = {
             "cap": Capped(self.eta),
@@ -224,13 +166,13 @@ class RemaskSampler:
             raise ConfigError(
                 f"sampler.strategy={self.strategy} is unknown; choose {', '.join(STRATEGIES)}"
             )
-        return Remasking(strategies[self.strategy], Choice(temperature, top_p, top_k))
+        return Remasking(strategies[self.strategy], choice)
 
     def times(self) -> Float64[Tensor, " T1"]:
-        """Falling times from 1 to 0; those of 'loop' wait in between."""
+        """Decreasing times from 1 to 0; those of 'loop' wait in between."""
         if self.strategy == "loop":
             return holding_grid(self.num_steps, begin=self.begin, end=self.end, hold=self.hold)
-        return _grid_times(self.num_steps, self.grid, None)
+        return grid_times(self.num_steps, self.grid)
 
 
 @dataclass(frozen=True)
@@ -252,29 +194,26 @@ class ConfidenceSampler:
 
     def __post_init__(self) -> None:
         self.times()
-        self.rule()
+        self.rule(Choice())
 
     @property
     def steps(self) -> int | None:
         """Steps of the grid; None with a threshold."""
         return self.num_steps if self.threshold is None else None
 
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
+    def rule(self, choice: Choice) -> StepRule:
         """Reveal the surest tokens."""
-        choice = Choice(temperature, top_p, top_k)
         if self.threshold is not None:
             return Threshold(self.threshold, choice)
         return SurestFirst(self.order, choice)
 
     def times(self) -> Float64[Tensor, " T1"]:
         """Decreasing times from 1 to 0."""
-        return _grid_times(self.num_steps, self.grid, None)
+        return grid_times(self.num_steps, self.grid)
 
 
 @dataclass(frozen=True)
-class EntropyBoundedSampler:
+class EntropyBoundedSampler(OwnClock):
     """As many tokens per call as an entropy bound allows (arXiv:2505.24857).
 
     Attributes:
@@ -287,46 +226,35 @@ class EntropyBoundedSampler:
     name = "entropy_bounded"
 
     def __post_init__(self) -> None:
-        self.rule()
+        self.rule(Choice())
 
-    @property
-    def steps(self) -> None:
-        """Depends on the sequence."""
-        return
-
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
+    def rule(self, choice: Choice) -> StepRule:
         """Reveal the longest run of surest tokens within the bound."""
-        return EntropyBounded(self.bound, self.order, Choice(temperature, top_p, top_k))
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """From 1 to 0: the rule does not look at the time."""
-        return linear_grid(1)
+        return EntropyBounded(self.bound, self.order, choice)
 
 
 Inner = Literal["ancestral", "analytic", "first_hitting", "remask", "confidence", "entropy_bounded"]
+_INNER_WITH_STEPS = {
+    sampler.name: sampler
+    for sampler in (AncestralSampler, AnalyticSampler, RemaskSampler, ConfidenceSampler)
+}
+_INNER_WITHOUT_STEPS = {
+    sampler.name: sampler for sampler in (FirstHittingSampler, EntropyBoundedSampler)
+}
 
 
-def inner_sampler(name: str, num_steps: int) -> Sampler:
+def inner_sampler(name: str, num_steps: int) -> RuleSampler:
     """A sampler by name, with its default settings but for the number of steps.
 
     Raises:
         ConfigError: for an unknown name or fewer steps than 1.
     """
-    with_steps = {
-        "ancestral": AncestralSampler,
-        "analytic": AnalyticSampler,
-        "remask": RemaskSampler,
-        "confidence": ConfidenceSampler,
-    }
-    without = {"first_hitting": FirstHittingSampler, "entropy_bounded": EntropyBoundedSampler}
     if num_steps < 1:
         raise ConfigError(f"sampler.num_steps={num_steps} must be at least 1")
-    if name in with_steps:
-        return with_steps[name](num_steps=num_steps)
-    if name in without:
-        return without[name]()
+    if name in _INNER_WITH_STEPS:
+        return _INNER_WITH_STEPS[name](num_steps=num_steps)
+    if name in _INNER_WITHOUT_STEPS:
+        return _INNER_WITHOUT_STEPS[name]()
     raise ConfigError(f"sampler.inner={name} is unknown; choose {', '.join(get_args(Inner))}")
 
 
@@ -341,6 +269,12 @@ class SemiAutoregressiveSampler:
         num_steps: steps per window, where the inner sampler counts them.
         window: bases the network sees at once; None is the length of the training windows.
         overlap: bases taken over from the window before; None is half a window.
+
+    Example:
+        >>> SemiAutoregressiveSampler(window=100, overlap=20).window_and_overlap(128)
+        (100, 20)
+        >>> SemiAutoregressiveSampler().window_and_overlap(128)
+        (128, 64)
     """
 
     inner: Inner = "ancestral"
@@ -357,20 +291,14 @@ class SemiAutoregressiveSampler:
             raise ConfigError(f"sampler.overlap={self.overlap} must not be negative")
 
     @property
+    def of_window(self) -> RuleSampler:
+        """The sampler within a window."""
+        return inner_sampler(self.inner, self.num_steps)
+
+    @property
     def steps(self) -> int | None:
         """Steps per window."""
-        return inner_sampler(self.inner, self.num_steps).steps
-
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
-        """The rule of the inner sampler."""
-        inner = inner_sampler(self.inner, self.num_steps)
-        return inner.rule(temperature=temperature, top_p=top_p, top_k=top_k)
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """The times of the inner sampler."""
-        return inner_sampler(self.inner, self.num_steps).times()
+        return self.of_window.steps
 
     def window_and_overlap(self, trained_length: int) -> tuple[int, int]:
         """The two sizes for a model trained on windows of this length.
@@ -408,17 +336,11 @@ class BlockSampler:
             raise ConfigError(f"sampler.block={self.block} must be at least 1")
 
     @property
+    def of_block(self) -> RuleSampler:
+        """The sampler within a block."""
+        return inner_sampler(self.inner, self.num_steps)
+
+    @property
     def steps(self) -> int | None:
         """Steps per block."""
-        return inner_sampler(self.inner, self.num_steps).steps
-
-    def rule(
-        self, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int | None = None
-    ) -> StepRule:
-        """The rule of the inner sampler."""
-        inner = inner_sampler(self.inner, self.num_steps)
-        return inner.rule(temperature=temperature, top_p=top_p, top_k=top_k)
-
-    def times(self) -> Float64[Tensor, " T1"]:
-        """The times of the inner sampler."""
-        return inner_sampler(self.inner, self.num_steps).times()
+        return self.of_block.steps

@@ -1,0 +1,75 @@
+"""What the language models over a network have in common: checks, and evaluation mode.
+
+Shapes: B sequences, L positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from dnamdlm.errors import ConfigError
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+def real_token_mask(vocabulary: Vocabulary, vocab_size: int) -> Bool[Tensor, " V"]:
+    """True for the ids that a model may predict, among the V outputs of its network.
+
+    Args:
+        vocabulary: the meaning of the ids.
+        vocab_size: V; a network may have more outputs than there are ids.
+
+    Raises:
+        ConfigError: if the network has too few outputs.
+    """
+    if vocab_size < len(vocabulary):
+        raise ConfigError(
+            f"backbone.vocab_size={vocab_size} is below the {len(vocabulary)} ids of "
+            f"the vocabulary; use {len(vocabulary)} or more"
+        )
+    flags = torch.zeros(vocab_size, dtype=torch.bool)
+    flags[list(vocabulary.real_ids)] = True
+    return flags
+
+
+def checked_start(
+    vocabulary: Vocabulary,
+    num_rows: int,
+    length: int,
+    initial: Int[Tensor, "B L"] | None,
+    batch_size: int,
+) -> Int[Tensor, "B L"]:
+    """The ids from which generation starts: `initial`, or masks alone.
+
+    Raises:
+        ConfigError: if a number is below 1, or `initial` has another shape or foreign ids.
+    """
+    if length < 1 or batch_size < 1:
+        raise ConfigError(
+            f"length and batch_size must be at least 1, got {length} and {batch_size}"
+        )
+    if initial is None:
+        return torch.full((num_rows, length), vocabulary.mask_id)
+    if tuple(initial.shape) != (num_rows, length):
+        raise ConfigError(
+            f"initial has shape {tuple(initial.shape)}, but {num_rows} sequences of length "
+            f"{length} were requested"
+        )
+    if bool(((initial < 0) | (initial >= len(vocabulary))).any()):
+        raise ConfigError(f"initial holds ids outside [0, {len(vocabulary)})")
+    return initial
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch dropout off for the duration of a block."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
