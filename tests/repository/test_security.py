@@ -83,7 +83,8 @@ def test_only_own_processes_are_listened_to():
     found = offences(
         lambda name, _: name.endswith((".recv", ".Listener", ".Client", "BaseManager"))
     )
-    assert {place.partition(":")[0] for place in found} == set(READS_OWN_PROCESSES)
+    files = {place.partition(":")[0] for place in found}
+    assert {name for name in files if name.startswith("dnamdlm/")} == set(READS_OWN_PROCESSES)
 
 
 @pytest.mark.parametrize("package", RUNS_FILES)
