@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.errors import CheckpointError
 from dnamdlm.ops.selection import get_mode
@@ -17,28 +17,31 @@ class ModelSource:
     Attributes:
         folder: checkpoint folder or published weights; never a run folder, whose newest checkpoint
             changes while it trains.
-        weights: 'average' or 'raw'.
+        weights: which set of weights.
         device: where the model goes.
         ops: implementations of the primitives.
         digest: SHA-256 of the weights.
+        trust: packages besides dnamdlm whose classes it may name.
     """
 
     folder: str
-    weights: str
+    weights: WeightSet
     device: str
     ops: str
     digest: str
+    trust: tuple[str, ...] = ()
 
     @staticmethod
-    def of(loaded: LoadedModel, weights: str) -> ModelSource:
-        """The source of a loaded model.
-
-        Args:
-            loaded: the model.
-            weights: as for `load_model`.
-        """
-        device = next(loaded.lm.parameters()).device
-        return ModelSource(str(loaded.folder), weights, str(device), get_mode(), loaded.digest)
+    def of(loaded: LoadedModel) -> ModelSource:
+        """The source of a loaded model."""
+        return ModelSource(
+            str(loaded.folder),
+            loaded.weights,
+            str(loaded.device),
+            get_mode(),
+            loaded.digest,
+            tuple(loaded.config.trust),
+        )
 
     def open(self) -> LoadedModel:
         """Load the model.
@@ -47,7 +50,7 @@ class ModelSource:
             CheckpointError: if it is gone, or no longer what it was.
         """
         start_ops(self.ops, self.device)
-        loaded = load_model(self.folder, weights=self.weights, device=self.device)
+        loaded = load_model(self.folder, weights=self.weights, device=self.device, trust=self.trust)
         if loaded.digest != self.digest:
             raise CheckpointError(
                 f"{self.folder} changed while it was in use; run the command again"

@@ -16,7 +16,7 @@ from tests.helpers.worker_tasks import Logits
 
 def test_results_of_a_model_have_the_same_bytes_from_any_number_of_processes(trained):
     loaded = load_model(str(trained), weights="raw")
-    task = Logits(ModelSource.of(loaded, "raw"))
+    task = Logits(ModelSource.of(loaded))
     rows = torch.randint(7, 11, (6, 2, 64), generator=torch.manual_seed(0)).tolist()
     found = []
     for workers in (1, 2):
@@ -27,7 +27,7 @@ def test_results_of_a_model_have_the_same_bytes_from_any_number_of_processes(tra
 
 
 def test_weights_that_have_changed_are_refused(trained, tmp_path):
-    source = ModelSource.of(load_model(str(trained)), "average")
+    source = ModelSource.of(load_model(str(trained)))
     assert source.open().digest == source.digest
     with pytest.raises(CheckpointError, match="changed while it was in use"):
         replace(source, digest="0" * 64).open()
