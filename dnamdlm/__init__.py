@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dnamdlm.errors import CheckpointError, ConfigError, DataError, DnamdlmError
+from dnamdlm.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
     from dnamdlm.assembly.api import Model, fit, load
@@ -33,6 +34,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # what follows loads torch, which reads the waiting policy once.
+    let_idle_threads_sleep()
     module, attribute = _LAZY[name]
     return getattr(importlib.import_module(module), attribute)
 

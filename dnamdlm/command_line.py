@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dnamdlm.errors import ConfigError, DnamdlmError
 from dnamdlm.help_text import entry_help
+from dnamdlm.threads import let_idle_threads_sleep
 from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
@@ -71,6 +72,7 @@ def run_entry(name: str, task: Task, arguments: list[str] | None = None) -> None
             names of the settings that the command line gives.
         arguments: command line without the program name; `sys.argv` by default.
     """
+    let_idle_threads_sleep()
     arguments = list(map(quoted_text, sys.argv[1:] if arguments is None else arguments))
     debug = "debug=true" in (argument.lower() for argument in arguments)
     if "--help" in arguments or "-h" in arguments:
@@ -120,8 +122,7 @@ def _perform(jobs: list[tuple[Tree, Given] | DnamdlmError], task: Task, *, debug
                 raise job
             task(*job)
     except DnamdlmError as error:
-        code = error.exit_code if isinstance(error, Stopped) else 2
-        _fail(error, debug=debug, code=code)
+        _fail(error, debug=debug, code=error.exit_code)
 
 
 def _tree_or_error(config: DictConfig) -> tuple[Tree, Given] | DnamdlmError:

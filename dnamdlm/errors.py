@@ -1,13 +1,18 @@
 """Exception types of the package; nothing else.
 
 Every error that a user can cause is a `DnamdlmError`. Its message is one sentence that says what
-was found, what is allowed and what to do. The command line prints it without a traceback and
-exits 2.
+was found, what is allowed and what to do. The command line prints it without a traceback.
 """
 
 
 class DnamdlmError(ValueError):
-    """Root of all errors that a user can cause."""
+    """Root of all errors that a user can cause.
+
+    Attributes:
+        exit_code: what a command that it ends returns to the shell.
+    """
+
+    exit_code: int = 2
 
 
 class ConfigError(DnamdlmError):
@@ -24,3 +29,9 @@ class CheckpointError(DnamdlmError):
 
 class KernelUnavailable(DnamdlmError):
     """A fused kernel was demanded and cannot run here; the import error is its cause."""
+
+
+class WorkerLost(DnamdlmError):
+    """A worker process ended before its work was done, such as one that was killed."""
+
+    exit_code = 1

@@ -19,7 +19,7 @@ from torch import nn
 
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.class_labels import find_label
-from dnamdlm.assembly.devices import choose_device
+from dnamdlm.assembly.devices import choose_device, plan_for
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
@@ -31,6 +31,7 @@ from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, parse_change
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.train.fitting import fit as fit_model
+from dnamdlm.data.batch import Batch
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.variants.variant_tables import as_record
 from dnamdlm.data.variants.vcf import VariantFile, check_variants
@@ -39,6 +40,7 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import AncestralSampler, LeftToRightSampler, Sampler
+from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -261,7 +263,7 @@ class Model:
             batch = batch.to(self.device)  # noqa: PLW2901
             if index is not None:
                 batch = replace(batch, label=torch.full_like(batch.row, index))  # noqa: PLW2901
-            with torch.inference_mode():
+            with torch.inference_mode(), running_with(self._threads(batch)):
                 likelihood = lm.log_likelihood(batch, draws=draws)
             nats = torch.where(likelihood.valid, likelihood.nats.double(), 0.0).sum(dim=-1)
             np.subtract.at(totals, owner, nats.cpu().numpy())
@@ -404,10 +406,14 @@ class Model:
         rows = self.loaded.modality.rows(sequences, seed=0, batch_size=batch_size)
         for batch, owner in rows:
             batch = batch.to(self.device)  # noqa: PLW2901
-            with torch.inference_mode():
+            with torch.inference_mode(), running_with(self._threads(batch)):
                 time = torch.zeros(len(batch), device=self.device)
                 found[owner] = classifier.log_probs(batch.tokens, time, batch.attended).cpu()
         return found
+
+    def _threads(self, batch: Batch) -> int | None:
+        """Threads of the CPU for a batch."""
+        return plan_for(self.loaded.lm, batch.tokens.numel(), threads=None).threads
 
     def _sampler(self, sampler: Sampler | None) -> Sampler:
         if sampler is not None:

@@ -1,9 +1,13 @@
-"""Where a model runs, and how much of it at once."""
+"""Where a model runs, how much of it at once, and with how many threads."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import replace
 
+import torch
+from torch import nn
+
+from dnamdlm import threads as processors
 from dnamdlm.errors import ConfigError
 
 
@@ -36,3 +40,39 @@ def choose_device(name: str) -> torch.device:
             f"device={name} is not available here; use device=cpu or device=auto"
         ) from error
     return device
+
+
+def plan_for(
+    network: nn.Module,
+    positions: int,
+    *,
+    threads: int | None,
+    workers: int | None = 1,
+    ranks: int = 1,
+) -> processors.Plan:
+    """How many threads and processes a command uses with this network.
+
+    Where the number of threads is not given, it is at most the one that torch has, which a program
+    that uses the package may have set.
+
+    Args:
+        network: where it runs, and its weights, decide.
+        positions: sequences times length of one call.
+        threads: the setting of that name.
+        workers: the setting of that name.
+        ranks: processes of a training on this machine.
+
+    Raises:
+        ConfigError: if several processes are to share a GPU.
+    """
+    weights = list(network.parameters())
+    plan = processors.plan(
+        processors.work_of_a_call(weights, positions),
+        threads=threads,
+        workers=workers,
+        on_cpu=all(weight.device.type == "cpu" for weight in weights),
+        processes=ranks,
+    )
+    if threads is not None or plan.threads is None:
+        return plan
+    return replace(plan, threads=min(plan.threads, torch.get_num_threads()))

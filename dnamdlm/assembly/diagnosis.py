@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from dnamdlm import threads
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.operations import start_ops
@@ -60,6 +61,7 @@ def examine(settings: DoctorSettings) -> str:
         _table(_implementations(device)),
         *refused,
         _scan_line(),
+        "\n".join(threads.describe()),
     ]
     return "\n\n".join(parts)
 
@@ -80,9 +82,8 @@ def _versions() -> list[tuple[str, str]]:
 
 def _devices() -> list[tuple[str, str]]:
     """The processor and every GPU."""
-    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} processors"
     simd = torch.backends.cpu.get_cpu_capability()
-    rows = [("cpu", f"{_processor()}, {threads}, {simd}")]
+    rows = [("cpu", f"{_processor()}, {os.cpu_count()} processors, {simd}")]
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
         size = card.total_memory / 2**30

@@ -35,6 +35,7 @@ FREE_SETTINGS = (
     "run_dir",
     "debug",
     "trust",
+    "threads",
     "logger",
     "resume",
     "overlap_report",

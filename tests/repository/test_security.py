@@ -8,8 +8,10 @@ from tests.repository.sources import SHIPPED, imported_packages, name_of, python
 
 # modules whose only use is to run what a file says
 RUNS_FILES = ("dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code", "cloudpathlib")
-# the one name of pickle that reads nothing
-HARMLESS_PICKLE = {"UnpicklingError"}
+# names of pickle that read nothing
+HARMLESS_PICKLE = {"UnpicklingError", "PicklingError", "dumps", "HIGHEST_PROTOCOL"}
+# where a process unpickles what a process that it started, or that started it, has sent
+READS_OWN_PROCESSES = ("dnamdlm/assembly/workers.py", "dnamdlm/assembly/worker_process.py")
 
 
 def calls(path):
@@ -58,7 +60,7 @@ def test_lightning_is_told_to_read_weights_only():
     assert all(keyword(call, "weights_only") is True for call in found)
 
 
-def test_pickle_is_imported_for_the_name_of_its_error_alone():
+def test_pickle_is_imported_for_what_reads_nothing():
     used = [
         f"{name_of(path)}: pickle.{node.attr}"
         for path in python_files(*SHIPPED)
@@ -75,6 +77,14 @@ def test_pickle_is_imported_for_the_name_of_its_error_alone():
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pickle")
     ]
     assert used + from_pickle == []
+
+
+def test_only_own_processes_are_listened_to():
+    found = offences(
+        lambda name, _: name.endswith((".recv", ".Listener", ".Client", "BaseManager"))
+    )
+    files = {place.partition(":")[0] for place in found}
+    assert {name for name in files if name.startswith("dnamdlm/")} == set(READS_OWN_PROCESSES)
 
 
 @pytest.mark.parametrize("package", RUNS_FILES)

@@ -41,6 +41,7 @@ class EmbedSettings:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.field_types import Strands
-from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords, EmbedSettings
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
@@ -29,6 +29,7 @@ from dnamdlm.lm.states.record_states import (
     embed_records,
 )
 from dnamdlm.progress import Progress
+from dnamdlm.threads import running_with
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
 
@@ -88,9 +89,11 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     reader = StateReader(with_strands(loaded.lm, settings.strands))
     windows = settings.windows(loaded.length)
     at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
+    plan = plan_for(loaded.lm, at_once * windows.length, threads=settings.threads)
     lengths = [len(interval) for interval in records.intervals]
     shape = (count_rows(lengths, windows), reader.width(loaded.device))
     with (
+        running_with(plan.threads),
         replacing(out) as partial,
         embedding_sink(partial, ending, records.names, shape, settings.dtype) as sink,
         Progress("embedding", shape[0], "rows") as progress,
@@ -132,10 +135,12 @@ def embedded_strings(
             raise DataError(f"sequence {number} is empty; give at least one base")
     found = np.zeros((len(records), reader.width(loaded.device)), dtype=np.float32)
     at_once = batch_size or windows_at_once(windows.length, loaded.device)
-    for rows in embed_records(
-        reader, records, windows, tokens_at_once=at_once * windows.length, device=loaded.device
-    ):
-        found[rows.record] = rows.values
+    tokens = at_once * windows.length
+    with running_with(plan_for(loaded.lm, tokens, threads=None).threads):
+        for rows in embed_records(
+            reader, records, windows, tokens_at_once=tokens, device=loaded.device
+        ):
+            found[rows.record] = rows.values
     return found
 
 
@@ -153,7 +158,8 @@ def mean_states(
     total: torch.Tensor | None = None
     counts = torch.zeros(len(strings))
     for batch, owner in loaded.modality.rows(strings, seed=0, batch_size=batch_size):
-        with torch.inference_mode():
+        plan = plan_for(loaded.lm, batch.tokens.numel(), threads=None)
+        with torch.inference_mode(), running_with(plan.threads):
             states = lm.hidden(batch.to(loaded.device)).float().cpu()
         counted = loaded.modality.pooled(batch)
         rows = torch.where(counted[..., None], states, 0.0).sum(dim=1)

@@ -41,6 +41,7 @@ class EvaluateSettings:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 

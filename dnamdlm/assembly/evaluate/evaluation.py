@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.assembly.class_labels import check_same_labels
-from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.evaluate.text_evaluation import score_text
 from dnamdlm.assembly.evaluation_target import (
@@ -35,6 +35,7 @@ from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
 from dnamdlm.progress import watched
+from dnamdlm.threads import running_with
 from dnamdlm.training.run_folder import read_run
 
 logger = logging.getLogger(__name__)
@@ -55,10 +56,15 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
     refuse_foreign(settings, loaded.modality)
     lm = with_strands(loaded.language_model, settings.strands)
     lm.chosen_estimator(settings.estimator)
-    if isinstance(loaded.modality, Text):
-        with watched("scoring", "rows") as watch:
-            return score_text(settings, loaded, lm, watch)
-    return _score_genome(settings, loaded, lm)
+    at_once = settings.batch_size or windows_at_once(
+        loaded.length, loaded.device, len(lm.vocabulary)
+    )
+    plan = plan_for(loaded.lm, at_once * loaded.length, threads=settings.threads)
+    with running_with(plan.threads):
+        if isinstance(loaded.modality, Text):
+            with watched("scoring", "rows") as watch:
+                return score_text(settings, loaded, lm, watch)
+        return _score_genome(settings, loaded, lm)
 
 
 def _score_genome(

@@ -53,6 +53,7 @@ class FinetuneEntry:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     given: frozenset[str] = frozenset()
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -98,6 +99,7 @@ class PredictSettings:
     seed: int | None = None
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

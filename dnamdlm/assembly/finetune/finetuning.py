@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.assembly.devices import choose_device
+from dnamdlm.assembly.devices import choose_device, plan_for
 from dnamdlm.assembly.finetune.finetune_results import finite, split_figures, write_results
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.predictors import (
@@ -43,6 +43,7 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
     write_folder,
 )
+from dnamdlm.threads import running_with
 from dnamdlm.training.run_folder import open_run, versions
 from dnamdlm.training.run_lock import claimed
 
@@ -53,7 +54,7 @@ RESULT, HEAD, HEAD_WEIGHTS, PREDICTIONS = (
 )  # fmt: skip
 SPLITS = "splits"
 # what may change between two calls with one run folder.
-_FREE = ("run_dir", "seeds", "baselines", "device", "debug")
+_FREE = ("run_dir", "seeds", "baselines", "device", "threads", "debug")
 
 
 def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
@@ -83,7 +84,8 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     )
     run_dir = Path(settings.run_dir)
     recorded = {key: value for key, value in settings.record.items() if key not in _FREE}
-    with claimed(run_dir):
+    plan = plan_for(loaded.lm, setup.tokens_at_once, threads=settings.threads)
+    with claimed(run_dir), running_with(plan.threads):
         remove_partial(run_dir / SPLITS)
         open_run(
             run_dir,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.model_config import ModelConfig
-from dnamdlm.assembly.devices import choose_device
+from dnamdlm.assembly.devices import choose_device, plan_for
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput, PredictSettings
 from dnamdlm.assembly.finetune.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
@@ -34,7 +34,10 @@ from dnamdlm.evaluation.tasks.prediction_metrics import probabilities
 from dnamdlm.lm.checkpoint import load_weights, read_json, read_tensors, verify_folder
 from dnamdlm.lm.states.heads import SequenceClassifier, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
+from dnamdlm.threads import running_with
 from dnamdlm.training.head_fitting import TargetScale
+
+_TOKENS_AT_ONCE = 4096
 
 
 def predict(settings: PredictSettings) -> tuple[Path, str]:
@@ -59,9 +62,14 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
         longest = int(sequences.lengths.max())
         if classifier.windows.long == "refuse" and longest > classifier.windows.length:
             raise too_long(longest, classifier.windows.length)
-        outputs = predict_outputs(
-            classifier, sequences, device=next(classifier.parameters()).device
-        )
+        plan = plan_for(classifier, _TOKENS_AT_ONCE, threads=settings.threads)
+        with running_with(plan.threads):
+            outputs = predict_outputs(
+                classifier,
+                sequences,
+                tokens_at_once=_TOKENS_AT_ONCE,
+                device=next(classifier.parameters()).device,
+            )
         found = probabilities(head["kind"], scale.restore(outputs))
         total = found if total is None else total + found
     assert total is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dnamdlm.assembly.building.field_types import (
     NotNegative,
+    Positive,
     Seed,
     Split,
     Weights,
@@ -37,6 +38,7 @@ class JudgeSettings:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 
@@ -61,5 +63,7 @@ class JudgeSettings:
             reasons |= {"split": reason, "genome": reason}
         if self.model is None:
             reason = "it needs a model"
-            reasons |= dict.fromkeys(("infill_windows", "weights", "scorer", "mauve"), reason)
+            reasons |= dict.fromkeys(
+                ("infill_windows", "weights", "threads", "scorer", "mauve"), reason
+            )
         return reasons

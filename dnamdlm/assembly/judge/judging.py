@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.judge.judge_dna import (
     judge_with_file,
     judge_with_split,
@@ -13,9 +14,10 @@ from dnamdlm.assembly.judge.judge_dna import (
 from dnamdlm.assembly.judge.judge_settings import HELD_OUT, JudgeSettings
 from dnamdlm.assembly.judge.judge_text import judge_texts
 from dnamdlm.assembly.modality import Text, refuse_foreign
-from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.progress import watched
+from dnamdlm.threads import running_with
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +38,16 @@ def judge(settings: JudgeSettings) -> tuple[Path, str]:
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
     refuse_foreign(settings, loaded.modality)
     if isinstance(loaded.modality, Text):
-        with watched("scoring", "texts") as watch:
+        # the scorer decides how long it takes, and is another network.
+        with running_with(settings.threads), watched("scoring", "texts") as watch:
             return judge_texts(settings, loaded, watch)
+    at_once = windows_at_once(loaded.length, loaded.device)
+    plan = plan_for(loaded.lm, at_once * loaded.length, threads=settings.threads)
+    with running_with(plan.threads):
+        return _judge_dna(settings, loaded)
+
+
+def _judge_dna(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path, str]:
     if settings.reference != HELD_OUT:
         return judge_with_file(settings, loaded, training_genome(settings, loaded))
     return judge_with_split(settings, loaded)

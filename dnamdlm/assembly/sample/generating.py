@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dnamdlm.assembly.devices import plan_for
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
-from dnamdlm.lm.sampling.samplers import Sampler
+from dnamdlm.lm.sampling.samplers import Sampler, SemiAutoregressiveSampler
+from dnamdlm.threads import running_with
 
 # sequences are made side by side while they have so few tokens in all; a longer one is given piece
 # by piece, and never held as a whole.
@@ -39,6 +41,7 @@ class Generation:
         seed: of all noise.
         batch_size: most sequences at once.
         watch: called with the number of tokens just filled.
+        threads: the setting of that name; None is chosen by the size of the network.
         network_calls: sequences that the network read so far, with repetition; it does not depend
             on how many it read at once.
     """
@@ -50,6 +53,7 @@ class Generation:
     seed: int
     batch_size: int
     watch: Callable[[int], None]
+    threads: int | None = None
     network_calls: int = 0
 
 
@@ -121,7 +125,11 @@ def _rows_at_once(run: Generation, length: int) -> int:
 def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
     """The ids of the written part of all sequences of one length, piece by piece."""
     position = 0
-    for piece in generate_pieces(
+    length = len(jobs[0].request.template)
+    if isinstance(run.sampler, SemiAutoregressiveSampler):
+        length = min(length, run.loaded.length)
+    plan = plan_for(run.loaded.lm, len(jobs) * length, threads=run.threads)
+    pieces = generate_pieces(
         run.loaded.language_model,
         row_keys(run.seed, torch.tensor([job.number for job in jobs])).to(run.loaded.device),
         Template.of_rows([job.request.template for job in jobs]),
@@ -130,7 +138,12 @@ def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
         trained_length=run.loaded.length,
         guidance=run.guidance,
         watch=run.watch,
-    ):
+    )
+    while True:
+        with running_with(plan.threads):
+            piece = next(pieces, None)
+        if piece is None:
+            return
         run.network_calls += piece.row_calls
         rows: Ids = piece.tokens.cpu().numpy()
         yield [

@@ -63,6 +63,7 @@ class SampleSettings:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     seed: Seed = 1
     given: frozenset[str] = frozenset()
 

@@ -112,6 +112,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
             settings.seed,
             settings.batch_size,
             progress.advance,
+            settings.threads,
         )
         made = generated(run, requests, settings.num_sequences)
         count = writer_of(loaded.modality).write(out, made, origin, width=settings.width)
@@ -153,6 +154,7 @@ def sampled_strings(
         settings.seed,
         settings.batch_size,
         lambda _: None,
+        settings.threads,
     )
     made = generated(run, requests, settings.num_sequences)
     return writer_of(loaded.modality).strings(made)

@@ -79,6 +79,7 @@ class ScoreEntry:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
@@ -40,6 +40,7 @@ from dnamdlm.lm.states.variant_scores import (
     state_distances,
 )
 from dnamdlm.progress import Progress
+from dnamdlm.threads import running_with
 
 COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
     "llr": (Column("llr", "log p(ALT) - log p(REF) of the hidden base, nats"),),
@@ -79,7 +80,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         file, store, match_names=scoring.match_names, max_mismatch=scoring.max_mismatch
     )
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
-    scorer = VariantScorer(loaded, store, scoring)
+    scorer = VariantScorer(loaded, store, scoring, threads=settings.threads)
     scored = 0
     with (
         replacing(out) as partial,
@@ -105,13 +106,21 @@ class VariantScorer:
         reasons: how many alleles were not scored, by reason, so far.
     """
 
-    def __init__(self, loaded: LoadedModel, store: GenomeStore, settings: ScoreSettings) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        store: GenomeStore,
+        settings: ScoreSettings,
+        *,
+        threads: int | None = None,
+    ) -> None:
         """Check the model.
 
         Args:
             loaded: a model of DNA.
             store: the genome.
             settings: how variants are scored.
+            threads: of the CPU; None is chosen by the size of the network.
 
         Raises:
             ConfigError: if the model cannot score variants.
@@ -128,6 +137,7 @@ class VariantScorer:
         self.length = settings.length or loaded.length
         self.device = loaded.device
         self.at_once = settings.batch_size or windows_at_once(self.length, self.device)
+        self.threads = plan_for(lm, self.at_once * self.length, threads=threads).threads
         self.reader = StateReader(lm)
         self.columns = columns_of(settings.scores)
         self.reasons: dict[str, int] = {}
@@ -201,7 +211,9 @@ class VariantScorer:
         for first in range(0, len(order), self.at_once):
             chosen = order[first : first + self.at_once]
             pairs = make_pairs([windows[i] for i in chosen], self.lm.vocabulary, self.settings.seed)
-            for name, numbers in self._score_pairs(pairs.to(self.device)).items():
+            with running_with(self.threads):
+                scores = self._score_pairs(pairs.to(self.device))
+            for name, numbers in scores.items():
                 found[name][chosen] = numbers
         return found
 

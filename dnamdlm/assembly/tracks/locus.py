@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.modality import refuse_foreign
 from dnamdlm.assembly.model_data import genome_data
 from dnamdlm.assembly.models import load_model
@@ -28,6 +28,7 @@ from dnamdlm.evaluation.likelihood.locus_bits import (
 from dnamdlm.evaluation.likelihood.tracks import check_track, write_track
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.reporting.locus_figure import locus_figure
+from dnamdlm.threads import running_with
 from dnamdlm.words.codes import CODE_MASK
 
 MAX_BASES = 5_000_000
@@ -82,7 +83,8 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     device = loaded.device
     codes = store.fetch(where) & CODE_MASK
     batch_size = settings.batch_size or windows_at_once(length, device)
-    tracks = {"model": locus_bits(lm, codes, length, batch_size=batch_size, device=device)}
+    with running_with(plan_for(loaded.lm, batch_size * length, threads=settings.threads).threads):
+        tracks = {"model": locus_bits(lm, codes, length, batch_size=batch_size, device=device)}
     label = ""
     if opened.splits.train and opened.splits.valid:
         fits = fit_markov(

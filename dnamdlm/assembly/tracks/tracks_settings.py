@@ -25,6 +25,7 @@ class TracksSettings:
     weights: Weights = "average"
     device: str = "auto"
     ops: str = "auto"
+    threads: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

@@ -9,12 +9,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
 from dnamdlm.assembly.building.own_tokenizer import check_vocabulary
 from dnamdlm.assembly.class_labels import labels_of
-from dnamdlm.assembly.devices import windows_at_once
+from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData
@@ -24,8 +25,9 @@ from dnamdlm.evaluation.window_scores import Progress, score_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, check_weights, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.threads import running_with
 from dnamdlm.training.disk_space import check_space, try_space
-from dnamdlm.training.launch import launched_rank
+from dnamdlm.training.launch import launched_rank, launched_shape
 from dnamdlm.training.metrics import MetricNames, lacks_value, metric_names
 from dnamdlm.training.run_folder import METRICS, open_run, step_of
 from dnamdlm.training.run_lock import claimed
@@ -67,7 +69,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
         return run_dir
     described = opened.describe()
     # one process owns the folder; the others only find out which checkpoint it will take.
-    with claimed(run_dir) if is_owner else nullcontext():
+    with claimed(run_dir) if is_owner else nullcontext(), running_with(_threads(settings, lm)):
         checkpoint = _opened_run(lm, settings, described) if is_owner else _newest(run_dir)
         if overlap is not None:
             store_overlap(overlap, run_dir)
@@ -103,6 +105,18 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
         )
         run_training(lm, stream, plan)
     return run_dir
+
+
+def _threads(settings: TrainSettings, lm: nn.Module) -> int | None:
+    """Threads of this process while it trains."""
+    trainer, shape = settings.trainer, launched_shape()
+    if trainer.accelerator != "cpu" and torch.cuda.is_available():
+        return settings.threads
+    devices = trainer.devices if shape is None else shape[0]
+    ranks = int(devices) if str(devices).isdigit() else 1
+    rows = trainer.micro_batch_size or trainer.global_batch_size // ranks
+    plan = plan_for(lm, rows * settings.data.length, threads=settings.threads, ranks=ranks)
+    return plan.threads
 
 
 def _opened_run(

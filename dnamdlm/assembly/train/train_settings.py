@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dnamdlm.assembly.building.entry_settings import read_settings
-from dnamdlm.assembly.building.field_types import Seed, check_fields
+from dnamdlm.assembly.building.field_types import Positive, Seed, check_fields
 from dnamdlm.assembly.building.model_config import NODES, ModelConfig
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
@@ -32,6 +32,7 @@ class TrainSettings:
     seed: Seed = 1
     resume: ResumeSettings = field(default_factory=ResumeSettings)
     ops: str = "auto"
+    threads: Positive | None = None
     overlap_report: bool = False
     dry_run: bool = False
     trust: tuple[str, ...] = ()

@@ -1,0 +1,58 @@
+"""Where a process finds a model that another has loaded, so that all use the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
+from dnamdlm.assembly.operations import start_ops
+from dnamdlm.errors import CheckpointError
+from dnamdlm.ops.selection import get_mode
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model on disk, to be pickled in its place.
+
+    Attributes:
+        folder: checkpoint folder or published weights; never a run folder, whose newest checkpoint
+            changes while it trains.
+        weights: which set of weights.
+        device: where the model goes.
+        ops: implementations of the primitives.
+        digest: SHA-256 of the weights.
+        trust: packages besides dnamdlm whose classes it may name.
+    """
+
+    folder: str
+    weights: WeightSet
+    device: str
+    ops: str
+    digest: str
+    trust: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(loaded: LoadedModel) -> ModelSource:
+        """The source of a loaded model."""
+        return ModelSource(
+            str(loaded.folder),
+            loaded.weights,
+            str(loaded.device),
+            get_mode(),
+            loaded.digest,
+            tuple(loaded.config.trust),
+        )
+
+    def open(self) -> LoadedModel:
+        """Load the model.
+
+        Raises:
+            CheckpointError: if it is gone, or no longer what it was.
+        """
+        start_ops(self.ops, self.device)
+        loaded = load_model(self.folder, weights=self.weights, device=self.device, trust=self.trust)
+        if loaded.digest != self.digest:
+            raise CheckpointError(
+                f"{self.folder} changed while it was in use; run the command again"
+            )
+        return loaded

@@ -1,0 +1,276 @@
+"""One task over numbered items, in this process or spread over several.
+
+A `Task` is a small object that can be pickled: `open` makes what the work needs, such as a loaded
+model, once in each process, and `work` turns an item into a result. Results come in the order of
+the items. They do not depend on the number of processes: the caller says what an item is, and every
+process has the same number of threads.
+
+Processes are not forked. Each runs an interpreter of its own (`worker_process`), which ends as soon
+as its connection closes, so that none outlives this process, however this one ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import ExitStack, closing
+from itertools import chain, islice
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any, TypeVar
+
+from dnamdlm.assembly.worker_process import (
+    BEFORE_THE_FIRST,
+    Counted,
+    Failed,
+    Finished,
+    Numbered,
+    Setup,
+    Task,
+    Warned,
+    Watch,
+    encoded,
+)
+from dnamdlm.errors import WorkerLost
+from dnamdlm.threads import Plan, running_with
+
+Context = TypeVar("Context")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+START_SECONDS = 4.0
+"""What a process costs before its first item: imports and the model."""
+
+# one item is in work and the next is at hand, so that no process waits for this one.
+_ITEMS_PER_WORKER = 2
+# results that wait for an earlier, slower one are held; more than this are not begun.
+_ITEMS_AHEAD_PER_WORKER = 4
+_BOOTSTRAP = (
+    "import sys; from multiprocessing.connection import Connection; "
+    "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
+    "from dnamdlm.assembly.worker_process import serve; serve(connection)"
+)
+
+
+def spread(
+    task: Task[Context, Item, Result],
+    items: Iterable[Item],
+    plan: Plan,
+    *,
+    opened: Context | None = None,
+    watch: Watch | None = None,
+) -> closing[Generator[Result, None, None]]:
+    """The results of all items in their order, as a context that ends the processes on leaving.
+
+    With one worker the work is done here. With several, each opens a context of its own and holds
+    at most two items. A patient plan begins here, and starts the others once the rest of the work
+    repays their start.
+
+    Args:
+        task: what is done to each item.
+        items: picklable, fetched as they are needed; the length, where there is one, tells a
+            patient plan how much is left.
+        plan: number of processes, and of threads in each.
+        opened: the context for work in this process, where it exists already.
+        watch: called in this process with the progress of all.
+
+    Fetching a result raises what `task` raised for its item, or `WorkerLost` if a process ended
+    before its work was done.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Power:
+    ...     base: int
+    ...     def open(self):
+    ...         return self.base
+    ...     def work(self, context, item, watch):
+    ...         return context**item
+    >>> with spread(Power(2), range(5), Plan(threads=None, workers=1)) as powers:
+    ...     list(powers)
+    [1, 2, 4, 8, 16]
+    """
+    return closing(_results(task, items, plan, opened, watch or _ignore))
+
+
+def _ignore(amount: int) -> None:
+    del amount
+
+
+def _results(
+    task: Task[Context, Item, Result],
+    items: Iterable[Item],
+    plan: Plan,
+    opened: Context | None,
+    watch: Watch,
+) -> Generator[Result, None, None]:
+    total = len(items) if isinstance(items, Sized) else None
+    stream, done, spent = iter(items), 0, 0.0
+    if plan.workers == 1 or plan.is_patient:
+        for item in stream:
+            began = time.monotonic()
+            with running_with(plan.threads):
+                opened = task.open() if opened is None else opened
+                result = task.work(opened, item, watch)
+            done, spent = done + 1, spent + time.monotonic() - began
+            yield result
+            if plan.is_patient and _is_worth_starting(done, total, spent):
+                break
+        else:
+            return
+    # no process is started that would have nothing to do.
+    first = list(islice(stream, plan.workers))
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_Worker(i + 1)) for i in range(len(first))]
+        for worker in workers:
+            worker.send(sys.path)
+            worker.send(Setup(task, plan.threads))
+        yield from _Exchange(workers, watch).results(chain(first, stream))
+
+
+def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
+    """Whether the rest of the work, at the rate so far, repays the start of other processes.
+
+    Where the number of items is not known, as many are expected to be left as are done.
+    """
+    left = done if total is None else total - done
+    return left > 1 and spent / done * left > 3 * START_SECONDS
+
+
+class _Worker:
+    """A process and the connection to it; it is ended on leaving."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.in_flight = 0
+
+    def __enter__(self) -> _Worker:
+        self.connection, other_end = Pipe()
+        with other_end:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _BOOTSTRAP, str(other_end.fileno())],
+                pass_fds=[other_end.fileno()],
+                stdin=subprocess.DEVNULL,
+                # standard output belongs to this process.
+                stdout=2,
+                # Ctrl-C reaches this process alone, which ends the others.
+                process_group=0,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+        # it has nothing to save.
+        self.process.kill()
+        self.process.wait()
+
+    def send(self, message: object) -> None:
+        """Send a message; the process always reads, so that this does not wait for its work.
+
+        Raises:
+            WorkerLost: if the process has ended.
+        """
+        try:
+            self.connection.send_bytes(encoded(message))
+        except OSError:
+            raise self._lost() from None
+
+    def receive(self) -> object:
+        """The next message; waits for it.
+
+        Raises:
+            WorkerLost: if the process has ended.
+        """
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            raise self._lost() from None
+
+    def _lost(self) -> WorkerLost:
+        code = self.process.wait()
+        if code >= 0:
+            return WorkerLost(
+                f"worker process {self.number} ended early with exit status {code}; run again with "
+                "workers=1 to see why"
+            )
+        name = signal.Signals(-code).name
+        why = ", probably because memory ran out" if name == "SIGKILL" else ""
+        return WorkerLost(
+            f"worker process {self.number} was ended by {name}{why}; run again with fewer workers "
+            "or a smaller batch_size"
+        )
+
+
+class _Exchange:
+    """Hands items out and puts results in order."""
+
+    def __init__(self, workers: Sequence[_Worker], watch: Watch) -> None:
+        self.workers = workers
+        self.watch = watch
+        self.arrived: dict[int, Finished | Failed] = {}
+        self.warned: set[Warned] = set()
+
+    def results(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The results of items in their order."""
+        numbered = (Numbered(number, item) for number, item in enumerate(items))
+        ahead = _ITEMS_AHEAD_PER_WORKER * len(self.workers)
+        handed_out, wanted = 0, 0
+        while True:
+            while handed_out < wanted + ahead and (worker := self._free_worker()) is not None:
+                following = next(numbered, None)
+                if following is None:
+                    break
+                worker.send(following)
+                worker.in_flight += 1
+                handed_out += 1
+            if wanted in self.arrived:
+                yield _result_of(self.arrived.pop(wanted))
+                wanted += 1
+            elif wanted == handed_out:
+                return
+            else:
+                self._receive()
+
+    def _free_worker(self) -> _Worker | None:
+        """The worker with the fewest items, if it may have another."""
+        least = min(self.workers, key=lambda worker: worker.in_flight)
+        return least if least.in_flight < _ITEMS_PER_WORKER else None
+
+    def _receive(self) -> None:
+        """Wait for messages and take one from each worker that has sent any."""
+        ready = wait([worker.connection for worker in self.workers])
+        for worker in self.workers:
+            if worker.connection in ready:
+                self._take(worker, worker.receive())
+
+    def _take(self, worker: _Worker, message: object) -> None:
+        match message:
+            case Counted():
+                self.watch(message.amount)
+            case Warned():
+                # once, not once for each process.
+                if message not in self.warned:
+                    self.warned.add(message)
+                    logging.getLogger(message.name).log(message.level, "%s", message.text)
+            case Failed(number=number) if number == BEFORE_THE_FIRST:
+                _result_of(message)
+            case Failed() | Finished():
+                worker.in_flight -= 1
+                self.arrived[message.number] = message
+
+
+def _result_of(message: Finished | Failed) -> Any:
+    """The result; raises the error in its place, with the traceback of the process as a note."""
+    if isinstance(message, Failed):
+        message.error.add_note(f"In the worker process:\n{message.trace}")
+        raise message.error
+    return message.result
