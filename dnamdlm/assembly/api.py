@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -32,13 +32,16 @@ from dnamdlm.assembly.score.scoring import VariantScorer, parse_change
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.train.fitting import fit as fit_model
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.variant_tables import as_record
 from dnamdlm.data.variants.vcf import VariantFile, check_variants
+from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
+from dnamdlm.lm.sampling.sampler_names import as_sampler
 from dnamdlm.lm.sampling.samplers import AncestralSampler, LeftToRightSampler, Sampler
 from dnamdlm.threads import running_with
 
@@ -142,7 +145,7 @@ class Model:
         guidance: float = 1.0,
         guide: Model | None = None,
         guide_order: GuideOrder = "exact",
-        sampler: Sampler | None = None,
+        sampler: str | StepRule | Sampler | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
         top_k: int | None = None,
@@ -167,7 +170,7 @@ class Model:
             guidance: 0 is without the class, 1 with it, above 1 sharpens it.
             guide: a classifier of noisy sequences that steers this model towards `label`.
             guide_order: 'exact', or 'first_order', which is faster.
-            sampler: a sampler, a step rule, or the name of a sampler; None is that of the command.
+            sampler: the name of a sampler, a step rule, or a sampler; None is that of the command.
             temperature: below 1 sharpens every draw.
             top_p: draw from the nucleus of this total probability.
             top_k: draw from this many most likely tokens; None is all.
@@ -269,6 +272,48 @@ class Model:
             np.subtract.at(totals, owner, nats.cpu().numpy())
         return totals
 
+    def log_probs(
+        self,
+        strings: Sequence[str],
+        *,
+        hide: Literal["each", "none"] = "each",
+        batch_size: int = 64,
+    ) -> list[NDArray[np.float32]]:
+        """Log-probabilities of A, C, G, T (or of all tokens of text) at each position.
+
+        With `hide="each"` every position is hidden in turn, which costs one pass of the network per
+        position and gives log p(base | all other bases). With `hide="none"` nothing is hidden: one
+        pass, whose values at visible bases are not a conditional distribution. A causal model gives
+        the distribution given the bases before, whatever `hide` is.
+
+        Args:
+            strings: none of them empty, each of one window at most for text.
+            hide: `each` or `none`.
+            batch_size: rows at once.
+
+        Returns:
+            One array (length, 4) per string, in nats; nan at N and ambiguity codes.
+
+        Raises:
+            ConfigError: for a setting out of range.
+            DataError: for a string that is empty, too long, or cannot be represented.
+        """
+        _at_least_one(batch_size=batch_size)
+        lm = self.loaded.language_model
+        found: list[list[NDArray[np.float32]]] = [[] for _ in strings]
+        rows = self.loaded.modality.rows(strings, seed=0, batch_size=batch_size)
+        for batch, owner in rows:
+            batch = batch.to(self.device)  # noqa: PLW2901
+            values = (
+                lm.log_probs(batch)
+                if isinstance(lm, CausalLM)
+                else lm.log_probs(batch, hide=hide, positions_at_once=batch_size)
+            )
+            for row, number in enumerate(owner):
+                kept = values[row][batch.present[row]].float().cpu().numpy()
+                found[number].append(kept)
+        return [np.concatenate(parts) for parts in found]
+
     def embed(
         self,
         strings: Sequence[str],
@@ -350,7 +395,7 @@ class Model:
             tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
         )
         file = VariantFile(variants)
-        store = prepare_genome(fasta, cache_dir=cache_dir)
+        store = open_store(str(fasta), cache_dir=cache_dir)
         counts = check_variants(file, store, match_names=match_names, max_mismatch=max_mismatch)
         scorer = VariantScorer(self.loaded, store, settings)
         return DataFrame([as_record(row) for row in scorer.scored(file, counts)])
@@ -382,9 +427,10 @@ class Model:
             ConfigError: for a change that cannot be read.
             DataError: if it contradicts the genome, or cannot be scored.
         """
-        store = fasta if isinstance(fasta, GenomeStore) else prepare_genome(fasta)
+        row = parse_change(change)
+        store = fasta if isinstance(fasta, GenomeStore) else open_store(str(fasta))
         settings = ScoreSettings(tuple(scores), draws=draws, strands=strands, seed=seed)
-        return VariantScorer(self.loaded, store, settings).score_one(parse_change(change))
+        return VariantScorer(self.loaded, store, settings).score_one(row)
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).
@@ -415,9 +461,9 @@ class Model:
         """Threads of the CPU for a batch."""
         return plan_for(self.loaded.lm, batch.tokens.numel(), threads=None).threads
 
-    def _sampler(self, sampler: Sampler | None) -> Sampler:
+    def _sampler(self, sampler: str | StepRule | Sampler | None) -> Sampler:
         if sampler is not None:
-            return sampler
+            return as_sampler(sampler)
         is_causal = isinstance(self.loaded.language_model, CausalLM)
         return LeftToRightSampler() if is_causal else AncestralSampler()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.without_effect import changed_from_default
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.content_keys import content_keys
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.given_texts import GivenRows
-from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
@@ -67,7 +67,7 @@ class Modality(Protocol):
 
         Args:
             strings: none of them empty.
-            seed: of the keys of noise.
+            seed: of the keys of noise, which depend on it and on the row alone.
             batch_size: rows at once.
 
         Raises:
@@ -118,7 +118,7 @@ class Dna:
                 present=tokens != pad,
                 valid=real[tokens],
                 weight=None,
-                key=row_keys(seed, numbers + first),
+                key=content_keys(tokens, tokens != pad, seed),
                 row=numbers,
                 global_size=len(encoded),
             )
@@ -183,7 +183,8 @@ class Text:
         rows = GivenRows(strings, rule, self.tokenizer)
         done = 0
         for batch in Sweep.over(rows, seed=seed).batches(batch_size):
-            yield batch, rows.owner[done : done + len(batch)]
+            keys = content_keys(batch.tokens, batch.present, seed)
+            yield replace(batch, key=keys), rows.owner[done : done + len(batch)]
             done += len(batch)
 
     def pooled(self, batch: Batch) -> torch.Tensor:

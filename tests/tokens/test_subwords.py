@@ -90,7 +90,7 @@ def test_bert_gives_back_words_in_small_letters(bert, text):
     assert bert.decode(bert.encode(text)) == " ".join(text.lower().split())
 
 
-def test_text_that_spells_a_special_token_is_text(words):
+def test_text_that_spells_a_special_token_stays_text(words):
     tokenizer = SubwordTokenizer(words)
     ids = tokenizer.encode("the [MASK] dogs")
     symbols = [tokenizer.vocabulary.symbols[id_] for id_ in ids]

@@ -222,7 +222,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _check_vocabulary(network: Network, vocabulary: Vocabulary, path: Path) -> None:
     """Published DNA models have our ids, rounded up to a multiple of at most 128."""
-    is_text = vocabulary.complement is None
+    has_tokenizer_ids = vocabulary.complement is None
     size = len(vocabulary)
     is_padded = isinstance(network, Mamba | CaduceusPS) and size < network.vocab_size <= size + 128
     if network.vocab_size != size and not is_padded:
@@ -230,12 +230,12 @@ def _check_vocabulary(network: Network, vocabulary: Vocabulary, path: Path) -> N
             f"{path}: has {network.vocab_size} token ids, and the vocabulary of "
             + (
                 f"this text has {size}; use weights that were trained with the same tokenizer"
-                if is_text
+                if has_tokenizer_ids
                 else f"DNA has {size}; use weights that were trained on DNA, or put the files of "
                 "their tokenizer into a folder with weights of text"
             )
         )
-    if is_text and path.is_dir() and has_tokenizer(path):
+    if has_tokenizer_ids and path.is_dir() and has_tokenizer(path):
         theirs = SubwordTokenizer(path).vocabulary
         if theirs.fingerprint() != vocabulary.fingerprint():
             raise CheckpointError(

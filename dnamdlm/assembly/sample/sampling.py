@@ -7,6 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.assembly.building.without_effect import (
+    changed_from_default,
+    reasons_of,
+    refuse_without_effect,
+)
 from dnamdlm.assembly.class_labels import NamedGuidance, guidance_of
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import LoadedModel, load_model
@@ -141,7 +146,11 @@ def sampled_strings(
         settings: `out` is not used.
         templates: requests in place of the file `settings.template`.
         guide: the classifier in place of `settings.guide`.
+
+    Raises:
+        ConfigError: as `sample`, and for a setting that differs from its default without effect.
     """
+    refuse_without_effect(changed_from_default(settings), reasons_of(settings))
     refuse_foreign(settings, loaded.modality)
     named = _guidance(settings, loaded, guide)
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)

@@ -150,9 +150,9 @@ class Table:
         def encode(names: Sequence[str], texts: Sequence[str], source: str) -> SequenceSet:
             return encoder.encode(names, [(text,) for text in texts], source)
 
-        return self._open(task, encode, is_text=True)
+        return self._open(task, encode, keeps_texts=True)
 
-    def _open(self, task: str | None, encode: Encode, *, is_text: bool = False) -> LabelledTask:
+    def _open(self, task: str | None, encode: Encode, *, keeps_texts: bool = False) -> LabelledTask:
         columns = [self.label_column] if isinstance(self.label_column, str) else self.label_column
         files = {
             name: Path(path)
@@ -169,7 +169,7 @@ class Table:
             name: LabelledSet(
                 encode(rows[name].names, rows[name].sequences, str(path)),
                 _targets(kind, names, rows[name], str(path)),
-                texts=tuple((text,) for text in rows[name].sequences) if is_text else None,
+                texts=tuple((text,) for text in rows[name].sequences) if keeps_texts else None,
             )
             for name, path in files.items()
         }
@@ -185,7 +185,7 @@ class Table:
                 parts["test"],
                 parts.get("valid"),
                 metric,
-                text_columns=(rows["train"].column,) if is_text else (),
+                text_columns=(rows["train"].column,) if keeps_texts else (),
             )
         )
 
