@@ -27,7 +27,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import num_classes_of
 from dnamdlm.lm.estimators import exact_estimator
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import checked_start, evaluating, real_token_mask
+from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
 from dnamdlm.lm.sampling.network_calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -47,17 +47,19 @@ class CausalLM(nn.Module):
 
     real_tokens: Tensor
 
-    def __init__(self, backbone: Backbone, vocabulary: Vocabulary) -> None:
+    def __init__(self, backbone: Backbone | nn.Module, vocabulary: Vocabulary) -> None:
         """Join network and vocabulary.
 
         Args:
-            backbone: a module with the interface of `Backbone` whose outputs see only the past.
+            backbone: a network with the interface of `Backbone`, or any other module from ids to
+                logits, whose outputs depend on the past alone; its attribute `causal` says so.
             vocabulary: meaning of the ids.
 
         Raises:
             ConfigError: if the backbone sees the future, has classes, or has too few outputs.
         """
         super().__init__()
+        backbone = network_of(backbone, vocabulary)
         if not getattr(backbone, "causal", False):
             raise ConfigError(
                 f"lm=ar needs a backbone that sees only the past, and {type(backbone).__name__} "

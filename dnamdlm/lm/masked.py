@@ -33,7 +33,7 @@ from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, n
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.estimators import bound_draws, chosen_estimator
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import checked_start, evaluating, real_token_mask
+from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
 from dnamdlm.lm.noising import Draw, NoiseProcess
 from dnamdlm.lm.objectives import ContinuousTime, Objective, ScoreEntropy
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
@@ -64,13 +64,17 @@ class MaskedDiffusionLM(nn.Module):
         >>> keys = row_keys(seed=1, index=torch.arange(3))
         >>> lm.generate(keys, length=10, num_steps=5).tokens.shape
         torch.Size([3, 10])
+        >>> own = nn.Sequential(nn.Embedding(12, 16), nn.Linear(16, 12))
+        >>> lm = MaskedDiffusionLM(own, NUCLEOTIDE_VOCABULARY)
+        >>> lm.generate(keys, length=10, num_steps=5).tokens.shape
+        torch.Size([3, 10])
     """
 
     real_tokens: Tensor
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone | nn.Module,
         vocabulary: Vocabulary,
         schedule: Schedule | None = None,
         times: TimeSampler | None = None,
@@ -81,7 +85,8 @@ class MaskedDiffusionLM(nn.Module):
         """Join the parts.
 
         Args:
-            backbone: a module with the interface of `Backbone`; its vocabulary may be padded.
+            backbone: a network with the interface of `Backbone`, whose vocabulary may be padded, or
+                any other module from ids (B, L) to logits (B, L, V).
             vocabulary: meaning of the ids.
             schedule: noise schedule; None is `LogLinear()`.
             times: how t is drawn in training; None is `Stratified()`.
@@ -95,6 +100,7 @@ class MaskedDiffusionLM(nn.Module):
         """
         super().__init__()
         check_label_dropout(label_dropout)
+        backbone = network_of(backbone, vocabulary)
         self.register_buffer(
             "real_tokens", real_token_mask(vocabulary, backbone.vocab_size), persistent=False
         )

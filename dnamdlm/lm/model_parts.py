@@ -12,8 +12,24 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.backbones.plain_module import as_backbone
 from dnamdlm.errors import ConfigError
 from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+def network_of(backbone: Backbone | nn.Module, vocabulary: Vocabulary) -> Backbone:
+    """The network of a model: a `Backbone`, or any module from ids to logits in a wrapper.
+
+    Args:
+        backbone: see `dnamdlm.backbones.as_backbone`; a module that does not say how many logits it
+            gives is expected to give one for each id.
+        vocabulary: the meaning of the ids.
+    """
+    if isinstance(backbone, Backbone):
+        return backbone
+    is_sized = getattr(backbone, "vocab_size", None) is not None
+    return as_backbone(backbone, None if is_sized else len(vocabulary))
 
 
 def real_token_mask(vocabulary: Vocabulary, vocab_size: int) -> Bool[Tensor, " V"]:

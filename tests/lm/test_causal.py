@@ -195,3 +195,21 @@ def test_the_likelihood_of_a_row_does_not_depend_on_its_batch_and_dropout_is_off
 def test_impossible_requests_are_refused(call, message):
     with pytest.raises(ConfigError, match=message):
         call(_model(), row_keys(0, torch.arange(2)))
+
+
+def test_a_plain_causal_module_is_a_language_model():
+    class Bigrams(torch.nn.Module):
+        causal = True
+
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Embedding(12, 12)
+
+        def forward(self, tokens):
+            return self.table(tokens)
+
+    torch.manual_seed(0)
+    model = CausalLM(Bigrams().double(), NUCLEOTIDE_VOCABULARY)
+    total = (-model.log_likelihood(_batch(ALL_TRIPLES)).nats.sum(dim=1)).exp().sum()
+    assert total.item() == pytest.approx(1.0, abs=1e-12)
+    assert model.generate(row_keys(0, torch.arange(2)), 5).tokens.shape == (2, 5)

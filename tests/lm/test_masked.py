@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+import dnamdlm
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.content_keys import content_keys
@@ -383,3 +385,34 @@ def test_a_sequence_with_a_key_of_its_content_is_scored_alike_wherever_it_stands
     together = nats([0, 1, 2, 3, 4])
     torch.testing.assert_close(nats([4, 3, 0]), together[[4, 3, 0]])
     torch.testing.assert_close(nats([3]), together[[3]])
+
+
+class OwnNetwork(nn.Module):
+    """A network from outside the package: ids in, logits out."""
+
+    def __init__(self, num_logits=12):
+        super().__init__()
+        self.embedding = nn.Embedding(12, 8)
+        self.mixing = nn.Conv1d(8, 8, 3, padding=1)
+        self.output = nn.Linear(8, num_logits)
+
+    def forward(self, tokens):
+        return self.output(self.mixing(self.embedding(tokens).mT).mT)
+
+
+def test_a_plain_module_is_trained_scored_and_sampled():
+    torch.manual_seed(0)
+    lm, batch = MaskedDiffusionLM(OwnNetwork(), dnamdlm.DNA), _batch(_bases(4, 10))
+    assert isinstance(lm, LanguageModel)
+    lm.loss_terms(batch).nats.sum().backward()
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in lm.parameters())
+    assert bool(lm.log_likelihood(batch, draws=2).nats.isfinite().all())
+    tokens = lm.generate(batch.key, 10, num_steps=4).tokens
+    assert bool(((tokens >= 7) & (tokens <= 10)).all())
+    assert lm.log_probs(batch).shape == (4, 10, 4)
+
+
+def test_a_plain_module_with_other_shapes_gets_one_sentence():
+    lm = MaskedDiffusionLM(OwnNetwork(num_logits=5), dnamdlm.DNA)
+    with pytest.raises(ConfigError, match=r"OwnNetwork must give logits .* got \(2, 8, 5\)"):
+        lm.loss_terms(_batch(_bases(2, 8)))
