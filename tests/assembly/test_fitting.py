@@ -430,6 +430,14 @@ def test_a_wrong_setting_is_named(folder, tmp_path, changes, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_never_writes_over_its_genome(folder, tmp_path):
+    genome = tmp_path / "metrics.csv"
+    genome.write_text((folder / "my.fa").read_text())
+    with pytest.raises(ConfigError, match="would write over the input"):
+        fitted(folder, made(DiT, 12, 8, 1, 1), tmp_path, data=str(genome))
+    assert genome.read_text() == (folder / "my.fa").read_text()
+
+
 def test_settings_of_a_path_are_refused_for_settings_objects(folder, tmp_path):
     data = GenomeData(str(folder / "my.fa"), length=32)
     with pytest.raises(ConfigError, match="length= is for data that are given as a path; set"):

@@ -19,6 +19,7 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.train.fit_settings import chosen_settings, run_settings
 from dnamdlm.assembly.train.model_training import train_model
 from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.targets import check_run_folder, inputs_of
 from dnamdlm.diffusion.schedules import LogLinear, Schedule
 from dnamdlm.diffusion.times import Stratified, TimeSampler
 from dnamdlm.errors import ConfigError
@@ -112,6 +113,7 @@ def fit(
         "trust": tuple(packages),
     }
     run = run_settings(chosen, of_command, ResumeSettings(tuple(allow)), nodes)
+    check_run_folder(Path(run_dir), inputs_of(run))
     from dnamdlm.training.trainer import check_devices
 
     check_devices(chosen.trainer)
