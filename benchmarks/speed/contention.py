@@ -147,7 +147,8 @@ def timed(
         began = time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", f"dnamdlm.{command}", *given, *setting.arguments],
-            env=environment | setting.variables, check=True, capture_output=True, timeout=LIMIT_S,
+            env={**environment, **setting.variables}, check=True, capture_output=True,
+            timeout=LIMIT_S,
         )  # fmt: skip
         wall = time.perf_counter() - began
         cpu = seconds_of_children() - own

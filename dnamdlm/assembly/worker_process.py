@@ -28,7 +28,7 @@ Context = TypeVar("Context")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
-Watch = Callable[[int], None]
+Advance = Callable[[int], None]
 """Called with how much has been done since the last call, such as bases filled."""
 
 BEFORE_THE_FIRST = -1
@@ -44,7 +44,7 @@ class Task(Protocol[Context, Item_contra, Result_co]):
         """What all items need, such as a loaded model; made once in each process."""
         ...
 
-    def work(self, context: Context, item: Item_contra, watch: Watch) -> Result_co:
+    def work(self, context: Context, item: Item_contra, advance: Advance) -> Result_co:
         """The result of one item, which depends on the task and the item alone."""
         ...
 

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from dnamdlm.assembly.worker_process import (
     BEFORE_THE_FIRST,
+    Advance,
     Counted,
     Failed,
     Finished,
@@ -33,7 +34,6 @@ from dnamdlm.assembly.worker_process import (
     Setup,
     Task,
     Warned,
-    Watch,
     encoded,
 )
 from dnamdlm.errors import WorkerLost
@@ -63,7 +63,7 @@ def spread(
     plan: Plan,
     *,
     opened: Context | None = None,
-    watch: Watch | None = None,
+    advance: Advance | None = None,
 ) -> closing[Generator[Result, None, None]]:
     """The results of all items in their order, as a context that ends the processes on leaving.
 
@@ -77,7 +77,7 @@ def spread(
             patient plan how much is left.
         plan: number of processes, and of threads in each.
         opened: the context for work in this process, where it exists already.
-        watch: called in this process with the progress of all.
+        advance: called in this process with the progress of all.
 
     Fetching a result raises what `task` raised for its item, or `WorkerLost` if a process ended
     before its work was done.
@@ -88,13 +88,13 @@ def spread(
     ...     base: int
     ...     def open(self):
     ...         return self.base
-    ...     def work(self, context, item, watch):
+    ...     def work(self, context, item, advance):
     ...         return context**item
     >>> with spread(Power(2), range(5), Plan(threads=None, workers=1)) as powers:
     ...     list(powers)
     [1, 2, 4, 8, 16]
     """
-    return closing(_results(task, items, plan, opened, watch or _ignore))
+    return closing(_results(task, items, plan, opened, advance or _ignore))
 
 
 def _ignore(amount: int) -> None:
@@ -106,7 +106,7 @@ def _results(
     items: Iterable[Item],
     plan: Plan,
     opened: Context | None,
-    watch: Watch,
+    advance: Advance,
 ) -> Generator[Result, None, None]:
     total = len(items) if isinstance(items, Sized) else None
     stream, done, spent = iter(items), 0, 0.0
@@ -115,7 +115,7 @@ def _results(
             began = time.monotonic()
             with running_with(plan.threads):
                 opened = task.open() if opened is None else opened
-                result = task.work(opened, item, watch)
+                result = task.work(opened, item, advance)
             done, spent = done + 1, spent + time.monotonic() - began
             yield result
             if plan.is_patient and _is_worth_starting(done, total, spent):
@@ -129,7 +129,7 @@ def _results(
         for worker in workers:
             worker.send(sys.path)
             worker.send(Setup(task, plan.threads))
-        yield from _Exchange(workers, watch).results(chain(first, stream))
+        yield from _Exchange(workers, advance).results(chain(first, stream))
 
 
 def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
@@ -213,9 +213,9 @@ class _Worker:
 class _Exchange:
     """Hands items out and puts results in order."""
 
-    def __init__(self, workers: Sequence[_Worker], watch: Watch) -> None:
+    def __init__(self, workers: Sequence[_Worker], advance: Advance) -> None:
         self.workers = workers
-        self.watch = watch
+        self.advance = advance
         self.arrived: dict[int, Finished | Failed] = {}
         self.warned: set[Warned] = set()
 
@@ -255,7 +255,7 @@ class _Exchange:
     def _take(self, worker: _Worker, message: object) -> None:
         match message:
             case Counted():
-                self.watch(message.amount)
+                self.advance(message.amount)
             case Warned():
                 # once, not once for each process.
                 if message not in self.warned:

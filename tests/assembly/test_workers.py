@@ -83,7 +83,9 @@ def test_an_opened_context_is_used_in_this_process(tmp_path):
 def test_progress_within_items_adds_up(tmp_path):
     for number in (1, 2):
         seen = []
-        with spread(Squares(str(tmp_path)), range(10), plan(number), watch=seen.append) as results:
+        with spread(
+            Squares(str(tmp_path)), range(10), plan(number), advance=seen.append
+        ) as results:
             list(results)
         assert sum(seen) == sum(range(10))
 

@@ -34,13 +34,13 @@ class Squares:
         Path(self.folder, str(os.getpid())).touch()
         return os.getpid()
 
-    def work(self, context, item, watch):
+    def work(self, context, item, advance):
         with Path(self.folder, str(context)).open("a") as stream:
             stream.write(f"{item}\n")
         if self.fault is not None and self.fault[0] == item:
             FAULTS[self.fault[1]](item)
         time.sleep(self.seconds[min(item, len(self.seconds) - 1)])
-        watch(item)
+        advance(item)
         return item * item
 
 
@@ -71,9 +71,9 @@ FAULTS = {
 class Warned(Squares):
     """Logs the same warning at each item."""
 
-    def work(self, context, item, watch):
+    def work(self, context, item, advance):
         logging.getLogger("tests.warned").warning("long sequences are slow")
-        return super().work(context, item, watch)
+        return super().work(context, item, advance)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ThreadsSeen:
 
         return torch
 
-    def work(self, context, item, watch):
+    def work(self, context, item, advance):
         return context.get_num_threads()
 
 
@@ -98,7 +98,7 @@ class Logits:
     def open(self):
         return self.source.open().lm.get_submodule("backbone")
 
-    def work(self, context, item, watch):
+    def work(self, context, item, advance):
         import torch
 
         with torch.inference_mode():
