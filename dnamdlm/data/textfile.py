@@ -52,7 +52,9 @@ def open_blocks(
             _refuse_foreign(path, head)
             file.seek(0)
             if head.startswith(_GZIP_MAGIC):
-                yield from _gzip_blocks(path, file, block_bytes, on_raw, is_bgzip=_is_bgzip(head))
+                is_bgzip = _is_bgzip(head)
+                pieces = _gzip_pieces(path, file, block_bytes, on_raw, is_bgzip=is_bgzip)
+                yield from _gathered(pieces, block_bytes)
             else:
                 while piece := file.read(block_bytes):
                     if on_raw is not None:
@@ -130,7 +132,7 @@ def _is_bgzip(head: bytes) -> bool:
     return len(head) >= 18 and bool(head[3] & 4) and head[12:14] == b"BC"
 
 
-def _gzip_blocks(
+def _gzip_pieces(
     path: Path,
     file: BinaryIO,
     block_bytes: int,
@@ -138,56 +140,97 @@ def _gzip_blocks(
     *,
     is_bgzip: bool,
 ) -> Iterator[bytes]:
-    """Decompress all members, checking each; gathers small members into larger blocks."""
-    gathered: list[bytes] = []
-    gathered_bytes = 0
-    member = zlib.decompressobj(31)
-    member_start, consumed, member_bytes = 0, 0, 0
-    last_member_bytes = -1
-    pending, may_hold_output = b"", False
-    while True:
-        if not pending:
-            pending = file.read(_READ_BYTES)
-            if on_raw is not None and pending:
-                on_raw(pending)
-        if not pending and (member.eof or not may_hold_output):
-            break
-        if member.eof:
-            last_member_bytes = member_bytes
-            member, member_bytes, member_start = zlib.decompressobj(31), 0, consumed
-        if member_start == consumed and member_start > 0 and pending[:1] != b"\x1f":
+    members = _GzipMembers(path, block_bytes, is_bgzip=is_bgzip)
+    while piece := file.read(_READ_BYTES):
+        if on_raw is not None:
+            on_raw(piece)
+        yield from members.feed(piece)
+    members.close()
+
+
+def _gathered(pieces: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
+    """Small pieces joined to blocks of at most `block_bytes`."""
+    held: list[bytes] = []
+    num_bytes = 0
+    for piece in pieces:
+        if held and num_bytes + len(piece) > block_bytes:
+            yield b"".join(held)
+            held, num_bytes = [], 0
+        held.append(piece)
+        num_bytes += len(piece)
+    if held:
+        yield b"".join(held)
+
+
+class _GzipMembers:
+    """Decompresses a gzip file, of which it checks each member.
+
+    Args:
+        path: the file, for messages.
+        limit: most bytes of a piece.
+        is_bgzip: an empty member must be the last.
+    """
+
+    def __init__(self, path: Path, limit: int, *, is_bgzip: bool) -> None:
+        self._path, self._limit, self._is_bgzip = path, limit, is_bgzip
+        self._consumed = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new member begins where the last one ended."""
+        self._member = zlib.decompressobj(31)
+        self._start, self._size = self._consumed, 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The content of the next bytes of the file, in pieces that are not empty.
+
+        Raises:
+            DataError: for damaged data, or bytes that are not gzip after a member.
+        """
+        # at its limit a decompressor may hold back content although all bytes are consumed.
+        holds_content = False
+        while data or holds_content:
+            if self._member.eof:
+                self._begin()
+                self._check_magic(data)
+            piece = self._decompress(data)
+            rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            self._consumed += len(data) - len(rest)
+            self._size += len(piece)
+            data = rest
+            holds_content = len(piece) == self._limit and not self._member.eof
+            if piece:
+                yield piece
+
+    def _check_magic(self, data: bytes) -> None:
+        if data[:1] != _GZIP_MAGIC[:1]:
             raise DataError(
-                f"{path}: bytes at offset {consumed} after the end of the gzip data are not gzip; "
-                "the file is damaged: fetch it again"
+                f"{self._path}: bytes at offset {self._start} after the end of the gzip data are "
+                "not gzip; the file is damaged: download it again"
             )
+
+    def _decompress(self, data: bytes) -> bytes:
         try:
-            piece = member.decompress(pending, block_bytes)
+            return self._member.decompress(data, self._limit)
         except zlib.error as error:
             raise DataError(
-                f"{path}: damaged gzip data in the block at offset {member_start} ({error}); "
-                "fetch the file again"
+                f"{self._path}: damaged gzip data in the block at offset {self._start} ({error}); "
+                "download the file again"
             ) from error
-        # at its output limit the decompressor may hold bytes back with no input left to hand over.
-        may_hold_output = len(piece) == block_bytes
-        rest = member.unused_data if member.eof else member.unconsumed_tail
-        consumed += len(pending) - len(rest)
-        pending = rest
-        member_bytes += len(piece)
-        if gathered_bytes + len(piece) > block_bytes and gathered:
-            yield b"".join(gathered)
-            gathered, gathered_bytes = [], 0
-        if piece:
-            gathered.append(piece)
-            gathered_bytes += len(piece)
-    if not member.eof:
-        raise DataError(
-            f"{path}: truncated gzip file, it ends at offset {consumed} inside the block "
-            f"at {member_start}; fetch it again"
-        )
-    if gathered:
-        yield b"".join(gathered)
-    if is_bgzip and (member_bytes if member.eof else last_member_bytes) != 0:
-        raise DataError(
-            f"{path}: the bgzip end-of-file block is missing, so the file is probably truncated "
-            f"at offset {consumed}; fetch it again or rewrite it with bgzip"
-        )
+
+    def close(self) -> None:
+        """Check that the file ends where a member ends, a bgzip file with its empty block.
+
+        Raises:
+            DataError: if it was cut short.
+        """
+        if not self._member.eof:
+            raise DataError(
+                f"{self._path}: truncated gzip file, it ends at offset {self._consumed} inside the "
+                f"block at {self._start}; download it again"
+            )
+        if self._is_bgzip and self._size:
+            raise DataError(
+                f"{self._path}: the bgzip end-of-file block is missing, so the file is probably "
+                f"truncated at offset {self._consumed}; download it again or rewrite it with bgzip"
+            )
