@@ -25,7 +25,7 @@ from dnamdlm.backbones.layers import (
     modulate,
 )
 from dnamdlm.backbones.mamba import Directions, MambaBlock, MambaMixer, RmsNorm
-from dnamdlm.backbones.network_checks import check_dropout, check_positive
+from dnamdlm.backbones.network_checks import check_dropout, check_positive, unused_conditioning
 from dnamdlm.errors import ConfigError
 
 EMBEDDING_SPREAD = 0.02
@@ -159,6 +159,10 @@ class Mamba(nn.Module):
         if tie_embeddings:
             self.head.weight = self.embedding.weight
         self._scale_branches()
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        return unused_conditioning(time_conditioning=self.time_conditioning)
 
     @torch.no_grad()
     def _scale_branches(self) -> None:

@@ -121,6 +121,10 @@ class CaduceusPS(nn.Module):
         table = complement_table(complement, self.vocab_size)
         self.register_buffer("complement", table, persistent=False)
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        return self.strand.without_effect()
+
     def forward(
         self,
         tokens: Int[Tensor, "B L"],

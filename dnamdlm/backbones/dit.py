@@ -36,6 +36,7 @@ from dnamdlm.backbones.network_checks import (
     check_off_or_odd,
     check_off_or_positive,
     check_positive,
+    unused_conditioning,
 )
 from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
@@ -268,6 +269,15 @@ class DiT(nn.Module):
         self.head = OutputHead(hidden_size, vocab_size)
         if tie_embeddings:
             self.head.weight = self.embedding.weight
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        reasons = unused_conditioning(time_conditioning=self.time_conditioning)
+        if self.local is None:
+            reasons["local_size"] = "no neighbouring bases are seen (backbone.local_radius=0)"
+        if self.time_conditioning:
+            reasons["zero_init"] = "branches of a network conditioned on time have gates"
+        return reasons
 
     def forward(
         self,

@@ -62,3 +62,10 @@ def check_heads(hidden_size: int, num_heads: int) -> None:
             f"backbone.num_heads={num_heads} does not split backbone.hidden_size={hidden_size} "
             f"into heads of even width; use one of {fitting}"
         )
+
+
+def unused_conditioning(*, time_conditioning: bool) -> dict[str, str]:
+    """Settings of a network that change nothing unless it is conditioned on time, and why."""
+    if time_conditioning:
+        return {}
+    return {"cond_size": "this network is not conditioned on time (backbone.time_conditioning)"}

@@ -118,6 +118,12 @@ class MaskedDiffusionLM(nn.Module):
         self.objective: Objective = ContinuousTime() if objective is None else objective
         self.objective.check(self.process)
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        if self.num_classes:
+            return {}
+        return {"label_dropout": "the network has no classes (backbone.num_classes=0)"}
+
     @property
     def vocabulary(self) -> Vocabulary:
         """The meaning of the token ids."""

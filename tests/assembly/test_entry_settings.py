@@ -90,6 +90,13 @@ def test_a_value_out_of_range_is_one_sentence(name, override, message):
         ("score", ["scores=[llr]", "draws=2"], "draws"),
         ("judge", ["split=valid"], "split"),
         ("judge", ["infill_windows=2"], "infill_windows"),
+        ("sample", ["sampler=remask", "sampler.begin=0.9"], r"sampler\.begin"),
+        ("sample", ["sampler=remask", "sampler.strength=3.0"], r"sampler\.strength"),
+        (
+            "sample",
+            ["sampler=remask", "sampler.strategy=loop", "sampler.grid=cosine"],
+            r"sampler\.grid",
+        ),
         ("finetune", ["lora_rank=4"], "lora_rank"),
         ("finetune", ["probe=ridge"], "probe"),
         ("finetune", ["baselines=[cnn]", "kmer=5"], "kmer"),
@@ -111,3 +118,23 @@ def test_what_differs_from_its_default_counts_as_given_in_python():
     kind = KINDS["sample"]
     settings = kind(model="x", out="y", length=30, top_p=0.5)
     assert changed_from_default(settings) == {"length", "top_p"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "setting"),
+    [
+        (["lm=ar", "backbone=ar", "noise=cosine"], "noise"),
+        (["lm=ar", "backbone=ar", "times=importance"], "times"),
+        (["lm=ar", "backbone=ar", "noise.floor=0.001"], "noise"),
+        (["lm.label_dropout=0.3"], r"lm\.label_dropout"),
+        (["backbone.cond_size=32"], r"backbone\.cond_size"),
+        (["backbone.local_size=32"], r"backbone\.local_size"),
+        (["backbone=caduceus_ps", "backbone.cond_size=32"], r"backbone\.cond_size"),
+    ],
+)
+def test_a_setting_of_a_model_without_effect_is_refused_when_it_is_built(overrides, setting):
+    settings = settings_of("train", "config=tiny", *overrides)
+    with pytest.raises(ConfigError, match=f"^{setting}.* was given but has no effect: .+; leave"):
+        settings.config.build(1, given=settings.given)
+    # the same values in a recipe are nobody's mistake.
+    settings.config.build(1)

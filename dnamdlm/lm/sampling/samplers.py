@@ -152,6 +152,16 @@ class RemaskSampler:
         """Steps of the grid."""
         return self.num_steps
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why."""
+        used = {
+            "loop": {"eta", "begin", "end", "hold"},
+            "corrector": {"grid", "strength"},
+            "forward_backward": {"grid"},
+        }.get(self.strategy, {"grid", "eta"})
+        others = {"grid", "eta", "strength", "begin", "end", "hold"} - used
+        return dict.fromkeys(sorted(others), f"strategy={self.strategy} does not use it")
+
     def rule(self, choice: Choice) -> StepRule:
         """Reveal and reopen."""
         strategies: dict[str, RemaskStrategy] = {
