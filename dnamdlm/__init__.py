@@ -14,7 +14,8 @@ from dnamdlm.errors import CheckpointError, ConfigError, DataError, DnamdlmError
 from dnamdlm.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
-    from dnamdlm.assembly.api import Model, fit, load
+    from dnamdlm.assembly.api import Model
+    from dnamdlm.assembly.opening import fit, load
     from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
 
 __version__ = "0.1.0"
@@ -26,8 +27,8 @@ __all__ = [
 _LAZY = {
     "DNA": ("dnamdlm.tokens.nucleotide", "NUCLEOTIDE_VOCABULARY"),
     "Model": ("dnamdlm.assembly.api", "Model"),
-    "fit": ("dnamdlm.assembly.api", "fit"),
-    "load": ("dnamdlm.assembly.api", "load"),
+    "fit": ("dnamdlm.assembly.opening", "fit"),
+    "load": ("dnamdlm.assembly.opening", "load"),
 }
 
 

@@ -6,32 +6,31 @@ Each method calls the function that the command of its name calls, with the same
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dnamdlm.assembly.building.field_types import Strands
-from dnamdlm.assembly.class_labels import find_label
-from dnamdlm.assembly.devices import choose_device, plan_for
+from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
-from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings
 from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, parse_change
-from dnamdlm.assembly.strands import with_strands
-from dnamdlm.assembly.train.fitting import fit as fit_model
-from dnamdlm.data.batch import Batch
+from dnamdlm.assembly.string_scores import (
+    at_least_one,
+    string_classes,
+    string_likelihoods,
+    string_log_probs,
+)
 from dnamdlm.data.genome.genome_source import open_store
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.variant_tables import as_record
@@ -39,54 +38,12 @@ from dnamdlm.data.variants.vcf import VariantFile, check_variants
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.sampler_names import as_sampler
 from dnamdlm.lm.sampling.samplers import AncestralSampler, LeftToRightSampler, Sampler
-from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-
-def load(
-    model: str | Path,
-    *,
-    weights: WeightSet = "average",
-    device: str = "auto",
-    strands: Strands = "one",
-    trust: Sequence[str] = (),
-    backbone: nn.Module | None = None,
-) -> Model:
-    """Load a trained model.
-
-    Args:
-        model: run folder, checkpoint folder, published weights (folder or file), or hub id.
-        weights: 'average', the moving average of the weights, or 'raw'.
-        device: 'auto', 'cpu', 'cuda' or another device of torch.
-        strands: 'both' averages the network over both strands, which takes twice the time; for
-            models of DNA.
-        trust: packages besides dnamdlm whose classes the checkpoint may name; their code runs.
-        backbone: for a model that was trained with a network of yours: such a network, which gets
-            the weights.
-
-    Raises:
-        CheckpointError: if the model is missing or damaged.
-        ConfigError: if the model cannot do what is asked.
-
-    Example:
-        >>> model = dnamdlm.load("runs/demo")  # doctest: +SKIP
-        >>> model.sample(2, length=20, seed=1)  # doctest: +SKIP
-        ['TTTATTTTTCAAAAACAATA', 'CATTGAAGAAGTTTGTCAAT']
-    """
-    loaded = load_model(str(model), weights=weights, device=device, trust=trust, backbone=backbone)
-    return Model(replace(loaded, lm=with_strands(loaded.lm, strands)), strands=strands)
-
-
-@functools.wraps(fit_model)
-def fit(*arguments: Any, **settings: Any) -> Model:
-    """Train as `fit_model` does, whose docstring this function gets."""
-    return Model(fit_model(*arguments, **settings))
 
 
 class Model:
@@ -111,11 +68,6 @@ class Model:
     def window_length(self) -> int:
         """Bases or tokens per window in training."""
         return self.loaded.length
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.loaded.device
 
     def to(self, device: str) -> Model:
         """The same model on another device; this one stays where it is.
@@ -257,20 +209,10 @@ class Model:
             ConfigError: for a setting out of range.
             DataError: for a string that is empty, too long, or cannot be represented.
         """
-        _at_least_one(draws=draws, batch_size=batch_size)
-        lm = self.loaded.language_model
-        index = None if label is None else find_label(self.loaded.labels, label)
-        totals = np.zeros(len(strings))
-        rows = self.loaded.modality.rows(strings, seed=seed, batch_size=batch_size)
-        for batch, owner in rows:
-            batch = batch.to(self.device)  # noqa: PLW2901
-            if index is not None:
-                batch = replace(batch, label=torch.full_like(batch.row, index))  # noqa: PLW2901
-            with torch.inference_mode(), running_with(self._threads(batch)):
-                likelihood = lm.log_likelihood(batch, draws=draws)
-            nats = torch.where(likelihood.valid, likelihood.nats.double(), 0.0).sum(dim=-1)
-            np.subtract.at(totals, owner, nats.cpu().numpy())
-        return totals
+        at_least_one(draws=draws, batch_size=batch_size)
+        return string_likelihoods(
+            self.loaded, strings, draws=draws, seed=seed, batch_size=batch_size, label=label
+        )
 
     def log_probs(
         self,
@@ -298,21 +240,8 @@ class Model:
             ConfigError: for a setting out of range.
             DataError: for a string that is empty, too long, or cannot be represented.
         """
-        _at_least_one(batch_size=batch_size)
-        lm = self.loaded.language_model
-        found: list[list[NDArray[np.float32]]] = [[] for _ in strings]
-        rows = self.loaded.modality.rows(strings, seed=0, batch_size=batch_size)
-        for batch, owner in rows:
-            batch = batch.to(self.device)  # noqa: PLW2901
-            values = (
-                lm.log_probs(batch)
-                if isinstance(lm, CausalLM)
-                else lm.log_probs(batch, hide=hide, positions_at_once=batch_size)
-            )
-            for row, number in enumerate(owner):
-                kept = values[row][batch.present[row]].float().cpu().numpy()
-                found[number].append(kept)
-        return [np.concatenate(parts) for parts in found]
+        at_least_one(batch_size=batch_size)
+        return string_log_probs(self.loaded, strings, hide=hide, batch_size=batch_size)
 
     def embed(
         self,
@@ -335,7 +264,7 @@ class Model:
             DataError: for a string that is empty, too long, or cannot be represented.
         """
         if batch_size is not None:
-            _at_least_one(batch_size=batch_size)
+            at_least_one(batch_size=batch_size)
         modality = self.loaded.modality
         if isinstance(strings, str):
             raise DataError(
@@ -441,25 +370,8 @@ class Model:
             ConfigError: if this model is not a classifier.
             DataError: for a sequence that is empty.
         """
-        _at_least_one(batch_size=batch_size)
-        classifier = self.loaded.lm
-        if not isinstance(classifier, NoisyClassifier):
-            raise ConfigError(
-                f"a {type(classifier).__name__} does not classify; load the run of a training "
-                "with lm=classifier"
-            )
-        found = np.zeros((len(sequences), len(self.loaded.labels)))
-        rows = self.loaded.modality.rows(sequences, seed=0, batch_size=batch_size)
-        for batch, owner in rows:
-            batch = batch.to(self.device)  # noqa: PLW2901
-            with torch.inference_mode(), running_with(self._threads(batch)):
-                time = torch.zeros(len(batch), device=self.device)
-                found[owner] = classifier.log_probs(batch.tokens, time, batch.attended).cpu()
-        return found
-
-    def _threads(self, batch: Batch) -> int | None:
-        """Threads of the CPU for a batch."""
-        return plan_for(self.loaded.lm, batch.tokens.numel(), threads=None).threads
+        at_least_one(batch_size=batch_size)
+        return string_classes(self.loaded, sequences, batch_size=batch_size)
 
     def _sampler(self, sampler: str | StepRule | Sampler | None) -> Sampler:
         if sampler is not None:
@@ -482,9 +394,3 @@ class Model:
             )
         self.loaded.require_dna()
         return of_strings([template] if isinstance(template, str) else template)
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name}={value} must be a whole number of at least 1")

@@ -8,9 +8,9 @@ import pytest
 import torch
 import yaml
 
+from dnamdlm.assembly.building.class_targets import TARGET, resolve_target
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.building.schema import build, check_node
-from dnamdlm.assembly.building.targets import TARGET, resolve_target
 from dnamdlm.assembly.models import load_model
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.checkpoint import json_writer, tensors_writer, write_folder

@@ -106,5 +106,5 @@ def test_a_mistake_is_one_sentence(model, call, error, message):
 
 def test_it_moves_to_a_device(model):
     moved = model.to("cpu")
-    assert moved.device.type == "cpu"
+    assert moved.loaded.device.type == "cpu"
     assert moved.sample(1, 10) == model.sample(1, 10)

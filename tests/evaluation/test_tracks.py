@@ -5,7 +5,7 @@ import pytest
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.likelihood.tracks import check_track, write_track
+from dnamdlm.evaluation.likelihood.track_files import check_track, write_track
 
 WHERE = Interval("chr1", 10, 13)
 TRACKS = {"model": np.array([1.5, np.nan, 2.0]), "markov": np.array([1.0, 1.25, np.nan])}

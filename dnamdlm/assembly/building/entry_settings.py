@@ -12,9 +12,9 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
+from dnamdlm.assembly.building.class_targets import TARGET
 from dnamdlm.assembly.building.field_types import check_value, is_plain
 from dnamdlm.assembly.building.schema import build, unknown_key
-from dnamdlm.assembly.building.targets import TARGET
 from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
 from dnamdlm.errors import ConfigError
 

@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.assembly.building.class_targets import TARGET
 from dnamdlm.assembly.building.object_nodes import OBSTACLE, is_foreign
-from dnamdlm.assembly.building.targets import TARGET
 from dnamdlm.errors import ConfigError
 
 FOREIGN = "foreign"

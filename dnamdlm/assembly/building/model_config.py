@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from dnamdlm.assembly.building.foreign_classes import FOREIGN, foreign_classes
-from dnamdlm.assembly.building.schema import build, check_node
-from dnamdlm.assembly.building.targets import (
+from dnamdlm.assembly.building.class_targets import (
     ALLOWED_TARGETS,
     TARGET,
     resolve_target,
     target_of,
 )
+from dnamdlm.assembly.building.foreign_classes import FOREIGN, foreign_classes
+from dnamdlm.assembly.building.schema import build, check_node
 from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
 from dnamdlm.assembly.modality import Dna, Text, modality_of
 from dnamdlm.backbones.bert import Bert, too_long

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dnamdlm.assembly.building.targets import ALLOWED_TARGETS, TARGET, target_of
+from dnamdlm.assembly.building.class_targets import ALLOWED_TARGETS, TARGET, target_of
 from dnamdlm.backbones.kept_arguments import MADE_WITH
 from dnamdlm.backbones.logits_network import LogitsNetwork
 from dnamdlm.diffusion.schedules import LogLinear

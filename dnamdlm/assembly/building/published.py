@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from dnamdlm.assembly.building.targets import TARGET
+from dnamdlm.assembly.building.class_targets import TARGET
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.bert import Bert, BertBlock
 from dnamdlm.backbones.bidirectional import Mamba

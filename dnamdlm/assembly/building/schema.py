@@ -13,8 +13,8 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from dnamdlm.assembly.building.class_targets import TARGET, resolve_target
 from dnamdlm.assembly.building.field_types import check_value
-from dnamdlm.assembly.building.targets import TARGET, resolve_target
 from dnamdlm.data.data_source import SettingsOf
 from dnamdlm.errors import ConfigError
 

@@ -25,7 +25,7 @@ from dnamdlm.evaluation.likelihood.locus_bits import (
     record_name,
     write_record,
 )
-from dnamdlm.evaluation.likelihood.tracks import check_track, write_track
+from dnamdlm.evaluation.likelihood.track_files import check_track, write_track
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.threads import running_with

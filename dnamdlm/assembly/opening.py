@@ -1,0 +1,57 @@
+"""Models for use from Python: read from disk, or trained."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.building.field_types import Strands
+from dnamdlm.assembly.models import WeightSet, load_model
+from dnamdlm.assembly.strands import with_strands
+from dnamdlm.assembly.train.fitting import fit as fit_model
+
+
+def load(
+    model: str | Path,
+    *,
+    weights: WeightSet = "average",
+    device: str = "auto",
+    strands: Strands = "one",
+    trust: Sequence[str] = (),
+    backbone: nn.Module | None = None,
+) -> Model:
+    """Load a trained model.
+
+    Args:
+        model: run folder, checkpoint folder, published weights (folder or file), or hub id.
+        weights: 'average', the moving average of the weights, or 'raw'.
+        device: 'auto', 'cpu', 'cuda' or another device of torch.
+        strands: 'both' averages the network over both strands, which takes twice the time; for
+            models of DNA.
+        trust: packages besides dnamdlm whose classes the checkpoint may name; their code runs.
+        backbone: for a model that was trained with a network of yours: such a network, which gets
+            the weights.
+
+    Raises:
+        CheckpointError: if the model is missing or damaged.
+        ConfigError: if the model cannot do what is asked.
+
+    Example:
+        >>> model = dnamdlm.load("runs/demo")  # doctest: +SKIP
+        >>> model.sample(2, length=20, seed=1)  # doctest: +SKIP
+        ['TTTATTTTTCAAAAACAATA', 'CATTGAAGAAGTTTGTCAAT']
+    """
+    loaded = load_model(str(model), weights=weights, device=device, trust=trust, backbone=backbone)
+    return Model(replace(loaded, lm=with_strands(loaded.lm, strands)), strands=strands)
+
+
+@functools.wraps(fit_model)
+def fit(*arguments: Any, **settings: Any) -> Model:
+    """Train as `fit_model` does, whose docstring this function gets."""
+    return Model(fit_model(*arguments, **settings))
