@@ -42,8 +42,15 @@ def test_an_unknown_key_is_refused_with_the_nearest_name():
 
 
 def test_a_missing_argument_is_named():
-    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate is not set"):
-        check_node({"_target_": ADAMW}, "optimizer")
+    node = {"_target_": "dnamdlm.training.trainer_settings.TrainerSettings", "max_steps": 3}
+    with pytest.raises(ConfigError, match=r"trainer\.global_batch_size is not set"):
+        check_node(node, "trainer")
+
+
+def test_fields_of_a_base_class_are_checked_too():
+    node = {"_target_": "dnamdlm.lm.sampling.samplers.AncestralSampler", "grid": "square"}
+    with pytest.raises(ConfigError, match=r"sampler\.grid=square is unknown; choose linear or"):
+        check_node(node, "sampler")
 
 
 def test_an_argument_that_code_supplies_may_not_be_set():

@@ -133,10 +133,10 @@ def test_a_template_keeps_its_letters(trained, tmp_path):
 
 
 def test_evaluation_and_report_of_a_run(trained, samples):
-    result = run(
-        "evaluate", f"model={trained}", "limit=40", "draws=2", "max_order=3", f"samples={samples}"
-    )
+    result = run("evaluate", f"model={trained}", "limit=40", "draws=2", "max_order=3")
     assert "bits per base" in result.stdout
+    judged = run("judge", f"model={trained}", f"samples={samples}", "infill_windows=2")
+    assert "Divergence, k = 6" in judged.stdout
     content = json.loads((trained / "evaluation" / "test.json").read_text())
     assert {"provenance", "likelihood", "quality"} <= set(content)
     run("report", f"run_dir={trained}")

@@ -11,6 +11,7 @@ import difflib
 import inspect
 import typing
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from dnamdlm.assembly.building.class_targets import TARGET, resolve_target
@@ -81,11 +82,12 @@ def _check_groups(target: Any, key: str, value: Mapping[Any, Any], path: str) ->
 
 def annotation_of(target: Any, key: str) -> Any:
     """The type of one argument of a class; Any where its types name a package that is missing."""
-    source = target if key in getattr(target, "__annotations__", {}) else target.__init__
-    try:
-        return typing.get_type_hints(source, include_extras=True).get(key, Any)
-    except NameError:
-        return Any
+    hints: dict[str, Any] = {}
+    # fields of a dataclass may come from a base class in another module than its constructor.
+    for source in (target.__init__, target):
+        with suppress(NameError):
+            hints |= typing.get_type_hints(source, include_extras=True)
+    return hints.get(key, Any)
 
 
 def unknown_key(name: str, known: Collection[str]) -> ConfigError:

@@ -48,6 +48,7 @@ def fit(
     arguments: Mapping[str, Any] | None = None,
     allow: Sequence[str] = (),
     ops: str = "auto",
+    threads: int | None = None,
     overlap_report: bool = False,
     **settings: Any,
 ) -> LoadedModel:
@@ -82,6 +83,7 @@ def fit(
         arguments: constructor arguments of a network of another package.
         allow: settings that may differ from those of the run that is resumed.
         ops: implementations of the primitives: auto, reference, portable or fused.
+        threads: of the CPU; None chooses by the size of the network.
         overlap_report: compare the splits first.
         settings: further settings by name: those of `GenomeData` for a path (`length`, `valid`,
             `test`, ...), of `TrainerSettings` (`global_batch_size`, `valid_every`, ...), of
@@ -109,6 +111,7 @@ def fit(
         "run_dir": str(run_dir),
         "seed": seed,
         "ops": ops,
+        "threads": threads,
         "overlap_report": overlap_report,
         "trust": tuple(packages),
     }
