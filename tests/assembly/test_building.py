@@ -42,9 +42,9 @@ def test_an_unknown_key_is_refused_with_the_nearest_name():
 
 
 def test_a_missing_argument_is_named():
-    node = {"_target_": "dnamdlm.training.trainer_settings.TrainerSettings", "max_steps": 3}
-    with pytest.raises(ConfigError, match=r"trainer\.global_batch_size is not set"):
-        check_node(node, "trainer")
+    node = {"_target_": "dnamdlm.data.text.corpus.TextData", "length": 8}
+    with pytest.raises(ConfigError, match=r"data\.corpus is not set; give it as data\.corpus=VALUE"):
+        check_node(node, "data")
 
 
 def test_fields_of_a_base_class_are_checked_too():
