@@ -1,9 +1,9 @@
 """Checkpoint folders: files that name their own hashes, and are either whole or not there.
 
 A checkpoint is a folder with a `manifest.json` that lists size and SHA-256 of every other file. It
-is written under a temporary name beside its final place, synced to disk, and renamed last, so a
-crash leaves the old state or the new one. Nothing in it is pickled: tensors are safetensors, the
-rest is JSON.
+is written under a temporary name in the same directory, synced to disk, and renamed last, so that
+a crash leaves either the old checkpoint or the new one. Nothing is pickled: tensors are safetensors
+and the rest is JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AVERAGE = "average.safetensors"
 MODEL = "model.json"
 MANIFEST = "manifest.json"
 FILES = "files"
-"""Key of a description: name -> text of files that a checkpoint holds beside `model.json`."""
+"""Key of a description: name -> text of further files of a checkpoint."""
 _PARTIAL_PREFIX = ".partial-"
 _DAMAGED_PREFIX = "damaged_"
 _NAME = re.compile(r"step_(\d{9,})")
@@ -49,7 +49,7 @@ def write_folder(target: Path, writers: Mapping[str, Writer]) -> Path:
         writers: file name -> function that writes that file.
 
     Raises:
-        CheckpointError: if the disk refuses; earlier checkpoints stay as they are.
+        CheckpointError: if the disk is full or read-only; earlier checkpoints stay as they are.
     """
     partial = target.parent / f"{_PARTIAL_PREFIX}{target.name}-{os.getpid()}"
     try:
@@ -99,18 +99,18 @@ def verify_folder(folder: Path) -> None:
     foreign = _foreign_files(folder, files)
     if foreign:
         raise CheckpointError(
-            f"{folder / foreign[0]} is not named in {MANIFEST}; move it elsewhere or take another "
+            f"{folder / foreign[0]} is not named in {MANIFEST}; move it elsewhere or use another "
             "checkpoint"
         )
     for name, expected in files.items():
         path = folder / name
         if not path.is_file() or path.is_symlink():
-            raise CheckpointError(f"{path} is missing; take another checkpoint")
+            raise CheckpointError(f"{path} is missing; use another checkpoint")
         size = path.stat().st_size
         if size != expected["bytes"]:
             raise CheckpointError(
                 f"{path} has {size} bytes instead of {expected['bytes']}; it was cut short or "
-                "replaced, take another checkpoint"
+                "replaced, use another checkpoint"
             )
         if file_hash(path) != expected["sha256"]:
             raise CheckpointError(
@@ -120,7 +120,7 @@ def verify_folder(folder: Path) -> None:
 
 
 def _foreign_files(folder: Path, files: Mapping[str, Any]) -> list[str]:
-    """What lies in a checkpoint folder and is not its own; hidden files are nobody's business."""
+    """Files in a checkpoint folder that its manifest does not name; hidden files are ignored."""
     return sorted(
         path.name
         for path in folder.iterdir()
@@ -140,7 +140,7 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{folder} is no dnamdlm checkpoint: {MANIFEST} is missing or unreadable"
+            f"{folder} is not a dnamdlm checkpoint: {MANIFEST} is missing or unreadable"
         ) from error
     if version != FORMAT_VERSION:
         raise CheckpointError(
@@ -148,7 +148,7 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
             "use the version of dnamdlm that wrote it"
         )
     if not is_whole or any("/" in name or name.startswith(".") for name in files):
-        raise CheckpointError(f"{path} names no files or files elsewhere; take another checkpoint")
+        raise CheckpointError(f"{path} names no files or files elsewhere; use another checkpoint")
     return files
 
 
@@ -173,34 +173,34 @@ def step_of_folder(folder: Path) -> int:
 
 
 def verify_checkpoint(folder: Path) -> None:
-    """Verify a checkpoint of a run, and that it is the one that its name says.
+    """Verify a checkpoint of a run, and that its step is that of its name.
 
     Raises:
-        CheckpointError: naming the file that is at fault.
+        CheckpointError: naming the faulty file.
     """
     verify_folder(folder)
     description = read_json(folder / MODEL) if (folder / MODEL).is_file() else {}
     step = description.get("step", step_of_folder(folder))
     if step != step_of_folder(folder):
         raise CheckpointError(
-            f"{folder} holds step {step}, which is not what its name says; take another checkpoint"
+            f"{folder} holds step {step}, which differs from its name; use another checkpoint"
         )
 
 
 def newest_valid(folder: Path) -> Path | None:
-    """The newest checkpoint that verifies; damaged ones are passed over with a warning."""
+    """The newest checkpoint that verifies; damaged ones are skipped with a warning."""
     for path in reversed(list_checkpoints(folder)):
         try:
             verify_checkpoint(path)
         except CheckpointError as error:
-            logger.warning("checkpoint passed over: %s", error)
+            logger.warning("skipped a checkpoint: %s", error)
             continue
         return path
     return None
 
 
 def set_aside_newer(folder: Path, good: Path) -> None:
-    """Rename the checkpoints after `good`, which are damaged, so that a run can write them anew."""
+    """Rename the damaged checkpoints after `good`, so that a run can write them again."""
     for path in list_checkpoints(folder):
         if step_of_folder(path) > step_of_folder(good):
             aside = path.with_name(_DAMAGED_PREFIX + path.name)
@@ -213,18 +213,18 @@ def set_aside_newer(folder: Path, good: Path) -> None:
 
 
 def remove_checkpoint_folder(folder: Path) -> bool:
-    """Delete a checkpoint folder, unless something lies in it that its manifest does not name.
+    """Delete a checkpoint folder, unless it contains a file that its manifest does not name.
 
     Returns:
         Whether it was deleted.
 
     Raises:
         CheckpointError: if it has no readable manifest.
-        OSError: if the disk refuses.
+        OSError: if the folder cannot be deleted.
     """
     if _foreign_files(folder, _read_manifest(folder)):
         return False
-    # under this name it is no checkpoint any more, wherever a crash may stop the deletion.
+    # with this name it is not a checkpoint, wherever a crash interrupts the deletion.
     doomed = folder.with_name(_PARTIAL_PREFIX + folder.name)
     shutil.rmtree(doomed, ignore_errors=True)
     folder.rename(doomed)
@@ -233,7 +233,7 @@ def remove_checkpoint_folder(folder: Path) -> bool:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what interrupted writes left behind; finished checkpoints stay."""
+    """Remove the remains of interrupted writes; finished checkpoints stay."""
     if folder.is_dir():
         for path in folder.iterdir():
             if path.name.startswith(_PARTIAL_PREFIX):

@@ -1,4 +1,4 @@
-"""Classes of sequences: the number that a network knows, and labels left out in training.
+"""Classes of sequences: how labels enter a network, and how they are left out in training.
 
 A model of p(x | y) is the same weights with y as a further input of the network.
 """

@@ -1,7 +1,7 @@
 """A classifier of noisy sequences: log p(y | xt), for guidance.
 
-It is trained on sequences that are masked as a diffusion model masks them, and is no language
-model: it has no likelihood of sequences and generates none. Its losses are nats per label.
+It is trained on sequences that are masked as by a diffusion model. It is not a language model: it
+neither scores nor generates sequences. Its losses are nats per label.
 
 Shapes: B sequences, L positions, V vocabulary, C classes, D channels.
 Source: Schiff et al. 2024 (arXiv:2412.10193), section 4.2.
@@ -27,7 +27,19 @@ from dnamdlm.tokens.vocabulary import Vocabulary
 
 
 class NoisyClassifier(nn.Module):
-    """The mean of the last states over bases and masks, then a linear map to classes."""
+    """The mean of the last hidden states over bases and masks, then a linear map to classes.
+
+    Example:
+        >>> from dnamdlm.backbones.dit import DiT
+        >>> from dnamdlm.diffusion.schedules import LogLinear
+        >>> from dnamdlm.diffusion.times import Stratified
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> classifier = NoisyClassifier(
+        ...     DiT(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY, LogLinear(), Stratified(), num_classes=3
+        ... )
+        >>> classifier.log_probs(torch.tensor([[7, 3, 9, 3, 10]])).exp().shape
+        torch.Size([1, 3])
+    """
 
     real_tokens: Tensor
     pooled_tokens: Tensor
@@ -44,14 +56,14 @@ class NoisyClassifier(nn.Module):
         """Join the parts.
 
         Args:
-            backbone: network whose states are pooled; its output layer is left out.
+            backbone: network whose hidden states are pooled; its output layer is removed.
             vocabulary: meaning of the ids.
             schedule: share of masks at each time.
             times: how t is drawn in training.
             num_classes: classes of the data.
 
         Raises:
-            ConfigError: if there are fewer than two classes, the network is told the class or sees
+            ConfigError: if there are fewer than two classes, the network has classes or sees
                 only the past, or times are drawn with a density other than 1.
         """
         super().__init__()
@@ -59,8 +71,8 @@ class NoisyClassifier(nn.Module):
             raise ConfigError(f"lm.num_classes={num_classes} must be at least 2")
         if getattr(backbone, "num_classes", 0):
             raise ConfigError(
-                f"backbone.num_classes={backbone.num_classes} would tell the classifier what it "
-                "has to find; use backbone.num_classes=0"
+                f"backbone.num_classes={backbone.num_classes} would give the classifier its "
+                "own answer; use backbone.num_classes=0"
             )
         if getattr(backbone, "causal", False):
             raise ConfigError(
@@ -103,7 +115,7 @@ class NoisyClassifier(nn.Module):
 
     @property
     def soft_like(self) -> tuple[int, torch.dtype]:
-        """Width of a law over tokens, and the type of the weights."""
+        """Width of a distribution over tokens, and the type of the weights."""
         return self.backbone.vocab_size, self.head.weight.dtype
 
     def log_probs(
@@ -120,7 +132,7 @@ class NoisyClassifier(nn.Module):
             xt: ids with masks; those that are neither a base nor a mask are seen but not pooled.
             time: t in [0, 1] per row; needed only by a network with time conditioning.
             present: False at padding; None means no padding.
-            soft: None, or a law over ids that the network reads in place of `xt`, in which the
+            soft: None, or a distribution over ids that replaces `xt` as the input, in which the
                 result is differentiable; one-hot at `xt` changes nothing.
 
         Raises:
@@ -161,7 +173,7 @@ class NoisyClassifier(nn.Module):
     def score(
         self, batch: Batch, *, draws: int = 1
     ) -> tuple[Float64[Tensor, " B"], Float64[Tensor, " B"]]:
-        """Nats per label, and how often the likeliest class is the label, averaged over times.
+        """Nats per label, and how often the most likely class is the label, averaged over times.
 
         Args:
             batch: windows with labels.
@@ -183,7 +195,7 @@ class NoisyClassifier(nn.Module):
     def _scored(
         self, batch: Batch, t: Tensor, noise: RowNoise, draw: int
     ) -> tuple[Float[Tensor, " B"], Bool[Tensor, " B"]]:
-        """Surprise of the label at time t, and whether it was the likeliest."""
+        """-log p of the label at time t, and whether it was the most likely one."""
         if batch.label is None:
             raise DataError("these data have no labels for a classifier; name them in data.labels")
         xt = mask_tokens(
@@ -199,7 +211,7 @@ class NoisyClassifier(nn.Module):
 
 
 def _drop_output_layer(backbone: ClassBackbone) -> None:
-    """Take the output layers away, whose weights would never learn; states do not need them."""
+    """Remove the output layers, whose weights would not be trained; hidden states need none."""
     assert isinstance(backbone, nn.Module)
     for module in list(backbone.modules()):
         if isinstance(getattr(module, "head", None), nn.Module):
@@ -208,7 +220,7 @@ def _drop_output_layer(backbone: ClassBackbone) -> None:
 
 @torch.no_grad()
 def _width(backbone: ClassBackbone) -> int:
-    """Channels of the states: those of one position are asked for."""
+    """Channels of the hidden states, from a call with one position."""
     assert isinstance(backbone, nn.Module)
     was_training = backbone.training
     states = backbone.eval().hidden(torch.zeros((1, 1), dtype=torch.int64), torch.zeros(1))

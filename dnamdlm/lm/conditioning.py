@@ -1,4 +1,4 @@
-"""What a network that is conditioned on time is told."""
+"""The time input of a network: -log alpha(t), one number per sequence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dnamdlm.diffusion.schedules import Schedule
 
-# the conditioning value -log alpha is capped here, because alpha reaches 0 at t = 1.
+# alpha is kept at or above this, because it reaches 0 at t = 1 and its logarithm does not.
 MIN_CONDITIONING_ALPHA = 1e-4
 
 
@@ -15,7 +15,7 @@ def conditioning_value(schedule: Schedule, time: Float[Tensor, " B"] | None) -> 
     """-log alpha(t) in float32.
 
     Raises:
-        ValueError: if there is no time.
+        ValueError: if `time` is None.
     """
     if time is None:
         raise ValueError("this network is conditioned on time; give the time of every row")

@@ -1,8 +1,8 @@
-"""Order-k Markov models of DNA: the baseline that every DNA figure is shown beside.
+"""Order-k Markov models of DNA: the baseline with which every DNA figure is compared.
 
 p(base | the k bases before it), counted on both strands of the training intervals. A position with
-fewer than k bases before it (chromosome start, after an N) uses the order that it has. Tables hold
-natural logarithms; a context is packed in base 4 with its oldest base first (see `contexts`).
+fewer than k bases before it (chromosome start, after an N) uses the order that it has. Tables
+have natural logarithms; a context is packed in base 4 with its oldest base first (see `contexts`).
 
 Fitting and smoothing are in `markov_fit`.
 """
@@ -38,6 +38,15 @@ class MarkovModel:
         smoothing: how rare contexts are smoothed.
         log_probs: for each order j, float64 (4^j, 4), natural logarithms.
         pseudo_counts: the m of each order.
+
+    Example: T follows A with probability 0.7.
+        >>> first = np.log(np.full((1, 4), 0.25))
+        >>> second = np.log([[0.1, 0.1, 0.1, 0.7], *[[0.25] * 4] * 3])
+        >>> model = MarkovModel("additive", (first, second), (1.0, 1.0))
+        >>> model.name
+        'markov_additive_1'
+        >>> np.exp(-model.position_nats(np.array([0, 3], dtype=np.uint8))).round(2).tolist()
+        [0.25, 0.7]
     """
 
     smoothing: Smoothing
@@ -99,10 +108,10 @@ class MarkovModel:
     def fill(self, codes: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """Draw the absent bases from left to right; present bases are kept and serve as context.
 
-        A drawn base depends on what stands before it only, also where bases after it are given.
+        A drawn base depends only on the bases before it, even if bases after it are given.
 
         Args:
-            codes: uint8 (n, length), 0..3 where a base is given, anything else where one is wanted.
+            codes: uint8 (n, length), 0..3 where a base is given, anything else where one is drawn.
             uniforms: float64 (n, length) in (0, 1); the inverse distribution is taken at them.
 
         Returns:
@@ -128,7 +137,14 @@ class MarkovModel:
 class MarkovLM:
     """A Markov model as a `LanguageModel` over token windows.
 
-    A window is all it sees: its first bases have shorter contexts than `interval_bits` grants them.
+    It sees one window: the first bases have shorter contexts than in `interval_bits`.
+
+    Example:
+        >>> from dnamdlm.diffusion.randomness import row_keys
+        >>> uniform = MarkovModel("additive", (np.log(np.full((1, 4), 0.25)),), (1.0,))
+        >>> keys = row_keys(seed=1, index=torch.arange(2))
+        >>> MarkovLM(uniform).generate(keys, length=5).tokens.shape
+        torch.Size([2, 5])
     """
 
     def __init__(self, model: MarkovModel) -> None:

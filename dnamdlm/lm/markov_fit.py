@@ -6,8 +6,8 @@ context c, and a prior q(b | c),
     p(b | c) = (n(c, b) + m q(b | c)) / (n(c) + m).
 
 "additive" takes q = 1/4, the textbook model. "interpolated" takes for q the model that is one order
-shorter, so that a context seen rarely falls back to what its newer bases say; this is the stronger
-baseline. Each order has one pseudo-count m, the one of `PSEUDO_COUNTS` that is best on validation.
+shorter, so that a rare context falls back to its most recent bases; this is the stronger baseline.
+Each order has one pseudo-count m, the one of `PSEUDO_COUNTS` that is best on validation.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fit_markov(
     The genome is read once whatever the number of orders and smoothings.
 
     Raises:
-        DataError: if a split holds no base at all.
+        DataError: if a split has no A, C, G or T.
     """
     train_counts = count_contexts(store, train, max_order)
     valid_counts = count_contexts(store, valid, max_order, beyond_interval=True)
@@ -112,7 +112,7 @@ def _fit_tables(
     prior = uniform
     for train_table, valid_table in zip(train, valid, strict=True):
         prior = np.resize(prior if smoothing == "interpolated" else uniform, train_table.shape)
-        # only words that validation has can tell pseudo-counts apart.
+        # only words that occur in validation distinguish the pseudo-counts.
         seen = np.flatnonzero(valid_table)
         weights, counts = valid_table.reshape(-1)[seen], train_table.reshape(-1)[seen]
         totals, priors = train_table.sum(axis=1)[seen // 4], prior.reshape(-1)[seen]

@@ -141,7 +141,7 @@ class MaskedDiffusionLM(nn.Module):
 
     @property
     def process(self) -> NoiseProcess:
-        """The noise process, which is all that objectives know of the model."""
+        """The noise process, the only part of the model that objectives use."""
         return NoiseProcess(
             self.schedule, self.times, self._vocabulary, self.real_tokens, self.sees_time
         )

@@ -71,7 +71,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class NoiseProcess:
-    """The noise process of a model: everything that an objective may know, and no network.
+    """The noise process of a model: everything that an objective may use, and no network.
 
     Attributes:
         schedule: noise schedule.

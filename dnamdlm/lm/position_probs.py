@@ -63,6 +63,17 @@ def position_log_probs(
 
     Raises:
         ConfigError: if `hide` is unknown or `positions_at_once` is below 1.
+
+    Example: the method `MaskedDiffusionLM.log_probs` calls this function.
+        >>> from dnamdlm.backbones.dit import DiT
+        >>> from dnamdlm.lm.masked import MaskedDiffusionLM
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> lm = MaskedDiffusionLM(DiT(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY)
+        >>> tokens, row = torch.tensor([[7, 8, 9, 10, 7]]), torch.zeros(1, dtype=torch.int64)
+        >>> seen = torch.ones_like(tokens, dtype=torch.bool)
+        >>> batch = Batch(tokens, seen, seen, None, key=row, row=row, global_size=1)
+        >>> position_log_probs(lm, batch).exp().sum(-1).round(decimals=4)
+        tensor([[1., 1., 1., 1., 1.]])
     """
     if hide not in HIDE:
         raise ConfigError(f"hide={hide} is unknown; choose {' or '.join(HIDE)}")

@@ -132,7 +132,7 @@ def test_what_cannot_classify_is_refused():
     make = {"vocabulary": NUCLEOTIDE_VOCABULARY, "schedule": LogLinear(), "times": Stratified()}
     with pytest.raises(ConfigError, match=r"lm\.num_classes=1"):
         NoisyClassifier(DiT(12, 8, 1, 1), num_classes=1, **make)
-    with pytest.raises(ConfigError, match=r"backbone\.num_classes=2 would tell"):
+    with pytest.raises(ConfigError, match=r"backbone\.num_classes=2 would give"):
         NoisyClassifier(DiT(12, 8, 1, 1, num_classes=2), num_classes=2, **make)
     with pytest.raises(ConfigError, match="sees only the past"):
         NoisyClassifier(Mamba(12, 8, 1, directions="forward"), num_classes=2, **make)

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""Weights published by other projects (MDLM, Caduceus, BERT), read strictly into our networks."""

@@ -57,7 +57,7 @@ def import_bert(
     Args:
         state: original names to tensors.
         config: content of `config.json`; of its sizes only the number of heads is needed, since
-            no tensor tells it.
+            it does not follow from the tensors.
         source: name of the source in messages.
 
     Raises:

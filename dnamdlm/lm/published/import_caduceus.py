@@ -95,7 +95,7 @@ def import_caduceus(
         state: original names to tensors, of Caduceus-PH, Caduceus-PS or DiMamba.
         exchange_strands: the fused order of strand halves, for PS alone: whether the strands
             change places in every block, as they do in the fused code that published weights were
-            trained with. None tells it from the names of the norms, which differ.
+            trained with. None infers it from the names of the norms, which differ.
         directions: 'add', or 'multiply' for bidirectional_strategy=ew_multiply.
         source: name of the source in messages.
 

@@ -57,7 +57,7 @@ _BLOCK = {
 
 
 class _Inert:
-    """Stands in for any class that a checkpoint names besides tensors; runs and keeps nothing."""
+    """Replaces any class in a checkpoint other than tensors; it runs and keeps nothing."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -79,7 +79,7 @@ def read_mdlm_checkpoint(
             holds one set, which is returned.
 
     Raises:
-        CheckpointError: if the file is missing, damaged or holds no tensors, or if the sizes in
+        CheckpointError: if the file is missing, damaged or without tensors, or if the sizes in
             `config.json` are not those of the tensors.
     """
     if path.is_dir():
@@ -109,7 +109,7 @@ def import_dit(
 
     Args:
         state: original names to tensors, with or without the prefix `backbone.`.
-        num_heads: needed only where the rotary buffer, which tells it, is absent.
+        num_heads: needed only if the rotary buffer, from which it follows, is absent.
         source: name of the source in messages.
 
     Raises:
@@ -132,7 +132,7 @@ def import_autoregressive(
 
     Args:
         state: original names to tensors, with or without the prefix `backbone.`.
-        num_heads: needed only where the rotary buffer, which tells it, is absent.
+        num_heads: needed only if the rotary buffer, from which it follows, is absent.
         source: name of the source in messages.
 
     Raises:
@@ -264,7 +264,7 @@ def hub_weights(folder: Path) -> Path:
     """The file with the weights in a Hugging Face folder.
 
     Raises:
-        CheckpointError: if there is none.
+        CheckpointError: if the folder has none.
     """
     for name in HUB_WEIGHTS:
         if (folder / name).is_file():
@@ -301,7 +301,7 @@ def load_without_code(path: Path) -> dict[str, Any]:
     """Read a file of torch; classes other than those of tensors become inert objects.
 
     Raises:
-        CheckpointError: if it is damaged or holds no table.
+        CheckpointError: if it is damaged or not a table.
     """
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)

@@ -116,6 +116,18 @@ class ClassifierGuidance:
         gamma: strength; 1 is Bayes' rule.
         order: 'exact' classifies every change of one hidden token, which is Bayes' rule for a
             token; 'first_order' takes all of these ratios from one gradient.
+
+    Example: `lm.generate(keys, 200, guidance=ClassifierGuidance(classifier, label=1))`, with a
+    classifier of other classes than those of the model, or for a model without classes.
+        >>> from dnamdlm.backbones.dit import DiT
+        >>> from dnamdlm.diffusion.schedules import LogLinear
+        >>> from dnamdlm.diffusion.times import Stratified
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> classifier = NoisyClassifier(
+        ...     DiT(12, 16, 1, 2), NUCLEOTIDE_VOCABULARY, LogLinear(), Stratified(), num_classes=3
+        ... )
+        >>> ClassifierGuidance(classifier.eval(), label=1, gamma=2.0).order
+        'exact'
     """
 
     classifier: NoisyClassifier

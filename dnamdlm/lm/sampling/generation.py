@@ -64,12 +64,12 @@ class Template:
 
     @classmethod
     def of_sets(cls, sets: NDArray[np.uint8], vocabulary: Vocabulary) -> Template:
-        """Given where a set has one base, filled where it has more."""
+        """Positions whose set has one base are given, those with more are filled."""
         return cls(ids_of_sets(sets, vocabulary).astype(np.uint8), sets)
 
     @classmethod
     def of_masks(cls, length: int, vocabulary: Vocabulary) -> Template:
-        """Nothing given."""
+        """All positions are filled."""
         return cls.of_sets(np.full(length, ANY_BASE, dtype=np.uint8), vocabulary)
 
     @classmethod
@@ -254,7 +254,7 @@ def _windows(
     made, number = 0, 0
     while made < len(template):
         end = min(max(window, made + window - overlap), len(template))
-        # the last window is as long as the others and knows more of what came before.
+        # the last window is as long as the others and has more context on its left.
         start = max(0, end - window)
         part, known = template.part(start, end), made - start
         given = last[:, last.shape[1] - known :]

@@ -121,7 +121,7 @@ class NetworkCalls:
         """The output layer at the wanted positions alone; -inf for every token elsewhere."""
         found: Tensor | None = None
         for group in groups_of(len(inputs.xt), self.rows_per_call, inputs.xt.device):
-            # nothing is wanted of the copies that fill the group up.
+            # the copies that fill the group up are not read.
             is_first = torch.ones_like(group, dtype=torch.bool)
             is_first[1:] = group[1:] != group[:-1]
             mask = wanted[group] & is_first[:, None]
@@ -158,7 +158,7 @@ class PlainDenoiser:
 
 
 class SparseDenoiser(PlainDenoiser):
-    """The same where it pays to know the positions that are read: many ids, or guidance."""
+    """The same, with the positions that are read: for many ids, or guidance."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class Sampler(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name, which stands in the headers of sequences."""
+        """Short name, for the headers of sequences."""
         ...
 
     @property

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""What is computed from hidden states: embeddings, prediction heads, adapters, variant scores."""

@@ -1,9 +1,9 @@
-"""Prediction heads: a linear map of pooled hidden states, with both strands treated as asked.
+"""Prediction heads: a linear map of pooled hidden states, with one strand or both.
 
-`forward` reads each sequence on one strand. The states of an equivariant network (Caduceus-PS) are
-averaged over its two strands inside, so that its answer is the same for both. For every other
-network `strand="conjoined"` trains on random strands and averages the answers to both in
-prediction; since the head is linear, averaging states and averaging answers are the same.
+`forward` reads each sequence on one strand. The hidden states of an equivariant network
+(Caduceus-PS) are averaged over its two strands, so that its output is the same for both. For every
+other network `strand="conjoined"` trains on random strands and averages the outputs of both in
+prediction; since the head is linear, averaging hidden states and averaging outputs are the same.
 
 Shapes: B sequences, D channels, C outputs.
 Source: Schiff et al. 2024 (arXiv:2403.03234), section 4 (post-hoc conjoining, equivariant heads).
@@ -38,7 +38,7 @@ _PROBE_LENGTH = 8
 
 @runtime_checkable
 class SequencePredictor(Protocol):
-    """A module from sequences to C numbers each, whatever it makes of them in between."""
+    """A module from sequences to C numbers each."""
 
     vocabulary: Vocabulary
     both_strands: bool
@@ -53,12 +53,12 @@ class SequencePredictor(Protocol):
 
 
 class SequenceClassifier(nn.Module):
-    """A language model with a linear head on its pooled states."""
+    """A language model with a linear head on its pooled hidden states."""
 
     def __init__(
         self, lm: Encoder, num_outputs: int, windows: WindowSettings, strand: str = "one"
     ) -> None:
-        """Put a head of zero weights on a language model.
+        """Add a head of zero weights to a language model.
 
         Args:
             lm: a module with `hidden`.
@@ -95,7 +95,7 @@ class SequenceClassifier(nn.Module):
         return make_windows(sequences, self.vocabulary, self.windows)
 
     def features(self, inputs: Windows) -> Float[Tensor, "B D"]:
-        """Pooled states."""
+        """Pooled hidden states."""
         pooled = mean_of_states(self.lm.hidden(inputs.batch), inputs)
         if self.strand != "invariant":
             return pooled
@@ -113,13 +113,13 @@ class SequenceClassifier(nn.Module):
 
 
 def mean_of_halves(states: Float[Tensor, "*rows D2"]) -> Float[Tensor, "*rows D"]:
-    """Mean of the two strands in the states of an equivariant network, position by position."""
+    """Mean of the two strands at each position, in the hidden states of an equivariant network."""
     ahead, back = states.chunk(2, dim=-1)
     return (ahead + back.flip(-1)) / 2
 
 
 def is_equivariant(lm: Encoder) -> bool:
-    """Whether both halves of the states belong to the two strands."""
+    """Whether the two halves of the hidden states belong to the two strands."""
     return isinstance(getattr(lm, "backbone", None), CaduceusPS)
 
 
@@ -143,14 +143,14 @@ def predict_outputs(
     device: torch.device | str = "cpu",
     features: bool = False,
 ) -> NDArray[np.float32]:
-    """Outputs, or pooled states, of all sequences in their order; does not depend on the batches.
+    """Outputs, or pooled hidden states, of all sequences in order, whatever the batches.
 
     Args:
         predictor: in evaluation mode.
         sequences: token ids of each.
         tokens_at_once: bound on the tokens of one call.
         device: where the predictor is.
-        features: give the states below the head in place of its outputs.
+        features: return the pooled hidden states in place of the outputs.
     """
     call = predictor.features if features else predictor  # pyright: ignore[reportAttributeAccessIssue]
     lengths = np.array([len(sequences[i]) for i in range(len(sequences))])

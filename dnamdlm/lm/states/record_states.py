@@ -1,8 +1,8 @@
 """Hidden states of records of any length: per record, per bin or per base, in bounded memory.
 
-A record is read window by window. Longer ones are tiled as in `state_pooling`: a base that
-lies in two tiles is taken from the one where it has more context on its poorer side. Means and
-maxima are over A, C, G, T alone; where there is none they are nan. Rows come in the order of the
+Records longer than a window are tiled as in `state_pooling`: a base in two tiles is taken from the
+one in which its shorter context is longer. Means and maxima are over A, C, G and T only, and nan
+where there is none. Rows come in the order of the
 records and, within one, of its bases.
 
 Shapes: B windows, L positions, D channels, R rows.
@@ -34,8 +34,8 @@ RecordPooling = Literal["mean", "max", "center", "none", "bin"]
 class StateReader:
     """Last hidden states with the strands joined: one vector of D channels per base.
 
-    The states of an equivariant network, and those of a network that is averaged over both strands,
-    hold a half for each strand; here a base has the mean of both.
+    The hidden states of an equivariant network, or of one that is averaged over both strands, have
+    one half for each strand; here each base has the mean of both.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -44,7 +44,7 @@ class StateReader:
         self.averaged = isinstance(getattr(encoder, "backbone", None), StrandAverage)
 
     def __call__(self, batch: Batch) -> Float[Tensor, "B L D"]:
-        """States in float32."""
+        """Hidden states in float32."""
         states = self.encoder.hidden(batch).float()
         if is_equivariant(self.encoder):
             return mean_of_halves(states)
@@ -55,7 +55,7 @@ class StateReader:
 
     @torch.inference_mode()
     def width(self, device: torch.device | str) -> int:
-        """D."""
+        """D, the number of channels."""
         real = np.array([self.encoder.vocabulary.real_ids[0]] * 4)
         batch = make_windows([real], self.encoder.vocabulary, WindowSettings(len(real))).batch
         return self(batch.to(device)).shape[-1]
@@ -63,7 +63,7 @@ class StateReader:
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
-    """What becomes of the states.
+    """How hidden states are pooled.
 
     Attributes:
         pooling: `mean` or `max` of a record, the state at its `center` (base length // 2), `none`
@@ -99,7 +99,7 @@ class EmbeddingSettings:
         return [Tile(start, min(length, start + self.length), center, center + 1)]
 
     def row_size(self, length: int) -> int:
-        """Bases behind one row of a record."""
+        """Bases that one row of a record covers."""
         return {"none": 1, "bin": self.bin_size}.get(self.pooling, length)
 
     def num_rows(self, length: int) -> int:
@@ -126,7 +126,7 @@ class Rows:
     values: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """R."""
+        """R, the number of rows."""
         return len(self.record)
 
 
@@ -191,9 +191,9 @@ def embed_records(
     """Rows of all records in order, one call of the network at a time.
 
     Args:
-        reader: the states of a model.
+        reader: gives the hidden states of a model.
         records: token ids of each record; they are fetched one after the other.
-        settings: what becomes of the states.
+        settings: how they are pooled.
         tokens_at_once: bound on the tokens of a call, which bounds the memory.
         device: where the model is.
     """

@@ -1,7 +1,7 @@
 """From sequences of any length to one vector each: windows, tiles, and means of hidden states.
 
 A sequence that is longer than the window is read in overlapping tiles; every base then counts once,
-in the tile where it has the most context on its poorer side.
+in the tile in which the shorter of its two contexts is longest.
 
 Shapes: B sequences, W windows, L positions of a window, D channels.
 """
@@ -29,7 +29,7 @@ Pooling = Literal["mean", "mean_padded", "first"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A language model as far as its states are concerned."""
+    """A model with hidden states."""
 
     @property
     def vocabulary(self) -> Vocabulary:

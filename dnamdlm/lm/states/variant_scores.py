@@ -1,21 +1,22 @@
 """Scores of variants under a masked diffusion model, from windows with either allele.
 
-Three scores, each positive where the model prefers ALT, but for the distances:
+Three scores; the first two are positive where the model prefers ALT:
 
 - `site_log_ratio`: the base is hidden in the reference window, log p(ALT) - log p(REF) of it.
 - `bound_difference`: the bound on log p of the alternative window minus that of the reference
-  window, an estimate with a standard error. Both see the same masks.
+  window, an estimate with a standard error. Both have the same masks.
 - `state_distances`: how far the mean state moves.
 
 The bound is that of `MaskedDiffusionLM.log_likelihood(estimator="count")`: k of the n bases are
-hidden, k uniform on 1..n, and their surprise weighs n / k. A network that is conditioned on time is
-shown the time at which a share k / n is hidden. For an exchanged base the difference splits into
+hidden, k uniform on 1..n, and their surprise has the weight n / k. A network that is conditioned on
+time gets the time at which a share k / n is hidden. The difference of an exchanged base splits into
 
     E_k[log p(ALT | v) - log p(REF | v)]                        the base hidden among the k
     + E_k[(n - k) / k * sum over hidden j of the difference]    the base visible, k others hidden
 
-The first part needs one call for both alleles, since they see the same. In the second, and for
-other changes, k is drawn with a probability that lowers the variance, and weighed back.
+The first part needs one call for both alleles, since the visible bases are the same. In the second,
+and for other changes, k is drawn with a probability that lowers the variance, and the weights
+correct for it.
 
 Shapes: P pairs of windows, L positions, V vocabulary, D channels.
 Source: Ou et al. 2024 (arXiv:2406.03736) for the bound with exact counts.
@@ -134,8 +135,8 @@ def bound_difference(
     Args:
         lm: in evaluation mode.
         pairs: the windows.
-        draws: noise draws from equal strata; the standard error takes them for independent, so
-            that it is rather too large, and is nan for one draw.
+        draws: noise draws from equal strata; the standard error treats them as independent, so
+            that it is somewhat too large, and is nan for one draw.
     """
     values = torch.zeros(draws, len(pairs), dtype=torch.float64)
     for exchanged, estimate in ((True, _difference_of_snv), (False, _difference_of_change)):
@@ -174,14 +175,14 @@ def _difference_of_snv(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: in
     place = (noise.uniform(Stream.COUNTS, 2 * draw) + draw) / draws
     count = torch.minimum((num_valid * place).floor().long() + 1, num_valid)
     uniforms = noise.uniform(Stream.MASKS, 2 * draw, batch.length)
-    beside = _chosen(neighbours, count - 1, uniforms)
-    total = _ratio_at_site(lm, pairs, _hide(lm, batch, beside, pairs.site), count)
+    others = _chosen(neighbours, count - 1, uniforms)
+    total = _ratio_at_site(lm, pairs, _hide(lm, batch, others, pairs.site), count)
     # the base visible.
     place = (noise.uniform(Stream.COUNTS, 2 * draw + 1) + draw) / draws
     count, weight = _draw_counts(num_valid, place, visible=True)
     uniforms = noise.uniform(Stream.MASKS, 2 * draw + 1, batch.length)
-    beside = _chosen(neighbours, count, uniforms)
-    nats = [_surprise(lm, rows, _hide(lm, rows, beside), count, weight) for rows in (batch, other)]
+    others = _chosen(neighbours, count, uniforms)
+    nats = [_surprise(lm, rows, _hide(lm, rows, others), count, weight) for rows in (batch, other)]
     return total + nats[0] - nats[1]
 
 
@@ -222,7 +223,7 @@ def _draw_counts(
     density = weight * k.sqrt()
     total = density.sum(dim=1, keepdim=True)
     cumulative = density.cumsum(dim=1) / torch.where(total > 0, total, 1.0)
-    # a place beyond the last sum, by rounding, is the last count that can be drawn.
+    # rounding can put a place above the last sum; it then means the last possible count.
     last = (density > 0).sum(dim=1, keepdim=True).clamp(min=1) - 1
     index = torch.minimum(torch.searchsorted(cumulative, place[:, None]), last)
     chosen, likely = weight.gather(1, index), density.gather(1, index)
@@ -235,8 +236,8 @@ def _ratio_at_site(
 ) -> Float[Tensor, " P"]:
     """Log-ratio of the alleles at the hidden site."""
     rows = torch.arange(len(pairs), device=hidden.device)
-    law = lm.denoise(hidden, _time(lm, pairs.reference, count), pairs.reference.attended)
-    at_site = law[rows, pairs.site].double()
+    log_probs = lm.denoise(hidden, _time(lm, pairs.reference, count), pairs.reference.attended)
+    at_site = log_probs[rows, pairs.site].double()
     alt = pairs.alternative.tokens[rows, pairs.site]
     ref = pairs.reference.tokens[rows, pairs.site]
     return at_site[rows, alt] - at_site[rows, ref]
@@ -246,12 +247,12 @@ def _surprise(
     lm: MaskedDiffusionLM, batch: Batch, hidden: Tensor, count: Tensor, weight: Tensor
 ) -> Float[Tensor, " P"]:
     """Weighted sum of the surprises of the hidden bases."""
-    law = lm.denoise(hidden, _time(lm, batch, count), batch.attended).double()
-    return masked_nll(law, batch.tokens, hidden, weight, mask_id=lm.mask_id).sum(dim=1)
+    log_probs = lm.denoise(hidden, _time(lm, batch, count), batch.attended).double()
+    return masked_nll(log_probs, batch.tokens, hidden, weight, mask_id=lm.mask_id).sum(dim=1)
 
 
 def _time(lm: MaskedDiffusionLM, batch: Batch, count: Tensor) -> Tensor | None:
-    """When a share of `count` bases is hidden; None for a network that does not see the time."""
+    """The time at which a share of `count` bases is hidden; None without time conditioning."""
     if not lm.sees_time:
         return None
     share = count.double() / batch.valid.sum(dim=1).clamp(min=1)
