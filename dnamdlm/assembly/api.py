@@ -32,7 +32,7 @@ from dnamdlm.assembly.score.scoring import VariantScorer, parse_change
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.train.fitting import fit as fit_model
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.variant_tables import as_record
 from dnamdlm.data.variants.vcf import VariantFile, check_variants
@@ -395,7 +395,7 @@ class Model:
             tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
         )
         file = VariantFile(variants)
-        store = open_store(str(fasta), cache_dir=cache_dir)
+        store = open_genome(str(fasta), cache_dir=cache_dir)
         counts = check_variants(file, store, match_names=match_names, max_mismatch=max_mismatch)
         scorer = VariantScorer(self.loaded, store, settings)
         return DataFrame([as_record(row) for row in scorer.scored(file, counts)])
@@ -428,7 +428,7 @@ class Model:
             DataError: if it contradicts the genome, or cannot be scored.
         """
         row = parse_change(change)
-        store = fasta if isinstance(fasta, GenomeStore) else open_store(str(fasta))
+        store = fasta if isinstance(fasta, GenomeStore) else open_genome(str(fasta))
         settings = ScoreSettings(tuple(scores), draws=draws, strands=strands, seed=seed)
         return VariantScorer(self.loaded, store, settings).score_one(row)
 
