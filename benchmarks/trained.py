@@ -2,7 +2,7 @@
 
 from dnamdlm.assembly.model_data import DataChanges, genome_data
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.data.genome.genome_source import OpenGenome
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.errors import ConfigError
 
 

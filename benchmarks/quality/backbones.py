@@ -24,7 +24,8 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
-from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
+from dnamdlm.data.genome.genome_settings import GenomeData
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.evaluation.window_scores import score_windows

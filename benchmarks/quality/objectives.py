@@ -23,7 +23,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.results_table import Cell, ResultTable, environment_of_run, store
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
+from dnamdlm.data.genome.genome_settings import GenomeData
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.diffusion.schedules import LogLinear

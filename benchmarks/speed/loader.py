@@ -23,7 +23,7 @@ import pyfaidx
 import torch
 
 from benchmarks.results_table import ResultTable, store
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.textfile import open_blocks
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NucleotideTokenizer, code_table

@@ -24,7 +24,7 @@ import torch
 from benchmarks.results_table import Cell, ResultTable, store
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.data.genome.genome_source import OpenGenome
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.diffusion.categorical import UNCHANGED
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.steps import Ancestral, Step

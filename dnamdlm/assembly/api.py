@@ -31,7 +31,7 @@ from dnamdlm.assembly.string_scores import (
     string_likelihoods,
     string_log_probs,
 )
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.variant_tables import as_record
 from dnamdlm.data.variants.vcf import VariantFile, check_variants
@@ -44,6 +44,7 @@ from dnamdlm.lm.sampling.samplers import AncestralSampler, LeftToRightSampler, S
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from pyfaidx import Fasta
 
 
 class Model:
@@ -282,7 +283,7 @@ class Model:
     def score_variants(
         self,
         variants: str | Path,
-        fasta: str | Path,
+        fasta: str | Path | Fasta,
         *,
         scores: Sequence[Kind] = ("llr", "elbo"),
         length: int | None = None,
@@ -298,7 +299,7 @@ class Model:
 
         Args:
             variants: VCF file.
-            fasta: the genome that the variants were called on.
+            fasta: the genome that the variants were called on: a file, or a `pyfaidx.Fasta`.
             scores: any of `llr`, `elbo` and `embedding`.
             length: bases of a window; None is that of the training.
             draws: noise draws per allele for `elbo`.
@@ -324,7 +325,7 @@ class Model:
             tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
         )
         file = VariantFile(variants)
-        store = open_store(str(fasta), cache_dir=cache_dir)
+        store = open_genome(fasta, cache_dir=cache_dir)
         counts = check_variants(file, store, match_names=match_names, max_mismatch=max_mismatch)
         scorer = VariantScorer(self.loaded, store, settings)
         return DataFrame([as_record(row) for row in scorer.scored(file, counts)])
@@ -332,7 +333,7 @@ class Model:
     def score(
         self,
         change: str,
-        fasta: str | Path | GenomeStore,
+        fasta: str | Path | Fasta | GenomeStore,
         *,
         scores: Sequence[Kind] = ("llr", "elbo"),
         draws: int = 8,
@@ -357,7 +358,7 @@ class Model:
             DataError: if it contradicts the genome, or cannot be scored.
         """
         row = parse_change(change)
-        store = fasta if isinstance(fasta, GenomeStore) else open_store(str(fasta))
+        store = fasta if isinstance(fasta, GenomeStore) else open_genome(fasta)
         settings = ScoreSettings(tuple(scores), draws=draws, strands=strands, seed=seed)
         return VariantScorer(self.loaded, store, settings).score_one(row)
 

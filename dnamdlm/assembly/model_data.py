@@ -7,7 +7,8 @@ from typing import Any
 
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.data_source import DataSource, OpenData
-from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
+from dnamdlm.data.genome.genome_settings import GenomeData
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError

@@ -10,8 +10,8 @@ from typing import Any
 
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.files import write_text
-from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.splits import SPLIT_NAMES, merge, shared_bases
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.split_overlap import overlap_report

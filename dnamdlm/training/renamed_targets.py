@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _RENAMED: Mapping[str, str] = {
-    "dnamdlm.data.source.GenomeData": "dnamdlm.data.genome.genome_source.GenomeData",
+    "dnamdlm.data.source.GenomeData": "dnamdlm.data.genome.genome_settings.GenomeData",
     "dnamdlm.data.mixture.GenomeMixture": "dnamdlm.data.genome.mixture.GenomeMixture",
     "dnamdlm.data.text.TextData": "dnamdlm.data.text.corpus.TextData",
     **{

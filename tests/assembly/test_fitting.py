@@ -24,7 +24,7 @@ from dnamdlm.assembly.train.fitting import fit
 from dnamdlm.assembly.train.training_run import train
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap, store_overlap
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.mixture import GenomeMixture
 from dnamdlm.errors import ConfigError, DataError
 

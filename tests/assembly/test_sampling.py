@@ -28,7 +28,7 @@ SAMPLERS = sorted(
 )
 WINDOW = 16
 DATA = {
-    "_target_": "dnamdlm.data.genome.genome_source.GenomeData", "fasta": "x", "length": WINDOW,
+    "_target_": "dnamdlm.data.genome.genome_settings.GenomeData", "fasta": "x", "length": WINDOW,
 }  # fmt: skip
 TEMPLATE = "..TATAAARRNNNYYWS..BACGTNN"
 GENOME = "ACGTTGCANNCATGCATGCAACGTACGTTTGACCATGACGATCAGATTTACAGACCAGTA"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.record_classes import RecordLabels, read_labels
 from dnamdlm.errors import DataError
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome import genome_source as source
-from dnamdlm.data.genome.genome_source import GenomeData, embedded_names
+from dnamdlm.data.genome import genome_files as source
+from dnamdlm.data.genome.genome_files import embedded_names
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.errors import ConfigError, DataError
 
 
@@ -172,7 +173,7 @@ def test_the_embedded_yeast_genome_opens_with_its_annotation(tmp_path):
     assert len(genome.store.names) == 16
     assert genome.store.lengths["chrXVI"] == 948_066
     assert genome.store.manifest["num_n"] == 0
-    provenance = (source._EMBEDDED_FOLDER / "PROVENANCE.md").read_text()
+    provenance = (source.EMBEDDED_FOLDER / "PROVENANCE.md").read_text()
     assert genome.store.sha256 in provenance
     # about 72 % of the yeast genome codes for protein (dubious reading frames included).
     assert genome.region_classes.plane().mean() == pytest.approx(0.72, abs=0.02)
@@ -181,15 +182,15 @@ def test_the_embedded_yeast_genome_opens_with_its_annotation(tmp_path):
 def test_an_unknown_embedded_genome_is_refused_with_the_known_ones(data):
     assert embedded_names() == ("yeast",)
     with pytest.raises(
-        ConfigError, match=r"'embedded:fly' is no embedded genome; .*embedded:yeast"
+        ConfigError, match=r"unknown embedded genome 'embedded:fly'; .*embedded:yeast"
     ):
         replace(data, fasta="embedded:fly").open()
 
 
 def test_a_damaged_embedded_file_is_refused(data, tmp_path, monkeypatch):
     copy = tmp_path / "embedded"
-    shutil.copytree(source._EMBEDDED_FOLDER, copy)
-    monkeypatch.setattr(source, "_EMBEDDED_FOLDER", copy)
+    shutil.copytree(source.EMBEDDED_FOLDER, copy)
+    monkeypatch.setattr(source, "EMBEDDED_FOLDER", copy)
     for name in ("yeast_S288C_R64.fa.gz", "yeast_S288C_R64.gff3.gz"):
         damaged = bytearray((copy / name).read_bytes())
         damaged[1000] ^= 1

@@ -13,7 +13,7 @@ import yaml
 
 from data_prep import species
 from data_prep.ncbi import Assembly, read_report
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.mixture import GenomeMixture
 from dnamdlm.errors import ConfigError, DataError
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import DataError
@@ -23,7 +23,7 @@ from dnamdlm.evaluation.samples.spectra import rank_shares, spectrum_divergences
 
 @pytest.fixture(scope="module")
 def yeast(tmp_path_factory):
-    return open_store("embedded:yeast", cache_dir=str(tmp_path_factory.mktemp("yeast")))
+    return open_genome("embedded:yeast", cache_dir=str(tmp_path_factory.mktemp("yeast")))
 
 
 @pytest.fixture(scope="module")

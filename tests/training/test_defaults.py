@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant, WarmupCosine
 from dnamdlm.training.trainer_settings import TrainerSettings
 from tests.repository.sources import ROOT

@@ -28,7 +28,7 @@ from dnamdlm.assembly.modality import Dna, Text, modality_of
 from dnamdlm.backbones.bert import Bert, too_long
 from dnamdlm.backbones.logits_network import LogitsNetwork
 from dnamdlm.data.data_source import DataSource
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified

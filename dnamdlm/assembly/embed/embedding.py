@@ -17,7 +17,7 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.embedding_tables import ENDINGS, embedding_sink
 from dnamdlm.data.files import replacing
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
@@ -54,7 +54,7 @@ def read_records(data: EmbeddedRecords) -> GenomeRecords:
     Raises:
         DataError: for files that the strict readers refuse, and for records without bases.
     """
-    store = open_store(data.fasta, cache_dir=data.cache_dir)
+    store = open_genome(data.fasta, cache_dir=data.cache_dir)
     if data.bed is not None:
         table = read_bed(data.bed, store.lengths)
         names = [

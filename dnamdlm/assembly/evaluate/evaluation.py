@@ -23,8 +23,8 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.data_source import OpenData
-from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.data.genome.mixture import OpenMixture
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.evaluation_files import write_evaluation

@@ -22,7 +22,7 @@ from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.files import write_text
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import read_bed
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.sentences import TextEncoder, chosen, read_table
@@ -157,7 +157,7 @@ def read_input(path: str, data: PredictedInput) -> SequenceSet:
         return encode_dna(rows.names, rows.sequences, path)
     if data.fasta is None:
         raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
-    store = open_store(data.fasta, cache_dir=data.cache_dir)
+    store = open_genome(data.fasta, cache_dir=data.cache_dir)
     table = read_bed(path, store.lengths)
     names, arrays = [], []
     for interval, name in zip(table.intervals, table.names, strict=True):

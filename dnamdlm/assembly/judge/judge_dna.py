@@ -22,8 +22,9 @@ from dnamdlm.assembly.judge.judge_settings import JudgeSettings
 from dnamdlm.assembly.model_data import chosen_genomes, genome_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.fasta import read_fasta
-from dnamdlm.data.genome.genome_source import OpenGenome, open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.errors import ConfigError
@@ -72,7 +73,7 @@ def judge_with_file(
     check_evaluation(out, REFERENCE)
     options = QualityOptions(settings)
     samples = read_fasta(samples_path)
-    store = open_store(settings.reference, cache_dir=settings.data.cache_dir)
+    store = open_genome(settings.reference, cache_dir=settings.data.cache_dir)
     question = replace(
         options.question(store, [Interval(name, 0, size) for name, size in store.lengths.items()]),
         where=Path(settings.reference).name,

@@ -28,7 +28,7 @@ from dnamdlm.assembly.sample.requests import (
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, check_ending, writer_of
 from dnamdlm.assembly.sample.template_files import read_templates
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
@@ -173,7 +173,7 @@ def _read_inputs(settings: SampleSettings) -> _Inputs:
     if settings.template is not None:
         return _Inputs(of_templates(read_templates(settings.template)))
     if settings.infill is not None and settings.data.fasta is not None:
-        store = open_store(settings.data.fasta, cache_dir=settings.data.cache_dir)
+        store = open_genome(settings.data.fasta, cache_dir=settings.data.cache_dir)
         return _Inputs(infill=(store, read_bed(settings.infill, store.lengths).intervals))
     return _Inputs()
 

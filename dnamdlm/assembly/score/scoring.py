@@ -17,7 +17,7 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.files import replacing
-from dnamdlm.data.genome.genome_source import open_store
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.variants.variant_tables import ENDINGS, Column, ScoredVariant, variant_sink
@@ -76,7 +76,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     scoring = settings.scoring
     start_ops(settings.ops, settings.device)
     file = VariantFile(settings.variants)
-    store = open_store(settings.data.fasta, cache_dir=settings.data.cache_dir)
+    store = open_genome(settings.data.fasta, cache_dir=settings.data.cache_dir)
     counts = check_variants(
         file, store, match_names=scoring.match_names, max_mismatch=scoring.max_mismatch
     )

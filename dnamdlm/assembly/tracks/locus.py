@@ -15,8 +15,8 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.data.genome.annotation import Feature
-from dnamdlm.data.genome.genome_source import OpenGenome
 from dnamdlm.data.genome.intervals import Interval, check_inside
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood.locus_bits import (

@@ -11,7 +11,7 @@ from typing import Any
 from dnamdlm.assembly.building.object_nodes import settings_node
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import DataSource
-from dnamdlm.data.genome.genome_source import GenomeData
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.launch import launched_shape
 from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine

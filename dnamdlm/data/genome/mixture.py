@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from dnamdlm.data.data_source import OpenData, SettingsOf, Unit
-from dnamdlm.data.genome.genome_source import GenomeData, OpenGenome
+from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.mixing import MixedRows, seed_of, whole_numbers
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.record_classes import RecordLabels
 from dnamdlm.data.genome.splits import SPLIT_NAMES
 from dnamdlm.data.genome.windows import SplitWindows
