@@ -22,6 +22,7 @@ from dnamdlm.training.run_folder import read_run
 from tests.assembly.test_configs import compose
 from tests.assembly.test_finetuning import compose as compose_entry
 from tests.helpers.entries import evaluate, finetune, predict, sample, train
+from tests.helpers.rounding import additions, rounding
 
 SMALL = ["backbone.hidden_size=8", "backbone.num_blocks=1", "backbone.num_heads=2"]
 STEPS = ["trainer.max_steps=1", "trainer.valid_windows=2", "trainer.accelerator=cpu"]
@@ -105,14 +106,15 @@ def test_likelihoods_of_rows_are_those_of_evaluate(folder, model, tmp_path):
     nats = held_out_nats(folder, "words", tmp_path / "a.json")
     values = model.log_likelihood(HELD, draws=3, seed=4, batch_size=2)
     assert values.shape == (3,)
-    # float32 sums in another order.
-    assert -values.sum() == pytest.approx(nats, rel=1e-5)
+    # float32 networks on other batches; the nats are summed in float64.
+    allowed = rounding(additions(model.loaded.lm))
+    assert -values.sum() == pytest.approx(nats, rel=allowed)
 
 
 def test_likelihoods_of_long_texts_are_sums_over_blocks(folder, of_bytes, tmp_path):
     nats = held_out_nats(folder, "bytes", tmp_path / "a.json")
     values = of_bytes.log_likelihood([LONG], draws=3, seed=4)
-    assert -values[0] == pytest.approx(nats, rel=1e-5)
+    assert -values[0] == pytest.approx(nats, rel=rounding(additions(of_bytes.loaded.lm)))
     assert of_bytes.log_likelihood([]).shape == (0,)
 
 
@@ -121,7 +123,9 @@ def test_embeddings_do_not_depend_on_what_shares_the_batch(model, of_bytes):
         together = one.embed(["red", "blues and red", "green"])
         assert together.shape == (3, 8)
         # padding changes the order of float32 sums.
-        np.testing.assert_allclose(together[1], one.embed(["blues and red"])[0], atol=1e-5)
+        allowed = rounding(additions(one.loaded.lm), np.abs(together).max())
+        alone = one.embed(["blues and red"])[0]
+        np.testing.assert_allclose(together[1], alone, rtol=0, atol=allowed)
         assert not np.allclose(together[0], together[2], atol=1e-5)
     assert np.isfinite(of_bytes.embed([LONG])).all()
 
