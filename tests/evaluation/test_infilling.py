@@ -35,7 +35,7 @@ class Repeater(torch.nn.Module):
 
     def hidden(self, tokens, time=None, present=None):
         ids = torch.arange(tokens.shape[1]) % 4 + 7
-        logits = torch.zeros(*tokens.shape, self.vocab_size)
+        logits = torch.zeros(*tokens.shape, self.vocab_size, dtype=self.sureness.dtype)
         told = self.sureness.detach().expand(*tokens.shape, 1)
         return logits.scatter(2, ids.expand(tokens.shape)[..., None], told)
 
