@@ -73,9 +73,8 @@ def test_what_stands_at_padding_changes_nothing(case):
     present[1] = False
     other = torch.where(present, tokens, (tokens + 1) % VOCAB_SIZE)
     # bit for bit: both calls have the same shapes, and padding enters no sum but as a zero.
-    assert torch.equal(
-        network(tokens, time, present)[present], network(other, time, present)[present]
-    )
+    logits = network(tokens, time, present)
+    assert torch.equal(logits[present], network(other, time, present)[present])
     assert logits.isfinite().all()
 
 
