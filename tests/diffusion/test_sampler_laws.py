@@ -154,16 +154,15 @@ def test_the_three_orders_rank_the_masked_positions_in_three_ways():
 
 
 def test_certainty_is_the_probability_the_margin_or_minus_the_entropy():
-    probs = torch.tensor([[0.5, 0.4, 0.1, 0.0], [0.45, 0.2, 0.2, 0.15], [0.25, 0.25, 0.25, 0.25]])
-    log_probs = probs.double().log()[None]
+    probs = [[0.5, 0.4, 0.1, 0.0], [0.45, 0.2, 0.2, 0.15], [0.25, 0.25, 0.25, 0.25]]
+    log_probs = torch.tensor([probs], dtype=torch.float64).log()
     certain = {order: certainty(log_probs, order)[0].tolist() for order in SURENESS}
-    # the probabilities above are float32.
-    assert certain["probability"] == pytest.approx([0.5, 0.45, 0.25], rel=1e-6)
-    assert certain["margin"] == pytest.approx([0.1, 0.25, 0.0], rel=1e-6)
+    assert certain["probability"] == pytest.approx([0.5, 0.45, 0.25], rel=1e-12)
+    assert certain["margin"] == pytest.approx([0.1, 0.25, 0.0], rel=1e-12)
     in_bits = [0.5 + 0.4 * math.log2(2.5) + 0.1 * math.log2(10)]
     in_bits += [sum(p * math.log2(1 / p) for p in (0.45, 0.2, 0.2, 0.15)), 2.0]
     expected = [-bits * math.log(2) for bits in in_bits]
-    assert certain["entropy"] == pytest.approx(expected, rel=1e-6)
+    assert certain["entropy"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_first_hitting_reveals_each_hidden_position_equally_often():
