@@ -22,7 +22,7 @@ DEV := $(VENV)/.installed-dev
 # one thread a worker: the tests are small, and workers that share cores only get in each other's way
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
-.PHONY: help demo test test-all faults mutants lint types format bench wheel clean
+.PHONY: help demo test test-all faults mutants processors lint types format bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ faults: $(DEV) ## break training and saving in every way that the tests know (ab
 
 mutants: $(DEV) ## apply one-line faults to a copy of the sources; the tests must notice each (minutes)
 	$(PY) -m tests.mutants.run_mutants --workers $(WORKERS)
+
+processors: $(DEV) ## run the numerical tests as other processors would compute them (a few minutes)
+	$(PY) -m tests.processors --workers $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(DEV) ## check style, spelling and the import contracts
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from dnamdlm.data.variants.vcf import VariantFile, check_variants
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import build_language_model, embed, score
+from tests.helpers.rounding import rounding
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 SEQUENCE = "".join(np.array(list("ACGT"))[np.random.default_rng(5).integers(0, 4, 300)])
@@ -46,7 +47,8 @@ def random_model(*overrides):
     with torch.no_grad():
         for parameter in lm.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) * 0.1)
-    return LoadedModel(lm.eval(), ModelConfig(tree), 0, "", None, None)  # pyright: ignore[reportArgumentType]
+    # float64: the order of sums changes no digit that is written.
+    return LoadedModel(lm.double().eval(), ModelConfig(tree), 0, "", None, None)  # pyright: ignore[reportArgumentType]
 
 
 def score_tree(folder, *overrides):
@@ -84,7 +86,8 @@ def test_the_log_ratio_is_that_of_the_network_at_the_hidden_base(files):
         law = loaded.lm.denoise(tokens)[0, 10]
     expected = float(law[ids[alt]] - law[ids[ref]])
     found = pd.read_csv(files / "out.tsv", sep="\t")["llr"][0]
-    assert float(found) == pytest.approx(expected, rel=1e-4)
+    # six digits are written.
+    assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_both_strands_give_one_score_for_both_strands(files):
@@ -102,7 +105,8 @@ def test_both_strands_give_one_score_for_both_strands(files):
     (files / "g.fa").write_text(f">a\n{SEQUENCE}\n")
     (files / "v.vcf").write_text(HEADER + f"a\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
     score(score_tree(files, "scores=[llr]", "length=65"))
-    assert pd.read_csv(files / "out.tsv", sep="\t")["llr"][0] == pytest.approx(back, rel=1e-4)
+    # six digits are written.
+    assert pd.read_csv(files / "out.tsv", sep="\t")["llr"][0] == pytest.approx(back, rel=1e-5)
     assert len(ahead) == len(ROWS)
 
 
@@ -123,7 +127,8 @@ def test_the_batch_size_changes_nothing(files, ending):
                     if x[:1] != "#"]  # fmt: skip
             found.append(np.array([_number(x) for line in body for x in _cells(line)]))
     for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], rtol=2e-3, atol=1e-4)
+        # six digits are written; a standard error of equal draws is a rounding of zero.
+        np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-9)
 
 
 def _cells(line):
@@ -188,9 +193,7 @@ def test_python_gives_the_same_scores(files):
         assert table[name].tolist() == written[name].tolist()
     columns = ["alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
     ours, theirs = table.explode(columns), written.explode(columns)
-    np.testing.assert_allclose(
-        ours["delta_elbo"].astype(float), theirs["delta_elbo"].astype(float), rtol=1e-6
-    )
+    np.testing.assert_allclose(ours["delta_elbo"].astype(float), theirs["delta_elbo"].astype(float))
 
 
 def test_records_and_intervals_are_embedded_in_their_order(files):
@@ -203,7 +206,9 @@ def test_records_and_intervals_are_embedded_in_their_order(files):
     rows = pd.read_parquet(path)
     assert rows["name"].tolist() == ["x", "y", "a:0-300"]
     # with both strands an interval has one mean, whichever strand it is on.
-    np.testing.assert_allclose(rows["embedding"][0], rows["embedding"][1], atol=1e-5)
+    # states in float64, rounded once and averaged in float32.
+    one, other = rows["embedding"][:2]
+    np.testing.assert_allclose(one, other, rtol=0, atol=rounding(3, np.abs(one).max()))
     assert np.abs(rows["embedding"][2] - whole["embedding"][0]).max() > 1e-4
 
 

@@ -17,7 +17,7 @@ SMALL = ("config=tiny", "backbone.hidden_size=8", "backbone.num_blocks=1")
 
 
 def test_both_strands_get_the_mean_of_their_logits():
-    lm = build_language_model(compose(*SMALL, "backbone=caduceus_ph"), seed=1)
+    lm = build_language_model(compose(*SMALL, "backbone=caduceus_ph"), seed=1).double()
     complement = torch.tensor(lm.vocabulary.complement)
     tokens = torch.tensor([[7, 8, 3, 10, 11, 9]])
     turned = complement[tokens.flip(1)]

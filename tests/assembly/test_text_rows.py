@@ -13,6 +13,7 @@ from dnamdlm.assembly.text_rows import shown
 from dnamdlm.data.text.corpus import TextData
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import evaluate, sample, train
+from tests.helpers.rounding import additions, rounding
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "cat", "sat", "on", "mat"]
 CLS, SEP, THE = (WORDS.index(word) for word in ("[CLS]", "[SEP]", "the"))
@@ -109,10 +110,14 @@ def test_a_scorer_reads_text_as_its_rows_were(folder):
     nats = scorer.nats(tokens, present)
     laws = scorer.lm.next_log_probs(begun[:1]).double()
     expected = [-laws[0, place, begun[0, place]].item() for place in (1, 2, 3)]
-    assert nats[0].tolist() == pytest.approx(expected)
-    assert nats[1, 0].item() == pytest.approx(expected[0])
+    # float32 on batches of other shapes.
+    allowed = rounding(additions(scorer.lm), max(expected))
+    assert nats[0].tolist() == pytest.approx(expected, abs=allowed)
+    assert nats[1, 0].item() == pytest.approx(expected[0], abs=allowed)
     alone = scorer.states(tokens[1:, :1], present[1:, :1])
-    assert scorer.states(tokens, present)[1].tolist() == pytest.approx(alone[0].tolist(), abs=1e-5)
+    allowed = rounding(additions(scorer.lm), alone.abs().max().item())
+    found = scorer.states(tokens, present)[1].tolist()
+    assert found == pytest.approx(alone[0].tolist(), abs=allowed)
 
 
 @pytest.mark.parametrize("name", ["padded", "wrapped"])

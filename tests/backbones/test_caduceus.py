@@ -39,10 +39,10 @@ def test_logits_of_the_reverse_complement_are_the_reverse_complement(case, data)
     length = data.draw(st.integers(1, 40))
     row = st.lists(st.sampled_from(LETTERS), min_size=length, max_size=length)
     tokens = torch.tensor(data.draw(st.lists(row, min_size=1, max_size=2)))
-    network, time = case.network(), torch.linspace(0.1, 1.0, len(tokens))
-    logits = network(tokens, time)
-    expected = _turned(logits)
-    torch.testing.assert_close(network(_opposite(tokens), time), expected, rtol=0, atol=1e-5)
+    network = case.network(torch.float64)
+    time = torch.linspace(0.1, 1.0, len(tokens), dtype=torch.float64)
+    expected = _turned(network(tokens, time))
+    torch.testing.assert_close(network(_opposite(tokens), time), expected)
 
 
 @every_equivariant
@@ -50,7 +50,8 @@ def test_padding_keeps_both_strands_equal(case):
     tokens = torch.randint(7, 12, (3, 20), generator=torch.Generator().manual_seed(0))
     present = torch.ones(3, 20, dtype=torch.bool)
     present[0, 15:] = present[1, :4] = present[2, 8:11] = False
-    network, time = case.network(), torch.linspace(0.1, 1.0, 3)
+    network = case.network(torch.float64)
+    time = torch.linspace(0.1, 1.0, 3, dtype=torch.float64)
     ahead = network(tokens, time, present)
     back = network(_opposite(tokens), time, present.flip(1))
     torch.testing.assert_close(back[present.flip(1)], _turned(ahead)[present.flip(1)])
@@ -66,9 +67,9 @@ def test_embeddings_of_both_strands_are_the_same_turned(case, data):
     tokens = torch.tensor(
         [data.draw(st.lists(st.sampled_from(LETTERS), min_size=length, max_size=length))]
     )
-    network, time = case.network(), torch.tensor([0.4])
+    network, time = case.network(torch.float64), torch.tensor([0.4], dtype=torch.float64)
     ahead, back = network.hidden(tokens, time), network.hidden(_opposite(tokens), time)
-    torch.testing.assert_close(back, ahead.flip(1, 2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(back, ahead.flip(1, 2))
 
 
 def test_the_halves_of_the_states_are_those_of_the_two_strands():
@@ -84,7 +85,7 @@ def _plain(**options):
     case = next(c for c in CASES if c.name == "caduceus-ps")
     network = CaduceusPS(12, COMPLEMENT, 16, 2, state_size=4, **options)
     network.load_state_dict(case.network().state_dict())
-    return network.eval()
+    return network.double().eval()
 
 
 def test_exchanging_strands_makes_another_network_of_the_same_weights():
@@ -100,7 +101,7 @@ def test_a_stack_without_equivariance_tells_the_strands_apart():
 
 
 def test_the_average_over_strands_is_the_mean_of_two_passes():
-    network = next(c for c in CASES if c.name == "caduceus-ph").network()
+    network = next(c for c in CASES if c.name == "caduceus-ph").network(torch.float64)
     tokens = torch.randint(7, 12, (2, 20), generator=torch.Generator().manual_seed(0))
     expected = (network(tokens) + _turned(network(_opposite(tokens)))) / 2
     torch.testing.assert_close(StrandAverage(network, COMPLEMENT)(tokens), expected)

@@ -18,8 +18,8 @@ def test_an_untrained_network_is_uniform():
 
 @pytest.mark.parametrize("time_conditioning", [False, True], ids=["plain", "time"])
 def test_residual_branches_add_nothing_at_first(time_conditioning):
-    network = DiT(12, 16, 2, 2, time_conditioning=time_conditioning, cond_size=8)
-    states = network.hidden(_tokens(), torch.ones(2))
+    network = DiT(12, 16, 2, 2, time_conditioning=time_conditioning, cond_size=8).double()
+    states = network.hidden(_tokens(), torch.ones(2, dtype=torch.float64))
     torch.testing.assert_close(states, network.final_norm(network.embedding(_tokens())))
 
 
@@ -48,10 +48,10 @@ def test_time_conditioning_demands_a_time():
 
 def test_gradient_checkpointing_changes_no_gradient():
     torch.manual_seed(0)
-    plain = DiT(12, 16, 2, 2, conv_width=3)
+    plain = DiT(12, 16, 2, 2, conv_width=3).double()
     with torch.no_grad():
         plain.head.weight.normal_()
-    saving = DiT(12, 16, 2, 2, conv_width=3, gradient_checkpointing=True)
+    saving = DiT(12, 16, 2, 2, conv_width=3, gradient_checkpointing=True).double()
     saving.load_state_dict(plain.state_dict())
     gradients = [
         torch.autograd.grad(network(_tokens()).square().sum(), list(network.parameters()))
@@ -84,7 +84,7 @@ def test_tied_embeddings_are_one_tensor():
 
 
 def test_reference_and_portable_primitives_give_the_same_logits():
-    network = DiT(12, 16, 2, 2, conv_width=3, attention_window=3)
+    network = DiT(12, 16, 2, 2, conv_width=3, attention_window=3).double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(0))

@@ -93,7 +93,7 @@ def test_a_few_steps_of_descent_reach_every_parameter(options):
 
 
 def test_without_a_residual_stream_a_block_is_its_branch():
-    network = _randomised(Mamba(12, 16, 1, residual=False, state_size=4))
+    network = _randomised(Mamba(12, 16, 1, residual=False, state_size=4)).double()
     block = network.blocks[0]
     x = network.embedding(_tokens())
     torch.testing.assert_close(block(x), block.mixer(block.norm(x)))
@@ -113,8 +113,8 @@ def test_time_conditioning_demands_a_time():
 
 
 def test_gradient_checkpointing_changes_no_gradient():
-    plain = _randomised(Mamba(12, 16, 2, state_size=4))
-    saving = Mamba(12, 16, 2, state_size=4, gradient_checkpointing=True)
+    plain = _randomised(Mamba(12, 16, 2, state_size=4)).double()
+    saving = Mamba(12, 16, 2, state_size=4, gradient_checkpointing=True).double()
     saving.load_state_dict(plain.state_dict())
     gradients = [
         torch.autograd.grad(network(_tokens()).square().sum(), list(network.parameters()))
@@ -137,7 +137,7 @@ def test_the_vocabulary_is_rounded_up_on_demand():
 
 
 def test_reference_and_portable_primitives_give_the_same_logits():
-    network = _randomised(Mamba(12, 16, 2, state_size=4))
+    network = _randomised(Mamba(12, 16, 2, state_size=4)).double()
     present = torch.ones(2, 10, dtype=torch.bool)
     present[0, 7:] = False
     results = []

@@ -42,9 +42,9 @@ def test_a_holding_grid_falls_waits_and_falls():
     times = holding_grid(20, begin=0.5, end=0.25, hold=0.1)
     assert times[0] == 1
     assert times[-1] == 0
-    torch.testing.assert_close(times[10:16], torch.full((6,), 0.1).double())
-    torch.testing.assert_close(times[:11].diff(), torch.full((10,), -0.09).double())
-    torch.testing.assert_close(times[15:].diff(), torch.full((5,), -0.02).double())
+    torch.testing.assert_close(times[10:16], torch.full((6,), 0.1, dtype=torch.float64))
+    torch.testing.assert_close(times[:11].diff(), torch.full((10,), -0.09, dtype=torch.float64))
+    torch.testing.assert_close(times[15:].diff(), torch.full((5,), -0.02, dtype=torch.float64))
     check_times(times, may_wait=True)
     with pytest.raises(ConfigError, match="fall strictly"):
         check_times(times)

@@ -154,16 +154,15 @@ def test_the_three_orders_rank_the_masked_positions_in_three_ways():
 
 
 def test_certainty_is_the_probability_the_margin_or_minus_the_entropy():
-    probs = torch.tensor([[0.5, 0.4, 0.1, 0.0], [0.45, 0.2, 0.2, 0.15], [0.25, 0.25, 0.25, 0.25]])
-    log_probs = probs.double().log()[None]
+    probs = [[0.5, 0.4, 0.1, 0.0], [0.45, 0.2, 0.2, 0.15], [0.25, 0.25, 0.25, 0.25]]
+    log_probs = torch.tensor([probs], dtype=torch.float64).log()
     certain = {order: certainty(log_probs, order)[0].tolist() for order in SURENESS}
-    # the probabilities above are float32.
-    assert certain["probability"] == pytest.approx([0.5, 0.45, 0.25], rel=1e-6)
-    assert certain["margin"] == pytest.approx([0.1, 0.25, 0.0], rel=1e-6)
+    assert certain["probability"] == pytest.approx([0.5, 0.45, 0.25], rel=1e-12)
+    assert certain["margin"] == pytest.approx([0.1, 0.25, 0.0], rel=1e-12)
     in_bits = [0.5 + 0.4 * math.log2(2.5) + 0.1 * math.log2(10)]
     in_bits += [sum(p * math.log2(1 / p) for p in (0.45, 0.2, 0.2, 0.15)), 2.0]
     expected = [-bits * math.log(2) for bits in in_bits]
-    assert certain["entropy"] == pytest.approx(expected, rel=1e-6)
+    assert certain["entropy"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_first_hitting_reveals_each_hidden_position_equally_often():
@@ -289,10 +288,10 @@ def test_remasking_comes_near_the_law_with_many_steps(strategy):
 
 
 def test_remasking_keeps_the_share_of_visible_tokens_of_the_schedule():
-    alpha_t, alpha_s = torch.tensor([0.3]).double(), torch.tensor([0.5]).double()
-    law = torch.tensor([[[0.2, 0.8, 0.0]]]).double().log()
+    alpha_t, alpha_s = torch.tensor([[0.3], [0.5]], dtype=torch.float64)
+    law = torch.tensor([[[0.2, 0.8, 0.0]]], dtype=torch.float64).log()
     for sigma in (0.0, 0.3, largest_remask(alpha_t, alpha_s).item()):
-        remask = torch.full((1, 1), sigma).double()
+        remask = torch.full((1, 1), sigma, dtype=torch.float64)
         after = {
             token: remasking_probabilities(
                 law if token == MASK else torch.eye(3)[token].double().log()[None, None],
@@ -302,14 +301,14 @@ def test_remasking_keeps_the_share_of_visible_tokens_of_the_schedule():
         }  # fmt: skip
         # a token that is 0 or 1 with 0.2 and 0.8, visible with alpha_t, one step later.
         result = 0.3 * (0.2 * after[0] + 0.8 * after[1]) + 0.7 * after[MASK]
-        torch.testing.assert_close(result, torch.tensor([0.1, 0.4, 0.5]).double())
+        torch.testing.assert_close(result, torch.tensor([0.1, 0.4, 0.5], dtype=torch.float64))
 
 
 def test_strategies_by_hand():
     tokens = torch.tensor([[0, 1, MASK, MASK]])
     free = torch.tensor([[True, True, True, False]])
-    confidence = torch.tensor([[0.9, 0.2, 1.0, 1.0]]).double()
-    alpha_t, alpha_s = torch.tensor([0.8]).double(), torch.tensor([0.9]).double()
+    confidence = torch.tensor([[0.9, 0.2, 1.0, 1.0]], dtype=torch.float64)
+    alpha_t, alpha_s = torch.tensor([[0.8], [0.9]], dtype=torch.float64)
     step = first_step(tokens, alpha_t, alpha_s, mask_id=MASK, free=free, confidence=confidence)
     # the largest is (1 - 0.9) / 0.8 = 0.125
     assert Capped(0.05)(step)[0, 0].item() == pytest.approx(0.05)

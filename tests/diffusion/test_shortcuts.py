@@ -87,8 +87,8 @@ def test_only_real_tokens_are_hidden_and_a_seed_repeats_itself():
 
 
 def test_more_logits_than_ids_are_impossible():
-    log_probs = subs(torch.zeros(1, 2, 16), torch.tensor([[DNA.mask_id, 8]]), DNA)
-    expected = torch.zeros(1, 2, 16)
+    logits, expected = torch.zeros(2, 1, 2, 16, dtype=torch.float64)
+    log_probs = subs(logits, torch.tensor([[DNA.mask_id, 8]]), DNA)
     expected[0, 0, 7:11] = 0.25
     expected[0, 1, 8] = 1.0
     torch.testing.assert_close(log_probs.exp(), expected)

@@ -71,7 +71,7 @@ def test_transition_probabilities_equal_the_original_code(shared, case):
     mask_id = transition.shape[-1] - 1
     # log p(x0 | xt) as the reference had it; its logits differ from it by a constant per position.
     log_probs = substitution(
-        golden[f"{case}.ddpm_cache.p_x0"].log(),
+        golden[f"{case}.ddpm_cache.p_x0"].double().log(),
         xt,
         real_tokens=torch.arange(mask_id + 1) != mask_id,
         mask_id=mask_id,
@@ -85,4 +85,5 @@ def test_transition_probabilities_equal_the_original_code(shared, case):
         xt=xt,
         mask_id=mask_id,
     )
+    # ours in float64; the original subtracts probabilities near 1 in float32.
     torch.testing.assert_close(probs.float(), transition, atol=2e-6, rtol=1e-5)

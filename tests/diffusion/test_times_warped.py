@@ -104,7 +104,7 @@ LOWEST = 1 - math.exp(-1e-3)
 def test_the_map_of_times_equals_the_original_code(shared, name, schedule):
     golden = load_file(shared / "parity" / "noise.safetensors")
     t, _ = Importance(lowest=LOWEST, tail=False).warp(golden["t"].double(), schedule)
-    # float32 in the original, which is good to 5e-5 near t = 1.
+    # ours in float64; the original in float32 is good to 5e-5 near t = 1.
     torch.testing.assert_close(t.float(), golden[f"{name}.importance_t"], rtol=1e-4, atol=5e-6)
 
 
@@ -113,7 +113,8 @@ def test_stratified_importance_times_equal_the_original_code(shared):
     golden = load_file(shared / "parity" / "noise.safetensors")
     u, size = golden["sample_t.u"].double(), len(golden["sample_t.u"])
     row = torch.arange(size)
-    # the original squeezes uniform numbers into [1e-3, 1] first; ours reach down to 0.
+    # the original squeezes uniform numbers into [1e-3, 1] first; ours reach down to 0. Ours are
+    # float64, and the tolerances are those of the original in float32.
     squeezed = Stratified()(u, row, size) * (1 - 1e-3) + 1e-3
     torch.testing.assert_close(
         squeezed.float(), golden["sample_t.antithetic"], rtol=1e-5, atol=1e-6
@@ -135,7 +136,8 @@ def test_the_importance_weight_equals_the_original_code(shared, case):
     hidden = golden[f"{case}.xt"] == mask_id
     clean = golden[f"{case}.subs_log_probs"].gather(-1, golden[f"{case}.x0"][..., None])[..., 0]
     loss = -clean.double() * weight[:, None]
-    # the original drops the upper end of the range, log(1 - 1e-3), from the constant.
+    # the original drops the upper end of the range, log(1 - 1e-3), from the constant. Ours in
+    # float64, the original in float32.
     original = -math.log1p(-math.exp(-1e-3)) / (math.log(1 - 1e-3) - math.log(LOWEST))
     torch.testing.assert_close(
         (loss * original)[hidden].float(), golden[f"{case}.subs_importance_loss"][hidden],
@@ -154,7 +156,8 @@ def test_the_change_of_variables_equals_the_original_code(shared, case):
     )  # fmt: skip
     x0, xt = golden[f"{case}.x0"], golden[f"{case}.xt"]
     mask_id = 3 if case == "inner" else 12
-    # the original drops the upper end of the range, log(1 - 1e-3), from the constant.
+    # the original drops the upper end of the range, log(1 - 1e-3), from the constant. Ours in
+    # float64, the original in float32.
     weight = torch.full((len(x0),), length - math.log(1 - 1e-3), dtype=torch.float64)
     loss = masked_nll(
         golden[f"{case}.subs_log_probs"].double(), x0, xt, weight, mask_id=mask_id

@@ -10,6 +10,7 @@ import pytest
 import dnamdlm
 from dnamdlm.data.genome.fasta import read_fasta
 from tests.helpers import entries
+from tests.helpers.rounding import additions, rounding
 
 LETTERS = "ACGT"
 SETTINGS = {
@@ -121,7 +122,9 @@ def test_score(folder, model, tmp_path):
         assert table[name].tolist() == written[name].tolist()
     row = written.iloc[0]
     one = model.score(f"a:50 {row['ref']}>{row['alt']}", folder / "g.fa")
-    assert one["llr"] == pytest.approx(row["llr"], rel=1e-5)
+    # float32 on a batch of another shape, of log-probabilities near -log 4.
+    allowed = rounding(additions(model.loaded.lm), scale=2.0)
+    assert one["llr"] == pytest.approx(row["llr"], abs=allowed)
 
 
 def test_fit(folder, tmp_path):

@@ -7,6 +7,7 @@ import dnamdlm
 from dnamdlm.diffusion import StepRule, draw_tokens
 from dnamdlm.errors import ConfigError, DataError
 from tests.helpers import entries
+from tests.helpers.rounding import additions, rounding
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,10 @@ def test_it_says_what_it_is_and_how_it_was_trained(model):
 def test_the_likelihood_of_a_sequence_does_not_depend_on_its_place_in_the_list(model):
     alone = model.log_likelihood(["ACGTTGCA"])
     among = model.log_likelihood(["TTTT", "ACGTTGCA", "A" * 20, "ACGTTGCA"])
-    # the sums of a padded row may be rounded otherwise: some 1e3 float32 terms of order 10.
-    assert among[1] == pytest.approx(alone[0], rel=1e-5)
-    assert among[1] == among[3]
+    # another batch, and another row of it, may be rounded otherwise.
+    allowed = rounding(additions(model.loaded.lm))
+    assert among[1] == pytest.approx(alone[0], rel=allowed)
+    assert among[3] == pytest.approx(alone[0], rel=allowed)
     assert model.log_likelihood(["ACGTTGCA"], seed=1)[0] != alone[0]
 
 
@@ -49,10 +51,13 @@ def test_log_probs_are_conditional_distributions_in_the_order_of_acgt(model):
     assert found.shape == (8, 4)
     known = [0, 1, 2, 3, 5, 6, 7]
     assert np.isnan(found[4]).all()
-    np.testing.assert_allclose(np.exp(found[known].astype(float)).sum(axis=1), 1.0, rtol=1e-5)
+    # float32: a sum over four bases and the exponential of numbers down to -2.
+    total = np.exp(found[known].astype(float)).sum(axis=1)
+    np.testing.assert_allclose(total, 1.0, rtol=0, atol=rounding(6, scale=2.0))
     # what stands at a hidden position cannot matter: only its neighbours are seen.
     (other,) = model.log_probs(["CCGTNACG"])
-    np.testing.assert_allclose(other[0], found[0], rtol=1e-5)
+    allowed = rounding(additions(model.loaded.lm), scale=2.0)
+    np.testing.assert_allclose(other[0], found[0], rtol=0, atol=allowed)
     assert (other[1] != found[1]).any()
     (visible,) = model.log_probs(["ACGTNACG"], hide="none")
     assert (visible[known] != found[known]).any()

@@ -24,6 +24,7 @@ from dnamdlm.evaluation.text.text_quality import (
 )
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.tokens.text_tokenizer import ByteTokenizer, CharacterTokenizer
+from tests.helpers.rounding import additions, rounding
 
 A, B = ord("a"), ord("b")
 # p(next | last) of a chain over the bytes a and b.
@@ -174,13 +175,13 @@ class Unigram(torch.nn.Module):
 
 
 def test_a_checkpoint_of_ours_scores_text_as_its_law_says():
-    logits = torch.full((259,), -math.inf)
+    logits = torch.full((259,), -math.inf, dtype=torch.float64)
     logits[A], logits[B] = math.log(0.8), math.log(0.2)
     lm = CausalLM(Unigram(logits), ByteTokenizer().vocabulary).eval()
     scorer = CheckpointScorer(lm, ByteTokenizer(), 4, "unigram")
     rate = generative_bits(["babaaab", "ba"], scorer)
     # without first tokens: a b a a a b, and a
-    assert 2**rate.value == pytest.approx((0.8**5 * 0.2**2) ** (-1 / 7), rel=1e-6)
+    assert 2**rate.value == pytest.approx((0.8**5 * 0.2**2) ** (-1 / 7), rel=1e-12)
     assert text_states([sample("ab"), sample("aaba")], scorer)[:, 0].tolist() == [B, A]
 
 
@@ -219,12 +220,14 @@ def test_a_model_of_transformers_scores_text_as_its_own_loss_does(gpt2):
         losses.append(scorer.model(input_ids=ids, labels=ids).loss.item())
     rate = generative_bits(texts, scorer)
     assert rate.count == 8
-    assert rate.value * math.log(2) == pytest.approx(np.mean(losses), rel=1e-5)
+    allowed = rounding(additions(scorer.model))
+    assert rate.value * math.log(2) == pytest.approx(np.mean(losses), rel=allowed)
     # rows of several lengths in one call are what they are alone
     rows = [scorer.tokenizer.encode(text) for text in ("hello", "yes")]
     together = scorer.nats(*padded(rows, scorer.tokenizer.vocabulary.pad_id))
     alone = scorer.nats(*padded(rows[1:], 0))
-    assert together[1, :3].tolist() == pytest.approx(alone[0].tolist(), rel=1e-5)
+    expected = alone[0].tolist()
+    assert together[1, :3].tolist() == pytest.approx(expected, abs=allowed * max(expected))
     long = generative_bits(["to be or not to be"], scorer)
     assert long.count == 17
 

@@ -35,7 +35,7 @@ class Repeater(torch.nn.Module):
 
     def hidden(self, tokens, time=None, present=None):
         ids = torch.arange(tokens.shape[1]) % 4 + 7
-        logits = torch.zeros(*tokens.shape, self.vocab_size)
+        logits = torch.zeros(*tokens.shape, self.vocab_size, dtype=self.sureness.dtype)
         told = self.sureness.detach().expand(*tokens.shape, 1)
         return logits.scatter(2, ids.expand(tokens.shape)[..., None], told)
 
@@ -89,13 +89,13 @@ def test_bits_along_a_locus_are_those_of_the_law():
     sureness = 2.0
     codes = np.arange(200, dtype=np.uint8) % 4
     codes[50] = 4
-    bits = locus_bits(repeater(sureness), codes, 40)
+    bits = locus_bits(repeater(sureness).double(), codes, 40)
     expected = -np.log2(np.exp(sureness) / (np.exp(sureness) + 3))
     assert np.isnan(bits[50])
     # tiles start at multiples of 4 here, so that the law is that of the genome's positions.
     known = np.isfinite(bits)
     assert known.sum() == 199
-    assert bits[known] == pytest.approx(expected, abs=1e-6)
+    assert bits[known] == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_running_mean_leaves_gaps_out():

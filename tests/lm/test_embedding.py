@@ -16,6 +16,7 @@ from dnamdlm.lm.states.record_states import (
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import build_language_model
+from tests.helpers.rounding import rounding
 
 
 class Positions:
@@ -99,7 +100,8 @@ def test_bins_are_means_over_the_bases_that_are_known(size, at_once):
         known = ids[is_base(ids)]
         assert num_valid[row] == len(known)
         expected = known.mean() if len(known) else np.nan
-        np.testing.assert_allclose(values[row, 0], expected, rtol=1e-6)
+        # means are formed in float64 and rounded once.
+        np.testing.assert_allclose(values[row, 0], expected, rtol=rounding(1))
     assert [int(e) for e in end[np.append(np.diff(record) > 0, True)]] == LENGTHS
 
 
@@ -113,7 +115,7 @@ def test_records_are_pooled_over_the_bases_that_are_known(pooling, reduced):
         known = ids[is_base(ids)]
         assert num_valid[row] == len(known)
         expected = reduced(known) if len(known) else np.nan
-        np.testing.assert_allclose(values[row, 0], expected, rtol=1e-6)
+        np.testing.assert_allclose(values[row, 0], expected, rtol=rounding(1))
 
 
 def test_the_center_is_read_in_one_window_around_it():
@@ -176,10 +178,12 @@ def test_tables_hold_what_was_added_and_are_the_same_bytes_each_time(tmp_path, e
 def test_an_equivariant_network_has_one_state_per_base_whichever_strand_is_read():
     small = ("backbone=caduceus_ps", "backbone.hidden_size=8", "backbone.num_blocks=1")
     lm = build_language_model(compose("config=tiny", *small), seed=1)
-    reader = StateReader(lm.eval())
+    reader = StateReader(lm.double().eval())
     ahead = NucleotideTokenizer().encode("ACGTTGCAAG")
     back = NucleotideTokenizer().encode("CTTGCAACGT")
     settings = EmbeddingSettings("none", 16)
     rows = [r.values for r in embed_records(reader, [ahead, back], settings)]
     assert rows[0].shape == (10, reader.width("cpu")) == (10, 8)
-    np.testing.assert_allclose(rows[0], rows[1][::-1], atol=1e-5)
+    # states in float64, rounded once and averaged in float32.
+    allowed = rounding(3, np.abs(rows[0]).max())
+    np.testing.assert_allclose(rows[0], rows[1][::-1], rtol=0, atol=allowed)

@@ -15,6 +15,7 @@ from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from tests.lm.test_import_mdlm import assert_close_in_float32
 
 MODELS = ("caduceus_ph", "caduceus_ps", "caduceus_ps_fused")
 DIMAMBAS = ("dimamba", "dimamba_tied")
@@ -77,7 +78,7 @@ def test_caduceus_logits_equal_the_original(golden, name):
     weights, io = golden(name)
     network = import_caduceus(weights)
     for inputs, outputs in (("input_ids", "logits"), ("input_ids_special", "logits_special")):
-        torch.testing.assert_close(network(io[inputs]), io[outputs], rtol=0, atol=5e-5)
+        assert_close_in_float32(network(io[inputs]), io[outputs], network)
     wide = network.double()(io["input_ids"])
     torch.testing.assert_close(wide, io["logits_f64"], rtol=0, atol=1e-10)
 
@@ -86,16 +87,17 @@ def test_caduceus_logits_equal_the_original(golden, name):
 @pytest.mark.parametrize("name", MODELS)
 def test_caduceus_states_equal_the_original(golden, name):
     weights, io = golden(name)
-    states = import_caduceus(weights).hidden(io["input_ids"])
-    torch.testing.assert_close(states, io["last_hidden_state"], rtol=0, atol=2e-5)
+    network = import_caduceus(weights)
+    states = network.hidden(io["input_ids"])
+    assert_close_in_float32(states, io["last_hidden_state"], network)
 
 
 @pytest.mark.parity
 @pytest.mark.parametrize("name", MODELS[1:])
 def test_caduceus_ps_logits_of_the_reverse_complement_equal_the_original(golden, name):
     weights, io = golden(name)
-    logits = import_caduceus(weights)(io["input_ids_rc"])
-    torch.testing.assert_close(logits, io["logits_rc"], rtol=0, atol=5e-5)
+    network = import_caduceus(weights)
+    assert_close_in_float32(network(io["input_ids_rc"]), io["logits_rc"], network)
 
 
 @pytest.mark.parity
@@ -105,8 +107,8 @@ def test_the_order_of_strands_follows_from_the_names_and_can_be_given(golden):
     plain, _ = golden("caduceus_ps")
     assert not import_caduceus(plain).exchange_strands
     # both files hold the same values, so that the flag alone makes the difference.
-    logits = import_caduceus(plain, exchange_strands=True)(io["input_ids"])
-    torch.testing.assert_close(logits, io["logits"], rtol=0, atol=5e-5)
+    network = import_caduceus(plain, exchange_strands=True)
+    assert_close_in_float32(network(io["input_ids"]), io["logits"], network)
     other = import_caduceus(fused, exchange_strands=False)(io["input_ids"])
     assert (other - io["logits"]).abs().max() > 1
 
@@ -119,7 +121,7 @@ def test_dimamba_logits_equal_the_original(golden, name, time):
     network = import_caduceus(weights)
     assert network.time_conditioning
     logits = network(io["input_ids"], io[time])
-    torch.testing.assert_close(logits, io[f"logits.{time}"], rtol=0, atol=2e-5)
+    assert_close_in_float32(logits, io[f"logits.{time}"], network)
     wide = network.double()(io["input_ids"], io[time].double())
     # the original keeps its frequencies rounded to float32.
     torch.testing.assert_close(wide, io[f"logits_f64.{time}"], rtol=0, atol=1e-6)

@@ -25,6 +25,7 @@ from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import ContinuousTime, ScoreEntropy
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.oracle import OracleBackbone, TabulatedLaw
+from tests.helpers.rounding import rounding
 
 LAW = TabulatedLaw()
 N_ID = 11
@@ -114,15 +115,16 @@ def test_more_draws_lower_the_variance():
 
 @pytest.mark.parametrize("estimator", ["time", "count"])
 def test_a_uniform_network_costs_two_bits_per_base(estimator):
-    model = _network()
+    model = _network().double()
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     likelihood = model.log_likelihood(_batch(_bases(64, 50)), draws=16, estimator=estimator)
     # log 4 nats for each base; the spread comes from the random share of masked tokens.
-    mean = likelihood.nats.sum() / likelihood.valid.sum() / torch.tensor(4.0).log()
+    mean = likelihood.nats.sum() / likelihood.valid.sum() / math.log(4)
     assert mean.item() == pytest.approx(1.0, abs=0.02)
     if estimator == "count":
-        assert mean.item() == pytest.approx(1.0, abs=1e-6)
+        # the weight of a count is a float32 quotient.
+        assert mean.item() == pytest.approx(1.0, abs=rounding(1))
 
 
 def test_padding_and_unknown_bases_are_neither_masked_nor_scored():
@@ -178,17 +180,12 @@ def test_a_row_without_valid_bases_costs_nothing():
 
 @pytest.mark.parametrize("time_conditioning", [False, True])
 def test_loss_and_likelihood_of_a_row_do_not_depend_on_its_batch(time_conditioning):
-    model = _network(time_conditioning=time_conditioning)
+    model = _network(time_conditioning=time_conditioning).double()
     batch = _batch(_bases(6, 24))
     part = batch.rows(torch.tensor([4, 1]))
+    torch.testing.assert_close(model.loss_terms(part).nats, model.loss_terms(batch).nats[[4, 1]])
     torch.testing.assert_close(
-        model.loss_terms(part).nats, model.loss_terms(batch).nats[[4, 1]], rtol=1e-4, atol=1e-5
-    )
-    torch.testing.assert_close(
-        model.log_likelihood(part, draws=3).nats,
-        model.log_likelihood(batch, draws=3).nats[[4, 1]],
-        rtol=1e-4,
-        atol=1e-5,
+        model.log_likelihood(part, draws=3).nats, model.log_likelihood(batch, draws=3).nats[[4, 1]]
     )
 
 
@@ -238,8 +235,8 @@ def test_the_loss_falls_on_one_batch():
 
 def test_denoise_gives_a_law_over_bases_and_asks_for_the_time_it_needs():
     xt = torch.tensor([[7, 3, N_ID, 3]])
-    probs = _network().denoise(xt).exp()
-    torch.testing.assert_close(probs.sum(-1), torch.ones(1, 4))
+    probs = _network().double().denoise(xt).exp()
+    torch.testing.assert_close(probs.sum(-1), torch.ones(1, 4, dtype=torch.float64))
     assert bool((probs[0, [1, 3]][:, [0, 1, 2, 3, 4, 5, 6, 11]] == 0).all())
     with pytest.raises(ValueError, match="conditioned on time"):
         _network(time_conditioning=True).denoise(xt)
@@ -250,7 +247,9 @@ def test_the_network_is_told_minus_log_alpha():
     seen = []
     model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(args[1]))
     model.denoise(torch.full((3, 4), 3), torch.tensor([0.0, 0.5, 1.0]))
-    torch.testing.assert_close(seen[0], torch.tensor([0.0, 0.69214718, 6.90775528]))
+    # computed in float64, and rounded once.
+    expected = torch.tensor([0.0, 0.69214718, 6.90775528])
+    torch.testing.assert_close(seen[0], expected, rtol=0, atol=rounding(1, scale=6.9))
     exact = _network(time_conditioning=True)
     assert bool(exact.denoise(torch.full((1, 4), 3), torch.ones(1))[..., 7:11].isfinite().all())
 

@@ -52,7 +52,7 @@ def _normalised(probs):
 def test_scores_equal_the_original(golden, case):
     alpha_t, _ = _alphas(golden, case)
     ours = scores(_log_probs(golden, case), golden["x_t"], alpha_t, mask_id=MASK)
-    # float32 of log-probabilities of about -10 to 0, exponentiated.
+    # ours in float64; the original in float32: log-probabilities of about -10 to 0, exponentiated.
     torch.testing.assert_close(ours.float(), golden[f"{case}.score"], rtol=2e-5, atol=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_analytic_and_denoiser_steps_equal_the_original(golden, case):
     alpha_t, alpha_s = _alphas(golden, case)
     probs = tweedie_probabilities(score, xt, alpha_t, alpha_s, mask_id=MASK)
     expected = golden[f"{case}.analytic.probs"]
-    # sums of large float32 scores cancel in the entry of the mask.
+    # ours in float64; in the original sums of large scores cancel in the entry of the mask.
     torch.testing.assert_close(probs.float(), expected, rtol=1e-4, atol=2e-5)
     final = tweedie_probabilities(score, xt, alpha_t, torch.ones_like(alpha_t), mask_id=MASK)
     final[..., MASK] = 0
@@ -83,6 +83,7 @@ def test_with_subs_the_analytic_step_is_the_ancestral_step(golden, case):
     ancestral = ancestral_probabilities(
         _log_probs(golden, case), alpha_t, alpha_s, xt=golden["x_t"], mask_id=MASK
     )
+    # ours in float64; the original forms these from scores in float32.
     torch.testing.assert_close(
         ancestral.float(), golden[f"{case}.analytic.probs_normalised"], rtol=1e-4, atol=2e-6
     )
@@ -127,6 +128,8 @@ def test_whole_runs_give_the_tokens_of_the_original(golden, network, run, end, k
         return tweedie_probabilities(score, tokens, *alphas, mask_id=MASK)
 
     tokens = torch.full((2, 48), MASK)
+    # the nearest of these draws is decided by 1.4e-4 of its score, which is a hundred times what
+    # the order of the sums of the network moves.
     for step in range(steps):
         before, after = schedule.alpha(times[step]), schedule.alpha(times[step] - length)
         probs = probabilities(tokens, before.item(), after.item())

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dnamdlm.training.averaging import MovingAverage
+from tests.helpers.rounding import rounding
 
 
 def _module(value):
@@ -25,7 +26,10 @@ def test_the_average_is_the_weighted_sum_of_what_it_saw():
         average.update(module)
         decay = min(0.5, (1 + count) / (10 + count))
         expected = decay * expected + (1 - decay) * value
-    assert torch.allclose(average.shadow["weight"], torch.full((1, 2), expected))
+    # three roundings a step.
+    torch.testing.assert_close(
+        average.shadow["weight"], torch.full((1, 2), expected), rtol=0, atol=rounding(12, scale=16)
+    )
 
 
 def test_the_module_gets_its_own_weights_back_even_after_an_error():
@@ -74,6 +78,6 @@ def test_the_average_equals_the_original_implementation(shared, decay):
                 module.parts[j].copy_(golden[f"step_{step}.param.{j}"])
         average.update(module)
         for j in range(2):
-            torch.testing.assert_close(
-                average.shadow[f"parts.{j}"], golden[f"decay_{decay}.step_{step}.shadow.{j}"]
-            )
+            expected = golden[f"decay_{decay}.step_{step}.shadow.{j}"]
+            allowed = rounding(3 * (step + 1), expected.abs().max().item())
+            torch.testing.assert_close(average.shadow[f"parts.{j}"], expected, rtol=0, atol=allowed)
