@@ -13,6 +13,11 @@ _RENAMED: Mapping[str, str] = {
         f"dnamdlm.training.settings.{name}": f"dnamdlm.training.trainer_settings.{name}"
         for name in ("TrainerSettings", "ResumeSettings")
     },
+    **{
+        f"dnamdlm.data.tasks.{name}": f"dnamdlm.data.tasks.families.{name}"
+        for name in ("GenomicBenchmarks", "Gue", "NucleotideTransformer", "Table")
+    },
+    "dnamdlm.data.glue.Glue": "dnamdlm.data.tasks.glue.Glue",
     "dnamdlm.training.finetuning.FinetuneSettings": (
         "dnamdlm.training.head_fitting.FinetuneSettings"
     ),
