@@ -7,7 +7,7 @@ overlap). Nats inside, bits per base at the edge.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.genome.windows import gather
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.rates import Rate, clustered_rate
-from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.language_model import LanguageModel, TokenLikelihood
 from dnamdlm.words.codes import SOFT_MASK
 
 Progress = Callable[[int, int], None]
@@ -95,6 +95,26 @@ class BaseClasses:
         return np.stack(masks)
 
 
+Likelihoods = Callable[[Iterable[Batch]], Iterator[tuple[Batch, TokenLikelihood]]]
+"""Batches of windows to the same batches with their likelihoods, in order."""
+
+
+def in_this_process(
+    model: LanguageModel, *, draws: int, estimator: str, device: torch.device | str
+) -> Likelihoods:
+    """The likelihoods that a model gives, one batch after the other."""
+
+    def given(batches: Iterable[Batch]) -> Iterator[tuple[Batch, TokenLikelihood]]:
+        for batch in batches:
+            with torch.inference_mode():
+                likelihood = model.log_likelihood(
+                    batch.to(device), draws=draws, estimator=estimator
+                )
+            yield batch, likelihood
+
+    return given
+
+
 def score_windows(
     model: LanguageModel,
     windows: WindowSequence,
@@ -105,6 +125,7 @@ def score_windows(
     device: torch.device | str = "cpu",
     classes: BaseClasses | None = None,
     progress: Progress | None = None,
+    likelihoods: Likelihoods | None = None,
 ) -> WindowScores:
     """Score every window with a model.
 
@@ -117,13 +138,14 @@ def score_windows(
         device: where the model is.
         classes: classes of bases; None for "all" alone.
         progress: called with (windows done, total windows) after each batch.
+        likelihoods: batches -> each with its likelihood, in order; None asks the model here.
     """
+    if likelihoods is None:
+        likelihoods = in_this_process(model, draws=draws, estimator=estimator, device=device)
     names = (ALL,) if classes is None else classes.names
     nats, bases, starts, kinds = [], [], [], set()
     done = 0
-    for batch in windows.batches(batch_size):
-        with torch.inference_mode():
-            likelihood = model.log_likelihood(batch.to(device), draws=draws, estimator=estimator)
+    for batch, likelihood in likelihoods(windows.batches(batch_size)):
         kinds.add(likelihood.kind)
         start = starts_of(batch)
         valid = likelihood.valid.cpu().numpy()

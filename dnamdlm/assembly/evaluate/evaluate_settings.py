@@ -42,6 +42,7 @@ class EvaluateSettings:
     device: str = "auto"
     ops: str = "auto"
     threads: Positive | None = None
+    workers: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 

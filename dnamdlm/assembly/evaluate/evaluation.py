@@ -10,6 +10,7 @@ from typing import Any
 from dnamdlm.assembly.class_labels import check_same_labels
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.evaluate.spread_likelihoods import spread_likelihoods
 from dnamdlm.assembly.evaluate.text_evaluation import score_text
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
@@ -30,12 +31,11 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, evaluate_likelihood
 from dnamdlm.evaluation.likelihood.mixtures import pooled_report
-from dnamdlm.evaluation.window_scores import SOFT_MASKED, UNIQUE
+from dnamdlm.evaluation.window_scores import SOFT_MASKED, UNIQUE, Likelihoods
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
 from dnamdlm.progress import watched
-from dnamdlm.threads import running_with
 from dnamdlm.training.run_folder import read_run
 
 logger = logging.getLogger(__name__)
@@ -59,16 +59,25 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
     at_once = settings.batch_size or windows_at_once(
         loaded.length, loaded.device, len(lm.vocabulary)
     )
-    plan = plan_for(loaded.lm, at_once * loaded.length, threads=settings.threads)
-    with running_with(plan.threads):
-        if isinstance(loaded.modality, Text):
-            with watched("scoring", "rows") as watch:
-                return score_text(settings, loaded, lm, watch)
-        return _score_genome(settings, loaded, lm)
+    plan = plan_for(
+        loaded.lm, at_once * loaded.length, threads=settings.threads, workers=settings.workers
+    )
+    likelihoods = spread_likelihoods(
+        loaded,
+        lm,
+        plan,
+        strands=settings.strands,
+        draws=settings.draws,
+        estimator=settings.estimator,
+    )
+    if isinstance(loaded.modality, Text):
+        with watched("scoring", "rows") as watch:
+            return score_text(settings, loaded, lm, watch, likelihoods)
+    return _score_genome(settings, loaded, lm, likelihoods)
 
 
 def _score_genome(
-    settings: EvaluateSettings, loaded: LoadedModel, lm: LanguageModel
+    settings: EvaluateSettings, loaded: LoadedModel, lm: LanguageModel, likelihoods: Likelihoods
 ) -> tuple[Path, str]:
     out = evaluation_target(settings, loaded, settings.split)
     opened = genome_data(loaded, settings.data).open()
@@ -77,7 +86,7 @@ def _score_genome(
     if loaded.run_dir is not None:
         refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, settings.split)
     windows = _windows_of(opened, genomes, settings)
-    reports = _score_genomes(settings, lm, windows, genomes, loaded)
+    reports = _score_genomes(settings, lm, windows, genomes, loaded=loaded, likelihoods=likelihoods)
     report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
     sections: dict[str, Any] = {
         "provenance": provenance(
@@ -102,7 +111,9 @@ def _score_genomes(
     lm: LanguageModel,
     windows: Mapping[str, Sweep[SplitWindows]],
     genomes: Mapping[str, OpenGenome],
+    *,
     loaded: LoadedModel,
+    likelihoods: Likelihoods,
 ) -> dict[str, LikelihoodReport]:
     """The likelihood of each genome."""
     reports: dict[str, LikelihoodReport] = {}
@@ -124,6 +135,7 @@ def _score_genomes(
                 region_classes=genomes[name].region_classes,
                 markov=markov,
                 progress=watch,
+                likelihoods=likelihoods,
             )
     return reports
 

@@ -18,6 +18,7 @@ from dnamdlm.assembly.model_data import corpus_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
+from dnamdlm.evaluation.window_scores import Likelihoods
 from dnamdlm.lm.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def score_text(
     loaded: LoadedModel,
     lm: LanguageModel,
     progress: Callable[[int, int], None],
+    likelihoods: Likelihoods,
 ) -> tuple[Path, str]:
     """Perplexity of a split of the corpus of the model, or of another that was prepared alike.
 
@@ -55,6 +57,7 @@ def score_text(
         or windows_at_once(windows.length, loaded.device, len(lm.vocabulary)),
         device=loaded.device,
         progress=progress,
+        likelihoods=likelihoods,
     )
     sections = {
         "provenance": provenance(

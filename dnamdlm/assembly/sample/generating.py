@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.devices import plan_for
+from dnamdlm.assembly.devices import plan_for, windows_at_once
+from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.requests import Request
+from dnamdlm.assembly.workers import spread
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.lm.sampling.class_guidance import Guidance
@@ -42,6 +44,7 @@ class Generation:
         batch_size: most sequences at once.
         watch: called with the number of tokens just filled.
         threads: the setting of that name; None is chosen by the size of the network.
+        workers: the setting of that name; None is chosen by the work.
         network_calls: sequences that the network read so far, with repetition; it does not depend
             on how many it read at once.
     """
@@ -54,6 +57,7 @@ class Generation:
     batch_size: int
     watch: Callable[[int], None]
     threads: int | None = None
+    workers: int | None = 1
     network_calls: int = 0
 
 
@@ -105,14 +109,61 @@ def _side_by_side(run: Generation, jobs: Sequence[Job]) -> Iterator[Iterator[Ids
     by_length: dict[int, list[Job]] = {}
     for job in jobs:
         by_length.setdefault(len(job.request.template), []).append(job)
-    made: dict[int, list[Ids]] = {}
+    batches: list[list[Job]] = []
+    largest = 1
     for length, alike in by_length.items():
-        at_once = _rows_at_once(run, length)
-        for first in range(0, len(alike), at_once):
-            batch = alike[first : first + at_once]
-            columns = zip(*_pieces(run, batch), strict=True)
-            made |= {job.number: list(column) for job, column in zip(batch, columns, strict=True)}
+        # few enough that every process has some; their number does not change the result.
+        window = max(1, min(length, run.loaded.length))
+        at_once = min(_rows_at_once(run, length), windows_at_once(window, run.loaded.device))
+        batches += [alike[first : first + at_once] for first in range(0, len(alike), at_once)]
+        largest = max(largest, at_once * length)
+    plan = plan_for(run.loaded.lm, largest, threads=run.threads, workers=run.workers)
+    task = _BatchTask.of(run)
+    made: dict[int, list[Ids]] = {}
+    with spread(task, batches, plan, opened=run.loaded, advance=run.watch) as results:
+        for batch, (rows, calls) in zip(batches, results, strict=True):
+            run.network_calls += calls
+            made |= {job.number: row for job, row in zip(batch, rows, strict=True)}
     return (iter(made[job.number]) for job in jobs)
+
+
+@dataclass(frozen=True)
+class _BatchTask:
+    """Makes the sequences of a batch, in any process."""
+
+    source: ModelSource
+    sampler: Sampler
+    choice: Choice
+    guidance: Guidance | None
+    seed: int
+    threads: int | None
+
+    @classmethod
+    def of(cls, run: Generation) -> _BatchTask:
+        """The task of a call."""
+        source = ModelSource.of(run.loaded)
+        return cls(source, run.sampler, run.choice, run.guidance, run.seed, run.threads)
+
+    def open(self) -> LoadedModel:
+        """Load the model."""
+        return self.source.open()
+
+    def work(
+        self, context: LoadedModel, item: Sequence[Job], advance: Callable[[int], None]
+    ) -> tuple[list[list[Ids]], int]:
+        """The pieces of each sequence, and how often the network read one."""
+        run = Generation(
+            context,
+            self.sampler,
+            self.choice,
+            self.guidance,
+            self.seed,
+            len(item),
+            advance,
+            self.threads,
+        )
+        rows = [list(column) for column in zip(*_pieces(run, item), strict=True)]
+        return rows, run.network_calls
 
 
 def _rows_at_once(run: Generation, length: int) -> int:

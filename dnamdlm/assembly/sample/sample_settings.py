@@ -64,6 +64,7 @@ class SampleSettings:
     device: str = "auto"
     ops: str = "auto"
     threads: Positive | None = None
+    workers: Positive | None = None
     seed: Seed = 1
     given: frozenset[str] = frozenset()
 

@@ -118,6 +118,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
             settings.batch_size,
             progress.advance,
             settings.threads,
+            settings.workers,
         )
         made = generated(run, requests, settings.num_sequences)
         count = writer_of(loaded.modality).write(out, made, origin, width=settings.width)

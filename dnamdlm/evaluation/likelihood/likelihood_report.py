@@ -20,7 +20,13 @@ from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.likelihood.markov_scores import score_markov
 from dnamdlm.evaluation.rates import Rate
-from dnamdlm.evaluation.window_scores import BaseClasses, Progress, WindowScores, score_windows
+from dnamdlm.evaluation.window_scores import (
+    BaseClasses,
+    Likelihoods,
+    Progress,
+    WindowScores,
+    score_windows,
+)
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import MarkovModel, Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
@@ -125,6 +131,7 @@ def evaluate_likelihood(
     region_classes: RegionClasses | None = None,
     markov: Mapping[Smoothing, MarkovFit] | None = None,
     progress: Progress | None = None,
+    likelihoods: Likelihoods | None = None,
 ) -> LikelihoodReport:
     """Bits per base of a model over a whole split, by class, compared with Markov baselines.
 
@@ -138,6 +145,7 @@ def evaluate_likelihood(
         region_classes: coding and non-coding regions; None without an annotation.
         markov: fitted families, see `fit_markov`; None leaves the Markov rows out.
         progress: called with (windows done, total windows).
+        likelihoods: as in `score_windows`.
     """
     classes = BaseClasses(windows.source.store, region_classes)
     began = time.perf_counter()
@@ -150,6 +158,7 @@ def evaluate_likelihood(
         device=device,
         classes=classes,
         progress=progress,
+        likelihoods=likelihoods,
     )
     seconds = time.perf_counter() - began
     present = [name for name in classes.names if scores.bits(name).count]

@@ -24,7 +24,7 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.rows import RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit
 from dnamdlm.evaluation.rates import Rate, clustered_rate
-from dnamdlm.evaluation.window_scores import Progress, score_windows
+from dnamdlm.evaluation.window_scores import Likelihoods, Progress, score_windows
 from dnamdlm.lm.language_model import LanguageModel
 
 _TOKENS_AT_ONCE = 1 << 22
@@ -88,6 +88,7 @@ def evaluate_text(
     batch_size: int,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    likelihoods: Likelihoods | None = None,
 ) -> TextReport:
     """Score the rows of a split.
 
@@ -101,6 +102,7 @@ def evaluate_text(
         batch_size: rows per call.
         device: where the model is.
         progress: called with (rows done, total rows).
+        likelihoods: as in `score_windows`.
     """
     began = time.perf_counter()
     scores = score_windows(
@@ -111,6 +113,7 @@ def evaluate_text(
         batch_size=batch_size,
         device=device,
         progress=progress,
+        likelihoods=likelihoods,
     )
     seconds = time.perf_counter() - began
     bits = scores.bits()
