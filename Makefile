@@ -78,7 +78,7 @@ lint: $(DEV) ## check style, spelling and the import contracts
 types: $(DEV) ## check the types
 	$(BIN)/pyright --pythonpath $(PY)
 
-format: $(DEV) ## format the sources and mend what can be mended
+format: $(DEV) ## format the sources and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 

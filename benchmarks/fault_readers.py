@@ -41,7 +41,7 @@ class Case:
     """A file: its bytes, what a fair reading gives (None: it must be refused), and its index.
 
     Attributes:
-        index: content of the `.fai` file beside it.
+        index: content of its `.fai` file.
         index_is_newer: whether the index has the later time stamp.
     """
 

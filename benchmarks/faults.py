@@ -164,7 +164,7 @@ def main() -> None:
                 foreign_code(folder),
             ),
             "Training resumed in the middle of a pass": (
-                "Two passes over 256 windows in batches of 4, beside the same run unbroken. The "
+                "Two passes over 256 windows in batches of 4, compared with an unbroken run. The "
                 "command here is killed with -9 in step 30 of 64 of the first pass and started "
                 "again; Lightning is stopped after step 24. Both resume from the checkpoint of "
                 "step 24, about which Lightning warns that the loader cannot be resumed.",

@@ -111,7 +111,7 @@ def train_and_watch() -> None:
 
 
 def row_of(name: str, unbroken: Seen, resumed: Seen) -> tuple[str, ...]:
-    """What the broken run saw of the first pass, beside the unbroken run."""
+    """What the broken run saw of the first pass, compared with the unbroken run."""
     first_pass = [item for batch in resumed[:STEPS_PER_PASS] for item in batch]
     expected = {item for batch in unbroken[:STEPS_PER_PASS] for item in batch}
     twice = len(first_pass) - len(set(first_pass))

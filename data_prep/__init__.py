@@ -1,1 +1,1 @@
-"""Scripts that bring data onto the disk: the only place of the project that downloads."""
+"""Scripts that download data: the only place of the project that downloads."""

@@ -120,7 +120,7 @@ def _checked(
         if path.is_absolute() or ".." in path.parts or set(member.name) & set("\\:"):
             found = "leads out of the target folder"
         elif "\0" in member.name or not path.parts:
-            found = "is no name of a file"
+            found = "is not a file name"
         elif not member.is_folder and not member.is_file:
             found = "is a link or a device"
         elif not member.is_folder and path.as_posix().casefold() in seen:

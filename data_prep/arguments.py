@@ -22,7 +22,7 @@ def parse_arguments(arguments: Sequence[str], defaults: Mapping[str, str | None]
             raise ConfigError(f"{argument!r} is not of the form key=value; see --help")
         if key not in defaults:
             near = difflib.get_close_matches(key, list(defaults), n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{key!r} is no setting; did you mean {near!r}?")
+            raise ConfigError(f"{key!r} is not a setting; did you mean {near!r}?")
         if key in given:
             raise ConfigError(f"{key!r} is given twice; give it once")
         given[key] = value
@@ -58,6 +58,6 @@ def run_script(
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        print("interrupted; rerun the command to resume", file=sys.stderr)
         return 130
     return 0

@@ -38,7 +38,7 @@ class Limits:
 
     Attributes:
         max_bytes: refuse anything larger.
-        attempts: tries before giving up; each goes on where the last stopped.
+        attempts: tries before giving up; each resumes where the last stopped.
         pause: seconds before the second try, doubled each time.
         timeout: seconds without a byte after which a try has failed.
     """
@@ -100,7 +100,7 @@ def download(
                 if attempt + 1 == limits.attempts:
                     raise DataError(
                         f"{url}: incomplete after {limits.attempts} tries ({error}); "
-                        "run the same command later, it goes on where it stopped"
+                        "run the same command later, it resumes"
                     ) from error
                 is_continued = part.exists()
                 time.sleep(limits.pause * 2**attempt)
@@ -112,7 +112,7 @@ def download(
         # every error of the connection was dealt with where it occurs.
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}); "
-            "give a folder with room that you may write to"
+            "give a folder with enough space that you may write to"
         ) from error
 
 
@@ -266,7 +266,7 @@ def check_room(path: Path, num_bytes: int) -> None:
     if free < num_bytes + _SPARE_BYTES:
         raise DataError(
             f"{path.parent}: {num_bytes / 1e9:.2f} GB are to be written and {free / 1e9:.2f} GB "
-            "are free; make room or give another folder"
+            "are free; free some space or give another folder"
         )
 
 

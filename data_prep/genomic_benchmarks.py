@@ -97,7 +97,7 @@ def _published(listing: Path) -> dict[str, str]:
         found = {str(file["key"]): str(file["checksum"]) for file in files}
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(
-            f"{listing}: this is no record of Zenodo with a list of files; check base_url"
+            f"{listing}: this is not a record of Zenodo with a list of files; check base_url"
         ) from error
     return {
         key: checksum.removeprefix("md5:")

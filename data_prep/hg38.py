@@ -28,7 +28,7 @@ USAGE = f"""
 python -m data_prep.hg38 out=DIR [intervals=yes] [base_url=URL] [bed_url=URL]
 
 Fetches {FILE_NAME} (about 1 GB) from UCSC, compares it with the published MD5 and leaves it in DIR,
-beside {BED_NAME}, the intervals of Basenji. An interrupted download goes on where it was; a file
+beside {BED_NAME}, the intervals of Basenji. An interrupted download is resumed; a file
 that is there and intact is not fetched again. Soft mask and unplaced records are included.
 
   out        folder for the files

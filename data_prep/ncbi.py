@@ -75,7 +75,7 @@ def find_assembly(accession: str, folder: Path, base_url: str, limits: Limits) -
     bare = f"{accession.partition('_')[0]}_{bare}"
     if not _ACCESSION.fullmatch(bare) or not re.fullmatch(r"[\w.+-]*", name, re.ASCII):
         raise ConfigError(
-            f"accession={accession} is no accession of an assembly; write it with its version, "
+            f"accession={accession} is not an accession of an assembly; write it with its version, "
             "for example GCF_000001735.4"
         )
     if name:
@@ -133,7 +133,7 @@ def read_report(path: Path, accession: str) -> list[Record]:
         accession: of the assembly; GCF files are named by RefSeq, GCA files by GenBank.
 
     Raises:
-        DataError: if the file is no assembly report.
+        DataError: if the file is not an assembly report.
     """
     column = 6 if accession.startswith("GCF") else 4
     records = []
@@ -145,8 +145,8 @@ def read_report(path: Path, accession: str) -> list[Record]:
         columns = line.split("\t")
         if len(columns) < 9 or not columns[8].isdigit():
             raise DataError(
-                f"{path}: line {number} is no line of an assembly report; delete the file and run "
-                "the same command again"
+                f"{path}: line {number} is not a line of an assembly report; delete the file and "
+                "run the same command again"
             )
         if columns[column] == "na":
             continue

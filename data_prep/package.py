@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             limits = ArchiveLimits(max_bytes=int(float(settings["max_gb"]) * 1e9))
         except (ValueError, OverflowError) as error:
-            raise ConfigError(f"max_gb={settings['max_gb']} is no number of GB") from error
+            raise ConfigError(f"max_gb={settings['max_gb']} is not a number of GB") from error
         files = unpack_package(Path(settings["file"]), Path(settings["out"]), limits)
         return (
             f"wrote {', '.join(map(str, files))}; train with: python -m dnamdlm.train "

@@ -294,7 +294,7 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
             try:
                 value = json.loads(line)
             except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number} is no JSON ({error})") from error
+                raise DataError(f"{path}, line {number} is not JSON ({error})") from error
             if not isinstance(value, dict) or field not in value:
                 known = ", ".join(value) if isinstance(value, dict) else type(value).__name__
                 raise DataError(
@@ -321,13 +321,13 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
                     yield _checked(value, f"{path}, row {number}")
     except (OSError, pyarrow.ArrowException) as error:
         said = str(error).splitlines()[0]
-        raise DataError(f"{path} is no .parquet file that can be read ({said})") from error
+        raise DataError(f"{path} is not a .parquet file that can be read ({said})") from error
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Files that are no text are refused by name."""
+    """Files that are not text are refused by name."""
     try:
         yield
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text ({error}); convert it first") from error
+        raise DataError(f"{path} is not UTF-8 text ({error}); convert it first") from error

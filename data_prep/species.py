@@ -32,7 +32,7 @@ python -m data_prep.species out=DIR [species=NAME,...] [accession=GCF_...,...]
 Fetches genomes from NCBI, compares them with the published MD5 and writes for each NAME.fa.gz and
 NAME.bed (train, valid and test by whole chromosomes), and DIR/data/species.yaml, which makes
 data=species a choice of: python -m dnamdlm.train --config-dir DIR config=genome data=species
-A file that is there and intact is not fetched again; an interrupted download goes on where it was.
+A file that is there and intact is not fetched again; an interrupted download is resumed.
 
   out        folder for the files
   species    names out of: all (default) or
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             limits = Limits(max_bytes=int(float(settings["max_gb"]) * 1e9))
         except (ValueError, OverflowError) as error:
-            raise ConfigError(f"max_gb={settings['max_gb']} is no number of GB") from error
+            raise ConfigError(f"max_gb={settings['max_gb']} is not a number of GB") from error
         wanted = wanted_assemblies(
             settings["species"], settings["accession"], out, base_url, limits
         )

@@ -142,7 +142,7 @@ python -m data_prep.text corpus=NAME out=DIR [tokenizer=NAME]
 python -m data_prep.text files=FILE,... [valid=FILE,...] [test=FILE,...] tokenizer=NAME out=DIR
 
 Tokenizes a public corpus of the Hugging Face hub, or local files, for data=text. The same command
-goes on where it was interrupted; the number of processes does not change what is written.
+resumes where it was interrupted; the number of processes does not change what is written.
 
   out             folder for the corpus
   corpus          {", ".join(list(CORPORA)[:5])},
@@ -386,7 +386,7 @@ def _number(settings: dict[str, str], key: str, kind: type[int] | type[float]) -
     try:
         return kind(settings[key])
     except ValueError as error:
-        raise ConfigError(f"{key}={settings[key]} is no number") from error
+        raise ConfigError(f"{key}={settings[key]} is not a number") from error
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Documents to shards, with several processes: the same files whatever their number.
 
 Documents are dealt into tasks of about `SHARD_BYTES` of text, one shard each, in the order of the
-source. A finished shard leaves a note with the key of the corpus, so that the same command goes on
+source. A finished shard leaves a note with the key of the corpus, so that the same command resumes
 where it was; the manifest is written last.
 """
 
@@ -42,7 +42,7 @@ class Task:
         stem: of the shard.
         texts: documents.
         cleaner: a name of `CLEANERS`.
-        tokenizer: a built-in name, or the folder of the corpus brings it.
+        tokenizer: a built-in name, or the folder of the corpus has it.
         key: of the corpus.
     """
 

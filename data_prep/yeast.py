@@ -1,6 +1,6 @@
 """Rebuild the embedded yeast genome from NCBI: `python -m data_prep.yeast out=DIR`.
 
-The 16 GenBank records are fetched one by one and kept, so that an interrupted run goes on where it
+The 16 GenBank records are fetched one by one and kept, so that an interrupted run resumes where it
 was. Sequence and features are written anew; the bases must have the hash of the shipped copy.
 """
 
@@ -67,7 +67,7 @@ USAGE = f"""
 python -m data_prep.yeast out=DIR [base_url=URL]
 
 Fetches the 16 chromosomes of S. cerevisiae S288C (R64) from NCBI and writes {FASTA_NAME} and
-{GFF_NAME}. An interrupted run goes on where it was.
+{GFF_NAME}. An interrupted run is resumed.
 
   out       folder for both files; the GenBank records are kept in DIR/genbank
   base_url  address of efetch (default {BASE_URL})

@@ -52,7 +52,7 @@ class Stopped(DnamdlmError):
 
 
 def config_folder(name: str = "") -> Path:
-    """The folder of YAML files: inside an installed package, else beside it in a checkout.
+    """The folder of YAML files: inside an installed package, else next to it in a checkout.
 
     Args:
         name: entry; one with recipes of its own has its primary config and groups in a folder of

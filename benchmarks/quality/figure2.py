@@ -4,7 +4,7 @@
 
 After figure 2 of the MDLM paper, at small scale. RUNS is the folder of `benchmarks.quality.text
 --runs`; its `ar_seed1`, `mdlm_time_seed1`, `mdlm_seed1` and `sedd_seed1` make texts of one row, and
-the AR model of another seed reads them (or `--scorer`, such as gpt2-large). Entropy stands beside
+the AR model of another seed reads them (or `--scorer`, such as gpt2-large). Entropy is given with
 every perplexity, and a sweep over temperatures shows how far one can be had for the other.
 """
 
@@ -237,8 +237,8 @@ def result_table(
             f"generative perplexity: texts are tokenized again and read by {scorer.name}, which "
             "made none of them; first tokens are not scored",
             "perplexity alone can be lowered by saying little: entropy of the tokens within a text "
-            "stands beside it, of held-out text too",
-            "MDLM asks the network only in steps that reveal something, SEDD in every step; AR "
+            "is given with it, for held-out text too",
+            "MDLM calls the network only in steps that reveal something, SEDD in every step; AR "
             "keeps keys and values",
             "probabilities are float64 and draws exact; the Gumbel noise in float32 of the "
             "original lowers the perplexity of many steps (arXiv:2409.02908)",

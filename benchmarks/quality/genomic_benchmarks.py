@@ -1,4 +1,4 @@
-"""Prediction tasks x seeds x a small sweep, beside baselines, in one table.
+"""Prediction tasks x seeds x a small sweep, compared with baselines, in one table.
 
     python -m benchmarks.quality.genomic_benchmarks --model RUN --out DIR
         [--config genomic_benchmarks] [--set data.folder=DIR ...] [--tasks A B]
@@ -114,7 +114,7 @@ def rows_of(
 
 def main() -> None:
     """Run, print and store."""
-    parser = argparse.ArgumentParser(description="Prediction tasks beside baselines.")
+    parser = argparse.ArgumentParser(description="Prediction tasks compared with baselines.")
     parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
     parser.add_argument("--out", required=True, help="folder of the runs")
     parser.add_argument("--config", default="genomic_benchmarks", help="recipe of finetune")

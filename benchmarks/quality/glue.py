@@ -1,4 +1,4 @@
-"""GLUE tasks from a tiny transformer that is pre-trained here, beside baselines, in one table.
+"""GLUE tasks from a tiny transformer that is pre-trained here, and its baselines, in one table.
 
     python -m benchmarks.quality.glue --text FILE ... --glue DIR --out DIR
         [--tasks cola rte sst2] [--seeds 3] [--limit 4000] [--mlm-steps 4000] [--mdlm-steps 2000]
@@ -115,7 +115,7 @@ def task_rows(
             f"limit={arguments.limit}", f"training.learning_rate={arguments.rate}",
             "bootstrap=50", "device=cpu",
         ]  # fmt: skip
-        # the baselines do not depend on which model stands beside them.
+        # the baselines do not depend on which model they are compared with.
         overrides += ["baselines=[]"] if index else []
         path, headline = finetune(read_settings(FinetuneEntry, settings_of("finetune", overrides)))
         print(headline)

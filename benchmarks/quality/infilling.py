@@ -1,11 +1,11 @@
-"""Recovery of hidden spans of held-out windows, beside Markov models and the commonest base.
+"""Recovery of hidden spans of held-out windows, compared with Markov models and the commonest base.
 
     python -m benchmarks.quality.infilling --model RUN [--windows 400] [--length 512]
         [--hidden 0.3] [--split valid] [--smoke]
 
 One span of the given share is hidden at a random place of each window (the same for all rows), then
 refilled. Recovery is the share of hidden bases that come back as they were. Drawing from the true
-law of a base recovers sum p^2, picking its most likely base recovers max p: the two ways of filling
+distribution of a base recovers sum p^2, picking its most likely base max p: the two ways of filling
 are different tasks and stand in rows of their own. The Markov model sees the left side only.
 """
 

@@ -1,4 +1,4 @@
-"""Scores of common beside rare variants of 1000 Genomes.
+"""Scores of common and rare variants of 1000 Genomes.
 
     python -m benchmarks.quality.variants --model RUN --variants FILE.vcf.gz --fasta FILE.fa.gz
         [--scores llr elbo] [--draws 4] [--limit N] [--smoke]

@@ -86,7 +86,7 @@ def settings_of(processors: int) -> list[Setting]:
 
 
 def commands_of(model: str, *, smoke: bool) -> dict[str, list[str]]:
-    """Command -> arguments; each takes about ten seconds of one processor beside its imports."""
+    """Command -> arguments; each takes about ten seconds of one processor after its imports."""
     steps, limit, sequences = (2, 2, 1) if smoke else (120, 160, 32)
     return {
         "train": [
@@ -201,7 +201,7 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Cell, ...]]:
 
 def main() -> None:
     """Measure, print and store."""
-    parser = argparse.ArgumentParser(description="Seconds beside a busy neighbour.")
+    parser = argparse.ArgumentParser(description="Seconds with a busy neighbour.")
     parser.add_argument("--model", required=True, help="run folder of the demo")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--neighbours", type=int, default=1)
@@ -216,7 +216,7 @@ def main() -> None:
     worst = max(float(row[5] or 0.0) for row in rows if row[2] == "defaults")
     table = ResultTable(
         theme="speed-contention",
-        title="Seconds of a command, alone and beside a busy neighbour",
+        title="Seconds of a command, alone and with a busy neighbour",
         columns=(
             "machine", "command", "setting", "wall s", "CPU s", "wall over the best of the round",
             "processors used by others",

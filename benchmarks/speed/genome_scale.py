@@ -6,7 +6,7 @@ The FASTA file is made in the scratch folder from a block of random bases with s
 stretches and runs of N, turned differently for each piece, so that it takes no memory; file and
 store are removed at the end. Preparation runs in a process of its own, whose peak memory is
 the largest that the system has seen of it. Windows are then read one random place at a time from
-the store, first after the system was told to forget its pages (posix_fadvise), then again.
+the store, first after the system was asked to forget its pages (posix_fadvise), then again.
 """
 
 import argparse

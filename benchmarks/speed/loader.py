@@ -1,4 +1,4 @@
-"""Windows per second of the training stream, beside one pyfaidx or pysam read per window.
+"""Windows per second of the training stream, compared with one pyfaidx or pysam read per window.
 
     python -m benchmarks.speed.loader [--fasta FILE] [--threads N] [--repeats 9]
 

@@ -9,7 +9,7 @@ block follow the schedule of calls of the original code: a call for every unfini
 every step (ancestral without cache), and a call for all of them in each step in which any of them
 changes (its cache, which is batch-wide). Both give the very sequences of our ancestral rule, so
 that their quality is its own. Likeness is the Jensen-Shannon divergence of 6-mers from the split,
-beside that of as many real windows; entropy is that of the 6-mers. Both depend on how much was
+compared with that of as many real windows; entropy is that of the 6-mers. Both depend on the amount
 generated, so compare only rows of one length.
 """
 

@@ -1,4 +1,4 @@
-"""Speed and memory of the selective scan, beside mambapy and the slow path of transformers.
+"""Speed and memory of the selective scan, compared with mambapy and the slow path of transformers.
 
     python -m benchmarks.speed.scan [--threads N] [--seconds 8] [--only NAME] [--small]
 

@@ -186,7 +186,7 @@ def result_table(
             f"{num_texts} texts, made one after another; CPU time of one thread; networks of less "
             "than a million parameters that were trained for minutes",
             "full regeneration: the masked model with every token of the block remasked as far as "
-            "the law allows in each step (remasking with eta = 1), so that each step asks the "
+            "the schedule allows in each step (remasking with eta = 1), so each step calls the "
             "network; it is not the network of SSD-LM",
             f"generative perplexity: texts are tokenized again and read by {scorer}, in windows "
             "that begin half a context apart; entropy and repetition of texts of this length",

@@ -1,4 +1,4 @@
-"""Training speed of the transformer, beside the matrix-product ceiling of the same run.
+"""Training speed of the transformer, compared with the matrix-product ceiling of the same run.
 
     python -m benchmarks.speed.training [--threads N] [--device cpu] [--repeats 7] [--only NAME]
 

@@ -133,7 +133,7 @@ def classifier_guidance(
     """Guidance of one model by another.
 
     Raises:
-        ConfigError: if the other is no classifier, or reads other token ids.
+        ConfigError: if the other is not a classifier, or reads other token ids.
     """
     if not isinstance(guide.lm, NoisyClassifier):
         raise ConfigError(

@@ -161,7 +161,7 @@ class Mamba(nn.Module):
         self._scale_branches()
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         return unused_conditioning(time_conditioning=self.time_conditioning)
 
     @torch.no_grad()

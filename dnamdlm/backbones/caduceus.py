@@ -122,7 +122,7 @@ class CaduceusPS(nn.Module):
         self.register_buffer("complement", table, persistent=False)
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         return self.strand.without_effect()
 
     def forward(

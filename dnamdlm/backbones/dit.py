@@ -271,7 +271,7 @@ class DiT(nn.Module):
             self.head.weight = self.embedding.weight
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         reasons = unused_conditioning(time_conditioning=self.time_conditioning)
         if self.local is None:
             reasons["local_size"] = "no neighbouring bases are seen (backbone.local_radius=0)"

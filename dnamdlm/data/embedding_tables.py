@@ -40,7 +40,7 @@ def embedding_sink(
     """A table that grows and is complete at the end of the block.
 
     Args:
-        path: where it is written; npz keeps its small columns beside it until the end.
+        path: where it is written; npz keeps its small columns next to it until the end.
         ending: one of `ENDINGS`.
         names: of the records.
         shape: rows and channels to come.

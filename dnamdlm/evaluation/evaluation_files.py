@@ -65,7 +65,7 @@ def check_evaluation(path: Path, split: str) -> None:
     """Refuse a file to which sections of `split` cannot be added; one that is absent is accepted.
 
     Raises:
-        DataError: if it is no evaluation file, or belongs to another split.
+        DataError: if it is not an evaluation file, or belongs to another split.
     """
     if path.is_file() and (found := read_evaluation(path)["split"]) != split:
         raise DataError(f"{path}: holds split {found!r}, not {split!r}; use another file name")

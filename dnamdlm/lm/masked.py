@@ -119,7 +119,7 @@ class MaskedDiffusionLM(nn.Module):
         self.objective.check(self.process)
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         if self.num_classes:
             return {}
         return {"label_dropout": "the network has no classes (backbone.num_classes=0)"}

@@ -38,7 +38,7 @@ def locus_figure(record: Mapping[str, Any], *, name: str = "locus") -> tuple[str
                 record["positions"], bits, color=color, linewidth=weight, label=track["label"]
             )
     axes.axhline(2.0, color=INK, linewidth=0.8, linestyle=":", alpha=0.7)
-    # room above the curves, so that the legend covers none of them.
+    # space above the curves, so that the legend covers none of them.
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.22 * (high - low))
     axes.set_xlim(record["start"], record["end"])

@@ -84,7 +84,7 @@ def test_a_masked_model_is_not_a_scorer(folder):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", "{", "line 1 is no JSON"),
+        ("a.jsonl", "{", "line 1 is not JSON"),
         ("a.jsonl", '{"words": 1}', "has no text under 'text'"),
         ("a.jsonl", '{"text": "a", "ids": [999]}', "another tokenizer made them"),
         ("a.jsonl", "\n", "holds no text"),

@@ -124,7 +124,7 @@ def test_a_table_of_ones_own_is_read_as_text(tmp_path):
         (["task=rte", "strand=conjoined"], "strand=conjoined is for models of DNA"),
         (["task=rte", "pooling=mean_padded"], "pooling=mean_padded is for models of DNA"),
         (["task=rte", "baselines=[kmer]"], "baselines=kmer is for DNA, and the model is"),
-        (["task=rte", "max_length=3"], "max_length=3 leaves no room"),
+        (["task=rte", "max_length=3"], "max_length=3 leaves no space"),
         (["task=wnli"], r"WNLI/train\.tsv: no such file"),
     ],
 )

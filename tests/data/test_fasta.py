@@ -80,8 +80,8 @@ FAULTS = {
     ".2bit": (struct.pack("<I", 0x1A412743) + bytes(12), "this is a .2bit file; .*twoBitToFa"),
     "bzip2": (b"BZh91AY&SY" + bytes(20), "this is a bzip2 file"),
     "zip": (b"PK\x03\x04" + bytes(30), "this is a zip archive"),
-    "header inside a line": (b">a\nACGT>b\nAC\n", "base 5: '>' is no nucleotide code"),
-    "other letter": (b">a\nACGTZACGT\n", "base 5: 'Z' is no nucleotide code"),
+    "header inside a line": (b">a\nACGT>b\nAC\n", "base 5: '>' is not a nucleotide code"),
+    "other letter": (b">a\nACGTZACGT\n", "base 5: 'Z' is not a nucleotide code"),
 }
 
 

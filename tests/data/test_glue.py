@@ -120,7 +120,7 @@ def test_missing_files_columns_and_labels_are_named(folder):
 
 
 def test_text_without_room_or_marks_is_refused():
-    with pytest.raises(ConfigError, match="max_length=2 leaves no room"):
+    with pytest.raises(ConfigError, match="max_length=2 leaves no space"):
         TextEncoder(ByteTokenizer(), 2).encode(["x"], [("a", "b")], "f")
     with pytest.raises(ConfigError, match="text8 has no mark to put between two sentences"):
         TextEncoder(CharacterTokenizer(), 9).encode(["x"], [("a", "b")], "f")

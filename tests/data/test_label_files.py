@@ -30,7 +30,7 @@ def test_letters_become_ids_and_ambiguity_codes_become_n():
     [
         ("MKVLEFQ", r"sequence 2 \('bad'\) has 'L' at position 4.*protein"),
         ("ACGU", "position 4, which means RNA"),
-        ("AC-T", "no nucleotide code"),
+        ("AC-T", "not a nucleotide code"),
         ("RSKMA", "looks like protein, 4 of its 5"),
         ("", r"sequence 2 \('bad'\) is empty"),
     ],

@@ -171,9 +171,12 @@ WRONG = {
     "no file": ({"genomes": {"a": {}}}, "data.genomes.a.fasta is not set"),
     "typo": (
         {"genomes": {"a": {"fasta": "x", "margn": 3}}},
-        "data.genomes.a.margn is no setting of one genome of a mixture (did you mean margin?)",
+        "data.genomes.a.margn is not a setting of a genome of a mixture (did you mean margin?)",
     ),
-    "shared setting": ({"genomes": {"a": {"fasta": "x", "length": 3}}}, "a.length is no setting"),
+    "shared setting": (
+        {"genomes": {"a": {"fasta": "x", "length": 3}}},
+        "a.length is not a setting",
+    ),
     "range": ({"genomes": {"a": {"fasta": "x", "margin": -3}}}, "data.genomes.a: data.margin"),
     "name": ({"genomes": {"a b": {"fasta": "x"}}}, "named by a letter"),
     "unknown rule": ({"weights": "fair"}, "data.weights=fair is unknown; choose equal, size"),

@@ -20,7 +20,7 @@ def test_given_values_replace_defaults():
     [
         (["out"], "'out' is not of the form key=value"),
         (["out="], "not of the form"),
-        (["ot=x"], "'ot' is no setting; did you mean 'out'"),
+        (["ot=x"], "'ot' is not a setting; did you mean 'out'"),
         (["out=a", "out=b"], "'out' is given twice"),
         ([], "out=... is needed"),
     ],

@@ -223,7 +223,7 @@ def test_nothing_is_written_through_a_link(site, tmp_path, name):
 def test_room_on_the_disk_is_checked_before_anything_is_written(site, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"0\.00 GB are free; make room"):
+    with pytest.raises(DataError, match=r"0\.00 GB are free; free some space"):
         download(site.url, tmp_path / "file", QUICK)
     assert not (tmp_path / "file.part").exists()
 

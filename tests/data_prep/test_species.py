@@ -162,7 +162,7 @@ def test_records_are_named_as_in_the_file_of_the_archive_they_come_from(ncbi):
 def test_a_file_that_is_no_report_is_refused(tmp_path):
     path = tmp_path / "report.txt"
     path.write_text("<html>\n")
-    with pytest.raises(DataError, match="line 1 is no line of an assembly report"):
+    with pytest.raises(DataError, match="line 1 is not a line of an assembly report"):
         read_report(path, "GCF_000000001.2")
     path.write_text("# nothing\n")
     with pytest.raises(DataError, match="lists no record"):

@@ -83,7 +83,7 @@ def from_hub(model: str, setting: str) -> Path | None:
     """Fetch the model of a hub id, or find it among those fetched before.
 
     Args:
-        model: what the user gave, which is no path.
+        model: what the user gave, which is not a path.
         setting: name of the setting, for messages.
 
     Returns:
@@ -105,7 +105,7 @@ def from_hub(model: str, setting: str) -> Path | None:
     except hub_failures() as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{setting}={model} is no folder here, and the Hugging Face hub does not give it "
+            f"{setting}={model} is not a folder here, and the Hugging Face hub does not give it "
             f"({said}); give a run folder or a folder that you downloaded"
         ) from error
     return Path(folder)

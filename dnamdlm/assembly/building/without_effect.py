@@ -1,7 +1,7 @@
 """Settings that were given and change nothing: one mechanism for all entries.
 
 A settings class, a network or a language model may have a method `without_effect`, which maps the
-names of its own settings that have no effect beside the others to the reason. What the user gave on
+names of its own settings that have no effect, given the others, to the reason. What was given on
 the command line, or from Python with another value than the default, is refused if it is among
 them; a recipe may hold such values.
 """

@@ -55,5 +55,5 @@ class EmbedSettings:
         )
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         return {} if self.pooling == "bin" else {"bin_size": "pooling is not bin"}

@@ -61,7 +61,7 @@ class FinetuneEntry:
         check_fields(self)
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         reasons: dict[str, str] = {}
         if self.method != "probe":
             reasons["probe"] = f"it is a probe that is not fitted with method={self.method}"

@@ -1,4 +1,4 @@
-"""The models that a fine-tuning run compares: the language model, and the baselines beside it.
+"""The models that a fine-tuning run compares: the language model and its baselines.
 
 Each is fitted on the same rows, chosen on the same validation rows, and gives outputs for the same
 test rows. `model` and `random_weights` are the language model with trained and with random weights;

@@ -1,1 +1,1 @@
-"""One room of the package; see ARCHITECTURE.md."""
+"""See ARCHITECTURE.md."""

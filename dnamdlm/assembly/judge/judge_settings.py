@@ -56,7 +56,7 @@ class JudgeSettings:
             )
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         reasons: dict[str, str] = {}
         if self.reference != HELD_OUT:
             reason = "samples are compared with a file, not with a split"

@@ -84,7 +84,7 @@ def real_texts(opened: OpenText, split: str, length: int, count: int) -> list[Te
     """Held-out rows of a split, as many and as long, written as `sample` writes its own.
 
     Rows of one document each (data.layout=padded) are as long as documents are, up to data.length.
-    Longer texts hold several documents, and so do the blocks that stand beside them.
+    Longer texts hold several documents, and so do the blocks that they are compared with.
 
     Args:
         opened: the corpus.
@@ -124,7 +124,7 @@ def open_scorer(name: str, device: torch.device | str) -> Scorer:
     """
     folder = Path(name)
     is_ours = (folder / "checkpoints").is_dir() or (folder / MODEL).is_file()
-    # a run that has saved nothing yet, which is no folder of Hugging Face either.
+    # a run that has saved nothing yet, which is not a folder of Hugging Face either.
     is_ours |= (folder / CONFIG).is_file() and not is_published(folder)
     if not is_ours:
         return hugging_face_scorer(name, device)

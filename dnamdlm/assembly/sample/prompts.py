@@ -31,7 +31,7 @@ def prompt_ids(
     """Ids of a prompt, with masks for what is filled in.
 
     Where the tokenizer keeps a blank with the word that follows (byte-level BPE), one blank before
-    a gap is left out: the tokens of the gap bring their own.
+    a gap is left out: the tokens of the gap have their own.
 
     Args:
         prompt: text; [MASK] stands for one token to fill, [MASK*8] for eight.

@@ -100,7 +100,7 @@ class SampleSettings:
                     )
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         reasons: dict[str, str] = {}
         if self.infill is None:
             reasons["flank"] = "it is the context of intervals of infill, and there are none"

@@ -96,7 +96,7 @@ class ScoreEntry:
         )  # fmt: skip
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         if "elbo" in self.scores:
             return {}
         reason = "no noise is drawn without the score elbo"

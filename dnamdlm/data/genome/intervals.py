@@ -178,7 +178,7 @@ def coordinate(column: str, text: str, *, least: int) -> int:
         least: smallest number that is allowed.
 
     Raises:
-        DataError: if the field is no whole number, too small, or longer than any coordinate.
+        DataError: if the field is not a whole number, too small, or longer than any coordinate.
     """
     # few digits, since longer numbers neither occur nor fit into 64 bits
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) >= least):

@@ -1,7 +1,7 @@
 """Whether a FASTA file is laid out evenly: one kind of line end, and lines of one length.
 
 Random access by an index needs an even layout; the reader here does not, but an uneven file may
-have lost or gained something, so that its user is told.
+have lost or gained something, which its user should know.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class GenomeMixture:
                     near = difflib.get_close_matches(key, sorted(known), n=1)
                     hint = f" (did you mean {near[0]}?)" if near else ""
                     raise ConfigError(
-                        f"data.genomes.{name}.{key} is no setting of one genome of a mixture{hint}"
+                        f"data.genomes.{name}.{key} is not a setting of a genome of a mixture{hint}"
                     )
             if "fasta" not in settings:
                 raise ConfigError(f"data.genomes.{name}.fasta is not set; give its FASTA file")

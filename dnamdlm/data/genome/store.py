@@ -2,7 +2,7 @@
 
 A byte holds the code in its low three bits (A 0, C 1, G 2, T 3, N 4) and the soft mask in 0x80. The
 records of the file lie one after the other; an offset counts bases from the first record. A
-store is built in a temporary folder beside its place, flushed, and renamed under a lock, so that a
+store is built in a temporary folder next to its place, flushed, and renamed under a lock, so that a
 half-written store is never seen.
 
 A store's name comes from the hash of its file, so a file is hashed before it is read. Only a large
@@ -211,7 +211,7 @@ def prepare_genome(
     The file is hashed at every call, so that a changed file gets a store of its own.
 
     Args:
-        fasta: a plain, gzip or bgzip FASTA file, or a .2bit file; told apart by content.
+        fasta: a plain, gzip or bgzip FASTA file, or a .2bit file, by its content.
         cache_dir: folder of the stores; None takes `default_cache_dir()`.
         iupac: "n" reads ambiguity codes as N, "random" as a base of their set, "error" refuses
             them.
@@ -265,7 +265,7 @@ def _can_have_no_store(fasta: Path, cache: Path) -> bool:
             if recorded is None or int(recorded[1]) == size:
                 return False
     except (OSError, ValueError):
-        # whatever is wrong is told where the file is hashed.
+        # whatever is wrong is reported where the file is hashed.
         return False
     return True
 
@@ -283,7 +283,7 @@ def _writable(cache: Path) -> Iterator[None]:
             found = f"the genome cache {cache} cannot be written ({error.strerror or error})"
         raise DataError(
             f"{found}; set data.cache_dir or the environment variable DNAMDLM_CACHE_DIR "
-            "to a folder with room that you may write to"
+            "to a folder with enough space that you may write to"
         ) from error
 
 

@@ -101,7 +101,7 @@ class Gue:
         found = next((folder for folder in folders if folder.is_dir()), None)
         if found is None:
             raise DataError(
-                f"{folders[0]} is no folder; data.folder={self.folder} must hold one folder per "
+                f"{folders[0]} is not a folder; data.folder={self.folder} must hold one folder per "
                 "task with train.csv, dev.csv and test.csv"
             )
         return _class_task(name, "mcc", found, with_valid=True)

@@ -108,7 +108,7 @@ def read_suite_task(folder: Path, task: str, genomes: Genomes) -> LabelledTask:
 def _read_split(folder: Path, classes: Sequence[str], genomes: Genomes) -> LabelledSet:
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is no folder; fetch the task with python -m data_prep.genomic_benchmarks, "
+            f"{folder} is not a folder; download it with python -m data_prep.genomic_benchmarks, "
             "or name its parent folder with data.folder=DIR"
         )
     sets: list[SequenceSet] = []
@@ -153,7 +153,7 @@ def read_interval_list(path: Path) -> tuple[list[str], list[Interval]]:
     """Ids and intervals of a list; an empty strand becomes '.'.
 
     Raises:
-        DataError: for a missing column or a row that is no interval.
+        DataError: for a missing column or a row that is not an interval.
     """
     rows = csv.DictReader(line for _, line in read_lines(path))
     if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:

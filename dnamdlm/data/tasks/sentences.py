@@ -44,7 +44,7 @@ class TextEncoder:
             source: file name, for messages.
 
         Raises:
-            ConfigError: if pairs have no mark between them, or the rows have no room for text.
+            ConfigError: if pairs have no mark between them, or the rows have no space for text.
             DataError: if a row has no token, or the tokenizer cannot represent it.
         """
         begin, end = self.tokenizer.begin_id, self.tokenizer.end_id
@@ -57,7 +57,7 @@ class TextEncoder:
         room = self.length - (begin is not None) - width * (end is not None)
         if room < width:
             raise ConfigError(
-                f"max_length={self.length} leaves no room for text between the marks; give more"
+                f"max_length={self.length} leaves no space for text between the marks; give more"
             )
         parts = [self._ids([row[i] for row in texts], source) for i in range(width)]
         rows = []

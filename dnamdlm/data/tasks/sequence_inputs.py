@@ -106,7 +106,7 @@ def encode_dna(names: Sequence[str], texts: Sequence[str], source: str) -> Seque
         source: file name, for messages.
 
     Raises:
-        DataError: for an empty sequence or a letter that is no nucleotide code.
+        DataError: for an empty sequence or a letter that is not a nucleotide code.
     """
     lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
     if len(texts) and lengths.min() == 0:
@@ -158,4 +158,4 @@ def _meaning(letters: NDArray[np.uint8], letter: int) -> str:
         return "which looks like protein; give DNA sequences"
     if letter in b"Uu":
         return "which means RNA; write T for U"
-    return "which is no nucleotide code; use A, C, G, T, N or an ambiguity code"
+    return "which is not a nucleotide code; use A, C, G, T, N or an ambiguity code"

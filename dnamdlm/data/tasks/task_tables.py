@@ -125,7 +125,7 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
     import pandas as pd
 
     try:
-        # numbers keep their type beside missing values, which are empty fields as in a CSV file.
+        # numbers keep their type where values are missing, which are empty fields as in a CSV file.
         table = pd.read_parquet(path, dtype_backend="pyarrow")
     except ImportError as error:
         raise DataError(

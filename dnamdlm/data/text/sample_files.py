@@ -41,7 +41,7 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
     else:
         before, *texts = _HEADING.split(content)
         if before.strip() and texts:
-            raise DataError(f"samples={path} has text before its first sample; mend the file")
+            raise DataError(f"samples={path} has text before its first sample; fix the file")
         records = [{"text": text.removesuffix("\n")} for text in texts or [before]]
     if not any(record["text"].strip() for record in records):
         raise DataError(f"samples={path} holds no text; sample some first")
@@ -52,7 +52,7 @@ def _record(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"samples={path}, line {number} is no JSON ({error})") from error
+        raise DataError(f"samples={path}, line {number} is not JSON ({error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise DataError(f"samples={path}, line {number} has no text under 'text'; mend the file")
+        raise DataError(f"samples={path}, line {number} has no text under 'text'; fix the file")
     return record

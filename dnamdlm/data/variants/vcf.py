@@ -120,7 +120,7 @@ class VariantFile:
         """The rows in file order.
 
         Raises:
-            DataError: at the first row that is no VCF, with its line and column.
+            DataError: at the first row that is not VCF, with its line and column.
         """
         num_columns = len(self.columns)
         for number, line in read_lines(self.path):

@@ -153,7 +153,7 @@ class RemaskSampler:
         return self.num_steps
 
     def without_effect(self) -> dict[str, str]:
-        """Settings that change nothing beside the others, and why."""
+        """Settings that have no effect, given the others, and why."""
         used = {
             "loop": {"eta", "begin", "end", "hold"},
             "corrector": {"grid", "strength"},
