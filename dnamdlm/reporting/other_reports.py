@@ -35,9 +35,7 @@ def write_samples_report(path: Path) -> Path:
             "run_dir=RUN"
         )
     if quality is None:
-        raise DataError(
-            f"{path} compares no samples; run dnamdlm.evaluate with samples=FILE.fa first"
-        )
+        raise DataError(f"{path} compares no samples; run dnamdlm.judge with samples=FILE.fa first")
     drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
     folder = path.with_name(f"{path.stem}_data")
     save_all(drawings.values(), folder)

@@ -120,7 +120,10 @@ def missing_parts(files: RunFiles) -> list[dict[str, str]]:
     if files.section("quality") is None:
         after = " (after sampling)" if not files.samples else ""
         parts.append(
-            (f"comparison of generated with real sequence{after}", f"{evaluate} samples={fasta}")
+            (
+                f"comparison of generated with real sequence{after}",
+                f"python -m dnamdlm.judge model={run} samples={fasta}",
+            )
         )
     return [{"what": what, "command": command} for what, command in parts]
 

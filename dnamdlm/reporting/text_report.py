@@ -198,7 +198,7 @@ def _missing(files: RunFiles, has_texts: bool) -> list[dict[str, str]]:
         parts.append(("generated text", command))
     if files.section("generated_text") is None:
         after = "" if has_texts else " (after sampling)"
-        command = f"{evaluate} samples={samples} scorer=gpt2-large"
+        command = f"python -m dnamdlm.judge model={run} samples={samples} scorer=gpt2-large"
         parts.append((f"comparison of generated with real text{after}", command))
     return [{"what": what, "command": command} for what, command in parts]
 
