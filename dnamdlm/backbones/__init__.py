@@ -15,6 +15,7 @@ from dnamdlm.backbones.equivariance import (
     reverse_complement,
     reverse_complement_logits,
 )
+from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.plain_module import ModuleBackbone, as_backbone
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ModuleBackbone",
     "StrandAverage",
     "as_backbone",
+    "keeps_arguments",
     "reverse_complement",
     "reverse_complement_logits",
 ]

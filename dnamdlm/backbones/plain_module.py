@@ -123,9 +123,9 @@ class ModuleBackbone(nn.Module):
 
     @property
     def _has_states(self) -> bool:
-        return callable(getattr(self.module, "hidden", None)) and callable(
-            getattr(self.module, "head", None)
-        )
+        # a method: a layer may have the name `hidden`, too.
+        is_method = inspect.isroutine(getattr(type(self.module), "hidden", None))
+        return is_method and callable(getattr(self.module, "head", None))
 
     def _taken(
         self, time: Tensor | None, present: Tensor | None, label: Tensor | None

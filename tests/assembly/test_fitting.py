@@ -127,7 +127,7 @@ def test_a_network_of_another_package_gets_a_whole_run(folder, nets, tmp_path):
     loaded = fitted(folder, net, tmp_path / "run")
     assert loaded.step == STEPS
     assert isinstance(loaded.lm, MaskedDiffusionLM)
-    assert loaded.lm.backbone.network is net
+    assert loaded.lm.backbone.module is net
     assert not torch.equal(net.out.weight, before)
     losses = [row["valid_bits_per_base"] for row in rows(tmp_path / "run")]
     assert [loss != "" for loss in losses] == [step in (4, 8) for step in range(1, STEPS + 1)]
@@ -142,7 +142,7 @@ def test_a_checkpoint_says_which_class_of_which_version_it_needs(folder, nets, t
     fitted(folder, made(nets.Plain, width=6), tmp_path / "run", max_steps=2)
     (record,) = description_of(tmp_path / "run")["foreign"]
     assert record == {
-        "place": "backbone.network",
+        "place": "backbone.module",
         "module": "mynet.nets",
         "class": "Plain",
         "package": NAME,
@@ -177,7 +177,7 @@ def test_a_model_is_loaded_into_a_network_that_the_user_gives(folder, nets, tmp_
     loaded = fitted(folder, made(nets.Plain), tmp_path / "run", max_steps=2)
     given = nets.Plain()
     model = dnamdlm.load(tmp_path / "run", device="cpu", backbone=given)
-    assert model.loaded.lm.backbone.network is given
+    assert model.loaded.lm.backbone.module is given
     assert torch.equal(logits_of(model.loaded.lm), logits_of(loaded.lm))
     raw = dnamdlm.load(tmp_path / "run", device="cpu", backbone=nets.Plain(), weights="raw")
     assert not torch.equal(logits_of(raw.loaded.lm), logits_of(loaded.lm))
@@ -194,7 +194,7 @@ def test_a_name_in_a_stored_config_runs_no_code(folder, nets, tmp_path, forgotte
         "mynet.layers",
         "mynet.nets.signal.Signals",
     ):
-        config["config"]["backbone"]["network"]["_target_"] = target
+        config["config"]["backbone"]["module"]["_target_"] = target
         config["foreign"] = []
         folder_of = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
         text = json.dumps(config)
@@ -275,11 +275,17 @@ def test_a_network_with_time_padding_and_states_is_used_with_them(folder, nets, 
     np.testing.assert_allclose(beside, alone, rtol=rounding(additions(model.loaded.lm)))
 
 
-def test_a_network_without_hidden_states_says_what_embedding_needs(folder, nets, tmp_path):
-    fitted(folder, made(nets.Plain), tmp_path / "run", max_steps=1)
+def test_a_backbone_of_another_package_is_taken_as_it_is(folder, nets, tmp_path):
+    net = made(nets.Whole, 12, width=6)
+    loaded = fitted(folder, net, tmp_path / "run", max_steps=2)
+    assert loaded.lm.backbone is net
+    (record,) = description_of(tmp_path / "run")["foreign"]
+    # the size of the vocabulary is that of the data.
+    assert (record["place"], record["arguments"]) == ("backbone", {"width": 6})
     model = dnamdlm.load(tmp_path / "run", device="cpu", trust=[NAME])
-    with pytest.raises(ConfigError, match=r"Plain has no hidden states.*add methods hidden"):
-        model.embed(["ACGT"])
+    assert torch.equal(logits_of(model.loaded.lm), logits_of(loaded.lm))
+    with pytest.raises(ConfigError, match=r"made with vocab_size=13, but .* has 12"):
+        fitted(folder, made(nets.Whole, 13), tmp_path / "other")
 
 
 def test_a_network_that_sees_only_the_past_is_trained_from_left_to_right(folder, nets, tmp_path):
@@ -336,7 +342,7 @@ def test_a_finished_run_gives_its_weights_to_any_object(folder, nets, tmp_path):
 
 def test_a_folder_with_a_run_of_another_network_is_refused(folder, nets, tmp_path):
     fitted(folder, made(nets.Plain), tmp_path / "run", max_steps=2)
-    with pytest.raises(ConfigError, match=r"backbone\.network\.width was 8 and is now 4"):
+    with pytest.raises(ConfigError, match=r"backbone\.module\.width was 8 and is now 4"):
         fitted(folder, made(nets.Plain, width=4), tmp_path / "run", max_steps=2)
     fitted(folder, made(nets.Hidden, (12, 6)), tmp_path / "other", max_steps=2)
     with pytest.raises(CheckpointError, match="belongs to another model"):
@@ -398,8 +404,8 @@ def test_a_network_is_trained_on_text(nets, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("Narrow", r"to logits of shape \(2, 32, 4\); return \(2, 32, 12\)"),
-        ("Twofold", "returns a tuple; return a tensor of logits"),
+        ("Narrow", r"must give logits of shape .* = \(2, 32, 12\), got \(2, 32, 4\)"),
+        ("Twofold", "must give logits of shape .* got tuple"),
         ("Extra", "a checkpoint stores tensors only"),
         ("Frozen", "has no weights to train"),
     ],

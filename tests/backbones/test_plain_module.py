@@ -145,6 +145,13 @@ def test_states_of_a_module_are_used():
     assert torch.equal(backbone.head(states), network(TOKENS).float())
 
 
+def test_a_layer_named_hidden_is_not_taken_for_hidden_states():
+    network = OfPresent()
+    network.hidden, network.head = nn.Linear(5, 5), nn.Linear(5, 12)
+    backbone = as_backbone(network, vocab_size=12)
+    assert torch.equal(backbone.hidden(TOKENS), backbone(TOKENS))
+
+
 @pytest.mark.parametrize(
     ("network", "size", "message"),
     [

@@ -58,7 +58,7 @@ class Hidden(nn.Module):
         num_ids, width = sizes
         self.embed = nn.Embedding(num_ids, width)
         self.time = nn.Linear(1, width)
-        self.head = nn.Linear(width, num_ids + 4)
+        self.head = nn.Linear(width, num_ids)
 
     def hidden(self, ids, time, present=None):
         x = self.embed(ids) + self.time(time[:, None])[:, None]
@@ -68,6 +68,24 @@ class Hidden(nn.Module):
 
     def forward(self, ids, time, present=None):
         return self.head(self.hidden(ids, time, present))
+
+
+class Whole(nn.Module):
+    """A backbone with its whole interface."""
+
+    time_conditioning = False
+
+    def __init__(self, vocab_size, width=8):
+        super().__init__()
+        self.vocab_size, self.width = vocab_size, width
+        self.embed = nn.Embedding(vocab_size, width)
+        self.head = nn.Linear(width, vocab_size)
+
+    def hidden(self, ids, time=None, present=None):
+        return self.embed(ids)
+
+    def forward(self, ids, time=None, present=None):
+        return self.head(self.hidden(ids))
 
 
 class Causal(nn.Module):

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from dnamdlm.assembly.building.class_targets import (
-    ALLOWED_TARGETS,
     TARGET,
     resolve_target,
     target_of,
@@ -25,8 +24,9 @@ from dnamdlm.assembly.building.foreign_classes import FOREIGN, foreign_classes
 from dnamdlm.assembly.building.schema import build, check_node
 from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
 from dnamdlm.assembly.modality import Dna, Text, modality_of
+from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.backbones.bert import Bert, too_long
-from dnamdlm.backbones.logits_network import LogitsNetwork
+from dnamdlm.backbones.plain_module import as_backbone
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.text.corpus import TextData
@@ -175,7 +175,7 @@ class ModelConfig:
         """Name of the class of the network."""
         node = self.tree["backbone"]
         # a network of another package lies within its wrapper.
-        return str(node.get("network", node)[TARGET]).rpartition(".")[2]
+        return str(node.get("module", node)[TARGET]).rpartition(".")[2]
 
     @property
     def backbone_node(self) -> Mapping[str, Any]:
@@ -226,7 +226,7 @@ class ModelConfig:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self._network(vocabulary) if backbone is None else backbone
-        network = as_backbone(network, vocabulary, self.length or 0)
+        network = backbone_of(network, vocabulary, self.length or 0)
         parts = {
             "backbone": network,
             "vocabulary": vocabulary,
@@ -285,22 +285,28 @@ class ModelConfig:
         return {key: value for key, value in offered.items() if key in names}
 
 
-def as_backbone(network: nn.Module, vocabulary: Vocabulary, length: int) -> Any:
-    """A network with the interface of a backbone: one of ours, or another one in a wrapper.
+def backbone_of(network: nn.Module, vocabulary: Vocabulary, length: int) -> Backbone:
+    """A network with the interface of a backbone, for the ids of a vocabulary.
 
     Args:
-        network: from ids to logits.
+        network: a backbone, or any module from ids to logits, which is wrapped.
         vocabulary: of the ids.
         length: positions per window.
 
     Raises:
-        ConfigError: if it cannot read windows of this length.
+        ConfigError: if it cannot read windows of this length, or has another vocabulary.
     """
     if isinstance(network, Bert) and length > network.max_length:
         raise too_long(length, network.max_length)
-    if type(network).__module__.startswith(ALLOWED_TARGETS):
+    if isinstance(network, Backbone):
         return network
-    return LogitsNetwork(network, len(vocabulary))
+    size = getattr(network, "vocab_size", len(vocabulary))
+    if size != len(vocabulary):
+        raise ConfigError(
+            f"{type(network).__name__}.vocab_size={size}, but the vocabulary of the data has "
+            f"{len(vocabulary)} ids; make the network with {len(vocabulary)}"
+        )
+    return as_backbone(network, len(vocabulary))
 
 
 def config_of_run(run_dir: Path) -> ModelConfig | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dnamdlm.assembly.building.class_targets import ALLOWED_TARGETS, TARGET, target_of
 from dnamdlm.backbones.kept_arguments import MADE_WITH
-from dnamdlm.backbones.logits_network import LogitsNetwork
+from dnamdlm.backbones.plain_module import ModuleBackbone
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import ConfigError
@@ -90,27 +90,30 @@ def model_nodes(
 def _backbone_node(
     backbone: Any, vocabulary: Vocabulary, arguments: Mapping[str, Any] | None, trial: Trial
 ) -> dict[str, Any]:
-    if isinstance(backbone, LogitsNetwork):
-        inner = _foreign_node(backbone.network, arguments, trial)
-        return {TARGET: target_of(LogitsNetwork), "network": inner}
-    if arguments is not None:
+    if isinstance(backbone, ModuleBackbone):
+        inner = _foreign_node(backbone.module, arguments, trial)
+        return {TARGET: target_of(ModuleBackbone), "module": inner}
+    if is_foreign(target_of(type(backbone))):
+        node = _foreign_node(backbone, arguments, trial)
+    elif arguments is not None:
         raise ConfigError(
             f"arguments= are for a network of another package, and {type(backbone).__name__} keeps "
             "its own; leave arguments out"
         )
-    if MADE_WITH not in vars(backbone):
-        return {TARGET: target_of(type(backbone)), OBSTACLE: UNKNOWN}
-    known = dict(vars(backbone)[MADE_WITH])
+    elif MADE_WITH not in vars(backbone):
+        node = {OBSTACLE: UNKNOWN}
+    else:
+        node = _plain(vars(backbone)[MADE_WITH])
+    node[TARGET] = target_of(type(backbone))
     # a config leaves these to the vocabulary of the data.
-    offered = {"vocab_size": len(vocabulary), "complement": vocabulary.complement}
+    offered = {"vocab_size": len(vocabulary), "complement": _plain(vocabulary.complement)}
     for name, value in offered.items():
-        given = known.pop(name, value)
-        if (tuple(given) if isinstance(given, Sequence) else given) != value:
+        if (given := node.pop(name, value)) != value:
             raise ConfigError(
                 f"the network was made with {name}={given}, but the vocabulary of the data has "
                 f"{value}; make it with {name}={value}"
             )
-    return {TARGET: target_of(type(backbone)), **{k: _plain(v) for k, v in known.items()}}
+    return node
 
 
 def _foreign_node(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dnamdlm.assembly.building.foreign_classes import foreign_classes
-from dnamdlm.assembly.building.model_config import TrainedLM, as_backbone
+from dnamdlm.assembly.building.model_config import TrainedLM, backbone_of
 from dnamdlm.assembly.building.object_nodes import model_nodes
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.models import LoadedModel, load_into
@@ -66,7 +66,7 @@ def fit(
     `dnamdlm.load(run_dir, backbone=MyNet())`.
 
     Args:
-        model: a module from token ids (B, L) to logits (B, L, V), see `LogitsNetwork`, which is
+        model: a module from token ids (B, L) to logits (B, L, V), see `ModuleBackbone`, which is
             trained as a masked diffusion model, or with `causal = True` as an autoregressive one;
             or a language model of this package. Afterwards it has the averaged weights.
         data: path of a FASTA or .2bit file, 'embedded:yeast', or settings such as `GenomeData` and
@@ -160,7 +160,7 @@ def _language_model(model: nn.Module, source: DataSource, parts: _Parts) -> Trai
         return model
     _check_state(model)
     vocabulary = source.vocabulary
-    backbone = as_backbone(model, vocabulary, source.length)
+    backbone = backbone_of(model, vocabulary, source.length)
     if getattr(backbone, "causal", False):
         if given:
             raise ConfigError(
@@ -196,18 +196,17 @@ class _Trial:
         self.length = source.length
 
     def __call__(self, network: nn.Module) -> Tensor:
-        backbone = as_backbone(network, self.vocabulary, self.length)
+        backbone = backbone_of(network, self.vocabulary, self.length)
         device = next(network.parameters()).device
         generator = torch.Generator().manual_seed(_TRIAL_SEED)
         real = torch.tensor(self.vocabulary.real_ids)
         ids = real[torch.randint(len(real), (2, self.length), generator=generator)].to(device)
         time = torch.ones(2, device=device)
-        label = torch.zeros(2, dtype=torch.int64, device=device)
         was_training = network.training
         network.eval()
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(_TRIAL_SEED)
-                return backbone(ids, time, None, label)
+                return backbone(ids, time)
         finally:
             network.train(was_training)
