@@ -1,4 +1,4 @@
-"""Names of classes in configs that earlier versions wrote, and where these classes are now."""
+"""Names in configs that earlier versions wrote, and what they are called now."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS = 8
 SMALL = {
     "device": "cpu", "threads": 1, "length": 32, "valid": ["r2"], "global_batch_size": 4,
-    "warmup_steps": 2, "valid_every": 4, "valid_windows": 4, "valid_draws": 1, "log_every": 1, "checkpoint_every": 3,
+    "warmup_steps": 2, "valid_every": 4, "valid_windows": 4, "valid_draws": 1, "log_every": 1,
+    "checkpoint_every": 3,
 }  # fmt: skip
 SCRIPT = """
 import sys

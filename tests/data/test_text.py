@@ -158,8 +158,8 @@ def test_a_cut_shard_is_named(corpus):
 
 
 def test_a_missing_corpus_names_folder_and_command(tmp_path):
-    with pytest.raises(DataError, match=r"nothing/manifest\.json\); prepare it with: fetch it"):
-        TextData(str(tmp_path / "nothing"), download_command="fetch it").open()
+    with pytest.raises(DataError, match=r"nothing/manifest\.json\); .* prepares it: 'make it'"):
+        TextData(str(tmp_path / "nothing"), download_command="make it").open()
 
 
 def test_an_unknown_tokenizer_names_where_it_is_looked_for(tmp_path, monkeypatch):

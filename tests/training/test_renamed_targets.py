@@ -1,36 +1,46 @@
-"""Configs of earlier versions name classes where they were; what they name is still found."""
+"""Configs of earlier versions are read under the names of today."""
+
+import importlib
 
 import pytest
 
-from dnamdlm.assembly.building.class_targets import TARGET, resolve_target
-from dnamdlm.training.renamed_targets import with_present_names
-
-# the classes that configs of version 0.1.0 before the rooms were laid out could hold.
-OLD = [
-    "dnamdlm.backbones.autoregressive.CausalTransformer", "dnamdlm.backbones.bert.Bert",
-    "dnamdlm.backbones.bidirectional.Mamba", "dnamdlm.backbones.caduceus.CaduceusPS",
-    "dnamdlm.backbones.dit.DiT", "dnamdlm.data.glue.Glue", "dnamdlm.data.mixture.GenomeMixture",
-    "dnamdlm.data.source.GenomeData", "dnamdlm.data.tasks.GenomicBenchmarks",
-    "dnamdlm.data.tasks.Gue", "dnamdlm.data.tasks.NucleotideTransformer",
-    "dnamdlm.data.tasks.Table", "dnamdlm.data.text.TextData",
-    "dnamdlm.diffusion.schedules.LogLinear", "dnamdlm.diffusion.times.Stratified",
-    "dnamdlm.lm.causal.CausalLM", "dnamdlm.lm.classifier.NoisyClassifier",
-    "dnamdlm.lm.masked.MaskedDiffusionLM", "dnamdlm.lm.objectives.ExactCount",
-    "dnamdlm.lm.objectives.ScoreEntropy", "dnamdlm.training.finetuning.FinetuneSettings",
-    "dnamdlm.training.optimizers.AdamWSettings", "dnamdlm.training.settings.ResumeSettings",
-    "dnamdlm.training.settings.TrainerSettings",
-]  # fmt: skip
+from dnamdlm.training.renamed_targets import _RENAMED, with_present_names
 
 
-@pytest.mark.parametrize("name", OLD)
-def test_a_class_is_found_under_the_name_that_it_had(name):
-    tree = with_present_names({"a": [{TARGET: name, "b": 3}]})
-    (node,) = tree["a"]
+@pytest.mark.parametrize("name", sorted(set(_RENAMED.values())))
+def test_every_present_name_is_that_of_a_class(name):
+    module, _, attribute = name.rpartition(".")
+    assert isinstance(getattr(importlib.import_module(module), attribute), type)
+
+
+def test_targets_and_keys_of_an_old_config_get_their_present_names():
+    old = {
+        "seed": 1,
+        "data": {
+            "_target_": "dnamdlm.data.source.GenomeData",
+            "fasta": "g.fa",
+            "bring": "python -m data_prep.hg38 out=data/hg38",
+        },
+        "files": [{"bring": None}],
+    }
+    assert with_present_names(old) == {
+        "seed": 1,
+        "data": {
+            "_target_": "dnamdlm.data.genome.genome_settings.GenomeData",
+            "fasta": "g.fa",
+            "download_command": "python -m data_prep.hg38 out=data/hg38",
+        },
+        "files": [{"download_command": None}],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(_RENAMED))
+def test_an_old_name_stands_for_a_class_of_the_same_name(name):
+    (node,) = with_present_names([{"_target_": name, "b": 3}])
+    assert node["_target_"].rpartition(".")[2] == name.rpartition(".")[2]
     assert node["b"] == 3
-    found = resolve_target(node[TARGET], "a")
-    assert found.__name__ == name.rpartition(".")[2]
 
 
 def test_other_names_and_values_stay():
-    tree = {TARGET: "mynet.Net", "fasta": "dnamdlm.data.source.GenomeData", "n": None}
+    tree = {"_target_": "mynet.Net", "fasta": "dnamdlm.data.source.GenomeData", "n": None}
     assert with_present_names(tree) == tree

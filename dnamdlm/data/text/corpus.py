@@ -30,8 +30,8 @@ class TextData:
 
     Attributes:
         corpus: folder of a prepared corpus.
-        tokenizer: bytes, text8, a folder or a name; None takes that of the corpus.
-        download_command: command that makes the corpus, named where it is missing; or None.
+        tokenizer: bytes, text8, a folder or a name; None takes the one in the corpus.
+        download_command: prepares the corpus, for the message where it is missing; or None.
         cache_dir: folder in which `tokenizers/NAME` is looked for; None takes the default.
         length: tokens per row.
         layout: "packed" cuts the documents, one after another, into blocks; "padded" gives each
@@ -73,10 +73,7 @@ class TextData:
             DataError: if it is not found.
         """
         return tokenizer_of_corpus(
-            Path(self.corpus),
-            self.tokenizer,
-            download_command=self.download_command,
-            cache_dir=self.cache_dir,
+            Path(self.corpus), self.tokenizer, self.download_command, cache_dir=self.cache_dir
         )
 
     @property

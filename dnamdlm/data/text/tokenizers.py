@@ -61,13 +61,13 @@ def open_tokenizer(name: str, *, cache_dir: str | Path | None = None) -> TextTok
 def tokenizer_of_corpus(
     corpus: Path,
     name: str | None = None,
-    *,
     download_command: str | None = None,
+    *,
     cache_dir: str | None = None,
 ) -> TextTokenizer:
-    """The tokenizer of a prepared corpus, or the one of a name.
+    """The tokenizer in the folder of a prepared corpus, or the one of a name.
 
-    A checkpoint that is gone, as a name, gives way to that of the corpus.
+    Where the name is that of a checkpoint that is gone, the one of the corpus is taken.
 
     Raises:
         DataError: if neither is there.
@@ -76,13 +76,12 @@ def tokenizer_of_corpus(
         if not (corpus / MANIFEST).is_file():
             raise DataError(
                 f"{name}, which held the tokenizer of this model, is gone, and data.corpus={corpus}"
-                " holds no prepared corpus; restore one of the two"
+                " is not a prepared corpus; restore one of the two"
             )
     elif name is not None:
         return open_tokenizer(name, cache_dir=cache_dir)
-    return stored_tokenizer(
-        corpus, str(read_manifest(corpus, download_command)["tokenizer"]["name"])
-    )
+    manifest = read_manifest(corpus, download_command)
+    return stored_tokenizer(corpus, str(manifest["tokenizer"]["name"]))
 
 
 def stored_tokenizer(corpus: Path, name: str) -> TextTokenizer:
