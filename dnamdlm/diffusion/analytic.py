@@ -20,7 +20,7 @@ from dnamdlm.diffusion.steps import Ancestral, Step, StepRule, draw_tokens, reve
 
 
 def scores(
-    log_measure: Float[Tensor, "B L V"],
+    log_unnormalized: Float[Tensor, "B L V"],
     xt: Int[Tensor, "B L"],
     alpha_t: Float[Tensor, " B"],
     *,
@@ -28,11 +28,11 @@ def scores(
 ) -> Float[Tensor, "B L V"]:
     """p_t(x with y at this position) / p_t(x) for every y, with alpha_t in (0, 1).
 
-    At a hidden position: exp(log_measure) alpha / (1 - alpha), and 1 for the mask. At a visible
+    At a hidden position: m(y) alpha / (1 - alpha), and 1 for the mask. At a visible
     one: 1 for the token, (1 - alpha) / alpha for the mask, 0 for the others.
 
     Args:
-        log_measure: log m, an unnormalised distribution over V.
+        log_unnormalized: log m(y), an unnormalised distribution over V.
         xt: token ids with masks.
         alpha_t: probability that a token is visible.
         mask_id: id of the mask.
@@ -40,9 +40,9 @@ def scores(
     Source: Lou et al. 2024 (arXiv:2310.16834), section 3.3, for the absorbing process.
     """
     odds = (alpha_t / (1 - alpha_t))[:, None, None]
-    ids = torch.arange(log_measure.shape[-1], device=xt.device)
+    ids = torch.arange(log_unnormalized.shape[-1], device=xt.device)
     is_mask = ids == mask_id
-    at_hidden = torch.where(is_mask, 1.0, log_measure.exp() * odds)
+    at_hidden = torch.where(is_mask, 1.0, log_unnormalized.exp() * odds)
     at_visible = torch.where(is_mask, 1 / odds, (ids == xt.unsqueeze(-1)).to(at_hidden.dtype))
     return torch.where((xt == mask_id).unsqueeze(-1), at_hidden, at_visible)
 
@@ -88,10 +88,10 @@ class Analytic(StepRule):
 
     choice: Choice = UNCHANGED
 
-    takes_measure = True
+    takes_unnormalized = True
 
-    def for_laws(self) -> StepRule:
-        """The ancestral step, which is equal where every total is exactly 1."""
+    def for_normalized(self) -> StepRule:
+        """The ancestral step, which is the same where every total is exactly 1."""
         return Ancestral(self.choice)
 
     def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:

@@ -83,8 +83,8 @@ class StepRule(ABC):
             call, as many calls as it takes, and ignores the grid.
         reopens: the rule may turn a token it wrote into a mask again, so that rows without masks
             stay in the batch to the end of the grid, and the grid may wait at a time.
-        takes_measure: the rule can use distributions that do not sum to 1, as a model of scores
-            gives them.
+        takes_unnormalized: the rule can use distributions that do not sum to 1, such as those of a
+            model of scores.
 
     Example:
         >>> from dnamdlm.diffusion import StepRule, draw_tokens
@@ -98,7 +98,7 @@ class StepRule(ABC):
 
     is_paced: bool = True
     reopens: bool = False
-    takes_measure: bool = False
+    takes_unnormalized: bool = False
 
     @property
     def uses_confidence(self) -> bool:
@@ -118,7 +118,7 @@ class StepRule(ABC):
         """True for the rows whose step needs log p(x0 | xt): all that are not finished."""
         return step.hidden.any(dim=-1)
 
-    def for_laws(self) -> StepRule:
+    def for_normalized(self) -> StepRule:
         """The same rule for a model of normalised distributions, where that makes it cheaper."""
         return self
 

@@ -196,7 +196,7 @@ class MaskedDiffusionLM(nn.Module):
         *,
         label: Label = None,
     ) -> Float[Tensor, "P Q V"]:
-        """What a rule with `takes_measure` gets: distributions with the totals of the model.
+        """What a rule with `takes_unnormalized` gets: distributions with the totals of the model.
 
         A network trained with score entropy has totals other than 1; for all others this is
         `denoise`, with the same arguments. Only hidden positions have a meaning.
@@ -347,9 +347,9 @@ class MaskedDiffusionLM(nn.Module):
         times = linear_grid(num_steps) if times is None else times
         rule = Ancestral() if rule is None else rule
         if not isinstance(self.objective, ScoreEntropy):
-            rule = rule.for_laws()
+            rule = rule.for_normalized()
         is_cpu = keys.device.type == "cpu"
-        calls = NetworkCalls(self, is_cpu=is_cpu, takes_measure=rule.takes_measure)
+        calls = NetworkCalls(self, is_cpu=is_cpu, takes_unnormalized=rule.takes_unnormalized)
         tokens = [initial[:0]]
         with evaluating(self):
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):

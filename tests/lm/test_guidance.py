@@ -170,7 +170,7 @@ HIDDEN = STATES == MASK
 
 
 def _law_of(lm, guidance, *, wanted=None):
-    counted = calls.NetworkCalls(lm, is_cpu=True, takes_measure=False)
+    counted = calls.NetworkCalls(lm, is_cpu=True, takes_unnormalized=False)
     denoiser = calls.denoiser_of(counted, None, guidance)
     time, rows = torch.full((len(STATES),), 0.5).double(), torch.arange(len(STATES))
     if wanted is None:
@@ -311,7 +311,7 @@ def test_groups_of_rows_as_on_a_gpu_give_the_same_laws(name, monkeypatch):
         wide = copy.deepcopy(guidance.classifier).double()
         guidance = dataclasses.replace(guidance, classifier=wide)
     one, group = (
-        calls.NetworkCalls(_network().double(), is_cpu=is_cpu, takes_measure=False)
+        calls.NetworkCalls(_network().double(), is_cpu=is_cpu, takes_unnormalized=False)
         for is_cpu in (True, False)
     )
     found = [

@@ -75,17 +75,17 @@ class NetworkCalls:
         num_rows: rows summed over all calls: the work, whatever the batch size.
     """
 
-    def __init__(self, lm: Denoising, *, is_cpu: bool, takes_measure: bool) -> None:
+    def __init__(self, lm: Denoising, *, is_cpu: bool, takes_unnormalized: bool) -> None:
         """Start to count.
 
         Args:
             lm: the model, in evaluation mode.
             is_cpu: whether it runs on a CPU.
-            takes_measure: whether the step rule can use distributions that do not sum to 1.
+            takes_unnormalized: whether the step rule can use distributions that do not sum to 1.
         """
         self.lm = lm
         self.is_cpu = is_cpu
-        self.takes_measure = takes_measure
+        self.takes_unnormalized = takes_unnormalized
         self.rows_per_call = ROWS_PER_CALL_CPU if is_cpu else ROWS_PER_CALL
         # on a CPU the row decides how many positions are read, not the batch.
         self.positions_per_call = None if is_cpu else POSITIONS_PER_CALL
@@ -103,7 +103,7 @@ class NetworkCalls:
 
     def for_rule(self, inputs: NetworkInput, label: int | None = None) -> Float[Tensor, "b L V"]:
         """What the step rule takes: the totals of the model if it can use them."""
-        network = self.lm.log_unnormalized if self.takes_measure else self.lm.denoise
+        network = self.lm.log_unnormalized if self.takes_unnormalized else self.lm.denoise
         return self._called(network, inputs, label)
 
     def _called(
