@@ -42,6 +42,7 @@ class EmbedSettings:
     device: str = "auto"
     ops: str = "auto"
     threads: Positive | None = None
+    workers: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,12 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords, EmbedSettings
+from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
+from dnamdlm.assembly.worker_process import Advance
+from dnamdlm.assembly.workers import spread
 from dnamdlm.data.embedding_tables import ENDINGS, embedding_sink
 from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.genome_files import open_genome
@@ -25,13 +30,20 @@ from dnamdlm.data.tasks.sequence_inputs import interval_ids
 from dnamdlm.errors import DataError
 from dnamdlm.lm.states.record_states import (
     EmbeddingSettings,
+    Part,
+    PartReader,
+    Piece,
+    Pieces,
     StateReader,
     count_rows,
     embed_records,
+    rows_of,
 )
 from dnamdlm.progress import Progress
 from dnamdlm.threads import running_with
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
+
+_CALLS_PER_ITEM = 4
 
 
 class GenomeRecords:
@@ -71,6 +83,41 @@ def read_records(data: EmbeddedRecords) -> GenomeRecords:
     return GenomeRecords(store, list(store.names), whole)
 
 
+@dataclass(frozen=True)
+class EmbeddingTask:
+    """Reading pieces of records in several processes.
+
+    Attributes:
+        source: where each process finds the model.
+        strands: which strands it reads.
+        records: what is embedded; of the genome only the folder travels.
+        windows: how records are read and pooled.
+        tokens_at_once: bound on the tokens of a call.
+    """
+
+    source: ModelSource
+    strands: Strands
+    records: GenomeRecords
+    windows: EmbeddingSettings
+    tokens_at_once: int
+
+    def open(self) -> PartReader:
+        """What reads pieces."""
+        loaded = self.source.open()
+        return PartReader(
+            StateReader(with_strands(loaded.lm, self.strands)),
+            self.records,
+            self.windows,
+            tokens_at_once=self.tokens_at_once,
+            device=loaded.device,
+        )
+
+    def work(self, context: PartReader, item: list[Piece], advance: Advance) -> list[Part]:
+        """What these pieces add to their rows."""
+        del advance
+        return list(context.read(item))
+
+
 def embed(settings: EmbedSettings) -> tuple[Path, str]:
     """Write the table of embeddings.
 
@@ -90,22 +137,21 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     reader = StateReader(with_strands(loaded.lm, settings.strands))
     windows = settings.windows(loaded.length)
     at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
-    plan = plan_for(loaded.lm, at_once * windows.length, threads=settings.threads)
+    tokens = at_once * windows.length
+    plan = plan_for(loaded.lm, tokens, threads=settings.threads, workers=settings.workers)
+    task = EmbeddingTask(ModelSource.of(loaded), settings.strands, records, windows, tokens)
+    parts = PartReader(reader, records, windows, tokens_at_once=tokens, device=loaded.device)
     lengths = [len(interval) for interval in records.intervals]
-    shape = (count_rows(lengths, windows), reader.width(loaded.device))
+    with running_with(plan.threads):
+        shape = (count_rows(lengths, windows), reader.width(loaded.device))
+    items = Pieces(lengths, windows, _CALLS_PER_ITEM * parts.at_once)
     with (
-        running_with(plan.threads),
         replacing(out) as partial,
         embedding_sink(partial, ending, records.names, shape, settings.dtype) as sink,
         Progress("embedding", shape[0], "rows") as progress,
+        spread(task, items, plan, opened=parts) as results,
     ):
-        for rows in embed_records(
-            reader,
-            records,
-            windows,
-            tokens_at_once=at_once * windows.length,
-            device=loaded.device,
-        ):
+        for rows in rows_of(chain.from_iterable(results), windows):
             sink.add(rows.record, rows.start, rows.end, rows.num_valid, rows.values)
             progress.advance(len(rows))
     return out, (

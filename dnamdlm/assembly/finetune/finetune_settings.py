@@ -100,6 +100,7 @@ class PredictSettings:
     device: str = "auto"
     ops: str = "auto"
     threads: Positive | None = None
+    workers: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

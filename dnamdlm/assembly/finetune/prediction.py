@@ -7,7 +7,10 @@ marks included, at most those of a window), the predicted class
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from dnamdlm.assembly.finetune.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.worker_process import Advance
+from dnamdlm.assembly.workers import spread
 from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import read_bed
@@ -32,12 +37,13 @@ from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.evaluation.tasks.prediction_metrics import probabilities
 from dnamdlm.lm.checkpoint import load_weights, read_json, read_tensors, verify_folder
-from dnamdlm.lm.states.heads import SequenceClassifier, predict_outputs
+from dnamdlm.lm.states.heads import SequenceClassifier, calls_of, in_order, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
-from dnamdlm.threads import running_with
+from dnamdlm.ops.selection import get_mode
 from dnamdlm.training.head_fitting import TargetScale
 
 _TOKENS_AT_ONCE = 4096
+_CALLS_PER_ITEM = 4
 
 
 def predict(settings: PredictSettings) -> tuple[Path, str]:
@@ -55,30 +61,116 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     start_ops(settings.ops, settings.device)
     folders = head_folders(Path(settings.model), settings.seed)
     sequences = _input_of(folders[0], settings)
-    total: NDArray[np.float64] | None = None
-    head: dict[str, Any] = {}
-    for folder in folders:
-        classifier, head, scale = load_head(folder, settings.device)
-        longest = int(sequences.lengths.max())
-        if classifier.windows.long == "refuse" and longest > classifier.windows.length:
-            raise too_long(longest, classifier.windows.length)
-        plan = plan_for(classifier, _TOKENS_AT_ONCE, threads=settings.threads)
-        with running_with(plan.threads):
-            outputs = predict_outputs(
-                classifier,
-                sequences,
-                tokens_at_once=_TOKENS_AT_ONCE,
-                device=next(classifier.parameters()).device,
-            )
-        found = probabilities(head["kind"], scale.restore(outputs))
-        total = found if total is None else total + found
-    assert total is not None
-    shares = total / len(folders)
+    reader = HeadReader(folders, settings.device)
+    heads = [_checked(folder, sequences) for folder in folders]
+    calls = calls_of(sequences.lengths, _TOKENS_AT_ONCE)
+    plan = plan_for(
+        reader.classifier(0), _TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers
+    )
+    task = PredictionTask(tuple(folders), settings.device, get_mode())
+    items = SlicesOfInput(len(folders), sequences, calls)
+    found: list[NDArray[np.float64]] = []
+    with spread(task, items, plan, opened=reader) as results:
+        for head in heads:
+            outputs = in_order(calls, list(islice(results, items.per_head)))
+            found.append(probabilities(head["kind"], _scale_of(head).restore(outputs)))
+    head = heads[-1]
+    shares = sum(found[1:], start=found[0]) / len(folders)
     write_text(out, _table(sequences, head, shares))
     return out, (
         f"predicted {len(sequences)} sequences for {head['task']} with the mean of "
         f"{len(folders)} heads"
     )
+
+
+class HeadReader:
+    """The classifiers of a fine-tuning run, one of which is loaded at a time."""
+
+    def __init__(self, folders: Sequence[Path], device: str) -> None:
+        self.folders, self.device = folders, device
+        self._latest: tuple[int, SequenceClassifier] | None = None
+
+    def classifier(self, number: int) -> SequenceClassifier:
+        """The classifier of a folder."""
+        if self._latest is None or self._latest[0] != number:
+            self._latest = number, load_head(self.folders[number], self.device)[0]
+        return self._latest[1]
+
+
+@dataclass(frozen=True)
+class SliceOfInput:
+    """Sequences of some calls of the network.
+
+    Attributes:
+        head: number of the head that predicts for them.
+        sequences: token ids of each, in the order of `calls_of`.
+    """
+
+    head: int
+    sequences: list[NDArray[np.integer]]
+
+
+@dataclass(frozen=True)
+class SlicesOfInput:
+    """All sequences for each head, some calls at a time.
+
+    Attributes:
+        num_heads: number of heads.
+        sequences: what is predicted for.
+        calls: the sequences of each call.
+    """
+
+    num_heads: int
+    sequences: SequenceSet
+    calls: Sequence[NDArray[np.intp]]
+
+    @property
+    def per_head(self) -> int:
+        """Slices that a head has."""
+        return math.ceil(len(self.calls) / _CALLS_PER_ITEM)
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return self.num_heads * self.per_head
+
+    def __iter__(self) -> Iterator[SliceOfInput]:
+        for head in range(self.num_heads):
+            for first in range(0, len(self.calls), _CALLS_PER_ITEM):
+                chosen = np.concatenate(self.calls[first : first + _CALLS_PER_ITEM])
+                yield SliceOfInput(head, [self.sequences[i] for i in chosen])
+
+
+@dataclass(frozen=True)
+class PredictionTask:
+    """Prediction in several processes.
+
+    Attributes:
+        folders: where each process finds the heads.
+        device: where they run.
+        ops: implementations of the primitives.
+    """
+
+    folders: tuple[Path, ...]
+    device: str
+    ops: str
+
+    def open(self) -> HeadReader:
+        """What loads heads."""
+        start_ops(self.ops, self.device)
+        return HeadReader(self.folders, self.device)
+
+    def work(
+        self, context: HeadReader, item: SliceOfInput, advance: Advance
+    ) -> NDArray[np.float32]:
+        """The outputs for a slice, shape (N, C)."""
+        del advance
+        classifier = context.classifier(item.head)
+        return predict_outputs(
+            classifier,
+            item.sequences,
+            tokens_at_once=_TOKENS_AT_ONCE,
+            device=next(classifier.parameters()).device,
+        )
 
 
 def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
@@ -128,8 +220,22 @@ def load_head(
     windows = WindowSettings(**head["windows"])
     classifier = SequenceClassifier(lm, len(head["label_names"]), windows, head["strand"])
     load_weights(classifier, read_tensors(folder / HEAD_WEIGHTS), folder / HEAD_WEIGHTS)
-    scale = TargetScale(np.array(head["target_mean"]), np.array(head["target_deviation"]))
-    return classifier.to(choose_device(device)).eval(), head, scale
+    return classifier.to(choose_device(device)).eval(), head, _scale_of(head)
+
+
+def _scale_of(head: Mapping[str, Any]) -> TargetScale:
+    return TargetScale(np.array(head["target_mean"]), np.array(head["target_deviation"]))
+
+
+def _checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
+    """The description of a head; an error if a sequence is too long for it."""
+    verify_folder(folder)
+    head = read_json(folder / HEAD)
+    windows = WindowSettings(**head["windows"])
+    longest = int(sequences.lengths.max())
+    if windows.long == "refuse" and longest > windows.length:
+        raise too_long(longest, windows.length)
+    return head
 
 
 def _input_of(folder: Path, settings: PredictSettings) -> SequenceSet:

@@ -80,6 +80,7 @@ class ScoreEntry:
     device: str = "auto"
     ops: str = "auto"
     threads: Positive | None = None
+    workers: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 

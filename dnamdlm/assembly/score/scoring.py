@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.devices import plan_for, windows_at_once
+from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
+from dnamdlm.assembly.worker_process import Advance
+from dnamdlm.assembly.workers import spread
 from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
@@ -81,18 +86,23 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         file, store, match_names=scoring.match_names, max_mismatch=scoring.max_mismatch
     )
     loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
-    scorer = VariantScorer(loaded, store, scoring, threads=settings.threads)
-    scored = 0
+    scorer = VariantScorer(
+        loaded, store, scoring, threads=settings.threads, workers=settings.workers
+    )
+    task = VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads)
+    scored, reasons = 0, Counter[str]()
     with (
         replacing(out) as partial,
         variant_sink(partial, ending, file, columns_of(scoring.scores)) as sink,
         Progress("scoring", counts.rows, "variants") as progress,
+        spread(task, scorer.parts(file, counts), scorer.plan, opened=scorer) as results,
     ):
-        for row in scorer.scored(file, counts):
+        for row in chain.from_iterable(results):
             sink.add(row)
             scored += any(not math.isnan(x) for values in row.scores.values() for x in values)
+            reasons.update(reason for reason in row.reasons if reason)
             progress.advance()
-    return out, _sentence(counts, scored, scorer.reasons, progress)
+    return out, _sentence(counts, scored, reasons, progress)
 
 
 def columns_of(scores: Sequence[Kind]) -> tuple[Column, ...]:
@@ -104,7 +114,7 @@ class VariantScorer:
     """Scores the rows of a file in their order, some at a time.
 
     Attributes:
-        reasons: how many alleles were not scored, by reason, so far.
+        plan: how many threads and processes score.
     """
 
     def __init__(
@@ -114,6 +124,7 @@ class VariantScorer:
         settings: ScoreSettings,
         *,
         threads: int | None = None,
+        workers: int | None = 1,
     ) -> None:
         """Check the model.
 
@@ -122,9 +133,11 @@ class VariantScorer:
             store: the genome.
             settings: how variants are scored.
             threads: of the CPU; None is chosen by the size of the network.
+            workers: processes that share the rows; None is chosen by the size of the network.
 
         Raises:
-            ConfigError: if the model cannot score variants.
+            ConfigError: if the model cannot score variants, or several processes are to share a
+                GPU.
         """
         if not isinstance(loaded.lm, MaskedDiffusionLM):
             raise ConfigError(
@@ -138,10 +151,14 @@ class VariantScorer:
         self.length = settings.length or loaded.length
         self.device = loaded.device
         self.at_once = settings.batch_size or windows_at_once(self.length, self.device)
-        self.threads = plan_for(lm, self.at_once * self.length, threads=threads).threads
+        self.plan = plan_for(lm, self.at_once * self.length, threads=threads, workers=workers)
         self.reader = StateReader(lm)
         self.columns = columns_of(settings.scores)
-        self.reasons: dict[str, int] = {}
+
+    def parts(self, file: VariantFile, counts: VariantCounts) -> PartsOfFile:
+        """The rows of a file in the parts that are scored together."""
+        together = max(_MIN_ROWS, _BATCHES_OF_ROWS * self.at_once)
+        return PartsOfFile(file, counts.rows, together)
 
     def scored(self, file: VariantFile, counts: VariantCounts) -> Iterator[ScoredVariant]:
         """All rows of a file with their scores.
@@ -149,13 +166,8 @@ class VariantScorer:
         Raises:
             DataError: if the file has not the rows that were counted.
         """
-        rows, number = file.rows(), 0
-        together = max(_MIN_ROWS, _BATCHES_OF_ROWS * self.at_once)
-        while chosen := list(islice(rows, together)):
-            number += len(chosen)
-            yield from self._scored(chosen)
-        if number != counts.rows:
-            raise DataError(f"{file.path}: the file changed while it was read; try again")
+        for rows in self.parts(file, counts):
+            yield from self.score_together(rows)
 
     def score_one(self, row: Variant) -> dict[str, float]:
         """The scores of a variant with one allele.
@@ -163,7 +175,7 @@ class VariantScorer:
         Raises:
             DataError: if it contradicts the genome, or cannot be scored.
         """
-        scored = self._scored([row])[0]
+        scored = self.score_together([row])[0]
         values = {name: numbers[0] for name, numbers in scored.scores.items()}
         if all(math.isnan(value) for value in values.values()):
             raise DataError(
@@ -172,7 +184,8 @@ class VariantScorer:
             )
         return values
 
-    def _scored(self, rows: Sequence[Variant]) -> list[ScoredVariant]:
+    def score_together(self, rows: Sequence[Variant]) -> list[ScoredVariant]:
+        """These rows with their scores; windows of different rows share calls of the network."""
         windows: list[PairOfWindows] = []
         owners: list[tuple[int, int]] = []
         reasons: list[list[str | None]] = []
@@ -198,9 +211,6 @@ class VariantScorer:
         for name, numbers in self._score_windows(windows).items():
             for (index, allele), number in zip(owners, numbers, strict=True):
                 values[index][name][allele] = float(number)
-        for found in reasons:
-            for reason in filter(None, found):
-                self.reasons[reason] = self.reasons.get(reason, 0) + 1
         return [ScoredVariant(*parts) for parts in zip(rows, values, reasons, strict=True)]
 
     def _score_windows(self, windows: Sequence[PairOfWindows]) -> dict[str, NDArray[np.float64]]:
@@ -212,7 +222,7 @@ class VariantScorer:
         for first in range(0, len(order), self.at_once):
             chosen = order[first : first + self.at_once]
             pairs = make_pairs([windows[i] for i in chosen], self.lm.vocabulary, self.settings.seed)
-            with running_with(self.threads):
+            with running_with(self.plan.threads):
                 scores = self._score_pairs(pairs.to(self.device))
             for name, numbers in scores.items():
                 found[name][chosen] = numbers
@@ -229,6 +239,66 @@ class VariantScorer:
             cosine, euclidean = state_distances(self.reader, pairs)
             found |= {"cosine_distance": cosine.numpy(), "l2_distance": euclidean.numpy()}
         return found
+
+
+@dataclass(frozen=True)
+class PartsOfFile:
+    """The rows of a file, `together` at a time; each iteration reads the file.
+
+    Attributes:
+        file: where they stand.
+        num_rows: how many were counted.
+        together: rows of a part; the last may have fewer.
+    """
+
+    file: VariantFile
+    num_rows: int
+    together: int
+
+    def __len__(self) -> int:
+        """Number of parts."""
+        return math.ceil(self.num_rows / self.together)
+
+    def __iter__(self) -> Iterator[list[Variant]]:
+        """The parts in order.
+
+        Raises:
+            DataError: if the file has not the rows that were counted.
+        """
+        rows, number = self.file.rows(), 0
+        while chosen := list(islice(rows, self.together)):
+            number += len(chosen)
+            yield chosen
+        if number != self.num_rows:
+            raise DataError(f"{self.file.path}: the file changed while it was read; try again")
+
+
+@dataclass(frozen=True)
+class VariantTask:
+    """Scoring the rows of a file in several processes.
+
+    Attributes:
+        source: where each process finds the model.
+        store: the genome; of it only the folder travels.
+        settings: how variants are scored.
+        threads: of a process.
+    """
+
+    source: ModelSource
+    store: GenomeStore
+    settings: ScoreSettings
+    threads: int | None
+
+    def open(self) -> VariantScorer:
+        """What scores."""
+        return VariantScorer(self.source.open(), self.store, self.settings, threads=self.threads)
+
+    def work(
+        self, context: VariantScorer, item: list[Variant], advance: Advance
+    ) -> list[ScoredVariant]:
+        """The rows of one part with their scores."""
+        del advance
+        return context.score_together(item)
 
 
 def parse_change(text: str) -> Variant:

@@ -154,8 +154,34 @@ def predict_outputs(
     """
     call = predictor.features if features else predictor  # pyright: ignore[reportAttributeAccessIssue]
     lengths = np.array([len(sequences[i]) for i in range(len(sequences))])
-    order = np.argsort(lengths, kind="stable")
     results: list[NDArray[np.float32]] = []
+    calls = calls_of(lengths, tokens_at_once)
+    for rows in calls:
+        chosen = [sequences[i] for i in rows]
+        with torch.inference_mode():
+            found = call(predictor.collate(chosen).to(device))
+            if predictor.both_strands:
+                other = [opposite(sequence, predictor.vocabulary) for sequence in chosen]
+                found = (found + call(predictor.collate(other).to(device))) / 2
+        results.append(found.float().cpu().numpy())
+    return in_order(calls, results)
+
+
+def calls_of(lengths: NDArray[np.integer], tokens_at_once: int) -> list[NDArray[np.intp]]:
+    """Which sequences go through the network together: from the shortest to the longest.
+
+    The sequences of some consecutive calls, in this order, make the same calls again.
+
+    Args:
+        lengths: tokens of each sequence, shape (N,).
+        tokens_at_once: bound on the tokens of one call, padding included, unless it is one
+            sequence.
+
+    >>> [call.tolist() for call in calls_of(np.array([3, 1, 2]), 4)]
+    [[1, 2], [0]]
+    """
+    order = np.argsort(lengths, kind="stable")
+    calls: list[NDArray[np.intp]] = []
     start = 0
     while start < len(order):
         size = 1
@@ -164,15 +190,16 @@ def predict_outputs(
             and (size + 1) * lengths[order[start + size]] <= tokens_at_once
         ):
             size += 1
-        chosen = [sequences[i] for i in order[start : start + size]]
-        with torch.inference_mode():
-            found = call(predictor.collate(chosen).to(device))
-            if predictor.both_strands:
-                other = [opposite(sequence, predictor.vocabulary) for sequence in chosen]
-                found = (found + call(predictor.collate(other).to(device))) / 2
-        results.append(found.float().cpu().numpy())
+        calls.append(order[start : start + size])
         start += size
+    return calls
+
+
+def in_order(
+    calls: Sequence[NDArray[np.intp]], results: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """The results of calls, (B, C) each, in the order of the sequences, (N, C)."""
     joined = np.concatenate(results)
     ordered = np.empty_like(joined)
-    ordered[order] = joined
+    ordered[np.concatenate(calls)] = joined
     return ordered

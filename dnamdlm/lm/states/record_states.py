@@ -10,9 +10,10 @@ Shapes: B windows, L positions, D channels, R rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, get_args
 
 import numpy as np
@@ -130,54 +131,165 @@ class Rows:
         return len(self.record)
 
 
-class _Rows:
-    """Gathers the bases of one record into its rows; bases come in order, in pieces."""
+@dataclass(frozen=True)
+class Piece:
+    """A tile of a record, which is a window of a call.
 
-    def __init__(self, record: int, length: int, settings: EmbeddingSettings) -> None:
-        self.record, self.length, self.settings = record, length, settings
-        self.size = settings.row_size(length)
-        self.open_sum: NDArray[np.float64] | None = None
-        self.open_valid = 0
-        self.maximum = settings.pooling == "max"
+    Attributes:
+        record: number of the record.
+        length: bases of the record.
+        tile: which of them are read, and which counted.
+    """
 
-    def add(self, first: int, states: NDArray[np.float32], valid: NDArray[np.bool_]) -> Rows:
-        """Rows that these bases complete."""
-        if self.settings.pooling in ("none", "center"):
-            start = first + np.arange(len(states))
-            return self._made(start, start + 1, valid.astype(np.int64), states)
-        last = first + len(states)
-        cuts = np.arange(first // self.size * self.size, last, self.size)
-        begins = np.maximum(cuts - first, 0)
-        sums, counts = self._reduced(states, valid, begins)
-        if self.open_sum is not None:
-            joined = np.maximum(self.open_sum, sums[0]) if self.maximum else self.open_sum + sums[0]
-            sums[0], counts[0] = joined, counts[0] + self.open_valid
-        ends = np.minimum(cuts + self.size, self.length)
-        done = ends <= last
-        self.open_sum = None if done[-1] else sums[-1]
-        self.open_valid = 0 if done[-1] else int(counts[-1])
-        divisor = np.where(counts > 0, 1 if self.maximum else counts, np.nan)[:, None]
-        values = np.where(np.isnan(divisor), np.nan, sums) / divisor
-        return self._made(cuts[done], ends[done], counts[done], values[done].astype(np.float32))
+    record: int
+    length: int
+    tile: Tile
 
-    def _reduced(
-        self, states: NDArray[np.float32], valid: NDArray[np.bool_], begins: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        counts = np.add.reduceat(valid.astype(np.int64), begins)
-        if self.maximum:
-            shown = np.where(valid[:, None], states, -np.inf).astype(np.float64)
-            return np.maximum.reduceat(shown, begins, axis=0), counts
-        shown = np.where(valid[:, None], states, 0.0).astype(np.float64)
-        return np.add.reduceat(shown, begins, axis=0), counts
 
-    def _made(
+@dataclass(frozen=True)
+class Part:
+    """What a piece adds to the rows that it touches, R of them.
+
+    Attributes:
+        piece: where the bases come from.
+        values: sums or maxima over the A, C, G, T behind each row, or one state per row, (R, D).
+        counts: A, C, G, T among them, (R,).
+    """
+
+    piece: Piece
+    values: NDArray[np.float64] | NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The pieces of records in order, `size` at a time.
+
+    Attributes:
+        lengths: bases of each record.
+        settings: how the records are read.
+        size: pieces that are given together; at the end there may be fewer.
+    """
+
+    lengths: Sequence[int]
+    settings: EmbeddingSettings
+    size: int
+
+    def __len__(self) -> int:
+        """How often pieces are given."""
+        number = sum(len(self.settings.tiles(length)) for length in self.lengths)
+        return math.ceil(number / self.size)
+
+    def __iter__(self) -> Iterator[list[Piece]]:
+        pieces = (
+            Piece(record, length, tile)
+            for record, length in enumerate(self.lengths)
+            for tile in self.settings.tiles(length)
+        )
+        while chosen := list(islice(pieces, self.size)):
+            yield chosen
+
+
+class PartReader:
+    """Reads pieces of records with a network, `at_once` in each call.
+
+    Attributes:
+        at_once: pieces per call.
+    """
+
+    def __init__(
         self,
-        start: NDArray[np.int64],
-        end: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        values: NDArray[np.float32],
-    ) -> Rows:
-        return Rows(np.full(len(start), self.record), start, end, counts, values)
+        reader: StateReader,
+        records: TokenRows,
+        settings: EmbeddingSettings,
+        *,
+        tokens_at_once: int = 4096,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Take what `embed_records` takes."""
+        self.reader, self.records, self.settings = reader, records, settings
+        self.device = device
+        self.at_once = max(1, tokens_at_once // settings.length)
+        self._latest: tuple[int, NDArray[np.integer]] | None = None
+
+    def read(self, pieces: Sequence[Piece]) -> Iterator[Part]:
+        """The parts of these pieces; which of them share a call depends on their order alone."""
+        for first in range(0, len(pieces), self.at_once):
+            yield from self._called(pieces[first : first + self.at_once])
+
+    def _called(self, pieces: Sequence[Piece]) -> Iterator[Part]:
+        windows = make_windows(
+            [self._ids(piece) for piece in pieces],
+            self.reader.encoder.vocabulary,
+            WindowSettings(self.settings.length),
+        )
+        with torch.inference_mode():
+            states = self.reader(windows.batch.to(self.device)).cpu().numpy()
+        valid = windows.batch.valid.numpy()
+        for piece, values, real in zip(pieces, states, valid, strict=True):
+            tile = piece.tile
+            inside = slice(tile.first - tile.start, tile.last - tile.start)
+            yield self._reduced(piece, values[inside], real[inside])
+
+    def _ids(self, piece: Piece) -> NDArray[np.integer]:
+        """Token ids; a record is fetched once for all its pieces."""
+        if self._latest is None or self._latest[0] != piece.record:
+            self._latest = piece.record, self.records[piece.record]
+        return self._latest[1][piece.tile.start : piece.tile.end]
+
+    def _reduced(self, piece: Piece, states: NDArray[np.float32], valid: NDArray[np.bool_]) -> Part:
+        if self.settings.pooling in ("none", "center"):
+            return Part(piece, states, valid.astype(np.int64))
+        first = piece.tile.first
+        begins = np.maximum(_first_bases(piece, self.settings) - first, 0)
+        counts = np.add.reduceat(valid.astype(np.int64), begins)
+        if self.settings.pooling == "max":
+            shown = np.where(valid[:, None], states, -np.inf).astype(np.float64)
+            return Part(piece, np.maximum.reduceat(shown, begins, axis=0), counts)
+        shown = np.where(valid[:, None], states, 0.0).astype(np.float64)
+        return Part(piece, np.add.reduceat(shown, begins, axis=0), counts)
+
+
+def _first_bases(piece: Piece, settings: EmbeddingSettings) -> NDArray[np.int64]:
+    """First bases of the rows of a record that a piece touches, (R,)."""
+    size = settings.row_size(piece.length)
+    return np.arange(piece.tile.first // size * size, piece.tile.last, size)
+
+
+def rows_of(parts: Iterable[Part], settings: EmbeddingSettings) -> Iterator[Rows]:
+    """The rows that each part completes; the parts of a record come in order."""
+    open_sum: NDArray[np.float64] | None = None
+    open_valid = 0
+    maximum = settings.pooling == "max"
+    for part in parts:
+        piece, values, counts = part.piece, part.values, part.counts.copy()
+        if settings.pooling in ("none", "center"):
+            start = piece.tile.first + np.arange(len(values))
+            yield _made(piece, start, start + 1, counts, values)
+            continue
+        sums = values.copy()
+        if open_sum is not None:
+            sums[0] = np.maximum(open_sum, sums[0]) if maximum else open_sum + sums[0]
+            counts[0] += open_valid
+        cuts = _first_bases(piece, settings)
+        ends = np.minimum(cuts + settings.row_size(piece.length), piece.length)
+        done = ends <= piece.tile.last
+        open_sum = None if done[-1] else sums[-1]
+        open_valid = 0 if done[-1] else int(counts[-1])
+        divisor = np.where(counts > 0, 1 if maximum else counts, np.nan)[:, None]
+        means = np.where(np.isnan(divisor), np.nan, sums) / divisor
+        yield _made(piece, cuts[done], ends[done], counts[done], means[done])
+
+
+def _made(
+    piece: Piece,
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    values: NDArray[np.floating],
+) -> Rows:
+    record = np.full(len(start), piece.record)
+    return Rows(record, start, end, counts, values.astype(np.float32, copy=False))
 
 
 def embed_records(
@@ -197,33 +309,10 @@ def embed_records(
         tokens_at_once: bound on the tokens of a call, which bounds the memory.
         device: where the model is.
     """
-    pieces = _pieces(records, settings)
-    gathered: dict[int, _Rows] = {}
-    at_once = max(1, tokens_at_once // settings.length)
-    while chosen := list(islice(pieces, at_once)):
-        windows = make_windows(
-            [ids for _, _, ids, _ in chosen],
-            reader.encoder.vocabulary,
-            WindowSettings(settings.length),
-        )
-        with torch.inference_mode():
-            states = reader(windows.batch.to(device)).cpu().numpy()
-        valid = windows.batch.valid.numpy()
-        for (record, tile, _, length), values, real in zip(chosen, states, valid, strict=True):
-            rows = gathered.setdefault(record, _Rows(record, length, settings))
-            inside = slice(tile.first - tile.start, tile.last - tile.start)
-            yield rows.add(tile.first, values[inside], real[inside])
-            if tile.last == length or settings.pooling == "center":
-                del gathered[record]
-
-
-def _pieces(
-    records: TokenRows, settings: EmbeddingSettings
-) -> Iterator[tuple[int, Tile, NDArray[np.integer], int]]:
-    for index in range(len(records)):
-        ids = records[index]
-        for tile in settings.tiles(len(ids)):
-            yield index, tile, ids[tile.start : tile.end], len(ids)
+    lengths = [len(records[index]) for index in range(len(records))]
+    parts = PartReader(reader, records, settings, tokens_at_once=tokens_at_once, device=device)
+    calls = Pieces(lengths, settings, parts.at_once)
+    return rows_of(chain.from_iterable(map(parts.read, calls)), settings)
 
 
 def count_rows(lengths: Sequence[int], settings: EmbeddingSettings) -> int:
