@@ -120,7 +120,7 @@ def corpus_data(loaded: LoadedModel, changes: DataChanges) -> OpenText:
     assert isinstance(settings, TextData)
     own, replaced = settings.tokenizer, {}
     if changes.corpus is not None:
-        replaced = {"corpus": changes.corpus, "bring": None}
+        replaced = {"corpus": changes.corpus, "download_command": None}
     elif not loaded.config.data_is_known:
         raise ConfigError(
             f"model={loaded.folder} has published weights, and what they were trained on is not "

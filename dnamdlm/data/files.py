@@ -77,11 +77,11 @@ def complete_or_absent(path: str | Path) -> Iterator[Path]:
     mode = _mode_of(target)
     with partial_file(target.parent, target.name) as partial:
         yield partial
-        _sync(partial)
+        sync_to_disk(partial)
         if mode is not None:
             partial.chmod(mode)
         partial.replace(target)
-        _sync(target.parent)
+        sync_to_disk(target.parent)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -151,7 +151,7 @@ def _mode_of(target: Path) -> int | None:
         return None
 
 
-def _sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""Names of classes in configs that earlier versions wrote, and where these classes are now."""
+"""Names in configs that earlier versions wrote, and what they are called now."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ _RENAMED: Mapping[str, str] = {
 }
 
 
+_RENAMED_KEYS: Mapping[str, str] = {"bring": "download_command"}
+
+
 def with_present_names(tree: Any) -> Any:
-    """A config tree of any version, with each target under the name that it has now."""
+    """A config tree of any version, with each target and key under the name that it has now."""
     if isinstance(tree, Mapping):
         return {
-            key: _RENAMED.get(value, value)
+            _RENAMED_KEYS.get(key, key): _RENAMED.get(value, value)
             if key == "_target_" and isinstance(value, str)
             else with_present_names(value)
             for key, value in tree.items()

@@ -82,7 +82,7 @@ def test_the_recipes_of_the_paper_have_its_numbers():
 def test_a_missing_corpus_names_the_command_that_brings_it(tmp_path):
     tree = compose("config=lm1b", f"data.corpus={tmp_path / 'none'}", *SMALL, *DRY)
     with pytest.raises(
-        DataError, match=r"bring it with: python -m data_prep\.text corpus=lm1b out="
+        DataError, match=r"command that prepares it: 'python -m data_prep\.text corpus=lm1b out="
     ):
         train(tree)
 

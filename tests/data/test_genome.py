@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.data.genome import store as genome
+from dnamdlm.data.genome import store_building
 from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore, default_cache_dir, prepare_genome
@@ -66,9 +67,9 @@ def test_counting_n_equals_counting_letters(fasta, cache):
 def test_runs_of_n_do_not_depend_on_the_block_size(fasta, cache, monkeypatch):
     whole = prepare_genome(fasta, cache_dir=cache).n_runs.tolist()
     for block_bytes in (1, 2, 5):
-        reader = genome.FastaReader
+        reader = store_building.FastaReader
         monkeypatch.setattr(
-            genome,
+            store_building,
             "FastaReader",
             lambda *a, _r=reader, _b=block_bytes, **k: _r(*a, block_bytes=_b, **k),
         )
@@ -87,7 +88,7 @@ def test_fetch_is_strict_about_bounds(fasta, cache):
 
 def test_a_second_call_opens_the_same_store_without_building(fasta, cache, monkeypatch):
     first = prepare_genome(fasta, cache_dir=cache)
-    monkeypatch.setattr(genome, "_build", None)
+    monkeypatch.setattr(genome, "build_store", None)
     assert prepare_genome(fasta, cache_dir=cache).folder == first.folder
 
 
@@ -241,7 +242,7 @@ def test_a_large_new_file_is_read_once_and_gets_the_same_store(fasta, tmp_path, 
 
 def test_a_large_file_whose_store_may_be_there_is_not_built_again(fasta, cache, monkeypatch, large):
     first = prepare_genome(fasta, cache_dir=cache)
-    monkeypatch.setattr(genome, "_build", refuse)
+    monkeypatch.setattr(genome, "build_store", refuse)
     assert prepare_genome(fasta, cache_dir=cache).folder == first.folder
 
 
@@ -254,7 +255,7 @@ def test_a_large_file_of_the_size_of_another_gets_a_store_of_its_own(fasta, cach
 
 
 def test_a_large_file_that_changes_while_it_is_read_is_refused(fasta, cache, monkeypatch, large):
-    build = genome._build
+    build = genome.build_store
 
     def build_and_change(*arguments):
         found = build(*arguments)
@@ -262,7 +263,7 @@ def test_a_large_file_that_changes_while_it_is_read_is_refused(fasta, cache, mon
             file.write("ACGT\n")
         return found
 
-    monkeypatch.setattr(genome, "_build", build_and_change)
+    monkeypatch.setattr(genome, "build_store", build_and_change)
     with pytest.raises(DataError, match="changed while it was read"):
         prepare_genome(fasta, cache_dir=cache)
     assert [path for path in cache.iterdir() if path.is_dir()] == []
@@ -282,15 +283,17 @@ def test_a_damaged_store_of_a_large_file_is_built_again(fasta, cache, large):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("place", ["_sync", "_publish"])
+@pytest.mark.parametrize(
+    ("module", "place"), [(store_building, "sync_to_disk"), (genome, "_publish")]
+)
 def test_a_kill_while_a_large_file_is_read_leaves_nothing_that_is_seen(
-    fasta, cache, monkeypatch, large, place
+    fasta, cache, monkeypatch, large, module, place
 ):
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(genome, place, die)
+        patch.setattr(module, place, die)
         process = multiprocessing.get_context("fork").Process(
             target=prepare_genome, args=(fasta,), kwargs={"cache_dir": cache}
         )

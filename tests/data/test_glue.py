@@ -126,7 +126,7 @@ def test_text_without_room_or_marks_is_refused():
         TextEncoder(CharacterTokenizer(), 9).encode(["x"], [("a", "b")], "f")
     with pytest.raises(DataError, match="f: row_1 is empty"):
         ENCODER.encode(["row_1"], [("",)], "f")
-    with pytest.raises(DataError, match="f: the text holds 'A'"):
+    with pytest.raises(DataError, match="f: the text has 'A'"):
         TextEncoder(CharacterTokenizer(), 9).encode(["x"], [("A",)], "f")
 
 

@@ -143,12 +143,14 @@ def test_the_fingerprint_follows_the_data_and_not_its_place(data, tmp_path):
     assert first not in prints
 
 
-def test_a_missing_file_names_the_command_that_brings_it(data, tmp_path):
-    missing = replace(data, fasta=str(tmp_path / "no.fa"), bring="make it")
-    with pytest.raises(DataError, match=r"no\.fa does not exist; bring it with: make it"):
+def test_a_missing_file_names_the_command_that_downloads_it(data, tmp_path):
+    missing = replace(data, fasta=str(tmp_path / "no.fa"), download_command="make it")
+    with pytest.raises(DataError, match=r"no\.fa does not exist; .* downloads it: 'make it'"):
         missing.open()
-    missing = replace(data, bed=str(tmp_path / "no.bed"), bring="make it")
-    with pytest.raises(DataError, match=r"data\.bed=.*no\.bed does not exist; bring it with: make"):
+    missing = replace(data, bed=str(tmp_path / "no.bed"), download_command="make it")
+    with pytest.raises(
+        DataError, match=r"data\.bed=.*no\.bed does not exist; .* downloads it: 'make"
+    ):
         missing.open()
 
 

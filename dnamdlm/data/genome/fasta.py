@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.genome.fasta_faults import AMBIGUOUS, fault_of_letter, fault_without_header
 from dnamdlm.data.genome.layout import LineLayout, count_lines
 from dnamdlm.data.order import SampleOrder
 from dnamdlm.data.textfile import open_blocks
@@ -30,8 +31,6 @@ IupacPolicy = Literal["n", "random", "error", "sets"]
 
 _MAX_HEADER_BYTES = 1 << 20
 _PLAIN = b"ACGTNacgtn\n"
-_AMBIGUOUS = AMBIGUITY_CODES + AMBIGUITY_CODES.lower()
-_TWOBIT_MAGICS = (b"\x1aA'C", b"C'A\x1a")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class FastaReader:
         self._table = set_table(rna=rna).tobytes() if as_sets else _translation(rna=rna)
         self._plain = _PLAIN + (b"Uu" if rna else b"")
         if as_sets:
-            self._plain += _AMBIGUOUS + MASK_SYMBOL.encode("ascii")
+            self._plain += AMBIGUOUS + MASK_SYMBOL.encode("ascii")
         self._line = 1
         self._name = ""
         self._name_lines: dict[str, int] = {}
@@ -234,10 +233,10 @@ class FastaReader:
 
     def _encode(self, segment: bytes) -> NDArray[np.uint8]:
         if not self._name:
-            raise self._without_header(segment)
+            raise DataError(f"{self.path}, line {self._line}: {fault_without_header(segment)}")
         unusual = segment.translate(None, self._plain)
         if unusual:
-            bad = unusual.translate(None, _AMBIGUOUS)
+            bad = unusual.translate(None, AMBIGUOUS)
             if bad or (self._iupac == "error"):
                 raise self._bad_letter(segment, (bad or unusual)[0])
             self.counts.iupac.update(unusual.upper().decode("ascii"))
@@ -259,27 +258,12 @@ class FastaReader:
         drawn[places] = _CHOICES[letters[places], draws] | (codes[places] & SOFT_MASK)
         return drawn
 
-    def _without_header(self, segment: bytes) -> DataError:
-        where = f"{self.path}, line {self._line}"
-        if segment.startswith(b"@"):
-            return DataError(f"{where}: this is FASTQ; convert it to FASTA, which starts with '>'")
-        if segment.startswith(_TWOBIT_MAGICS):
-            return DataError(f"{self.path}: this is a compressed .2bit file; decompress it first")
-        if b"\0" in segment[:4096]:
-            return DataError(f"{where}: this is a binary file; a FASTA or .2bit file is needed")
-        if segment.startswith((b"LOCUS ", b"ID  ")):
-            return DataError(f"{where}: this is a GenBank or EMBL record; export it as FASTA")
-        found = segment[:20].split(b"\n")[0].decode("ascii", "backslashreplace")
-        return DataError(
-            f"{where}: {found!r} comes before any header; a FASTA record starts with '>name'"
-        )
-
     def _bad_letter(self, segment: bytes, letter: int) -> DataError:
         offset = segment.index(letter)
         line = self._line + segment.count(b"\n", 0, offset)
         base = self._record_bases + offset - segment.count(b"\n", 0, offset) + 1
         where = f"{self.path}, record {self._name!r}, line {line}, base {base}"
-        return DataError(f"{where}: {_fault_of_letter(segment, letter)}")
+        return DataError(f"{where}: {fault_of_letter(segment, letter)}")
 
 
 def read_fasta(
@@ -362,43 +346,3 @@ def _unix_line_ends(blocks: Iterator[bytes], kinds: set[str]) -> Iterator[bytes]
     if held:
         kinds.add("CR")
         yield b"\n"
-
-
-def _fault_of_letter(segment: bytes, letter: int) -> str:
-    """What a refused byte means and what to do about it."""
-    text = chr(letter)
-    is_protein = _looks_like_protein(segment)
-    share = _share_outside_dna(segment)
-    faults = (
-        (letter == 0, "NUL byte; the file is damaged, fetch it again"),
-        (letter > 0x7F, f"byte 0x{letter:02x} is not ASCII; remove it"),
-        (text in "-.", f"gap character {text!r}; remove gaps from the file"),
-        (
-            text.isspace() or text.isdigit(),
-            f"{'blank' if text.isspace() else 'digit'} {text!r} between bases, as in GenBank text; "
-            "only letters and line ends may follow a header",
-        ),
-        (
-            is_protein,
-            f"this looks like protein, {share:.0%} of the letters are not A, C, G, T, U or N; "
-            "give a DNA sequence",
-        ),
-        (text == "*", "gap or stop character '*'; remove it from the file"),
-        (text in "Uu", "U means RNA; set data.rna=true to read U as T"),
-        (
-            letter in _AMBIGUOUS,
-            f"ambiguity code {text!r}; set data.iupac=n to read such codes as N, or random",
-        ),
-    )
-    otherwise = f"{text!a} is no nucleotide code; A, C, G, T, N and ambiguity codes are read"
-    return next((message for applies, message in faults if applies), otherwise)
-
-
-def _share_outside_dna(segment: bytes) -> float:
-    letters = segment.translate(None, b"\n \t")
-    return len(letters.translate(None, b"ACGTUNacgtun")) / max(1, len(letters))
-
-
-def _looks_like_protein(segment: bytes) -> bool:
-    has_amino_acid = any(letter in segment.upper() for letter in b"EFILPQ")
-    return has_amino_acid and _share_outside_dna(segment) > 0.5

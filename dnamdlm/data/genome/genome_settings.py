@@ -36,8 +36,7 @@ class GenomeData:
     Attributes:
         fasta: path of a FASTA file (plain, gzip, bgzip) or .2bit file, or `embedded:yeast`.
         annotation: path of a GFF3 file, `embedded:yeast`, or None.
-        bring: command that downloads the FASTA file, for the message where the file is missing; or
-            None.
+        download_command: downloads the FASTA file, for the message where it is missing; or None.
         cache_dir: folder of prepared genomes; None takes the default.
         length: bases per training window.
         train: record names; None takes all the rest.
@@ -64,7 +63,7 @@ class GenomeData:
 
     fasta: str
     annotation: str | None = None
-    bring: str | None = None
+    download_command: str | None = None
     cache_dir: str | None = None
     length: int = 128
     train: Sequence[str] | None = None
@@ -146,8 +145,11 @@ class GenomeData:
         path, _ = resolve(self.fasta)
         bed = None if self.bed is None else Path(self.bed)
         for key, file in (("fasta", path), ("bed", bed)):
-            if self.bring is not None and file is not None and not file.exists():
-                raise DataError(f"data.{key}={file} does not exist; download it with: {self.bring}")
+            if self.download_command and file is not None and not file.exists():
+                raise DataError(
+                    f"data.{key}={file} does not exist; the config names the command that "
+                    f"downloads it: {self.download_command!r}"
+                )
         store = open_genome(self.fasta, cache_dir=self.cache_dir, iupac=self.iupac, rna=self.rna)
         splits = self._splits(store)
         labels = self._labels(store, splits)

@@ -32,14 +32,19 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from dnamdlm.data.genome.fasta import FastaReader, IupacPolicy
+from dnamdlm.data.files import sync_to_disk
+from dnamdlm.data.genome.fasta import IupacPolicy
 from dnamdlm.data.genome.intervals import Interval, check_inside
-from dnamdlm.data.genome.twobit import TwoBitReader, is_twobit
+from dnamdlm.data.genome.store_building import (
+    CODES,
+    FORMAT_VERSION,
+    MANIFEST,
+    N_RUNS,
+    build_store,
+    changed,
+)
 from dnamdlm.errors import DataError
-from dnamdlm.words.codes import CODE_MASK, N_CODE, SOFT_MASK
 
-FORMAT_VERSION = 1
-_CODES, _N_RUNS, _MANIFEST = "codes.bin", "n_runs.npy", "manifest.json"
 # hashing less takes no time that is worth saving.
 _LARGE_BYTES = 1 << 26
 # the size of the source stands before the records, of which there may be many.
@@ -83,7 +88,7 @@ class GenomeStore:
         """
         folder = Path(folder)
         try:
-            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if manifest["format_version"] != FORMAT_VERSION:
                 raise _DamagedStore(
                     f"{folder}: store format {manifest['format_version']}, this version reads "
@@ -92,16 +97,16 @@ class GenomeStore:
             names = [record["name"] for record in manifest["records"]]
             sizes = [int(record["length"]) for record in manifest["records"]]
             total, sha256 = sum(sizes), str(manifest["sha256"])
-            found = (folder / _CODES).stat().st_size
+            found = (folder / CODES).stat().st_size
             if not names or total != found:
                 raise _DamagedStore(
-                    f"{folder}: {_CODES} has {found} bytes, {total} are recorded; "
+                    f"{folder}: {CODES} has {found} bytes, {total} are recorded; "
                     "delete the folder and prepare the genome again"
                 )
-            n_runs = np.load(folder / _N_RUNS, allow_pickle=False)
+            n_runs = np.load(folder / N_RUNS, allow_pickle=False)
             if n_runs.shape != (manifest["n_run_count"], 2) or n_runs.dtype != np.int64:
-                raise _DamagedStore(f"{folder}: {_N_RUNS} is damaged; prepare the genome again")
-            codes = np.asarray(np.memmap(folder / _CODES, dtype=np.uint8, mode="r"))
+                raise _DamagedStore(f"{folder}: {N_RUNS} is damaged; prepare the genome again")
+            codes = np.asarray(np.memmap(folder / CODES, dtype=np.uint8, mode="r"))
         except (OSError, EOFError, KeyError, TypeError, AttributeError) as error:
             raise _DamagedStore(
                 f"{folder}: no complete genome store ({type(error).__name__}: {error}); "
@@ -168,7 +173,7 @@ class GenomeStore:
         Raises:
             DataError: if the bases differ from what was prepared.
         """
-        with (self.folder / _CODES).open("rb") as file:
+        with (self.folder / CODES).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != self.sha256:
             raise DataError(
@@ -238,7 +243,7 @@ def prepare_genome(
         )
     key = _key(source_sha256, policy)
     folder = cache / key
-    if (folder / _MANIFEST).is_file():
+    if (folder / MANIFEST).is_file():
         try:
             return GenomeStore.open(folder)
         except _DamagedStore as error:
@@ -259,7 +264,7 @@ def _can_have_no_store(fasta: Path, cache: Path) -> bool:
         size = fasta.stat().st_size
         if size < _LARGE_BYTES:
             return False
-        for manifest in cache.glob(f"[!.]*/{_MANIFEST}"):
+        for manifest in cache.glob(f"[!.]*/{MANIFEST}"):
             with manifest.open(encoding="utf-8") as file:
                 recorded = _SOURCE_BYTES.search(file.read(_MANIFEST_HEAD))
             if recorded is None or int(recorded[1]) == size:
@@ -292,12 +297,12 @@ def _build_unhashed(fasta: Path, cache: Path, policy: dict[str, Any]) -> GenomeS
     before = fasta.stat()
     name = f"new-{before.st_size}"
     with _temporary(cache, name) as temporary:
-        source_sha256 = _build(fasta, temporary, None, policy)
+        source_sha256 = build_store(fasta, temporary, None, policy)
         after = fasta.stat()
         if (before.st_ino, before.st_size, before.st_mtime_ns) != (
             after.st_ino, after.st_size, after.st_mtime_ns
         ):  # fmt: skip
-            raise _changed(fasta)
+            raise changed(fasta)
         folder = cache / _key(source_sha256, policy)
         with FileLock(cache / f"{folder.name}.lock"):
             # whoever hashed the file first may have been faster.
@@ -320,7 +325,7 @@ def _open_or_build(
         except _DamagedStore:
             shutil.rmtree(folder)
     with _temporary(folder.parent, folder.name) as temporary:
-        _build(fasta, temporary, source_sha256, policy)
+        build_store(fasta, temporary, source_sha256, policy)
         _publish(temporary, folder)
     return GenomeStore.open(folder)
 
@@ -341,91 +346,7 @@ def _publish(temporary: Path, folder: Path) -> None:
     """Let a finished store appear under its name."""
     temporary.chmod(0o755)
     temporary.rename(folder)
-    _sync(folder.parent)
-
-
-def _changed(fasta: Path) -> DataError:
-    return DataError(f"{fasta}: the file changed while it was read; try again")
-
-
-def _build(fasta: Path, folder: Path, expected_sha256: str | None, policy: dict[str, Any]) -> str:
-    """One pass over the file: codes, runs of N, counts and hashes; gives the hash of the file."""
-    source_hash, content_hash = hashlib.sha256(), hashlib.sha256()
-    reader = (
-        TwoBitReader(fasta, on_raw=source_hash.update)
-        if is_twobit(fasta)
-        else FastaReader(fasta, on_raw=source_hash.update, **policy)
-    )
-    runs = _RunCollector()
-    soft_masked = position = 0
-    with (folder / _CODES).open("wb") as out:
-        for chunk in reader:
-            out.write(chunk.codes.data)
-            content_hash.update(chunk.codes.data)
-            runs.add(position, (chunk.codes & CODE_MASK) == N_CODE)
-            soft_masked += int(np.count_nonzero(chunk.codes & SOFT_MASK))
-            position += chunk.codes.size
-        out.flush()
-        os.fsync(out.fileno())
-    source_sha256 = source_hash.hexdigest()
-    if expected_sha256 not in (None, source_sha256):
-        raise _changed(fasta)
-    n_runs = runs.finish()
-    num_n = int((n_runs[:, 1] - n_runs[:, 0]).sum())
-    if num_n == position:
-        raise DataError(
-            f"{fasta}: all {position} bases are N; a genome with A, C, G and T is needed"
-        )
-    for clause in reader.counts.irregularities():
-        _log.warning("%s: %s", fasta, clause)
-    with (folder / _N_RUNS).open("wb") as out:
-        np.save(out, n_runs)
-        os.fsync(out.fileno())
-    starts = np.cumsum([0, *reader.counts.lengths.values()]).tolist()
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "sha256": content_hash.hexdigest(),
-        "source": {"name": fasta.name, "bytes": fasta.stat().st_size, "sha256": source_sha256},
-        "policy": policy,
-        "records": [
-            {"name": name, "length": length, "offset": start}
-            for (name, length), start in zip(reader.counts.lengths.items(), starts, strict=False)
-        ],
-        "empty_records": reader.counts.empty_records,
-        "num_bases": position,
-        "num_n": num_n,
-        "n_run_count": len(n_runs),
-        "num_iupac": dict(sorted(reader.counts.iupac.items())),
-        "num_soft_masked": soft_masked,
-    }
-    with (folder / _MANIFEST).open("w", encoding="utf-8") as out:
-        json.dump(manifest, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    _sync(folder)
-    return source_sha256
-
-
-class _RunCollector:
-    """Gathers runs of True from consecutive pieces of a mask; runs may cross pieces."""
-
-    def __init__(self) -> None:
-        self._edges: list[NDArray[np.int64]] = []
-        self._is_open = False
-        self._position = 0
-
-    def add(self, position: int, mask: NDArray[np.bool_]) -> None:
-        self._position = position + mask.size
-        if not self._is_open and not mask.any():
-            return
-        previous = np.empty_like(mask)
-        previous[0], previous[1:] = self._is_open, mask[:-1]
-        self._edges.append(np.flatnonzero(mask != previous) + position)
-        self._is_open = bool(mask[-1])
-
-    def finish(self) -> NDArray[np.int64]:
-        edges = [*self._edges, np.array([self._position] * self._is_open, dtype=np.int64)]
-        return np.concatenate(edges).astype(np.int64).reshape(-1, 2)
+    sync_to_disk(folder.parent)
 
 
 def _file_sha256(path: Path) -> str:
@@ -440,12 +361,3 @@ def _file_sha256(path: Path) -> str:
         ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check data.fasta") from error
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system allows it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

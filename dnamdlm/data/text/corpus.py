@@ -30,8 +30,8 @@ class TextData:
 
     Attributes:
         corpus: folder of a prepared corpus.
-        tokenizer: bytes, text8, a folder or a name; None takes the one that the corpus brings.
-        bring: command that makes the corpus, named where it is missing; or None.
+        tokenizer: bytes, text8, a folder or a name; None takes the one in the corpus.
+        download_command: prepares the corpus, for the message where it is missing; or None.
         cache_dir: folder in which `tokenizers/NAME` is looked for; None takes the default.
         length: tokens per row.
         layout: "packed" cuts the documents, one after another, into blocks; "padded" gives each
@@ -46,7 +46,7 @@ class TextData:
 
     corpus: str
     tokenizer: str | None = None
-    bring: str | None = None
+    download_command: str | None = None
     cache_dir: str | None = None
     length: int = 128
     layout: Layout = "packed"
@@ -73,7 +73,7 @@ class TextData:
             DataError: if it is not found.
         """
         return tokenizer_of_corpus(
-            Path(self.corpus), self.tokenizer, bring=self.bring, cache_dir=self.cache_dir
+            Path(self.corpus), self.tokenizer, self.download_command, cache_dir=self.cache_dir
         )
 
     @property
@@ -89,7 +89,7 @@ class TextData:
             DataError: if corpus or tokenizer are missing or do not fit.
         """
         tokenizer = self.open_tokenizer()
-        manifest = read_manifest(Path(self.corpus), self.bring)
+        manifest = read_manifest(Path(self.corpus), self.download_command)
         made_by = manifest["tokenizer"]
         if made_by["fingerprint"] != tokenizer_fingerprint(tokenizer):
             raise DataError(
@@ -196,7 +196,7 @@ class OpenText:
     def fingerprint(self) -> str:
         """Hash of the tokens and of how they are cut."""
         settings = asdict(self.settings)
-        for place in ("corpus", "tokenizer", "bring", "cache_dir"):
+        for place in ("corpus", "tokenizer", "download_command", "cache_dir"):
             del settings[place]
         shards = {
             name: [shard["sha256"] for shard in entry["shards"]]
@@ -206,20 +206,20 @@ class OpenText:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Facts for a report; a base is a token here."""
+        """Facts for a report: source, tokenizer, counts and splits."""
         splits = {name: self.split(name) for name in self.manifest["splits"]}
         return {
             "kind": "text",
-            "fasta": self.manifest["name"],
+            "corpus": self.manifest["name"],
             "fingerprint": self.fingerprint(),
             "source": self.manifest["source"],
             "tokenizer": dict(self.manifest["tokenizer"]),
-            "num_bases": sum(split.num_tokens for split in splits.values()),
-            "num_records": sum(split.num_documents for split in splits.values()),
+            "num_tokens": sum(split.num_tokens for split in splits.values()),
+            "num_documents": sum(split.num_documents for split in splits.values()),
             "split_rule": self.manifest["split_rule"],
             "splits": {
                 name: {
-                    "num_bases": split.num_tokens,
+                    "num_tokens": split.num_tokens,
                     "num_documents": split.num_documents,
                     "num_bytes": split.entry["num_bytes"],
                 }

@@ -78,31 +78,33 @@ def read_ends(folder: Path, entry: Mapping[str, Any]) -> NDArray[np.int64]:
     return ends
 
 
-def read_manifest(folder: Path, bring: str | None = None) -> dict[str, Any]:
+def read_manifest(folder: Path, download_command: str | None = None) -> dict[str, Any]:
     """The manifest of a prepared corpus.
 
     Args:
         folder: where it lies.
-        bring: command that makes it, for the message.
+        download_command: prepares it, for the message.
 
     Raises:
         DataError: if there is none, or one of another version.
     """
     path = folder / MANIFEST
-    command = bring or f"python -m data_prep.text files=[FILE,...] tokenizer=NAME out={folder}"
+    command = f"python -m data_prep.text files=[FILE,...] tokenizer=NAME out={folder}"
+    remedy = f"prepare it with {command}"
+    if download_command is not None:
+        remedy = f"the config names the command that prepares it: {download_command!r}"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
-            f"data.corpus={folder} holds no prepared corpus (there is no {path}); bring it with: "
-            f"{command}"
+            f"data.corpus={folder} is not a prepared corpus (there is no {path}); {remedy}"
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); prepare it again: {command}") from error
+        raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
     found = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("version"))
     if found != (FORMAT, FORMAT_VERSION):
         raise DataError(
-            f"{path} is no corpus of version {FORMAT_VERSION}; prepare it again: {command}"
+            f"{path} is not the manifest of a corpus of version {FORMAT_VERSION}; {remedy}"
         )
     return manifest
 

@@ -59,11 +59,15 @@ def open_tokenizer(name: str, *, cache_dir: str | Path | None = None) -> TextTok
 
 
 def tokenizer_of_corpus(
-    corpus: Path, name: str | None = None, *, bring: str | None = None, cache_dir: str | None = None
+    corpus: Path,
+    name: str | None = None,
+    download_command: str | None = None,
+    *,
+    cache_dir: str | None = None,
 ) -> TextTokenizer:
-    """The tokenizer that a prepared corpus brings, or the one of a name.
+    """The tokenizer in the folder of a prepared corpus, or the one of a name.
 
-    A checkpoint that is gone, as a name, gives way to what the corpus brings.
+    Where the name is that of a checkpoint that is gone, the one of the corpus is taken.
 
     Raises:
         DataError: if neither is there.
@@ -72,11 +76,12 @@ def tokenizer_of_corpus(
         if not (corpus / MANIFEST).is_file():
             raise DataError(
                 f"{name}, which held the tokenizer of this model, is gone, and data.corpus={corpus}"
-                " holds no prepared corpus; bring one of the two back"
+                " is not a prepared corpus; restore one of the two"
             )
     elif name is not None:
         return open_tokenizer(name, cache_dir=cache_dir)
-    return stored_tokenizer(corpus, str(read_manifest(corpus, bring)["tokenizer"]["name"]))
+    manifest = read_manifest(corpus, download_command)
+    return stored_tokenizer(corpus, str(manifest["tokenizer"]["name"]))
 
 
 def stored_tokenizer(corpus: Path, name: str) -> TextTokenizer:
