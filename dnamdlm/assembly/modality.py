@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.without_effect import changed_from_default
-from dnamdlm.data.batch import Batch
+from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.data.content_keys import content_keys
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.stream import Sweep
@@ -102,26 +102,13 @@ class Dna:
         """One row per sequence, padded to the longest of its batch."""
         _refuse_one_string(strings, self.strings)
         tokenizer = NucleotideTokenizer()
-        real = torch.from_numpy(NUCLEOTIDE_VOCABULARY.real_tokens())
-        pad = NUCLEOTIDE_VOCABULARY.pad_id
         for first in range(0, len(strings), batch_size):
             encoded = [tokenizer.encode(text) for text in strings[first : first + batch_size]]
             for number, ids in enumerate(encoded, start=first + 1):
                 if len(ids) == 0:
                     raise DataError(f"sequence {number} is empty; give at least one base")
-            tokens = torch.full((len(encoded), max(map(len, encoded))), pad)
-            for row, ids in enumerate(encoded):
-                tokens[row, : len(ids)] = torch.from_numpy(ids)
-            numbers = torch.arange(len(encoded))
-            batch = Batch(
-                tokens=tokens,
-                present=tokens != pad,
-                valid=real[tokens],
-                weight=None,
-                key=content_keys(tokens, tokens != pad, seed),
-                row=numbers,
-                global_size=len(encoded),
-            )
+            batch = batch_of_ids(encoded, NUCLEOTIDE_VOCABULARY)
+            batch = replace(batch, key=content_keys(batch.tokens, batch.present, seed))
             yield batch, np.arange(first, first + len(encoded))
 
     def pooled(self, batch: Batch) -> torch.Tensor:

@@ -5,11 +5,16 @@ Shapes: B sequences, L positions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
+
+from dnamdlm.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,47 @@ class Batch:
             label=None if self.label is None else self.label[index],
             full=self.full or None,
         )
+
+
+def batch_of_ids(
+    sequences: Sequence[NDArray[np.integer]],
+    vocabulary: Vocabulary,
+    *,
+    keys: Int[Tensor, " B"] | None = None,
+    length: int | None = None,
+    pad_left: bool = False,
+) -> Batch:
+    """Sequences of token ids as the rows of one batch, padded to one length.
+
+    Real tokens are valid; whatever else stands in a sequence (N, marks) is present and not valid.
+
+    >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
+    >>> encode = NucleotideTokenizer().encode
+    >>> batch = batch_of_ids([encode("ACGN"), encode("TT")], NUCLEOTIDE_VOCABULARY)
+    >>> batch.present.int().tolist(), batch.valid.int().tolist()
+    ([[1, 1, 1, 1], [1, 1, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]])
+
+    Args:
+        sequences: at least one.
+        vocabulary: the meaning of the ids.
+        keys: noise key of each row; None makes all 0, for what draws no noise.
+        length: positions per row, not below the longest sequence; None is the longest.
+        pad_left: put padding before the sequences instead of after them.
+    """
+    width = max(map(len, sequences)) if length is None else length
+    tokens = np.full((len(sequences), width), vocabulary.pad_id, dtype=np.int64)
+    present = np.zeros(tokens.shape, dtype=bool)
+    for row, ids in enumerate(sequences):
+        first = width - len(ids) if pad_left else 0
+        tokens[row, first : first + len(ids)] = ids
+        present[row, first : first + len(ids)] = True
+    rows, ids = torch.arange(len(sequences)), torch.from_numpy(tokens)
+    return Batch(
+        tokens=ids,
+        present=torch.from_numpy(present),
+        valid=torch.from_numpy(vocabulary.real_tokens())[ids],
+        weight=None,
+        key=torch.zeros_like(rows) if keys is None else keys,
+        row=rows,
+        global_size=len(sequences),
+    )

@@ -1,7 +1,7 @@
-"""What training and evaluation ask of data, whatever they are made of.
+"""What training and evaluation need of data, whatever they are made of.
 
 A source is a group of settings (`data` in a config); opening it reads files and gives the data. One
-genome and a mixture of genomes are two sources; a corpus of text would be another.
+genome, a mixture of genomes and a corpus of text are three sources.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.tokens.vocabulary import Vocabulary
+
+# of a corpus, versions up to 0.1 wrote `fasta`.
+_SOURCES = ("corpus", "fasta", "task")
 
 Unit = Literal["base", "token"]
 """What a position of the data holds: a base of DNA or a token of text."""
@@ -105,8 +108,21 @@ class OpenData(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Facts for a report: at least fasta, fingerprint, sizes, splits and the rule of them."""
+        """Facts for a report.
+
+        All have `fingerprint`, `split_rule` and `splits`. The source is called `fasta` or `corpus`;
+        sizes are `num_bases` and `num_records`, or `num_tokens` and `num_documents`.
+        """
         ...
+
+
+def source_of(described: Mapping[str, Any]) -> str:
+    """What the data of a description are called: a FASTA file, a corpus or a task.
+
+    >>> source_of({"corpus": "wikitext2", "num_tokens": 7})
+    'wikitext2'
+    """
+    return next((str(described[key]) for key in _SOURCES if key in described), "the data")
 
 
 class BatchStream(Protocol):

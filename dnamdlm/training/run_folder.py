@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import yaml
 
+from dnamdlm.data.data_source import source_of
 from dnamdlm.data.files import complete_or_absent
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.checkpoint import (
@@ -82,9 +83,9 @@ def open_run(
         if before is not None and before != data["fingerprint"]:
             if "data" not in allow:
                 raise ConfigError(
-                    f"run_dir={run_dir} was trained on other data (the content of {data['fasta']} "
-                    "has changed); choose another run_dir, or give resume.allow=[data] to "
-                    "resume with the new content"
+                    f"run_dir={run_dir} was trained on other data (the content of "
+                    f"{source_of(data)} has changed); choose another run_dir, or give "
+                    "resume.allow=[data] to resume with the new content"
                 )
             changes["data"] = [before, data["fingerprint"]]
     checkpoint = _newest(run_dir)

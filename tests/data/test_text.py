@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from data_prep.text import main
-from dnamdlm.data.data_source import DataSource
+from dnamdlm.data.data_source import DataSource, source_of
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.data.text.rows import RowRule, Rows
@@ -128,7 +128,15 @@ def test_a_corpus_is_a_data_source(corpus):
     assert opened.split("train").num_tokens == len(text) + 180
     assert opened.fingerprint() == TextData(str(corpus), length=16).open().fingerprint()
     assert opened.fingerprint() != TextData(str(corpus), length=17).open().fingerprint()
-    assert json.dumps(opened.describe())
+    described = json.loads(json.dumps(opened.describe()))
+    assert described["num_tokens"] == sum(
+        part["num_tokens"] for part in described["splits"].values()
+    )
+    assert described["splits"]["train"]["num_tokens"] == len(text) + 180
+    assert described["splits"]["train"]["num_documents"] == 180
+    assert source_of(described) == described["corpus"]
+    # text has neither bases nor a FASTA file.
+    assert not {"fasta", "num_bases"} & {*described, *described["splits"]["train"]}
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ def test_changed_data_are_refused(tmp_path):
     open_run(tmp_path, TREE, DATA)
     with pytest.raises(ConfigError, match="other data"):
         open_run(tmp_path, TREE, DATA | {"fingerprint": "f2"})
+    # a corpus, whose run an earlier version recorded with the key `fasta`.
+    corpus = {"fingerprint": "f2", "corpus": "wikitext2"}
+    with pytest.raises(ConfigError, match="the content of wikitext2 has changed"):
+        open_run(tmp_path, TREE, corpus)
+    assert open_run(tmp_path, TREE, corpus | {"fingerprint": "f1"}) is None
 
 
 def test_allowed_settings_may_change_and_the_record_says_when(tmp_path):

@@ -90,7 +90,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
         open_run(
             run_dir,
             recorded | {"model_sha256": loaded.digest},
-            {"fingerprint": task.fingerprint(), "fasta": "the files of this task"},
+            {"fingerprint": task.fingerprint(), "task": f"the task {task.name}"},
         )
         leaks = _leaks(task, loaded, settings.near_share)
         _log_task(setup, leaks)

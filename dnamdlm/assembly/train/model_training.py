@@ -18,7 +18,7 @@ from dnamdlm.assembly.class_labels import labels_of
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.train_settings import TrainSettings
-from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.data_source import OpenData, source_of
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.classifier_accuracy import score_labels
 from dnamdlm.evaluation.window_scores import Progress, score_windows
@@ -200,13 +200,15 @@ def summary(settings: TrainSettings, opened: OpenData, lm: nn.Module) -> str:
     described, trainer = opened.describe(), settings.trainer
     size, records = ("tokens", "documents") if opened.unit == "token" else ("bp", "records")
     splits = ", ".join(
-        f"{name} {part['num_bases']:,} {size}" for name, part in described["splits"].items()
+        f"{name} {part[f'num_{opened.unit}s']:,} {size}"
+        for name, part in described["splits"].items()
     )
+    total, number = described[f"num_{opened.unit}s"], described[f"num_{records}"]
     per_step = trainer.global_batch_size * opened.length
     num_parameters = sum(parameter.numel() for parameter in lm.parameters())
     return (
-        f"{settings.name}: {described['fasta']}, {described['num_bases']:,} {size} in "
-        f"{described['num_records']:,} {records}, split by {described['split_rule']} ({splits})\n"
+        f"{settings.name}: {source_of(described)}, {total:,} {size} in {number:,} {records}, "
+        f"split by {described['split_rule']} ({splits})\n"
         f"model {settings.config.backbone_name} with {num_parameters:,} parameters; "
         f"{trainer.max_steps:,} steps of {per_step:,} {opened.unit}s"
     )

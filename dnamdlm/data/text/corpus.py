@@ -206,20 +206,20 @@ class OpenText:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Facts for a report; a base is a token here."""
+        """Facts for a report: source, tokenizer, counts and splits."""
         splits = {name: self.split(name) for name in self.manifest["splits"]}
         return {
             "kind": "text",
-            "fasta": self.manifest["name"],
+            "corpus": self.manifest["name"],
             "fingerprint": self.fingerprint(),
             "source": self.manifest["source"],
             "tokenizer": dict(self.manifest["tokenizer"]),
-            "num_bases": sum(split.num_tokens for split in splits.values()),
-            "num_records": sum(split.num_documents for split in splits.values()),
+            "num_tokens": sum(split.num_tokens for split in splits.values()),
+            "num_documents": sum(split.num_documents for split in splits.values()),
             "split_rule": self.manifest["split_rule"],
             "splits": {
                 name: {
-                    "num_bases": split.num_tokens,
+                    "num_tokens": split.num_tokens,
                     "num_documents": split.num_documents,
                     "num_bytes": split.entry["num_bytes"],
                 }

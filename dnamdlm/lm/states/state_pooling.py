@@ -9,7 +9,7 @@ Shapes: B sequences, W windows, L positions of a window, D channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dnamdlm.data.batch import Batch
+from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -145,29 +145,20 @@ def make_windows(
         pieces += [(row, tile) for tile in tiles_of(length, settings.length, settings.overlap)]
     padded = settings.pooling == "mean_padded"
     width = settings.length if padded else max(tile.end - tile.start for _, tile in pieces)
-    tokens = np.full((len(pieces), width), vocabulary.pad_id, dtype=np.int64)
-    present = np.zeros(tokens.shape, dtype=bool)
-    counted = np.zeros(tokens.shape, dtype=bool)
-    for index, (row, tile) in enumerate(pieces):
-        size = tile.end - tile.start
-        shift = width - size if padded else 0
-        tokens[index, shift : shift + size] = sequences[row][tile.start : tile.end]
-        present[index, shift : shift + size] = True
+    counted = np.zeros((len(pieces), width), dtype=bool)
+    for index, (_, tile) in enumerate(pieces):
+        shift = width - (tile.end - tile.start) if padded else 0
         last = 1 - tile.start if settings.pooling == "first" else tile.last - tile.start
         counted[index, shift + tile.first - tile.start : shift + max(last, 0)] = True
-    if padded:
-        present[:] = counted[:] = True
-    ids = torch.from_numpy(tokens)
-    rows = torch.arange(len(pieces))
-    batch = Batch(
-        tokens=ids,
-        present=torch.from_numpy(present),
-        valid=torch.from_numpy(vocabulary.real_tokens())[ids],
-        weight=None,
-        key=torch.zeros_like(rows),
-        row=rows,
-        global_size=len(pieces),
+    batch = batch_of_ids(
+        [sequences[row][tile.start : tile.end] for row, tile in pieces],
+        vocabulary,
+        length=width,
+        pad_left=padded,
     )
+    if padded:
+        counted[:] = True
+        batch = replace(batch, present=torch.ones_like(batch.present), full=True)
     owner = torch.tensor([row for row, _ in pieces])
     return Windows(batch, owner, torch.from_numpy(counted), len(sequences))
 

@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dnamdlm.data.batch import Batch
+from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.data.variants.variant_windows import PairOfWindows
 from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.masking import mask_exactly
@@ -89,27 +89,10 @@ def make_pairs(windows: Sequence[PairOfWindows], vocabulary: Vocabulary, seed: i
     for row, pair in enumerate(windows):
         slots[row, : len(pair.slots)] = pair.slots
     return Pairs(
-        _padded([pair.reference for pair in windows], longest, keys, vocabulary),
-        _padded([pair.alternative for pair in windows], longest, keys, vocabulary),
+        batch_of_ids([pair.reference for pair in windows], vocabulary, keys=keys, length=longest),
+        batch_of_ids([pair.alternative for pair in windows], vocabulary, keys=keys, length=longest),
         torch.from_numpy(slots),
         torch.tensor([pair.site for pair in windows]),
-    )
-
-
-def _padded(rows: Sequence[np.ndarray], length: int, keys: Tensor, vocabulary: Vocabulary) -> Batch:
-    tokens = torch.full((len(rows), length), vocabulary.pad_id)
-    present = torch.zeros(tokens.shape, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        tokens[index, : len(row)] = torch.from_numpy(row)
-        present[index, : len(row)] = True
-    return Batch(
-        tokens=tokens,
-        present=present,
-        valid=torch.from_numpy(vocabulary.real_tokens())[tokens],
-        weight=None,
-        key=keys,
-        row=torch.arange(len(rows)),
-        global_size=len(rows),
     )
 
 
