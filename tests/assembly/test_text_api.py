@@ -246,7 +246,7 @@ def old_run(folder, tmp_path):
 
 
 def test_an_old_run_reads_the_tokenizer_of_its_corpus(folder, old_run, model):
-    with pytest.raises(DataError, match="holds no prepared corpus"):
+    with pytest.raises(DataError, match="is not a prepared corpus"):
         load_model(str(old_run))
     shutil.copytree(folder / "away" / "words", folder / "words")
     try:

@@ -54,7 +54,8 @@ def test_samples_and_held_out_text_go_into_file_and_report(folder):
 
 def test_a_report_of_a_run_alone_says_what_is_missing(folder):
     page = report({"run_dir": str(folder / "ar"), "evaluation": None, "debug": False}).read_text()
-    assert page.count("python -m dnamdlm.evaluate") == 2
+    assert page.count("python -m dnamdlm.evaluate") == 1
+    assert page.count("python -m dnamdlm.judge") == 1
     assert "Training curve in bits per token" in page
 
 

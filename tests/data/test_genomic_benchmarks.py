@@ -86,7 +86,7 @@ def test_a_faulty_interval_is_refused(tmp_path, fasta, rows, message):
 def test_missing_parts_are_named(tmp_path):
     with pytest.raises(DataError, match="task=human is unknown"):
         read_suite_task(tmp_path, "human", Genomes())
-    with pytest.raises(DataError, match="is not a folder; fetch the task"):
+    with pytest.raises(DataError, match="is not a folder; download it"):
         read_suite_task(tmp_path, TASK, Genomes())
     write_lists(tmp_path, {"negative": ["a,chr1,0,6,+"]})
     with pytest.raises(DataError, match=r"needs its genome; give data.fasta=FILE"):

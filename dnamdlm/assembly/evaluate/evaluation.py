@@ -36,6 +36,7 @@ from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
 from dnamdlm.progress import watched
+from dnamdlm.threads import running_with
 from dnamdlm.training.run_folder import read_run
 
 logger = logging.getLogger(__name__)
@@ -70,10 +71,11 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
         draws=settings.draws,
         estimator=settings.estimator,
     )
-    if isinstance(loaded.modality, Text):
-        with watched("scoring", "rows") as watch:
-            return score_text(settings, loaded, lm, watch, likelihoods)
-    return _score_genome(settings, loaded, lm, likelihoods)
+    with running_with(plan.threads):
+        if isinstance(loaded.modality, Text):
+            with watched("scoring", "rows") as watch:
+                return score_text(settings, loaded, lm, watch, likelihoods)
+        return _score_genome(settings, loaded, lm, likelihoods)
 
 
 def _score_genome(

@@ -50,7 +50,7 @@ def fault_of_letter(segment: bytes, letter: int) -> str:
             f"ambiguity code {text!r}; set data.iupac=n to read such codes as N, or random",
         ),
     )
-    otherwise = f"{text!a} is no nucleotide code; A, C, G, T, N and ambiguity codes are read"
+    otherwise = f"{text!a} is not a nucleotide code; A, C, G, T, N and ambiguity codes are read"
     return next((message for applies, message in faults if applies), otherwise)
 
 
