@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -199,10 +200,14 @@ def test_a_patient_plan_starts_others_only_for_work_that_repays_it(
 
 
 SCRIPT = """
+import signal
 import sys
 from dnamdlm.assembly.workers import spread
 from dnamdlm.threads import Plan
 from tests.helpers.worker_tasks import Squares
+
+# a job in the background of a shell ignores the interrupt, and so would all that it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # no guard against being imported again: nothing imports it
 with spread(Squares(sys.argv[1], seconds=(0.0, 600.0)), range(10), Plan(None, 2)) as results:
@@ -229,7 +234,12 @@ def test_a_signal_leaves_no_process_behind(tmp_path, name, to):
             os.killpg(parent.pid, number)
         else:
             os.kill(parent.pid, number)
-        out, error = parent.communicate(timeout=SOON)
+        try:
+            out, error = parent.communicate(timeout=SOON)
+        finally:
+            # a test that fails must not wait for what outlives its signal.
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
     assert out == ""
     assert parent.returncode == -number
     wait_for(lambda: not any(map(is_alive, processes(folder))), SOON)
