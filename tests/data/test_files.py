@@ -19,8 +19,11 @@ from dnamdlm.errors import DataError
 ROOT = Path(__file__).resolve().parents[2]
 # begins a file, says so, and waits to be ended.
 WRITER = """
-import sys, time
+import signal, sys, time
 from dnamdlm.data.files import replacing
+# a job in the background of a shell ignores these, and so would all that it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with replacing(sys.argv[1]) as partial:
     partial.write_text("half")
     print("begun", flush=True)
