@@ -19,11 +19,8 @@ from dnamdlm.errors import DataError
 ROOT = Path(__file__).resolve().parents[2]
 # begins a file, says so, and waits to be ended.
 WRITER = """
-import signal, sys, time
+import sys, time
 from dnamdlm.data.files import replacing
-# a job in the background of a shell ignores these, and so would all that it starts
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with replacing(sys.argv[1]) as partial:
     partial.write_text("half")
     print("begun", flush=True)
@@ -31,10 +28,16 @@ with replacing(sys.argv[1]) as partial:
 """
 
 
-def start(target, **options):
+def heed_signals():
+    """Undo what a shell in the background, or nohup, lets all that it starts ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def start(target, preexec_fn=heed_signals, **options):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(target)], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, **options,
+        stderr=subprocess.PIPE, text=True, preexec_fn=preexec_fn, **options,
     )  # fmt: skip
     assert process.stdout.readline() == "begun\n"
     return process
