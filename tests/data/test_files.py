@@ -37,7 +37,7 @@ def heed_signals():
 def start(target, preexec_fn=heed_signals, **options):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(target)], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, preexec_fn=preexec_fn, **options,
+        stderr=subprocess.PIPE, text=True, preexec_fn=preexec_fn, **options,  # noqa: PLW1509
     )  # fmt: skip
     assert process.stdout.readline() == "begun\n"
     return process
