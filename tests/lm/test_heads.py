@@ -114,6 +114,7 @@ def test_an_adapter_adds_the_product_of_its_matrices_times_alpha_over_rank():
     layer = torch.nn.Linear(3, 5).double()
     before = layer.weight.detach().clone()
     add_adapters(layer, rank=2, alpha=6.0)
+    layer.double()  # the matrices of the adapter too
     (update,) = layer.parametrizations.weight
     torch.nn.init.normal_(update.up)
     expected = before + 3.0 * update.up @ update.down
