@@ -36,7 +36,7 @@ LEFT_OUT = (
     "training/test_run_folder.py",
     "training/test_signals.py",
 )
-WITHOUT = "not (refused or mistake or forbidden)"
+WITHOUT = "not (refused or mistake or forbidden or signal)"
 
 
 @dataclass(frozen=True)
