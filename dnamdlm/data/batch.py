@@ -32,8 +32,8 @@ class Batch:
         global_size: number of rows over all ranks and micro steps.
         start: absolute offset of each window in the genome store, or None without a genome.
         label: class of each row, counted from 0, or None where the data has no classes.
-        full: True if no position is padding. It is found when the batch is made, so that nobody
-            has to ask the device later; leave it out.
+        full: True if no position is padding. It is computed when the batch is made, to avoid a
+            synchronization with the device later; leave it out.
     """
 
     tokens: Int[Tensor, "B L"]

@@ -80,7 +80,7 @@ class OpenData(Protocol):
         ...
 
     def has_split(self, split: str) -> bool:
-        """Whether train, valid or test holds anything."""
+        """Whether train, valid or test is not empty."""
         ...
 
     def training_stream(self, seed: int, global_batch_size: int) -> BatchStream:
@@ -99,7 +99,7 @@ class OpenData(Protocol):
             seed: of the noise keys and row numbers.
 
         Raises:
-            DataError: if the split holds nothing to score.
+            DataError: if the split has nothing to score.
         """
         ...
 

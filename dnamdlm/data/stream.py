@@ -119,7 +119,7 @@ class SweepPart(Generic[WindowsT]):
         windows: all windows of the split.
         seed: of their noise keys.
         count: how many are read, spread evenly over the split.
-        base: added to `Batch.start`, so that it tells the parts apart.
+        base: added to `Batch.start`, so that places in different parts differ.
     """
 
     windows: WindowsT

@@ -22,7 +22,7 @@ _FOREIGN_MAGICS = (
     (b"PK\x03\x04", "a zip archive", "unpack it with unzip"),
     (b"\x1a\x41\x27\x43", "a .2bit file", "convert it with UCSC's twoBitToFa"),
     (b"\x43\x27\x41\x1a", "a .2bit file", "convert it with UCSC's twoBitToFa"),
-    (b"version https://git-lfs", "a git-lfs pointer", "fetch the real file with git lfs pull"),
+    (b"version https://git-lfs", "a git-lfs pointer", "download the file itself with git lfs pull"),
     (b"\xff\xfe", "UTF-16 text", "save it as plain ASCII text"),
     (b"\xfe\xff", "UTF-16 text", "save it as plain ASCII text"),
     (b"\xef\xbb\xbf", "text with a byte-order mark", "save it without the mark (plain ASCII)"),
@@ -114,7 +114,7 @@ def _decode_line(path: Path, number: int, line: bytes) -> str:
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
     if not head:
-        raise DataError(f"{path}: the file is empty; fetch or write it again")
+        raise DataError(f"{path}: the file is empty; download or write it again")
     for magic, kind, remedy in _FOREIGN_MAGICS:
         if head.startswith(magic):
             raise DataError(
@@ -123,7 +123,7 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
     if head.lstrip()[:1] == b"<":
         raise DataError(
             f"{path}: this looks like an HTML or XML page, not data; "
-            "the download probably failed: fetch it again"
+            "the download probably failed: download it again"
         )
 
 

@@ -88,7 +88,7 @@ def test_a_masked_model_is_not_a_scorer(folder):
         ("a.jsonl", "{", "line 1 is not JSON"),
         ("a.jsonl", '{"words": 1}', "has no text under 'text'"),
         ("a.jsonl", '{"text": "a", "ids": [999]}', "another tokenizer made them"),
-        ("a.jsonl", "\n", "holds no text"),
+        ("a.jsonl", "\n", "contains no text"),
         ("a.fa", ">a\nACGT\n", r"must end in \.txt or \.jsonl"),
         ("a.txt", "before\n----- sample 000001\na\n", "text before its first sample"),
     ],

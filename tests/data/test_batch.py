@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
-from dnamdlm.data.batch import Batch
+from dnamdlm.data.batch import Batch, batch_of_ids
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 
 
 def make_batch(weight):
@@ -50,3 +53,42 @@ def test_a_batch_knows_whether_it_holds_padding() -> None:
     assert batch.attended is ragged
     assert batch.rows(slice(0, 1)).attended is None
     assert whole.rows(slice(0, 1)).attended is None
+
+
+def encoded(*texts):
+    return [NucleotideTokenizer().encode(text) for text in texts]
+
+
+@pytest.mark.parametrize("pad_left", [False, True])
+@pytest.mark.parametrize("length", [None, 7])
+def test_sequences_become_rows_with_padding_on_one_side(pad_left, length):
+    texts = ["ACGTN", "TT", ""]
+    batch = batch_of_ids(encoded(*texts), NUCLEOTIDE_VOCABULARY, length=length, pad_left=pad_left)
+    width = length or 5
+    pad = NUCLEOTIDE_VOCABULARY.pad_id
+    for row, text in enumerate(texts):
+        blanks = [None] * (width - len(text))
+        letters = [*blanks, *text] if pad_left else [*text, *blanks]
+        ids = [pad if x is None else int(encoded(x)[0][0]) for x in letters]
+        assert batch.tokens[row].tolist() == ids
+        assert batch.present[row].tolist() == [x is not None for x in letters]
+        assert batch.valid[row].tolist() == [x not in (None, "N") for x in letters]
+    assert batch.row.tolist() == [0, 1, 2]
+    assert batch.global_size == 3
+    assert batch.key.tolist() == [0, 0, 0]
+    assert batch.weight is batch.start is batch.label is None
+    assert batch.full is False
+
+
+def test_rows_without_padding_are_known_to_be_full_and_keep_their_keys():
+    keys = torch.tensor([5, -6])
+    batch = batch_of_ids(encoded("AC", "GT"), NUCLEOTIDE_VOCABULARY, keys=keys)
+    assert batch.attended is None
+    assert batch.key.tolist() == [5, -6]
+    assert batch.tokens.dtype == torch.int64
+
+
+def test_ids_of_any_integer_type_are_taken():
+    rows = [np.array([7, 8], dtype=kind) for kind in (np.uint8, np.int32, np.int64)]
+    batch = batch_of_ids(rows, NUCLEOTIDE_VOCABULARY)
+    assert batch.tokens.tolist() == [[7, 8]] * 3

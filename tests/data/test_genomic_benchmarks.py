@@ -73,8 +73,8 @@ def test_both_forms_give_the_same_task_whatever_the_order_on_disk(tmp_path, fast
     [
         (["a,chr2,0,6,+"], "record 'chr2' is not in the genome"),
         (["a,chr1,30,60,+"], "has 34 bp, but"),
-        (["a,chr1,6,2,+"], "line 2: no interval"),
-        (["a,chr1,x,2,+"], "line 2: no interval"),
+        (["a,chr1,6,2,+"], "line 2: not an interval"),
+        (["a,chr1,x,2,+"], "line 2: not an interval"),
     ],
 )
 def test_a_faulty_interval_is_refused(tmp_path, fasta, rows, message):

@@ -26,11 +26,11 @@ def test_comments_and_empty_lines_are_passed_over(tmp_path):
 
 WRONG = {
     "unknown record": ("c1\ta\nc9\tb\n", "line 2: record 'c9' is not in the genome"),
-    "record twice": ("c1\ta\nc1\ta\n", "line 2 names 'c1' again"),
+    "record twice": ("c1\ta\nc1\ta\n", "line 2 repeats 'c1'"),
     "no tab": ("c1 a\n", "line 1 is 'c1 a'; a record, a tab and a label"),
     "three columns": ("c1\ta\tb\n", "line 1"),
     "no label": ("c1\t\n", "line 1"),
-    "nothing": ("# only this\n", "holds no row"),
+    "nothing": ("# only this\n", "has no rows"),
 }
 
 
@@ -56,7 +56,7 @@ def test_classes_are_numbered_in_sorted_order_and_found_by_offset():
 
 
 def test_every_record_that_is_used_needs_a_label():
-    with pytest.raises(DataError, match=r"names no label for 1 records .* such as 'c2'"):
+    with pytest.raises(DataError, match=r"has no label for 1 records .* such as 'c2'"):
         RecordLabels.of_records({"c1": "a"}, {"c1": 0, "c2": 300}, ["c1", "c2"])
 
 

@@ -222,4 +222,4 @@ def test_a_hub_that_hangs_up_is_one_sentence(tmp_path):
         )
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("dnamdlm.errors.DataError: tokenizer=gpt2 is neither")
-    assert "the Hugging Face hub does not give it" in last
+    assert "it cannot be downloaded from the Hugging Face hub" in last

@@ -171,7 +171,7 @@ def test_a_faulty_file_is_refused_with_record_offset_and_remedy(twobit, content,
     with pytest.raises(DataError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
-    assert "fetch the file again" in str(caught.value)
+    assert "download the file again" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -99,7 +99,7 @@ def test_a_split_of_n_only_is_refused(store):
     only_n = (Interval("a", 110, 150),)
     with pytest.raises(DataError, match="all 2 windows of 20 bp have more than 50% N"):
         WindowSet(store, only_n, 20)
-    with pytest.raises(DataError, match="holds no A, C, G or T"):
+    with pytest.raises(DataError, match="has no A, C, G or T"):
         evaluation_windows(store, only_n, 20)
 
 

@@ -80,7 +80,7 @@ def read_gff(path: str | Path, lengths: Mapping[str, int]) -> tuple[Feature, ...
         except DataError as error:
             raise DataError(f"{path}, line {number}: {error}") from None
     if not features:
-        raise DataError(f"{path}: no feature; a GFF3 file has rows of {_NUM_COLUMNS} columns")
+        raise DataError(f"{path}: no features; a GFF3 file has rows of {_NUM_COLUMNS} columns")
     return tuple(features)
 
 
@@ -90,7 +90,7 @@ def region_classes(
     """Coding bases (on either strand) from the CDS features.
 
     Raises:
-        DataError: if there is no CDS feature.
+        DataError: if no feature is a CDS.
     """
     coding = sorted(
         (
@@ -101,7 +101,10 @@ def region_classes(
         if item.kind == "CDS"
     )
     if not coding:
-        raise DataError("the annotation has no CDS feature, so that no base is known to be coding")
+        raise DataError(
+            "the annotation has no CDS feature, so no base is known to be coding; give another "
+            "GFF3 file, or leave data.annotation out"
+        )
     merged: list[tuple[int, int]] = []
     for start, end in coding:
         if merged and start <= merged[-1][1]:

@@ -3,7 +3,7 @@
 Sequence becomes store codes (A 0, C 1, G 2, T 3, N 4) with the flag 0x80 on lower-case letters,
 the soft mask. Every fault of a file is an error that names the record, the line and a remedy;
 nothing is guessed. Blank lines, ragged lines, `;` comments, LF, CRLF and CR line ends are accepted;
-`FastaCounts` tells of what is unusual.
+`FastaCounts` records what is unusual.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FastaChunk:
 
 @dataclass
 class FastaCounts:
-    """What a reader has met so far.
+    """What a reader has found so far.
 
     Attributes:
         lengths: bases of each record, in file order; empty records are not listed.
@@ -201,7 +201,9 @@ class FastaReader:
         if not words or header[:1].isspace():
             raise DataError(f"{where}: the header has no name; write the name right after '>'")
         if b"\0" in header:
-            raise DataError(f"{where}: NUL byte in a header; the file is damaged, fetch it again")
+            raise DataError(
+                f"{where}: NUL byte in a header; the file is damaged, download it again"
+            )
         if not all(0x20 < byte < 0x7F for byte in words[0]):
             raise DataError(
                 f"{where}: the record name {words[0]!r} has characters outside printable ASCII; "
@@ -313,7 +315,7 @@ def _end_of_sequence(block: bytes, position: int) -> int:
 
 def _next_line_with(symbol: bytes, block: bytes, position: int, end: int) -> int:
     """Offset of the first line after `position` that begins with a symbol, else `end`."""
-    # one byte is looked for much faster than two, and in bases there is none.
+    # searching for one byte is much faster than for two, and sequence lines do not contain it.
     place = block.find(symbol, position, end)
     if place < 0:
         return end

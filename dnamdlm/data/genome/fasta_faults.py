@@ -30,7 +30,7 @@ def fault_of_letter(segment: bytes, letter: int) -> str:
     is_protein = _looks_like_protein(segment)
     share = _share_outside_dna(segment)
     faults = (
-        (letter == 0, "NUL byte; the file is damaged, fetch it again"),
+        (letter == 0, "NUL byte; the file is damaged, download it again"),
         (letter > 0x7F, f"byte 0x{letter:02x} is not ASCII; remove it"),
         (text in "-.", f"gap character {text!r}; remove gaps from the file"),
         (

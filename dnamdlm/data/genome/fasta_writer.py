@@ -42,7 +42,7 @@ def write_fasta(
 
 
 def _lines(pieces: Iterable[str], width: int) -> Iterator[str]:
-    """The pieces joined and cut anew into lines of `width` letters; only the last is shorter."""
+    """The pieces joined and cut into lines of `width` letters; only the last may be shorter."""
     rest = ""
     for piece in pieces:
         text = rest + piece

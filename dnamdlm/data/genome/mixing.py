@@ -1,8 +1,8 @@
 """Training rows of several genomes.
 
 Sample positions are counted over the whole mixture. Consecutive positions are cut into turns of
-equal size; each turn holds every genome as many times as its weight says, in an order that a keyed
-permutation draws anew. So the genome of a position, and which of its windows is due, follow from
+equal size; each turn contains every genome as many times as its weight says, in a new order given
+by a keyed permutation. So the genome of a position, and which of its windows is due, follow from
 (seed, position) in constant time, on any rank, after any restart.
 """
 
@@ -38,7 +38,7 @@ class MixedRows(TrainingRows):
         members: the rows of each genome.
         rows_per_turn: how often each comes in a turn.
         seed: of the turns and the noise keys.
-        bases: added to the offsets of each genome, so that `Batch.start` tells them apart.
+        bases: added to the offsets of each genome, so that places in different genomes differ.
     """
 
     members: tuple[GenomeRows, ...]
@@ -103,5 +103,5 @@ def whole_numbers(weights: Sequence[Fraction]) -> tuple[int, ...]:
 
 
 def seed_of(seed: int, number: int) -> int:
-    """A seed for one genome, so that genomes of equal size are not walked in step."""
+    """A seed for one genome, so that genomes of equal size are not read in the same order."""
     return int(row_keys(seed, torch.tensor([number]))[0])

@@ -134,7 +134,7 @@ class OpenGenome:
         """Every base of a split once, in windows of `length` (None: the training length).
 
         Raises:
-            DataError: if the split is unknown, empty or holds nothing but N.
+            DataError: if the split is unknown, empty or all N.
         """
         intervals = self.splits[split]
         if intervals and self.expanded is not None:

@@ -1,7 +1,7 @@
 """Classes of records: from a table, or one class for a whole genome.
 
 A table has two columns separated by a tab, record and label, one record a line; empty lines and
-lines that begin with # are passed over. Classes are numbered in the sorted order of their names.
+lines that start with # are skipped. Classes are numbered in the sorted order of their names.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RecordLabels:
         missing = sorted(set(used) - label_of.keys())
         if missing:
             raise DataError(
-                f"data.labels names no label for {len(missing)} records that are trained or "
+                f"data.labels has no label for {len(missing)} records that are trained or "
                 f"tested on, such as {missing[0]!r}; add them, or leave them out of the splits"
             )
         names = tuple(sorted(set(label_of.values())))
@@ -79,7 +79,7 @@ def read_labels(path: str | Path, lengths: Mapping[str, int]) -> dict[str, str]:
 
     Raises:
         DataError: for an unreadable file, another number of columns, an unknown or repeated
-            record, or no row at all.
+            record, or no rows at all.
     """
     path = Path(path)
     try:
@@ -101,8 +101,8 @@ def read_labels(path: str | Path, lengths: Mapping[str, int]) -> dict[str, str]:
         if record not in lengths:
             raise DataError(f"{path}: line {number}: {unknown_record(record, lengths)}")
         if record in label_of:
-            raise DataError(f"{path}: line {number} names {record!r} again; name it once only")
+            raise DataError(f"{path}: line {number} repeats {record!r}; give each record once")
         label_of[record] = label
     if not label_of:
-        raise DataError(f"{path}: holds no row; write a record, a tab and a label on each line")
+        raise DataError(f"{path}: has no rows; write a record, a tab and a label on each line")
     return label_of

@@ -45,7 +45,7 @@ from dnamdlm.data.genome.store_building import (
 )
 from dnamdlm.errors import DataError
 
-# hashing less takes no time that is worth saving.
+# smaller files are hashed fast enough.
 _LARGE_BYTES = 1 << 26
 # the size of the source stands before the records, of which there may be many.
 _MANIFEST_HEAD = 4096
@@ -84,7 +84,7 @@ class GenomeStore:
         """Open a prepared store.
 
         Raises:
-            DataError: if the folder holds no complete store of this format.
+            DataError: if the folder is not a complete store of this format.
         """
         folder = Path(folder)
         try:
@@ -109,7 +109,7 @@ class GenomeStore:
             codes = np.asarray(np.memmap(folder / CODES, dtype=np.uint8, mode="r"))
         except (OSError, EOFError, KeyError, TypeError, AttributeError) as error:
             raise _DamagedStore(
-                f"{folder}: no complete genome store ({type(error).__name__}: {error}); "
+                f"{folder}: not a complete genome store ({type(error).__name__}: {error}); "
                 "prepare the genome again"
             ) from error
         except _DamagedStore:
@@ -224,7 +224,7 @@ def prepare_genome(
         expected_sha256: hash that the file must have, in hexadecimal.
 
     Raises:
-        DataError: if the file has a fault, holds no base but N, or the cache cannot be written.
+        DataError: if the file has a fault, all bases are N, or the cache cannot be written.
     """
     fasta = Path(fasta)
     cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
@@ -239,7 +239,7 @@ def prepare_genome(
     if expected_sha256 is not None and source_sha256 != expected_sha256:
         raise DataError(
             f"{fasta}: SHA-256 is {source_sha256[:12]}..., {expected_sha256[:12]}... is expected; "
-            "the file is damaged: install the package again or fetch the file again"
+            "the file is damaged: install the package again or download the file again"
         )
     key = _key(source_sha256, policy)
     folder = cache / key
@@ -305,7 +305,7 @@ def _build_unhashed(fasta: Path, cache: Path, policy: dict[str, Any]) -> GenomeS
             raise changed(fasta)
         folder = cache / _key(source_sha256, policy)
         with FileLock(cache / f"{folder.name}.lock"):
-            # whoever hashed the file first may have been faster.
+            # a process that hashed the file first may have been faster.
             if folder.exists():
                 try:
                     return GenomeStore.open(folder)

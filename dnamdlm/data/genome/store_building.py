@@ -38,7 +38,7 @@ def build_store(
         The SHA-256 of the source.
 
     Raises:
-        DataError: if the file has a fault, holds no base but N, or has changed.
+        DataError: if the file has a fault, all bases are N, or it has changed.
     """
     source_hash = hashlib.sha256()
     reader = (

@@ -27,7 +27,7 @@ _SIGNATURE = 0x1A412743
 _ORDER_OF_MAGIC = {struct.pack(order + "I", _SIGNATURE): order for order in "<>"}
 _HEADER_BYTES = 16
 _BASES_PER_BYTE = 4
-_REMEDY = "fetch the file again or make it again with faToTwoBit"
+_REMEDY = "download the file again or convert it again with faToTwoBit"
 
 
 def _unpacking_table() -> NDArray[np.uint32]:

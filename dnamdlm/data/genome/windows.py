@@ -34,7 +34,7 @@ class WindowSet:
 
     Attributes:
         num_too_short: intervals shorter than a window, which are left out.
-        num_rich_in_n: tiles that the N policy left out.
+        num_rich_in_n: tiles left out for their N.
 
     Raises:
         DataError: if no window is left.
@@ -73,13 +73,13 @@ class WindowSet:
         return len(self._tiles)
 
     def allowed(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """True where a window obeys the N policy."""
+        """True where a window has few enough N."""
         return self.store.count_n(starts, ends) <= self._max_n
 
     def starts(
         self, items: NDArray[np.int64], shifts: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Offset of each window, moved by `shifts` where that stays in its interval and policy."""
+        """Offset of each window, moved by `shifts` where its interval and its N allow that."""
         grid, low, high = self._tiles.locate(items)
         if shifts is None:
             return grid
@@ -102,7 +102,7 @@ class SplitWindows:
         num_without_bases: windows that were left out.
 
     Raises:
-        DataError: if the split holds no base to score.
+        DataError: if the split has no base to score.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class SplitWindows:
         self.num_without_bases = int(num_tiles.sum()) - len(self._tiles)
         if not len(self._tiles):
             raise DataError(
-                f"the split holds no A, C, G or T in its {len(intervals)} intervals; "
+                f"the split has no A, C, G or T in its {len(intervals)} intervals; "
                 "choose other records or fractions for it"
             )
 

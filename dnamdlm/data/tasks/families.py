@@ -1,4 +1,4 @@
-"""The `data` group of `dnamdlm.finetune`: families of prediction tasks and tables of one's own."""
+"""The `data` group of `dnamdlm.finetune`: families of prediction tasks and own tables."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class NucleotideTransformer:
 class Gue:
     """Tasks in the layout of GUE: `folder/TASK/{train,dev,test}.csv`, or one folder deeper.
 
-    The part `dev` is what is selected on; the metric is MCC.
+    Models are selected on the part `dev`; the metric is MCC.
     """
 
     folder: str
@@ -109,19 +109,20 @@ class Gue:
 
 @dataclass(frozen=True)
 class Table:
-    """Files of one's own: CSV, TSV, parquet, or FASTA with labels in the headers.
+    """The user's own files: CSV, TSV, parquet, or FASTA with labels in the headers.
 
     Attributes:
         train: file with the rows to learn from.
         test: file with the rows to test on; None draws `test_fraction` of `train`.
-        valid: file with the rows to choose by; None draws a share of `train` for each seed.
+        valid: file with the validation rows; None draws a share of `train` for each seed.
         kind: `classes` (one label per row), `labels` (any number of labels per row, separated by
             ';', or several columns of 0 and 1) or `regression` (one or more columns of numbers).
         sequence_column: None takes `sequence`, `seq`, `text`, `sentence` or `dna`.
         label_column: one name or several; None takes `label`, `labels`, `class`, `target` or `y`.
         test_fraction: share of rows for the test where there is no `test` file.
         split_seed: of that draw.
-        metric: what is selected on and reported first; None is accuracy, auroc or r2 by kind.
+        metric: what models are selected by and what is reported first; None is accuracy, auroc or
+            r2 by kind.
     """
 
     train: str

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, unknown_record
-from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.tasks.labelled import LabelledSet, LabelledTask, check_task
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna, interval_ids
 from dnamdlm.data.textfile import read_lines
@@ -31,7 +32,7 @@ _LIST_ENDINGS = (".csv.gz", ".csv")
 
 @dataclass(frozen=True)
 class SuiteTask:
-    """What is known of a task: its classes, rows, and the length that papers pad or cut it to."""
+    """A published task: its classes, rows, and the length to which papers pad or cut sequences."""
 
     classes: tuple[str, ...]
     num_train: int
@@ -58,7 +59,7 @@ SUITE: dict[str, SuiteTask] = {
 
 @dataclass(frozen=True)
 class Genomes:
-    """Where interval lists find their bases.
+    """The genomes of interval lists.
 
     Attributes:
         fasta: one file for all classes, or one per class.
@@ -74,7 +75,7 @@ class Genomes:
         """The genome of a class.
 
         Raises:
-            DataError: if none is given.
+            DataError: if no FASTA file is given for it.
         """
         fasta = self.fasta.get(class_name) if isinstance(self.fasta, Mapping) else self.fasta
         if fasta is None:
@@ -82,11 +83,11 @@ class Genomes:
                 f"the class {class_name!r} is a list of intervals and needs its genome; give "
                 "data.fasta=FILE, or data.fasta={CLASS: FILE, ...}"
             )
-        return prepare_genome(fasta, cache_dir=self.cache_dir)
+        return open_genome(fasta, cache_dir=self.cache_dir)
 
 
 def read_suite_task(folder: Path, task: str, genomes: Genomes) -> LabelledTask:
-    """Read one task from `folder/task`, in whichever form it lies there.
+    """Read one task from `folder/task`, in either form.
 
     Raises:
         DataError: if the task is unknown, not there, incomplete or without its genome.
@@ -140,11 +141,11 @@ def read_text_folder(folder: Path) -> SequenceSet:
     """The `.txt` files of one class, sorted by name, one sequence each.
 
     Raises:
-        DataError: if there are none, or a file holds no DNA.
+        DataError: if there are none, or a file does not contain DNA.
     """
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".txt")
     if not paths:
-        raise DataError(f"{folder} holds no .txt file; one file per sequence is needed")
+        raise DataError(f"{folder} contains no .txt file; one file per sequence is needed")
     texts = [path.read_text(encoding="latin-1").strip() for path in paths]
     return encode_dna([path.stem for path in paths], texts, str(folder))
 
@@ -168,7 +169,7 @@ def read_interval_list(path: Path) -> tuple[list[str], list[Interval]]:
                 row["region"], int(row["start"]), int(row["end"]), row["strand"] or "."
             )
         except (DataError, ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {rows.line_num}: no interval ({error})") from error
+            raise DataError(f"{path}, line {rows.line_num}: not an interval ({error})") from error
         names.append(row["id"])
         intervals.append(interval)
     return names, intervals
@@ -205,7 +206,7 @@ def read_intervals(
 
 
 def _record_names(store: GenomeStore) -> dict[str, str]:
-    """Every name under which a record may be asked for -> its own name; exact names win."""
+    """Every name by which a record may be given -> its own name; exact names take precedence."""
     found: dict[str, str] = {}
     for name in store.names:
         found.setdefault(name.split(".", 1)[0], name)

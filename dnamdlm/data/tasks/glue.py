@@ -1,7 +1,7 @@
 """The nine tasks of GLUE as they are published: folders of tab-separated files.
 
-The labels of the published test files are kept back, so the part `dev` is the test here, and the
-rows to choose by are drawn from `train`.
+The labels of the published test files are withheld, so the part `dev` is the test set here, and the
+validation rows are drawn from `train`.
 
 Source: Wang et al. 2019, "GLUE" (arXiv:1804.07461); metrics as in its table 1.
 """
@@ -31,14 +31,14 @@ _RAGGED = ("QQP", "STS-B")
 
 @dataclass(frozen=True)
 class GlueTask:
-    """How the files of a task look.
+    """The format of the files of a task.
 
     Attributes:
         folder: its name as published.
         columns: of the sentences.
         label: column of the label.
         classes: labels in the order of their targets; empty for a regression.
-        metric: what is selected on and reported first.
+        metric: what models are selected by and what is reported first.
         header: columns of files without a header line.
         dev: stem of the file to test on.
     """
@@ -67,7 +67,7 @@ GLUE: dict[str, GlueTask] = {
     "rte": GlueTask("RTE", _PAIR, "label", _ENTAILED),
     "wnli": GlueTask("WNLI", _PAIR, "label", _TWO),
 }
-"""The tasks by the name that `task=` takes; MNLI has two sets to test on."""
+"""The tasks by their names for `task=`; MNLI has two test sets."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _scores(labels: Sequence[str], path: Path) -> NDArray[np.float64]:
             scores[row] = math.nan
         if not np.isfinite(scores[row]).all():
             raise DataError(
-                f"{path}: row {row + 1} has the label {text!r}, where a number is needed; fetch "
-                "the file again"
+                f"{path}: row {row + 1} has the label {text!r}, where a number is needed; "
+                "download the file again"
             )
     return scores

@@ -1,4 +1,4 @@
-"""Sequences with labels: what a prediction task is made of, whatever file it came from.
+"""Sequences with labels: a prediction task, independent of the format of its files.
 
 Three kinds: `classes` (one of C classes, targets int64 (N,)), `labels` (any of C labels at once,
 targets float32 (N, C) of 0 and 1) and `regression` (T numbers, targets float64 (N, T)).
@@ -24,9 +24,9 @@ KINDS: tuple[Kind, ...] = ("classes", "labels", "regression")
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """N sequences and their targets; `intervals` says where they lie, if that is known.
+    """N sequences and their targets, with their `intervals` in a genome if these are known.
 
-    Of text, `texts` holds the one or two sentences of each row.
+    For text, `texts` has the one or two sentences of each row.
     """
 
     sequences: SequenceSet
@@ -53,9 +53,9 @@ class LabelledTask:
         kind: what the targets are.
         label_names: of the classes, labels or numbers; the index is the target.
         train: rows to learn from.
-        test: rows that are read once.
-        valid: rows to choose by; None where they are to be drawn from `train`.
-        metric: name of the figure that is selected on and reported first.
+        test: rows for the final test.
+        valid: validation rows; None where they are to be drawn from `train`.
+        metric: name of the figure that models are selected by and that is reported first.
         length: published length of the task in bases, or None.
         text_columns: of the sentences in the files, where the task is one of text.
     """
@@ -78,7 +78,7 @@ class LabelledTask:
     def split_rows(
         self, seed: int, fraction: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-        """Rows of `train` to learn from and, where `valid` is None, random rows to choose by.
+        """Rows of `train` to learn from and, where `valid` is None, random rows for validation.
 
         Args:
             seed: of the random split.
@@ -122,7 +122,7 @@ def class_targets(names: Sequence[str], labels: Sequence[str], source: str) -> N
     """Index of each label in `names`.
 
     Raises:
-        DataError: for a label that `names` does not hold.
+        DataError: for a label that is not among `names`.
     """
     index = {name: number for number, name in enumerate(names)}
     for row, label in enumerate(labels):
@@ -135,7 +135,7 @@ def class_targets(names: Sequence[str], labels: Sequence[str], source: str) -> N
 
 
 def sorted_classes(labels: Sequence[str], source: str) -> tuple[str, ...]:
-    """The distinct labels, whole numbers by value and all else by letter.
+    """The distinct labels, whole numbers sorted by value and others alphabetically.
 
     Raises:
         DataError: if there is only one, or a row has none.
@@ -157,7 +157,7 @@ def sorted_classes(labels: Sequence[str], source: str) -> tuple[str, ...]:
 
 
 def check_task(task: LabelledTask) -> LabelledTask:
-    """The task itself, if every part has rows and training sees every class.
+    """The task itself, if every part has rows and every class has training rows.
 
     Raises:
         DataError: if a part is empty, or a class has no training row.

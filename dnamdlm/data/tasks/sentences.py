@@ -54,8 +54,8 @@ class TextEncoder:
                 f"the tokenizer {self.tokenizer.name} has no mark to put between two sentences; "
                 "use a model with another tokenizer"
             )
-        room = self.length - (begin is not None) - width * (end is not None)
-        if room < width:
+        capacity = self.length - (begin is not None) - width * (end is not None)
+        if capacity < width:
             raise ConfigError(
                 f"max_length={self.length} leaves no space for text between the marks; give more"
             )
@@ -64,7 +64,7 @@ class TextEncoder:
         for name, row in zip(names, zip(*parts, strict=True), strict=True):
             if not any(map(len, row)):
                 raise DataError(f"{source}: {name} is empty; give it text or remove it")
-            kept = _shortened([len(ids) for ids in row], room)
+            kept = _shortened([len(ids) for ids in row], capacity)
             pieces = [np.array([] if begin is None else [begin], dtype=np.int64)]
             for ids, count in zip(row, kept, strict=True):
                 pieces += [ids[:count], np.array([] if end is None else [end], dtype=np.int64)]
@@ -78,12 +78,12 @@ class TextEncoder:
             raise DataError(f"{source}: {error}") from error
 
 
-def _shortened(lengths: list[int], room: int) -> list[int]:
+def _shortened(lengths: list[int], capacity: int) -> list[int]:
     """Lengths that fit, with tokens taken from the longer one first."""
     if len(lengths) == 1:
-        return [min(lengths[0], room)]
+        return [min(lengths[0], capacity)]
     first, second = lengths
-    excess = max(0, first + second - room)
+    excess = max(0, first + second - capacity)
     # first the longer one down to the other, then both in turn.
     alone = min(excess, abs(first - second))
     first, second = (first - alone, second) if first > second else (first, second - alone)
@@ -122,7 +122,7 @@ def read_table(
             if not skip_ragged:
                 raise DataError(
                     f"{path}, line {rows.line_num}: {len(row)} fields, {len(names)} are expected; "
-                    "check the separator, or fetch the file again"
+                    "check the separator, or download the file again"
                 )
             left_out += 1
             continue
@@ -143,6 +143,6 @@ def chosen(columns: dict[str, list[str]], names: Sequence[str], path: Path) -> l
         if name not in columns:
             raise DataError(
                 f"{path}: there is no column {name!r} among {', '.join(map(repr, columns))}; the "
-                "published file has it, so fetch it again or rename yours"
+                "published file has it, so download it again or rename yours"
             )
     return [columns[name] for name in names]

@@ -25,7 +25,7 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t"}
 class LabelRows:
     """Rows of a file: names, letters, and one list of label texts per label column (or none).
 
-    `column` is the name of the column that the letters stood in.
+    `column` is the name of the column of the sequences.
     """
 
     names: list[str]
@@ -46,7 +46,7 @@ def read_label_rows(
     label_columns: Sequence[str] | None = None,
     labelled: bool = True,
 ) -> LabelRows:
-    """Read a file of sequences, with their labels if asked for.
+    """Read a file of sequences, with labels if these are wanted.
 
     Args:
         path: CSV, TSV, parquet or FASTA, the text forms also compressed with gzip.

@@ -37,8 +37,9 @@ class TextData:
         layout: "packed" cuts the documents, one after another, into blocks; "padded" gives each
             document a row of its own, cut to the length or padded.
         wrap: a packed block begins and ends with the marks of the tokenizer, as in the mdlm code.
-        score_marks: marks at the begin of rows and at the end of blocks are masked and scored like
-            text, as in the paper; otherwise they are given. The end of a document always counts.
+        score_marks: marks at the beginning of rows and at the end of blocks are masked and scored
+            like text, as in the paper; otherwise they are always visible. The mark at the end of a
+            document is scored in either case.
 
     Raises:
         ConfigError: if a setting is out of range or contradicts another.
@@ -62,8 +63,8 @@ class TextData:
             raise ConfigError(f"data.layout must be packed or padded, got {self.layout!r}")
         if self.wrap and self.layout == "padded":
             raise ConfigError(
-                "data.wrap=true puts marks around packed blocks; with data.layout=padded rows have "
-                "them anyway, so leave it out"
+                "data.wrap=true puts marks around packed blocks, and with data.layout=padded rows "
+                "have them already; leave it out"
             )
 
     def open_tokenizer(self) -> TextTokenizer:
@@ -85,8 +86,8 @@ class TextData:
         """Read the manifest, and check that the tokenizer is the one that made the shards.
 
         Raises:
-            ConfigError: if rows shall have marks that the tokenizer does not have.
-            DataError: if corpus or tokenizer are missing or do not fit.
+            ConfigError: if rows need marks that the tokenizer does not have.
+            DataError: if corpus or tokenizer are missing, or do not belong together.
         """
         tokenizer = self.open_tokenizer()
         manifest = read_manifest(Path(self.corpus), self.download_command)
@@ -99,8 +100,8 @@ class TextData:
             )
         if self.wrap and (tokenizer.begin_id is None or tokenizer.end_id is None):
             raise ConfigError(
-                f"data.wrap=true needs begin and end marks, which the tokenizer {tokenizer.name} "
-                "has not; use data.wrap=false"
+                "data.wrap=true needs begin and end marks, and the tokenizer "
+                f"{tokenizer.name} does not have both; use data.wrap=false"
             )
         return OpenText(self, manifest, tokenizer)
 
@@ -177,7 +178,7 @@ class OpenText:
         """Endless training batches, a function of (seed, step).
 
         Raises:
-            DataError: if the train split has not one block.
+            DataError: if the train split is shorter than one block.
         """
         rows = Rows(self.split("train"), self.rule(), "train", slide_back=True)
         return TrainingStream(TextRows(rows, seed), global_batch_size)
@@ -188,7 +189,7 @@ class OpenText:
         """Every token of a split once, or `limit` rows spread over it.
 
         Raises:
-            DataError: if the split holds nothing.
+            DataError: if the split is empty.
         """
         rows = Rows(self.split(split), self.rule(length), split, slide_back=False)
         return Sweep.over(rows, seed=seed, limit=limit)

@@ -1,7 +1,7 @@
 """Rows of texts in memory, cut as the rows of a corpus are (`dnamdlm.data.text.rows`).
 
-No row holds two texts: the blocks of a packed layout begin anew with each text, and the last one of
-a text is padded.
+No row contains two texts: the blocks of a packed layout start again with each text, and the last
+block of a text is padded.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ class GivenRows(Rows):
         for number, text in enumerate(texts):
             ids = _ids(text, number, tokenizer)
             if rule.layout == "padded":
-                if len(ids) > rule.room:
+                if len(ids) > rule.capacity:
                     raise DataError(
                         f"text {number + 1} has {len(ids)} tokens, and a row of this model holds "
-                        f"one text of at most {rule.room}; cut the text"
+                        f"one text of at most {rule.capacity}; cut the text"
                     )
                 first = np.array([0])
                 last = np.array([len(ids)])
             else:
                 size = len(ids) + len(end)
-                first = np.arange(0, size, rule.room)
-                last = np.minimum(first + rule.room, size)
+                first = np.arange(0, size, rule.capacity)
+                last = np.minimum(first + rule.capacity, size)
             starts.append(first + offset)
             ends.append(last + offset)
             owner.append(np.full(len(first), number))
@@ -93,7 +93,7 @@ def _ids(text: str, number: int, tokenizer: TextTokenizer) -> NDArray[np.int64]:
         raise DataError(f"text {number + 1}: {error}") from error
     if not len(ids):
         raise DataError(
-            f"text {number + 1} is empty, or holds nothing that the tokenizer {tokenizer.name} "
+            f"text {number + 1} is empty, or contains nothing that the tokenizer {tokenizer.name} "
             "keeps; leave it out"
         )
     return ids

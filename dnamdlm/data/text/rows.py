@@ -30,11 +30,11 @@ class RowRule:
         length: positions per row.
         layout: "packed" cuts the whole split into blocks, whatever the documents; "padded" has one
             document per row, cut to the length or padded.
-        begin_id: mark at the begin of each row, or None.
+        begin_id: mark at the beginning of each row, or None.
         end_id: mark at the end of each row, or None.
-        pad_id: fills positions that do not exist.
+        pad_id: fills the positions after a row that is too short.
         ends_stored: documents end with a mark in the shards.
-        score_marks: the marks are masked and scored like text. Otherwise they are given.
+        score_marks: the marks are masked and scored like text; otherwise they are always visible.
     """
 
     length: int
@@ -46,7 +46,7 @@ class RowRule:
     score_marks: bool
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Positions of a row without its marks."""
         return self.length - (self.begin_id is not None) - (self.end_id is not None)
 
@@ -62,27 +62,27 @@ class Rows:
             token comes twice.
 
     Raises:
-        DataError: if the split holds nothing, or not one block.
+        DataError: if the split is empty, or shorter than one block.
     """
 
     def __init__(self, split: CorpusSplit, rule: RowRule, name: str, *, slide_back: bool) -> None:
         self.split, self.rule = split, rule
         if not split.num_tokens:
-            raise DataError(f"the {name} split holds no text; prepare the corpus with one")
-        if rule.layout == "packed" and slide_back and split.num_tokens < rule.room:
+            raise DataError(f"the {name} split is empty; prepare the corpus with a {name} split")
+        if rule.layout == "packed" and slide_back and split.num_tokens < rule.capacity:
             raise DataError(
                 f"the {name} split has {split.num_tokens:,} tokens, which is less than one block "
-                f"of {rule.room:,}; use a shorter data.length or a larger corpus"
+                f"of {rule.capacity:,}; use a shorter data.length or a larger corpus"
             )
         if rule.layout == "packed":
-            first = np.arange(0, split.num_tokens, rule.room, dtype=np.int64)
-            last = split.num_tokens - rule.room
+            first = np.arange(0, split.num_tokens, rule.capacity, dtype=np.int64)
+            last = split.num_tokens - rule.capacity
             self._starts = np.minimum(first, last) if slide_back else first
-            self._ends = np.minimum(self._starts + rule.room, split.num_tokens)
+            self._ends = np.minimum(self._starts + rule.capacity, split.num_tokens)
         else:
             ends = split.document_ends
             self._starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-            self._ends = np.minimum(ends - rule.ends_stored, self._starts + rule.room)
+            self._ends = np.minimum(ends - rule.ends_stored, self._starts + rule.capacity)
 
     @property
     def length(self) -> int:
@@ -115,7 +115,7 @@ class Rows:
                 valid[row, 0] = rule.score_marks
             if rule.end_id is not None:
                 tokens[row, last] = rule.end_id
-                # where a document ends is news; where a block ends is not.
+                # the end of a document is information; the end of a block is not.
                 valid[row, last] = rule.score_marks or rule.layout == "padded"
                 last += 1
             present[row, :last] = True

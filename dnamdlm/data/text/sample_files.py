@@ -21,7 +21,7 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
     A .txt file has a heading before each sample; one without headings is one text.
 
     Raises:
-        DataError: if it cannot be read, has another ending or holds no text.
+        DataError: if it cannot be read, has another ending or contains no text.
     """
     if path.suffix not in ENDINGS:
         raise DataError(
@@ -44,7 +44,7 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"samples={path} has text before its first sample; fix the file")
         records = [{"text": text.removesuffix("\n")} for text in texts or [before]]
     if not any(record["text"].strip() for record in records):
-        raise DataError(f"samples={path} holds no text; sample some first")
+        raise DataError(f"samples={path} contains no text; sample some first")
     return records
 
 

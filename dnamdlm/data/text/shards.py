@@ -86,7 +86,7 @@ def read_manifest(folder: Path, download_command: str | None = None) -> dict[str
         download_command: prepares it, for the message.
 
     Raises:
-        DataError: if there is none, or one of another version.
+        DataError: if it is missing, damaged or of another version.
     """
     path = folder / MANIFEST
     command = f"python -m data_prep.text files=[FILE,...] tokenizer=NAME out={folder}"

@@ -1,13 +1,13 @@
-"""What goes wrong between here and the Hugging Face hub."""
+"""Exceptions of downloads from the Hugging Face hub."""
 
 from __future__ import annotations
 
 
 def hub_failures() -> tuple[type[BaseException], ...]:
-    """Exceptions of a hub that gives nothing: of its answers, its cache and the way there.
+    """Exceptions of a download that failed: of the server, the local cache and the connection.
 
-    The base classes of `HfHubHTTPError` are those of the HTTP package under huggingface_hub, which
-    has changed between its versions and whose broken connections need be no `OSError`.
+    The base classes of `HfHubHTTPError` belong to the HTTP package that huggingface_hub uses, which
+    differs between its versions and whose connection errors need not be `OSError`.
     """
     from huggingface_hub import errors  # pyright: ignore[reportMissingImports]
 

@@ -1,9 +1,9 @@
-"""Which tokenizer a name means, and where its files are looked for.
+"""Which tokenizer a name means, and where its files are searched for.
 
-`bytes` and `text8` need no file. A folder is read where it lies, that of a checkpoint too, which
-holds the tokenizer of its model. Any other name, such as gpt2 or bert-base-uncased, is looked for
-in `tokenizers/NAME` of the cache folder and then, where the package huggingface_hub is installed,
-in its cache and on the hub.
+`bytes` and `text8` need no file. A folder is read in place, also that of a checkpoint, which
+contains the tokenizer of its model. Any other name, such as gpt2 or bert-base-uncased, is searched
+for in `tokenizers/NAME` of the cache folder and then, where the package huggingface_hub is
+installed, in its cache and on the hub.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def open_tokenizer(name: str, *, cache_dir: str | Path | None = None) -> TextTok
 
     Raises:
         ConfigError: if it needs a package that is missing.
-        DataError: if it is unknown here and the hub does not give it.
+        DataError: if it is not on this machine and cannot be downloaded.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]()
@@ -52,9 +52,9 @@ def open_tokenizer(name: str, *, cache_dir: str | Path | None = None) -> TextTok
             return SubwordTokenizer(folder, name)
     raise DataError(
         f"tokenizer={name} is neither {' nor '.join(BUILT_IN)}, nor a folder, nor in {cached}, and "
-        f"the Hugging Face hub does not give it ({reason}); on a machine with a network run "
-        f"hf download {name} {' '.join(FILES)} --local-dir {cached}, or name a folder with "
-        "tokenizer.json, vocab.json and merges.txt, or vocab.txt"
+        f"it cannot be downloaded from the Hugging Face hub ({reason}); on a machine with a "
+        f"network run hf download {name} {' '.join(FILES)} --local-dir {cached}, or name a folder "
+        "with tokenizer.json, vocab.json and merges.txt, or vocab.txt"
     )
 
 
@@ -104,12 +104,12 @@ def built_in_with(vocabulary: str) -> str | None:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether a path is that of a checkpoint in a run folder, which may be deleted by now."""
+    """Whether a path is that of a checkpoint in a run folder, which may have been deleted."""
     return path.parent.name == _CHECKPOINTS
 
 
 def _folder_of(name: str) -> Path | None:
-    """The folder of a name; a checkpoint that was deleted has the tokenizer of its successors."""
+    """The folder of a name; for a checkpoint that was deleted, that of a later one."""
     path = Path(name)
     if path.is_dir():
         return path
@@ -129,7 +129,7 @@ def _name_in(folder: Path) -> str | None:
 
 
 def _from_hub(name: str) -> tuple[Path | None, str]:
-    """The local folder of a hub id, or why there is none."""
+    """The local folder of a hub id, or the reason why there is none."""
     from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
 
     try:

@@ -85,7 +85,7 @@ class VariantFile:
         """Read and check the header.
 
         Raises:
-            DataError: if there is none, or the file cannot be read.
+            DataError: if it is missing, or the file cannot be read.
         """
         self.path = Path(path)
         meta: list[str] = []

@@ -162,7 +162,7 @@ def _unigram(windows: Sweep[Rows], train: CorpusSplit, is_real: np.ndarray) -> R
 def _row_marks(rule: RowRule, split: CorpusSplit) -> Iterator[tuple[int, int]]:
     """Each mark that rows of a split score without storing it, and how often it occurs."""
     padded = rule.layout == "padded"
-    num_rows = split.num_documents if padded else -(-split.num_tokens // rule.room)
+    num_rows = split.num_documents if padded else -(-split.num_tokens // rule.capacity)
     if rule.begin_id is not None and rule.score_marks:
         yield rule.begin_id, num_rows
     if rule.end_id is not None and (not rule.ends_stored if padded else rule.score_marks):
