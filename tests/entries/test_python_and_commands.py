@@ -171,7 +171,7 @@ def test_defaults_are_those_of_the_command(name, method, other_names):
     ))  # fmt: skip
     parameters = inspect.signature(getattr(dnamdlm.Model, method)).parameters
     of_loading = {"model", "out", "weights", "device", "ops", "debug", "width", "data", "variants"}
-    of_loading |= {"threads", "workers"}
+    of_loading |= {"threads", "workers", "trust"}
     for key, default in tree.items():
         if key in of_loading | other_names | {"sampler"}:
             continue

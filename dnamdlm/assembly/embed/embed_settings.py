@@ -40,6 +40,7 @@ class EmbedSettings:
     batch_size: Positive | None = None
     weights: Weights = "average"
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None

@@ -132,7 +132,9 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     start_ops(settings.ops, settings.device)
     records = read_records(settings.data)
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     loaded.require_dna()
     reader = StateReader(with_strands(loaded.lm, settings.strands))
     windows = settings.windows(loaded.length)

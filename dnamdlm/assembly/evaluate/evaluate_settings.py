@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,10 +16,6 @@ from dnamdlm.assembly.building.field_types import (
     check_fields,
 )
 from dnamdlm.assembly.model_data import DataChanges
-
-Estimator = Literal[
-    "auto", "time", "count", "objective", "probability", "margin", "entropy", "left_to_right"
-]
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,7 @@ class EvaluateSettings:
     strands: Strands = "one"
     weights: Weights = "average"
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None

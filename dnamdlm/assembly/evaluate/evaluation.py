@@ -53,7 +53,9 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
         DataError: for data that cannot be used, or on which the model was trained.
     """
     start_ops(settings.ops, settings.device)
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     refuse_foreign(settings, loaded.modality)
     lm = with_strands(loaded.language_model, settings.strands)
     lm.chosen_estimator(settings.estimator)

@@ -52,6 +52,7 @@ class FinetuneEntry:
     limit: Positive | None = None
     weights: Weights = "average"
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     given: frozenset[str] = frozenset()
@@ -98,6 +99,7 @@ class PredictSettings:
     data: PredictedInput = field(default_factory=PredictedInput)
     seed: int | None = None
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None

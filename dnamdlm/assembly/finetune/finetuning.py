@@ -54,7 +54,7 @@ RESULT, HEAD, HEAD_WEIGHTS, PREDICTIONS = (
 )  # fmt: skip
 SPLITS = "splits"
 # what may change between two calls with one run folder.
-_FREE = ("run_dir", "seeds", "baselines", "device", "threads", "debug")
+_FREE = ("run_dir", "seeds", "baselines", "device", "trust", "threads", "debug")
 
 
 def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
@@ -70,7 +70,9 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     check_run_folder(Path(settings.run_dir), inputs_of(settings))
     start_ops(settings.ops, settings.device)
     choose_device(settings.device)
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     # refuses a classifier of noisy sequences.
     _ = loaded.language_model
     task = limited(open_task(settings, loaded), settings.limit)

@@ -61,13 +61,13 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     start_ops(settings.ops, settings.device)
     folders = head_folders(Path(settings.model), settings.seed)
     sequences = _input_of(folders[0], settings)
-    reader = HeadReader(folders, settings.device)
+    reader = HeadReader(folders, settings.device, settings.trust)
     heads = [_checked(folder, sequences) for folder in folders]
     calls = calls_of(sequences.lengths, _TOKENS_AT_ONCE)
     plan = plan_for(
         reader.classifier(0), _TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers
     )
-    task = PredictionTask(tuple(folders), settings.device, get_mode())
+    task = PredictionTask(tuple(folders), settings.device, get_mode(), settings.trust)
     items = SlicesOfInput(len(folders), sequences, calls)
     found: list[NDArray[np.float64]] = []
     with spread(task, items, plan, opened=reader) as results:
@@ -86,14 +86,14 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
 class HeadReader:
     """The classifiers of a fine-tuning run, one of which is loaded at a time."""
 
-    def __init__(self, folders: Sequence[Path], device: str) -> None:
-        self.folders, self.device = folders, device
+    def __init__(self, folders: Sequence[Path], device: str, trust: Sequence[str] = ()) -> None:
+        self.folders, self.device, self.trust = folders, device, trust
         self._latest: tuple[int, SequenceClassifier] | None = None
 
     def classifier(self, number: int) -> SequenceClassifier:
         """The classifier of a folder."""
         if self._latest is None or self._latest[0] != number:
-            self._latest = number, load_head(self.folders[number], self.device)[0]
+            self._latest = number, load_head(self.folders[number], self.device, self.trust)[0]
         return self._latest[1]
 
 
@@ -148,16 +148,18 @@ class PredictionTask:
         folders: where each process finds the heads.
         device: where they run.
         ops: implementations of the primitives.
+        trust: packages besides dnamdlm whose classes they may name.
     """
 
     folders: tuple[Path, ...]
     device: str
     ops: str
+    trust: tuple[str, ...] = ()
 
     def open(self) -> HeadReader:
         """What loads heads."""
         start_ops(self.ops, self.device)
-        return HeadReader(self.folders, self.device)
+        return HeadReader(self.folders, self.device, self.trust)
 
     def work(
         self, context: HeadReader, item: SliceOfInput, advance: Advance
@@ -203,7 +205,7 @@ def _seed_of(name: str) -> int:
 
 
 def load_head(
-    folder: Path, device: str = "cpu"
+    folder: Path, device: str = "cpu", trust: Sequence[str] = ()
 ) -> tuple[SequenceClassifier, dict[str, Any], TargetScale]:
     """A fine-tuned classifier, its description and the scale of its numbers.
 
@@ -212,7 +214,7 @@ def load_head(
     """
     verify_folder(folder)
     head = read_json(folder / HEAD)
-    lm = ModelConfig.stored(head["model_config"]).build(seed=0)
+    lm = ModelConfig.stored(head["model_config"], trust).build(seed=0)
     if head["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
             f"{folder} was made with another vocabulary; use the version that wrote it"
@@ -242,7 +244,7 @@ def _input_of(folder: Path, settings: PredictSettings) -> SequenceSet:
     """The sequences or texts to predict for, as ids of the model of a head."""
     verify_folder(folder)
     head = read_json(folder / HEAD)
-    modality = ModelConfig.stored(head["model_config"]).modality
+    modality = ModelConfig.stored(head["model_config"], settings.trust).modality
     if not isinstance(modality, Text):
         return read_input(settings.input, settings.data)
     encoder = encoder_of(modality, head["windows"]["length"])

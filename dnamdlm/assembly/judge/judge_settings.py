@@ -37,6 +37,7 @@ class JudgeSettings:
     mauve: bool = False
     weights: Weights = "average"
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     seed: Seed = 0

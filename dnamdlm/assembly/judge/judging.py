@@ -35,7 +35,9 @@ def judge(settings: JudgeSettings) -> tuple[Path, str]:
     start_ops(settings.ops, settings.device)
     if settings.model is None:
         return judge_with_file(settings, None, None)
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     refuse_foreign(settings, loaded.modality)
     if isinstance(loaded.modality, Text):
         # the scorer decides how long it takes, and is another network.

@@ -62,6 +62,7 @@ class SampleSettings:
     width: Positive = 60
     weights: Weights = "average"
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None

@@ -99,7 +99,9 @@ def sample(settings: SampleSettings) -> SamplingSummary:
     check_target(out, inputs=inputs_of(settings), compressed=(".gz",))
     inputs = _read_inputs(settings)
     start_ops(settings.ops, settings.device)
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     refuse_foreign(settings, loaded.modality)
     named = _guidance(settings, loaded)
     requests = _requests(settings, loaded, inputs)
@@ -186,7 +188,11 @@ def _guidance(
     check_served(loaded.language_model, settings.sampler)
     if guide is None and settings.guide is not None:
         guide = load_model(
-            settings.guide, weights=settings.weights, device=str(loaded.device), setting="guide"
+            settings.guide,
+            weights=settings.weights,
+            device=str(loaded.device),
+            setting="guide",
+            trust=settings.trust,
         )
     named = guidance_of(
         loaded,

@@ -85,7 +85,9 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     counts = check_variants(
         file, store, match_names=scoring.match_names, max_mismatch=scoring.max_mismatch
     )
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     scorer = VariantScorer(
         loaded, store, scoring, threads=settings.threads, workers=settings.workers
     )

@@ -64,7 +64,9 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
         DataError: for a locus outside the genome, or a file that cannot be written.
     """
     start_ops(settings.ops, settings.device)
-    loaded = load_model(settings.model, weights=settings.weights, device=settings.device)
+    loaded = load_model(
+        settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
+    )
     refuse_foreign(settings, loaded.modality)
     loaded.require_dna()
     lm = with_strands(loaded.language_model, settings.strands)

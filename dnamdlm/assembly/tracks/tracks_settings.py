@@ -24,6 +24,7 @@ class TracksSettings:
     strands: Strands = "one"
     weights: Weights = "average"
     device: str = "auto"
+    trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
     given: frozenset[str] = frozenset()
