@@ -9,76 +9,50 @@ work on the machine comes and goes; the order of the settings changes from round
 column says how many processors others used meanwhile, as the system counts it: a row of the idle
 machine with more than a few hundredths there was not taken on an idle machine.
 
-Settings: `defaults` leaves everything to dnamdlm; numbers of threads are set with OMP_NUM_THREADS;
-threads that spin wait as the OpenMP library does if nobody says otherwise. A neighbour is a Python
-process in an endless loop.
+Settings: `defaults` leaves everything to dnamdlm, `defaults, 1 process` the number of threads
+alone; numbers of threads are set with OMP_NUM_THREADS; threads that spin wait as the OpenMP library
+does if nobody says otherwise. A neighbour is a Python process in an endless loop.
 """
 
 import argparse
-import os
-import resource
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks.command_times import Setting, Times, timed
 from benchmarks.results_table import Cell, ResultTable, store
-from dnamdlm.threads import WAITING, available_processors
+from dnamdlm.threads import available_processors
 
-VARIABLES = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # a variable that libgomp does not know keeps dnamdlm from choosing, and libgomp as it is.
 SPIN = {"KMP_BLOCKTIME": "200"}
-LIMIT_S = 1200
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a command is started.
-
-    Attributes:
-        name: as in the table.
-        variables: of the environment.
-        arguments: of the command.
-    """
-
-    name: str
-    variables: Mapping[str, str]
-    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took.
+    """One run of a command.
 
     Attributes:
         situation: idle, or with neighbours.
         command: train, evaluate or sample.
         setting: name of the setting.
         round: runs of one round are compared with each other.
-        wall: seconds of the clock.
-        cpu: processor seconds of the command.
-        others: processors that other work used.
+        times: what it took.
     """
 
     situation: str
     command: str
     setting: str
     round: int
-    wall: float
-    cpu: float
-    others: float
+    times: Times
 
 
 def settings_of(processors: int) -> list[Setting]:
     """The settings that are compared, on so many processors."""
     many = str(processors)
     return [
-        Setting("defaults", {}),
+        Setting("defaults"),
+        Setting("defaults, 1 process", arguments=("workers=1",)),
         Setting("1 thread", {"OMP_NUM_THREADS": "1"}),
         Setting(f"{many} threads", {"OMP_NUM_THREADS": many}),
         Setting(f"{many} threads that spin", {"OMP_NUM_THREADS": many, **SPIN}),
@@ -103,60 +77,6 @@ def commands_of(model: str, *, smoke: bool) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-@contextmanager
-def busy_neighbours(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """So many processes that each fill a processor."""
-    code = "while True: pass"
-    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(number)]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-def busy_seconds() -> float:
-    """Processor seconds that the machine has worked since it started."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    user, nice, system, _, _, irq, soft, *_ = map(int, fields)
-    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
-
-
-def seconds_of(process: subprocess.Popen[bytes]) -> float:
-    """Processor seconds of a process that is alive."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def seconds_of_children() -> float:
-    """Processor seconds of the children that have ended, and of theirs."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def timed(
-    command: str, arguments: Sequence[str], setting: Setting, neighbours: int
-) -> tuple[float, float, float]:
-    """Wall and processor seconds of a command, and the processors that others used meanwhile."""
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    with tempfile.TemporaryDirectory() as folder, busy_neighbours(neighbours) as busy:
-        given = [argument.format(folder=folder) for argument in arguments]
-        own, all_work = seconds_of_children(), busy_seconds()
-        of_neighbours = sum(map(seconds_of, busy))
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", f"dnamdlm.{command}", *given, *setting.arguments],
-            env={**environment, **setting.variables}, check=True, capture_output=True,
-            timeout=LIMIT_S,
-        )  # fmt: skip
-        wall = time.perf_counter() - began
-        cpu = seconds_of_children() - own
-        of_neighbours = sum(map(seconds_of, busy)) - of_neighbours
-        others = (busy_seconds() - all_work - cpu - of_neighbours) / wall
-    return wall, cpu, max(0.0, others)
-
-
 def measured(
     commands: Mapping[str, Sequence[str]], settings: Sequence[Setting], rounds: int, neighbours: int
 ) -> list[Run]:
@@ -168,8 +88,10 @@ def measured(
                 # each setting is first, last and in between in turn.
                 turned = [settings[(i + number) % len(settings)] for i in range(len(settings))]
                 for setting in turned:
+                    if command == "train" and setting.arguments:
+                        continue  # one process of training is one rank.
                     found = timed(command, arguments, setting, busy)
-                    runs.append(Run(situation, command, setting.name, number, *found))
+                    runs.append(Run(situation, command, setting.name, number, found))
                     print(runs[-1], file=sys.stderr)
     return runs
 
@@ -182,16 +104,16 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Cell, ...]]:
     best: dict[tuple[str, str, int], float] = {}
     for run in runs:
         key = (run.situation, run.command, run.round)
-        best[key] = min(best.get(key, run.wall), run.wall)
+        best[key] = min(best.get(key, run.times.wall), run.times.wall)
     rows: list[tuple[Cell, ...]] = []
     for name in dict.fromkeys((run.situation, run.command, run.setting) for run in runs):
         same = [run for run in runs if (run.situation, run.command, run.setting) == name]
-        ratios = [run.wall / best[run.situation, run.command, run.round] for run in same]
+        ratios = [run.times.wall / best[run.situation, run.command, run.round] for run in same]
         medians = (
             statistics.median(values)
             for values in (
-                [run.wall for run in same], [run.cpu for run in same], ratios,
-                [run.others for run in same],
+                [run.times.wall for run in same], [run.times.cpu for run in same], ratios,
+                [run.times.others for run in same],
             )
         )  # fmt: skip
         rows.append((*name, *medians))
