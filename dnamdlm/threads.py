@@ -2,9 +2,9 @@
 
 Three decisions, all of which a user can take instead:
 
-- What threads do while they have no work. The OpenMP libraries let them spin, which saves
+- What threads do while they have no work. The OpenMP libraries let them spin for long, which saves
   microseconds on an idle machine and costs most of the time on a busy one: a spinning thread
-  occupies the processor that the thread it is waiting for needs. Here they sleep.
+  occupies the processor that the thread it is waiting for needs. Here they soon sleep.
 - How many threads a process uses. Each matrix product is divided among them, which pays only where
   the products are large.
 - How many processes share the items of a command: as many as fill the processors.
@@ -26,11 +26,15 @@ from dnamdlm.errors import ConfigError
 
 # the variables of libgomp, of every OpenMP library, and of libomp and libiomp.
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
-_SLEEP = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+# libgomp: 500 turns are a few microseconds, about the gap between two operations of one step.
+_SLEEP = {"GOMP_SPINCOUNT": "500", "KMP_BLOCKTIME": "0"}
 _NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 WORK_PER_THREAD = 100_000_000
-"""Multiply-adds of a matrix product per thread: about 3 ms, against 0.1 ms to wake a thread."""
+"""Multiply-adds of a matrix product per thread where processes can share the items instead."""
+
+TRAINING_WORK_PER_THREAD = 15_000_000
+"""The same in training, whose step no other process can share: about 0.5 ms of a product."""
 
 
 class _Weights(Protocol):
@@ -61,7 +65,7 @@ class Plan:
 
 
 def let_idle_threads_sleep(environment: MutableMapping[str, str] | None = None) -> bool:
-    """Let idle threads sleep instead of spinning, unless the user has chosen; call before torch.
+    """Let idle threads soon sleep, unless the user has chosen; call before torch is imported.
 
     The OpenMP library reads the variables when torch loads it, and so do the processes that this
     one starts.
@@ -117,10 +121,11 @@ def plan(
     workers: int | None = 1,
     on_cpu: bool = True,
     processes: int = 1,
+    work_per_thread: int = WORK_PER_THREAD,
 ) -> Plan:
     """How many threads, and how many processes, a command uses.
 
-    What is given is taken. Otherwise a process has one thread for each `WORK_PER_THREAD`
+    What is given is taken. Otherwise a process has one thread for each `work_per_thread`
     multiply-adds of a matrix product, at least one and at most its share of the processors, and as
     many processes work as these threads leave processors for.
 
@@ -130,6 +135,7 @@ def plan(
         workers: the setting `workers`; None is chosen here.
         on_cpu: whether the network runs on the CPU; a GPU is left to one process.
         processes: processes that share the machine already, such as the ranks of a training.
+        work_per_thread: multiply-adds that repay a thread.
 
     Raises:
         ConfigError: if a number is below 1, or several processes are to share a GPU.
@@ -147,7 +153,9 @@ def plan(
         )
     processors = max(1, available_processors() // processes)
     share = max(1, processors // (workers or 1))
-    number, reason = _threads_of_a_process(work, threads, share, on_cpu=on_cpu)
+    number, reason = _threads_of_a_process(
+        work, threads, share, on_cpu=on_cpu, work_per_thread=work_per_thread
+    )
     if workers is not None:
         return Plan(number, workers, False, reason)
     fitting = processors // number if number is not None and on_cpu else 1
@@ -155,7 +163,7 @@ def plan(
 
 
 def _threads_of_a_process(
-    work: int | None, given: int | None, share: int, *, on_cpu: bool
+    work: int | None, given: int | None, share: int, *, on_cpu: bool, work_per_thread: int
 ) -> tuple[int | None, str]:
     """Threads of one process, and why."""
     if given is not None:
@@ -167,9 +175,9 @@ def _threads_of_a_process(
             return int(first), f"{name}={first} is set"
     if not on_cpu or work is None:
         return None, "left to torch"
-    number = max(1, min(share, work // WORK_PER_THREAD))
+    number = max(1, min(share, work // work_per_thread))
     return number, (
-        f"one for each {WORK_PER_THREAD // 10**6} million multiply-adds of a matrix product, of "
+        f"one for each {work_per_thread // 10**6} million multiply-adds of a matrix product, of "
         f"which there are {work / 1e6:,.0f} million; at most {share}"
     )
 
@@ -201,7 +209,8 @@ def describe() -> list[str]:
     else:
         number = (
             f"1 to {processors} in each process, one for each {WORK_PER_THREAD // 10**6} million "
-            "multiply-adds of a matrix product; threads=N or OMP_NUM_THREADS=N sets the number"
+            f"multiply-adds of a matrix product ({TRAINING_WORK_PER_THREAD // 10**6} million in "
+            "training); threads=N or OMP_NUM_THREADS=N sets the number"
         )
     return [
         f"Threads on the CPU: {number}; {processors} of {os.cpu_count()} processors are available.",
@@ -218,5 +227,5 @@ def _waiting() -> str:
             "machine, and OMP_WAIT_POLICY=passive changes it"
         )
     if all(os.environ.get(name) == value for name, value in _SLEEP.items()):
-        return f"sleep at once ({found}), so that other work on the machine does not slow them"
+        return f"soon sleep ({found}), so that other work on the machine does not slow them"
     return f"as the environment says ({found})"

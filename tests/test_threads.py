@@ -74,12 +74,12 @@ print("\\n", os.environ["GOMP_SPINCOUNT"], os.environ["KMP_BLOCKTIME"])
 """
     said = python(code)
     assert said[:2] == ["False", "False"]
-    assert said[-2:] == ["0", "0"]
+    assert said[-2:] == ["500", "0"]
 
 
 def test_loading_a_model_from_python_lets_idle_threads_sleep():
     assert python("import dnamdlm" + PRINT_POLICY) == ["None", "None", "None", "False"]
-    assert python("import dnamdlm; dnamdlm.load" + PRINT_POLICY) == ["0", "None", "0", "True"]
+    assert python("import dnamdlm; dnamdlm.load" + PRINT_POLICY) == ["500", "None", "0", "True"]
 
 
 @pytest.mark.parametrize("name", WAITING)
@@ -114,6 +114,10 @@ def test_work_is_the_mean_product_of_the_weight_matrices():
 )  # fmt: skip
 def test_threads_grow_with_the_work_up_to_the_processors(work, expected):
     assert plan(work).threads == expected
+
+
+def test_the_work_that_repays_a_thread_can_be_given():
+    assert plan(7_000_000, work_per_thread=3_000_000).threads == 2
 
 
 def test_processes_take_what_the_threads_leave():
@@ -185,14 +189,14 @@ def test_the_number_of_threads_is_restored():
 # ------------------------------------------------------------------------- what doctor says
 def test_the_description_names_the_choice_and_who_made_it(monkeypatch):
     number, waiting = describe()
-    assert "1 to 8 in each process, one for each 100 million multiply-adds" in number
+    assert "one for each 100 million multiply-adds of a matrix product (15 million in tr" in number
     assert "torch was imported before" in waiting
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "0")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "500")
     monkeypatch.setenv("KMP_BLOCKTIME", "0")
     number, waiting = describe()
     assert "3 in each process, because OMP_NUM_THREADS is set" in number
-    assert "sleep at once (GOMP_SPINCOUNT=0, KMP_BLOCKTIME=0)" in waiting
+    assert "soon sleep (GOMP_SPINCOUNT=500, KMP_BLOCKTIME=0)" in waiting
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     monkeypatch.delenv("GOMP_SPINCOUNT")
     assert "as the environment says (OMP_WAIT_POLICY=active, KMP_BLOCKTIME=0)" in describe()[1]

@@ -48,7 +48,7 @@ def plan_for(
     *,
     threads: int | None,
     workers: int | None = 1,
-    ranks: int = 1,
+    ranks: int | None = None,
 ) -> processors.Plan:
     """How many threads and processes a command uses with this network.
 
@@ -60,7 +60,7 @@ def plan_for(
         positions: sequences times length of one call.
         threads: the setting of that name.
         workers: the setting of that name.
-        ranks: processes of a training on this machine.
+        ranks: processes of a training on this machine; None if this is no training.
 
     Raises:
         ConfigError: if several processes are to share a GPU.
@@ -71,7 +71,10 @@ def plan_for(
         threads=threads,
         workers=workers,
         on_cpu=all(weight.device.type == "cpu" for weight in weights),
-        processes=ranks,
+        processes=ranks or 1,
+        work_per_thread=(
+            processors.WORK_PER_THREAD if ranks is None else processors.TRAINING_WORK_PER_THREAD
+        ),
     )
     if threads is not None or plan.threads is None:
         return plan

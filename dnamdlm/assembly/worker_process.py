@@ -88,6 +88,11 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """The context is open; items are worked on at once from now on."""
+
+
+@dataclass(frozen=True)
 class Counted:
     """Progress within items."""
 
@@ -103,12 +108,12 @@ class Warned:
     text: str
 
 
-class _Caught:
+class Caught:
     """Keeps what the body raises, to be raised in another process."""
 
     error: Exception | None = None
 
-    def __enter__(self) -> _Caught:
+    def __enter__(self) -> Caught:
         return self
 
     def __exit__(
@@ -195,14 +200,15 @@ def serve(connection: Connection) -> None:
     counter = _Counter(line)
     with running_with(setup.threads):
         context = None
-        with _Caught() as caught:
+        with Caught() as caught:
             context = setup.task.open()
         if caught.error is not None:
             line.send(failed(BEFORE_THE_FIRST, caught.error))
             threading.Event().wait()
+        line.send(Opened())
         while True:
             numbered: Numbered = arrived.get()
-            with _Caught() as caught:
+            with Caught() as caught:
                 result = setup.task.work(context, numbered.item, counter.add)
                 counter.flush()
                 line.send(Finished(numbered.number, result))
@@ -213,7 +219,7 @@ def serve(connection: Connection) -> None:
 def _read(line: _Line, arrived: SimpleQueue[Any]) -> None:
     """Pass on what arrives; end the process with the connection."""
     while True:
-        with _Caught() as caught:
+        with Caught() as caught:
             arrived.put(line.connection.recv())
         if isinstance(caught.error, EOFError | OSError):
             os._exit(1)

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, closing
 from itertools import chain, islice
 from multiprocessing import Pipe
@@ -27,10 +27,12 @@ from typing import Any, TypeVar
 from dnamdlm.assembly.worker_process import (
     BEFORE_THE_FIRST,
     Advance,
+    Caught,
     Counted,
     Failed,
     Finished,
     Numbered,
+    Opened,
     Setup,
     Task,
     Warned,
@@ -68,8 +70,8 @@ def spread(
     """The results of all items in their order, as a context that ends the processes on leaving.
 
     With one worker the work is done here. With several, each opens a context of its own and holds
-    at most two items. A patient plan begins here, and starts the others once the rest of the work
-    repays their start.
+    at most two items. A patient plan begins here, starts the others once the rest of the work
+    repays their start, and this process remains one of them.
 
     Args:
         task: what is done to each item.
@@ -110,12 +112,17 @@ def _results(
 ) -> Generator[Result, None, None]:
     total = len(items) if isinstance(items, Sized) else None
     stream, done, spent = iter(items), 0, 0.0
+
+    def work(item: Item) -> Result:
+        nonlocal opened
+        with running_with(plan.threads):
+            opened = task.open() if opened is None else opened
+            return task.work(opened, item, advance)
+
     if plan.workers == 1 or plan.is_patient:
         for item in stream:
             began = time.monotonic()
-            with running_with(plan.threads):
-                opened = task.open() if opened is None else opened
-                result = task.work(opened, item, advance)
+            result = work(item)
             done, spent = done + 1, spent + time.monotonic() - began
             yield result
             if plan.is_patient and _is_worth_starting(done, total, spent):
@@ -124,12 +131,14 @@ def _results(
             return
     # no process is started that would have nothing to do.
     first = list(islice(stream, plan.workers))
+    own = work if plan.is_patient else None
     with ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(i + 1)) for i in range(len(first))]
+        number = len(first) - (own is not None)
+        workers = [stack.enter_context(_Worker(i + 1)) for i in range(number)]
         for worker in workers:
             worker.send(sys.path)
             worker.send(Setup(task, plan.threads))
-        yield from _Exchange(workers, advance).results(chain(first, stream))
+        yield from _Exchange(workers, advance, own).results(chain(first, stream))
 
 
 def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
@@ -138,7 +147,7 @@ def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
     Where the number of items is not known, as many are expected to be left as are done.
     """
     left = done if total is None else total - done
-    return left > 1 and spent / done * left > 3 * START_SECONDS
+    return left > 1 and spent / done * left > 2 * START_SECONDS
 
 
 class _Worker:
@@ -211,18 +220,26 @@ class _Worker:
 
 
 class _Exchange:
-    """Hands items out and puts results in order."""
+    """Hands items out and puts results in order.
 
-    def __init__(self, workers: Sequence[_Worker], advance: Advance) -> None:
+    Where this process has an `own` way to work, it takes an item whenever the others have enough,
+    and gives them none before they can begin.
+    """
+
+    def __init__(
+        self, workers: Sequence[_Worker], advance: Advance, own: Callable[[Any], Any] | None
+    ) -> None:
         self.workers = workers
         self.advance = advance
+        self.own = own
+        self.opened = [] if own is not None else list(workers)
         self.arrived: dict[int, Finished | Failed] = {}
         self.warned: set[Warned] = set()
 
     def results(self, items: Iterable[Any]) -> Iterator[Any]:
         """The results of items in their order."""
         numbered = (Numbered(number, item) for number, item in enumerate(items))
-        ahead = _ITEMS_AHEAD_PER_WORKER * len(self.workers)
+        ahead = _ITEMS_AHEAD_PER_WORKER * (len(self.workers) + (self.own is not None))
         handed_out, wanted = 0, 0
         while True:
             while handed_out < wanted + ahead and (worker := self._free_worker()) is not None:
@@ -235,25 +252,38 @@ class _Exchange:
             if wanted in self.arrived:
                 yield _result_of(self.arrived.pop(wanted))
                 wanted += 1
+            elif self.own is not None and self._receive(0):
+                continue
+            elif (
+                self.own is not None
+                and handed_out < wanted + ahead
+                and (following := next(numbered, None)) is not None
+            ):
+                handed_out += 1
+                self.arrived[following.number] = _worked_here(self.own, following)
             elif wanted == handed_out:
                 return
             else:
-                self._receive()
+                self._receive(None)
 
     def _free_worker(self) -> _Worker | None:
         """The worker with the fewest items, if it may have another."""
-        least = min(self.workers, key=lambda worker: worker.in_flight)
-        return least if least.in_flight < _ITEMS_PER_WORKER else None
+        least = min(self.opened, key=lambda worker: worker.in_flight, default=None)
+        return least if least is not None and least.in_flight < _ITEMS_PER_WORKER else None
 
-    def _receive(self) -> None:
-        """Wait for messages and take one from each worker that has sent any."""
-        ready = wait([worker.connection for worker in self.workers])
+    def _receive(self, seconds: float | None) -> bool:
+        """Take a message from each worker that has sent any; wait for one, or so long at most."""
+        ready = wait([worker.connection for worker in self.workers], seconds)
         for worker in self.workers:
             if worker.connection in ready:
                 self._take(worker, worker.receive())
+        return bool(ready)
 
     def _take(self, worker: _Worker, message: object) -> None:
         match message:
+            case Opened():
+                if worker not in self.opened:
+                    self.opened.append(worker)
             case Counted():
                 self.advance(message.amount)
             case Warned():
@@ -268,8 +298,18 @@ class _Exchange:
                 self.arrived[message.number] = message
 
 
+def _worked_here(work: Callable[[Any], Any], numbered: Numbered) -> Finished | Failed:
+    """The result of an item in this process; an error waits for its turn."""
+    with Caught() as caught:
+        return Finished(numbered.number, work(numbered.item))
+    assert caught.error is not None
+    return Failed(numbered.number, caught.error, "")
+
+
 def _result_of(message: Finished | Failed) -> Any:
     """The result; raises the error in its place, with the traceback of the process as a note."""
+    if isinstance(message, Failed) and not message.trace:
+        raise message.error
     if isinstance(message, Failed):
         message.error.add_note(f"In the worker process:\n{message.trace}")
         raise message.error

@@ -194,9 +194,34 @@ def test_a_patient_plan_starts_others_only_for_work_that_repays_it(
         return set(processes(folder)) - {os.getpid()}
 
     monkeypatch.setattr(workers, "START_SECONDS", 0.1)
-    # worth it from 0.3 s: 2 items have less, 40 have 2 s
+    # worth it from 0.2 s: 2 items have less; 100 have 5 s, in which a process starts
     assert run(tmp_path / "short", 2) == set()
-    assert len(run(tmp_path / "long", 40)) == 2
+    assert len(run(tmp_path / "long", 100)) == 1
+
+
+def test_this_process_works_while_the_others_start_and_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "START_SECONDS", 0.1)
+    task = Squares(str(tmp_path), seconds=(0.02,))
+    with spread(task, range(200), plan(2, is_patient=True)) as results:
+        assert list(results) == [n * n for n in range(200)]
+    here = set(map(int, (tmp_path / str(os.getpid())).read_text().split()))
+    # the first before the other process is started, the next while it starts
+    assert {0, 1} <= here
+    assert here & set(range(100, 200))
+    assert items_begun(tmp_path) == list(range(200))
+
+
+@pytest.mark.parametrize("number", [1, 199])
+def test_an_error_in_this_process_waits_for_its_turn(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(workers, "START_SECONDS", 0.001)
+    task = Squares(str(tmp_path), seconds=(0.01,), fault=(number, "refuse"))
+    found = []
+    with (
+        pytest.raises(DataError, match=f"record {number} has no bases"),
+        spread(task, range(200), plan(2, is_patient=True)) as results,
+    ):
+        found.extend(results)
+    assert found == [n * n for n in range(number)]
 
 
 SCRIPT = """
