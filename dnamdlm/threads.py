@@ -33,8 +33,8 @@ _NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WORK_PER_THREAD = 100_000_000
 """Multiply-adds of a matrix product per thread where processes can share the items instead."""
 
-TRAINING_WORK_PER_THREAD = 15_000_000
-"""The same in training, whose step no other process can share: about 0.5 ms of a product."""
+WORK_PER_THREAD_OF_ONE_PROCESS = 15_000_000
+"""The same where they cannot, as in a step of training: about 0.5 ms of a product."""
 
 
 class _Weights(Protocol):
@@ -209,8 +209,8 @@ def describe() -> list[str]:
     else:
         number = (
             f"1 to {processors} in each process, one for each {WORK_PER_THREAD // 10**6} million "
-            f"multiply-adds of a matrix product ({TRAINING_WORK_PER_THREAD // 10**6} million in "
-            "training); threads=N or OMP_NUM_THREADS=N sets the number"
+            "multiply-adds of a matrix product "
+            f"({WORK_PER_THREAD_OF_ONE_PROCESS // 10**6} million in training); threads=N or OMP_NUM_THREADS=N sets the number"
         )
     return [
         f"Threads on the CPU: {number}; {processors} of {os.cpu_count()} processors are available.",

@@ -48,7 +48,8 @@ def plan_for(
     *,
     threads: int | None,
     workers: int | None = 1,
-    ranks: int | None = None,
+    ranks: int = 1,
+    can_share: bool = True,
 ) -> processors.Plan:
     """How many threads and processes a command uses with this network.
 
@@ -60,7 +61,9 @@ def plan_for(
         positions: sequences times length of one call.
         threads: the setting of that name.
         workers: the setting of that name.
-        ranks: processes of a training on this machine; None if this is no training.
+        ranks: processes of a training on this machine.
+        can_share: whether further processes could share the work. Where they cannot, as in
+            training, a thread is worth having for less work, and one process is chosen.
 
     Raises:
         ConfigError: if several processes are to share a GPU.
@@ -69,11 +72,11 @@ def plan_for(
     plan = processors.plan(
         processors.work_of_a_call(weights, positions),
         threads=threads,
-        workers=workers,
+        workers=1 if workers is None and not can_share else workers,
         on_cpu=all(weight.device.type == "cpu" for weight in weights),
-        processes=ranks or 1,
+        processes=ranks,
         work_per_thread=(
-            processors.WORK_PER_THREAD if ranks is None else processors.TRAINING_WORK_PER_THREAD
+            processors.WORK_PER_THREAD if can_share else processors.WORK_PER_THREAD_OF_ONE_PROCESS
         ),
     )
     if threads is not None or plan.threads is None:

@@ -5,7 +5,7 @@ from torch import nn
 
 from dnamdlm import threads
 from dnamdlm.assembly.devices import plan_for
-from dnamdlm.threads import TRAINING_WORK_PER_THREAD, WORK_PER_THREAD, running_with
+from dnamdlm.threads import WORK_PER_THREAD, WORK_PER_THREAD_OF_ONE_PROCESS, running_with
 
 # one matrix; 2^16 weights, so that positions set the work
 NETWORK = nn.Linear(256, 256)
@@ -27,9 +27,10 @@ def test_a_network_has_the_threads_that_its_work_is_worth():
         assert plan_for(NETWORK, 1, threads=None).threads == 1
         assert plan_for(NETWORK, positions_for(3), threads=None).threads == 3
         assert plan_for(NETWORK, positions_for(8), threads=None, ranks=2).threads == 4
-        # a step of training has threads for less work, since no other process can share it
-        few = TRAINING_WORK_PER_THREAD // 2**16 + 1
-        assert plan_for(NETWORK, 2 * few, threads=None, ranks=1).threads == 2
+        # work that no other process can share has threads sooner
+        few = WORK_PER_THREAD_OF_ONE_PROCESS // 2**16 + 1
+        found = plan_for(NETWORK, 2 * few, threads=None, workers=None, can_share=False)
+        assert (found.threads, found.workers) == (2, 1)
         assert plan_for(NETWORK, 2 * few, threads=None).threads == 1
         found = plan_for(NETWORK, positions_for(3), threads=None, workers=None)
         assert (found.threads, found.workers) == (3, 2)

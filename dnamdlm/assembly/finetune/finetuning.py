@@ -86,7 +86,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     )
     run_dir = Path(settings.run_dir)
     recorded = {key: value for key, value in settings.record.items() if key not in _FREE}
-    plan = plan_for(loaded.lm, setup.tokens_at_once, threads=settings.threads, ranks=1)
+    plan = plan_for(loaded.lm, setup.tokens_at_once, threads=settings.threads, can_share=False)
     with claimed(run_dir), running_with(plan.threads):
         remove_partial(run_dir / SPLITS)
         open_run(

@@ -64,6 +64,8 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
 # rows that are read together, in batches, so that pairs of one kind fill a call.
 _BATCHES_OF_ROWS = 4
 _MIN_ROWS = 64
+# fewer parts are over before other processes have started.
+_PARTS_TO_SHARE = 4
 
 
 def score(settings: ScoreEntry) -> tuple[Path, str]:
@@ -89,7 +91,12 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
     scorer = VariantScorer(
-        loaded, store, scoring, threads=settings.threads, workers=settings.workers
+        loaded,
+        store,
+        scoring,
+        threads=settings.threads,
+        workers=settings.workers,
+        num_rows=counts.rows,
     )
     task = VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads)
     scored, reasons = 0, Counter[str]()
@@ -127,6 +134,7 @@ class VariantScorer:
         *,
         threads: int | None = None,
         workers: int | None = 1,
+        num_rows: int | None = None,
     ) -> None:
         """Check the model.
 
@@ -136,6 +144,7 @@ class VariantScorer:
             settings: how variants are scored.
             threads: of the CPU; None is chosen by the size of the network.
             workers: processes that share the rows; None is chosen by the size of the network.
+            num_rows: how many will be scored, if it is known; few are not shared.
 
         Raises:
             ConfigError: if the model cannot score variants, or several processes are to share a
@@ -153,14 +162,20 @@ class VariantScorer:
         self.length = settings.length or loaded.length
         self.device = loaded.device
         self.at_once = settings.batch_size or windows_at_once(self.length, self.device)
-        self.plan = plan_for(lm, self.at_once * self.length, threads=threads, workers=workers)
+        self.together = max(_MIN_ROWS, _BATCHES_OF_ROWS * self.at_once)
+        self.plan = plan_for(
+            lm,
+            self.at_once * self.length,
+            threads=threads,
+            workers=workers,
+            can_share=num_rows is None or num_rows > (_PARTS_TO_SHARE - 1) * self.together,
+        )
         self.reader = StateReader(lm)
         self.columns = columns_of(settings.scores)
 
     def parts(self, file: VariantFile, counts: VariantCounts) -> PartsOfFile:
         """The rows of a file in the parts that are scored together."""
-        together = max(_MIN_ROWS, _BATCHES_OF_ROWS * self.at_once)
-        return PartsOfFile(file, counts.rows, together)
+        return PartsOfFile(file, counts.rows, self.together)
 
     def scored(self, file: VariantFile, counts: VariantCounts) -> Iterator[ScoredVariant]:
         """All rows of a file with their scores.

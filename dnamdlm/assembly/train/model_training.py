@@ -115,7 +115,9 @@ def _threads(settings: TrainSettings, lm: nn.Module) -> int | None:
     devices = trainer.devices if shape is None else shape[0]
     ranks = int(devices) if str(devices).isdigit() else 1
     rows = trainer.micro_batch_size or trainer.global_batch_size // ranks
-    plan = plan_for(lm, rows * settings.data.length, threads=settings.threads, ranks=ranks)
+    plan = plan_for(
+        lm, rows * settings.data.length, threads=settings.threads, ranks=ranks, can_share=False
+    )
     return plan.threads
 
 
