@@ -210,7 +210,8 @@ def describe() -> list[str]:
         number = (
             f"1 to {processors} in each process, one for each {WORK_PER_THREAD // 10**6} million "
             "multiply-adds of a matrix product "
-            f"({WORK_PER_THREAD_OF_ONE_PROCESS // 10**6} million in training); threads=N or OMP_NUM_THREADS=N sets the number"
+            f"({WORK_PER_THREAD_OF_ONE_PROCESS // 10**6} million in training); "
+            "threads=N or OMP_NUM_THREADS=N sets the number"
         )
     return [
         f"Threads on the CPU: {number}; {processors} of {os.cpu_count()} processors are available.",
