@@ -15,6 +15,7 @@ from dnamdlm.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_BYTES = 1 << 16
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FOREIGN_MAGICS = (
     (b"BZh", "a bzip2 file", "decompress it with bunzip2"),
     (b"\xfd7zXZ\x00", "an xz file", "decompress it with unxz"),
@@ -25,7 +26,6 @@ _FOREIGN_MAGICS = (
     (b"version https://git-lfs", "a git-lfs pointer", "download the file itself with git lfs pull"),
     (b"\xff\xfe", "UTF-16 text", "save it as plain ASCII text"),
     (b"\xfe\xff", "UTF-16 text", "save it as plain ASCII text"),
-    (b"\xef\xbb\xbf", "text with a byte-order mark", "save it without the mark (plain ASCII)"),
 )
 
 
@@ -36,6 +36,8 @@ def open_blocks(
     on_raw: Callable[[bytes], object] | None = None,
 ) -> Iterator[bytes]:
     """Decompressed content of `path` in blocks of at most `block_bytes` bytes.
+
+    A UTF-8 byte-order mark, which spreadsheet programs write, is left out.
 
     Args:
         path: a plain, gzip or bgzip file.
@@ -54,12 +56,9 @@ def open_blocks(
             if head.startswith(_GZIP_MAGIC):
                 is_bgzip = _is_bgzip(head)
                 pieces = _gzip_pieces(path, file, block_bytes, on_raw, is_bgzip=is_bgzip)
-                yield from _gathered(pieces, block_bytes)
+                yield from _without_mark(_gathered(pieces, block_bytes))
             else:
-                while piece := file.read(block_bytes):
-                    if on_raw is not None:
-                        on_raw(piece)
-                    yield piece
+                yield from _without_mark(_plain_pieces(file, block_bytes, on_raw))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error
     except IsADirectoryError as error:
@@ -130,6 +129,30 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 def _is_bgzip(head: bytes) -> bool:
     # RFC 1952 extra field with the subfield "BC" (SAM specification, section 4.1).
     return len(head) >= 18 and bool(head[3] & 4) and head[12:14] == b"BC"
+
+
+def _plain_pieces(
+    file: BinaryIO, block_bytes: int, on_raw: Callable[[bytes], object] | None
+) -> Iterator[bytes]:
+    while piece := file.read(block_bytes):
+        if on_raw is not None:
+            on_raw(piece)
+        yield piece
+
+
+def _without_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks without a byte-order mark at the start, which blocks may cut."""
+    held: list[bytes] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= len(_BYTE_ORDER_MARK):
+            break
+    too_many = len(_BYTE_ORDER_MARK) if b"".join(held).startswith(_BYTE_ORDER_MARK) else 0
+    for block in held:
+        if kept := block[too_many:]:
+            yield kept
+        too_many = max(0, too_many - len(block))
+    yield from blocks
 
 
 def _gzip_pieces(

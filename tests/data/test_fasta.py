@@ -70,7 +70,7 @@ FAULTS = {
     "digits": (GENBANK.encode(), "between bases, as in GenBank text"),
     "NUL": (b">a\nACGT\nAC\0GT\n", "record 'a', line 3, base 7: NUL byte"),
     "not ASCII": (b">a\nAC\xe9GT\n", "line 2, base 3: byte 0xe9 is not ASCII"),
-    "byte-order mark": (b"\xef\xbb\xbf>a\nACGT\n", "byte-order mark"),
+    "byte-order mark twice": (b"\xef\xbb\xbf\xef\xbb\xbf>a\nACGT\n", "line 1"),
     "UTF-16": (">a\nACGT\n".encode("utf-16"), "UTF-16"),
     "HTML": (b"<!DOCTYPE html>\n<html>404</html>", "looks like an HTML or XML page"),
     "git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -1,6 +1,9 @@
 """Tables and FASTA files with labels, and what is said of faulty ones."""
 
 import gzip
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -33,6 +36,10 @@ def test_letters_become_ids_and_ambiguity_codes_become_n():
         ("AC-T", "not a nucleotide code"),
         ("RSKMA", "looks like protein, 4 of its 5"),
         ("", r"sequence 2 \('bad'\) is empty"),
+        *(
+            (word, rf"sequence 2 \('bad'\) is '{word}', which stands for a missing value")
+            for word in ("NA", "nan", "NaN", "null", "None", "<NA>", "N/A", ".", "-")
+        ),
     ],
 )
 def test_a_sequence_that_is_no_dna_is_refused_with_its_place(text, message):
@@ -49,6 +56,20 @@ def test_classes_are_sorted_and_the_same_in_every_part(tmp_path):
     assert task.label_names == ("a", "b")
     assert (task.train.targets.tolist(), task.test.targets.tolist()) == ([1, 0, 1], [0, 1])
     assert (task.name, task.metric) == ("t", "accuracy")
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "2", "3", "4", "5"])
+def test_the_order_of_labels_that_are_one_number_does_not_depend_on_hashes(tmp_path, hash_seed):
+    code = (
+        "from dnamdlm.data.tasks.labelled import sorted_classes; "
+        "print(*sorted_classes(['01', '1', '0', '001', '-1', '-01'], 'f'))"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["-01", "-1", "0", "001", "01", "1"]
+    assert "the labels '-01' and '-1' are one number written in two ways" in done.stderr
 
 
 def test_whole_numbers_are_sorted_by_value(tmp_path):

@@ -1,5 +1,6 @@
 """Tables of record and class."""
 
+import gzip
 import re
 from dataclasses import replace
 
@@ -41,11 +42,19 @@ def test_a_wrong_line_is_named(tmp_path, text, message):
 
 
 def test_a_missing_or_binary_table_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"no such file; check data\.labels"):
+    with pytest.raises(DataError, match=r"none\.tsv: no such file; check the path"):
         read_labels(tmp_path / "none.tsv", LENGTHS)
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read as text"):
+    with pytest.raises(DataError, match="this is UTF-16 text"):
         read_labels(tmp_path / "x", LENGTHS)
+
+
+def test_a_byte_order_mark_and_compression_are_read(tmp_path):
+    content = "\ufeffc1\tyak\r\n".encode()
+    (tmp_path / "a.tsv").write_bytes(content)
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(content))
+    for name in ("a.tsv", "a.tsv.gz"):
+        assert read_labels(tmp_path / name, LENGTHS) == {"c1": "yak"}
 
 
 def test_classes_are_numbered_in_sorted_order_and_found_by_offset():

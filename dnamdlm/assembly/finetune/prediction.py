@@ -30,7 +30,8 @@ from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import read_bed
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.data.tasks.sentences import TextEncoder, chosen, read_table
+from dnamdlm.data.tasks.delimited import read_delimited
+from dnamdlm.data.tasks.sentences import TextEncoder, chosen
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna, interval_ids
 from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.textfile import plain_cell
@@ -294,7 +295,7 @@ def read_texts(
         )
     if data.sequence_column is not None and len(columns) == 1:
         columns = (data.sequence_column,)
-    table, _ = read_table(Path(path), quoted=".csv" in Path(path).suffixes)
+    table = read_delimited(Path(path)).columns
     texts = list(zip(*chosen(table, columns, Path(path)), strict=True))
     count = len(texts)
     name_column = next((name for name in NAME_COLUMNS if name in table), None)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.genome.intervals import unknown_record
+from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
 _UNLABELLED = -1
@@ -82,14 +83,8 @@ def read_labels(path: str | Path, lengths: Mapping[str, int]) -> dict[str, str]:
             record, or no rows at all.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check data.labels") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); check data.labels") from error
     label_of: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in read_lines(path):
         if not line.strip() or line.startswith("#"):
             continue
         columns = [column.strip() for column in line.split("\t")]

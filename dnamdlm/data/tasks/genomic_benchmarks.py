@@ -11,7 +11,6 @@ github.com/ML-Bioinfo-CEITEC/genomic_benchmarks.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +20,9 @@ import numpy as np
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, unknown_record
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.tasks.delimited import read_delimited
 from dnamdlm.data.tasks.labelled import LabelledSet, LabelledTask, check_task
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna, interval_ids
-from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
 _COLUMNS = ("id", "region", "start", "end", "strand")
@@ -156,21 +155,20 @@ def read_interval_list(path: Path) -> tuple[list[str], list[Interval]]:
     Raises:
         DataError: for a missing column or a row that is not an interval.
     """
-    rows = csv.DictReader(line for _, line in read_lines(path))
-    if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+    table = read_delimited(path)
+    columns = table.columns
+    if missing := [name for name in _COLUMNS if name not in columns]:
         raise DataError(
             f"{path}: the column {missing[0]!r} is missing; an interval list has the columns "
             f"{', '.join(_COLUMNS)}"
         )
-    names, intervals = [], []
-    for row in rows:
+    names, intervals = columns["id"], []
+    places = zip(*(columns[name] for name in ("region", "start", "end", "strand")), strict=True)
+    for line, (region, start, end, strand) in zip(table.lines, places, strict=True):
         try:
-            interval = Interval(
-                row["region"], int(row["start"]), int(row["end"]), row["strand"] or "."
-            )
-        except (DataError, ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {rows.line_num}: not an interval ({error})") from error
-        names.append(row["id"])
+            interval = Interval(region, int(start), int(end), strand or ".")
+        except (DataError, ValueError) as error:
+            raise DataError(f"{path}, line {line}: not an interval ({error})") from error
         intervals.append(interval)
     return names, intervals
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.tasks.delimited import read_delimited
 from dnamdlm.data.tasks.labelled import Kind, LabelledSet, LabelledTask, check_task, class_targets
-from dnamdlm.data.tasks.sentences import Sentences, TextEncoder, chosen, read_table
+from dnamdlm.data.tasks.sentences import Sentences, TextEncoder, chosen
 from dnamdlm.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -113,10 +114,12 @@ def _read(path: Path, form: GlueTask, encoder: TextEncoder) -> LabelledSet:
         )
     # some lines of QQP and STS-B were published with fields missing or in excess.
     tolerant = form.folder in _RAGGED
-    table, left_out = read_table(path, quoted=False, header=form.header, skip_ragged=tolerant)
-    if left_out:
-        logger.warning("%s: %d lines with fields missing or in excess are left out", path, left_out)
-    *sentences, labels = chosen(table, (*form.columns, form.label), path)
+    table = read_delimited(path, header=form.header, skip_ragged=tolerant)
+    if table.left_out:
+        logger.warning(
+            "%s: %d lines with fields missing or in excess are left out", path, table.left_out
+        )
+    *sentences, labels = chosen(table.columns, (*form.columns, form.label), path)
     texts: list[Sentences] = list(zip(*sentences, strict=True))
     names = [f"row_{row + 1}" for row in range(len(labels))]
     targets = (

@@ -7,8 +7,11 @@ targets float32 (N, C) of 0 and 1) and `regression` (T numbers, targets float64 
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +22,12 @@ from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.errors import DataError
 
 Kind = Literal["classes", "labels", "regression"]
+
+logger = logging.getLogger(__name__)
+
 KINDS: tuple[Kind, ...] = ("classes", "labels", "regression")
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -151,9 +159,19 @@ def sorted_classes(labels: Sequence[str], source: str) -> tuple[str, ...]:
             f"{source}: all {len(labels)} rows have one label, {next(iter(found), '')!r}; "
             "two classes or more are needed"
         )
-    if all(label.lstrip("-").isdigit() for label in found):
-        return tuple(sorted(found, key=int))
-    return tuple(sorted(found))
+    if not all(_WHOLE_NUMBER.fullmatch(label) for label in found):
+        return tuple(sorted(found))
+    # the text decides between 1 and 01, not the order of a set.
+    names = tuple(sorted(found, key=lambda label: (int(label), label)))
+    alike = [pair for pair in pairwise(names) if int(pair[0]) == int(pair[1])]
+    if alike:
+        logger.warning(
+            "%s: the labels %r and %r are one number written in two ways, and are read as two "
+            "classes; write them alike if they mean the same",
+            source,
+            *alike[0],
+        )
+    return names
 
 
 def check_task(task: LabelledTask) -> LabelledTask:

@@ -6,7 +6,6 @@ has. What is too long loses tokens at the end of the longer of both sentences, n
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
-from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
@@ -89,48 +87,6 @@ def _shortened(lengths: list[int], capacity: int) -> list[int]:
     first, second = (first - alone, second) if first > second else (first, second - alone)
     rest = excess - alone
     return [first - rest // 2, second - (rest - rest // 2)]
-
-
-def read_table(
-    path: Path, *, quoted: bool, header: Sequence[str] | None = None, skip_ragged: bool = False
-) -> tuple[dict[str, list[str]], int]:
-    """Columns of a table of text.
-
-    Args:
-        path: `.csv` with commas, anything else with tabs; also compressed with gzip.
-        quoted: quotes group fields, as in CSV; False takes them as letters, as GLUE has them.
-        header: names of the columns of a file without a header line.
-        skip_ragged: leave out lines with another number of fields; otherwise they are an error.
-
-    Returns:
-        The columns, and how many lines were left out.
-
-    Raises:
-        DataError: for a file that is missing, damaged or without rows.
-    """
-    separator = "," if path.name.removesuffix(".gz").endswith(".csv") else "\t"
-    lines = (line for _, line in read_lines(path))
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    rows = csv.reader(lines, delimiter=separator, quoting=quoting)
-    names = list(header) if header is not None else next(rows, [])
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    left_out = 0
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(names):
-            if not skip_ragged:
-                raise DataError(
-                    f"{path}, line {rows.line_num}: {len(row)} fields, {len(names)} are expected; "
-                    "check the separator, or download the file again"
-                )
-            left_out += 1
-            continue
-        for name, value in zip(names, row, strict=True):
-            columns[name].append(value.strip())
-    if not columns or not next(iter(columns.values())):
-        raise DataError(f"{path}: the table has no row; at least one is needed")
-    return columns, left_out
 
 
 def chosen(columns: dict[str, list[str]], names: Sequence[str], path: Path) -> list[list[str]]:

@@ -31,6 +31,9 @@ _REFUSED = 255
 _CODES = code_table()
 _AMBIGUOUS = np.zeros(256, dtype=bool)
 _AMBIGUOUS[[*AMBIGUITY_CODES, *AMBIGUITY_CODES.lower()]] = True
+# how tables write that there is no value; the letters of the first two are codes of nucleotides.
+_MISSING = frozenset({"NA", "NAN", "<NA>", "N/A", "#N/A", "NULL", "NONE", "NIL", "-", "."})
+_LONGEST_MISSING = max(map(len, _MISSING))
 _AMINO_ACIDS = frozenset(b"EFILPQ")
 _IDS = IDS_OF_CODES.astype(np.uint8)
 
@@ -106,7 +109,7 @@ def encode_dna(names: Sequence[str], texts: Sequence[str], source: str) -> Seque
         source: file name, for messages.
 
     Raises:
-        DataError: for an empty sequence or a letter that is not a nucleotide code.
+        DataError: for an empty or missing sequence, or a letter that is not a nucleotide code.
     """
     lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
     if len(texts) and lengths.min() == 0:
@@ -114,6 +117,12 @@ def encode_dna(names: Sequence[str], texts: Sequence[str], source: str) -> Seque
         raise DataError(
             f"{source}: sequence {row + 1} ({names[row]!r}) is empty; give it bases or remove it"
         )
+    for row, text in enumerate(texts):
+        if len(text) <= _LONGEST_MISSING and text.upper() in _MISSING:
+            raise DataError(
+                f"{source}: sequence {row + 1} ({names[row]!r}) is {text!r}, which stands for a "
+                "missing value; give it bases or remove it"
+            )
     raw = np.frombuffer("".join(texts).encode("ascii", "replace"), dtype=np.uint8)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     codes = _CODES[raw]

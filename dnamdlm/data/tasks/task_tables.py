@@ -6,11 +6,11 @@ as `label=VALUE` among its words. Tables need a header line.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.data.tasks.delimited import SEPARATORS, ending_of, read_delimited
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
@@ -18,7 +18,6 @@ SEQUENCE_COLUMNS = ("sequence", "seq", "text", "sentence", "dna")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 NAME_COLUMNS = ("name", "id")
 FASTA_ENDINGS = (".fa", ".fasta", ".fna")
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def read_label_rows(
     if is_fasta(path):
         rows = _read_fasta(path, labelled=labelled)
     else:
-        table = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+        table = _read_parquet(path) if ending_of(path) == ".parquet" else _read_text(path)
         sequence = _choose(path, table, sequence_column, SEQUENCE_COLUMNS, "sequence")
         wanted: list[str] = []
         if labelled:
@@ -97,28 +96,12 @@ def _choose(
 
 
 def _read_text(path: Path) -> dict[str, list[str]]:
-    ending = Path(path.name.removesuffix(".gz")).suffix
-    if ending not in _SEPARATORS:
+    if ending_of(path) not in SEPARATORS:
         raise DataError(
-            f"{path}: files that end in {ending!r} are not read; use .csv, .tsv, .parquet or "
-            f"{', '.join(FASTA_ENDINGS)}"
+            f"{path}: files that end in {ending_of(path)!r} are not read; use .csv, .tsv, "
+            f".parquet or {', '.join(FASTA_ENDINGS)}"
         )
-    rows = csv.reader((line for _, line in read_lines(path)), delimiter=_SEPARATORS[ending])
-    header = next(rows, [])
-    if len(set(header)) != len(header):
-        raise DataError(f"{path}: two columns have the same name; give each its own")
-    columns: dict[str, list[str]] = {name: [] for name in header}
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {rows.line_num}: {len(row)} fields, the header has {len(header)}; "
-                "check the separator and quotes"
-            )
-        for name, value in zip(header, row, strict=True):
-            columns[name].append(value.strip())
-    return columns
+    return read_delimited(path).columns
 
 
 def _read_parquet(path: Path) -> dict[str, list[str]]:

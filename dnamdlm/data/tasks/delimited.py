@@ -1,0 +1,167 @@
+"""Tables of text with a header line: one reader for CSV and TSV.
+
+Files that end in `.csv` have commas, and quotation marks group what they enclose (RFC 4180). Those
+that end in `.tsv`, `.tab` or `.txt` have tabs, and quotation marks are letters like any other: the
+format knows no quoting, and a mark that opens a field of prose would swallow the rows after it.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnamdlm.data.textfile import read_lines
+from dnamdlm.errors import DataError
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
+"""Ending of a file, `.gz` aside -> what stands between its columns."""
+
+_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+_ENDINGS = {",": ".csv", "\t": ".tsv"}
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """Columns of a table.
+
+    Attributes:
+        columns: name -> the fields of all rows, without blanks around them.
+        lines: line of the file in which each row begins.
+        left_out: rows with another number of fields, where these are not an error.
+    """
+
+    columns: dict[str, list[str]]
+    lines: list[int]
+    left_out: int = 0
+
+
+def ending_of(path: Path) -> str:
+    """The ending of a file name in lower case, `.gz` aside.
+
+    >>> ending_of(Path("a.b/Activity.CSV.gz"))
+    '.csv'
+    """
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def read_delimited(
+    path: Path, *, header: Sequence[str] | None = None, skip_ragged: bool = False
+) -> Delimited:
+    r"""Read a table.
+
+    Args:
+        path: ending in one of `SEPARATORS`, also compressed with gzip.
+        header: names of the columns of a file without a header line.
+        skip_ragged: leave out rows with another number of fields; otherwise they are an error.
+
+    Raises:
+        DataError: for a file that is missing, damaged, of another ending, or no such table; the
+            sentence names the line and what separates its columns.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "few.tsv")
+    >>> _ = path.write_text('text\tlabel\n"one\t1\ntwo"\t0\n')
+    >>> read_delimited(path).columns
+    {'text': ['"one', 'two"'], 'label': ['1', '0']}
+    """
+    ending = ending_of(path)
+    if ending not in SEPARATORS:
+        raise DataError(
+            f"{path}: tables that end in {ending!r} are not read; allowed are "
+            f"{', '.join(SEPARATORS)}, each also with .gz"
+        )
+    rows = _rows(path, SEPARATORS[ending])
+    if header is None:
+        _, names = next(rows, (1, []))
+        names = [name.strip() for name in names]
+        _check_header(path, names, ending)
+    else:
+        names = list(header)
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    lines: list[int] = []
+    left_out = 0
+    for line, row in rows:
+        if not any(row):
+            continue
+        if len(row) != len(names):
+            if not skip_ragged:
+                raise DataError(f"{path}, line {line}: {_misfit(row, names, ending)}")
+            left_out += 1
+            continue
+        lines.append(line)
+        for name, value in zip(names, row, strict=True):
+            columns[name].append(value.strip())
+    return Delimited(columns, lines, left_out)
+
+
+def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of the first line, and fields, of each row."""
+    if separator == "\t":
+        for number, line in read_lines(path):
+            yield number, line.split("\t")
+        return
+    # a field may be a chromosome; the limit of the module is one of the process.
+    csv.field_size_limit(sys.maxsize)
+    # a line end inside quotation marks belongs to the field.
+    lines = (line + "\n" for _, line in read_lines(path))
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    while True:
+        first = rows.line_num + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {first}: quotation marks do not enclose a whole field, or are not "
+                'closed; write a mark inside a field twice (""), within marks'
+            ) from error
+        if row is None:
+            return
+        yield first, row
+
+
+def _check_header(path: Path, names: Sequence[str], ending: str) -> None:
+    if len(names) == 1:
+        if names[0].lower().startswith("sep="):
+            raise DataError(
+                f"{path}, line 1: 'sep=' is a note for a spreadsheet program; remove this line, "
+                f"and separate the columns with {_NAMES[SEPARATORS[ending]]}"
+            )
+        others = [other for other in _NAMES if other != SEPARATORS[ending] and other in names[0]]
+        if others:
+            raise DataError(f"{path}, line 1: {_other_separator(others[0], ending)}")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: two columns have the name {twice!r}; give each its own")
+
+
+def _other_separator(found: str, ending: str) -> str:
+    remedy = (
+        f", or let the name end in {_ENDINGS[found]}" if found in _ENDINGS else ""
+    )  # fmt: skip
+    return (
+        f"{_NAMES[found]} separate the columns, and a file that ends in {ending} has "
+        f"{_NAMES[SEPARATORS[ending]]}; write it with these{remedy}"
+    )
+
+
+def _misfit(row: Sequence[str], names: Sequence[str], ending: str) -> str:
+    """Why a row does not fit its header."""
+    separator = SEPARATORS[ending]
+    said = f"{len(row)} field{'s' * (len(row) != 1)}, the header has {len(names)}; "
+    excess = row[len(names) :]
+    if excess and not any(field.strip() for field in excess):
+        return f"{said}{_NAMES[separator]} stand at the end of the line; remove them"
+    others = [other for other in _NAMES if other != separator and other in row[0]]
+    if len(row) == 1 and others:
+        return said + _other_separator(others[0], ending)
+    if separator == ",":
+        return f"{said}put a field that has commas into quotation marks"
+    if len(row) < len(names):
+        return (
+            f"{said}only tabs separate fields, not blanks, and an empty field has its tab as well"
+        )
+    return f"{said}a field must not have tabs"
