@@ -60,7 +60,7 @@ class SettingFile:
     @property
     def sentence(self) -> str:
         """The first sentence of what it is about."""
-        return re.split(r"(?<=[.:])\s", " ".join(self.about) + " ")[0].rstrip(".: ")
+        return re.split(r":\s|\.\s(?=[A-Z])", " ".join(self.about))[0].rstrip(".")
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from dnamdlm.assembly.building.published import (
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.modality import Dna, Text
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.data.path_kinds import is_run, what_it_is
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
@@ -280,13 +281,21 @@ def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path |
         verify_folder(path)
         is_in_run = path.parent.name == "checkpoints"
         return path, path.parent.parent if is_in_run else None
-    if not path.is_dir():
+    if not path.exists():
         raise CheckpointError(
             f"{setting}={model} does not exist; give a run folder, a checkpoint folder or "
             "published weights; for a hub id, install huggingface_hub"
         )
     checkpoints = path / "checkpoints"
-    if not list_checkpoints(checkpoints):
+    has_some = bool(list_checkpoints(checkpoints))
+    if not has_some and (found := what_it_is(setting, path, "model")) is not None:
+        raise CheckpointError(found)
+    if not has_some and not is_run(path):
+        raise CheckpointError(
+            f"{setting}={model} is a folder without a model; give a run folder, a checkpoint "
+            "folder or published weights"
+        )
+    if not has_some:
         raise CheckpointError(
             f"{setting}={model} holds no checkpoint yet; train first with "
             f"python -m dnamdlm.train config=NAME run_dir={model}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.building.model_config import config_of_run
+from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.reporting.other_reports import (
     is_finetuning,
@@ -45,6 +46,8 @@ def report(settings: ReportSettings) -> Path:
     run_dir = Path(str(settings.run_dir))
     if is_finetuning(run_dir):
         return write_finetune_report(run_dir)
+    if run_dir.exists() and (found := what_it_is("run_dir", run_dir, "run")) is not None:
+        raise DataError(found)
     config = config_of_run(run_dir)
     if config is None:
         raise DataError(

@@ -25,8 +25,10 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT, TransformerBlock
 from dnamdlm.backbones.mamba import MambaBlock
+from dnamdlm.data.path_kinds import is_prepared
 from dnamdlm.data.text.tokenizer_hub import hub_failures
 from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.checkpoint import MODEL
 from dnamdlm.lm.published.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.lm.published.import_mdlm import (
@@ -73,10 +75,11 @@ class Published:
 
 
 def is_published(path: Path) -> bool:
-    """Whether a path looks like weights of another project."""
+    """Whether a path looks like weights of another project, not a file of our checkpoints."""
     if path.is_dir():
         return (path / HUB_CONFIG).is_file()
-    return path.is_file() and path.suffix in FILES
+    is_ours = (path.parent / MODEL).is_file() and is_prepared(path.parent)
+    return path.is_file() and path.suffix in FILES and not is_ours
 
 
 def from_hub(model: str, setting: str) -> Path | None:

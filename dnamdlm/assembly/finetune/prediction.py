@@ -29,6 +29,7 @@ from dnamdlm.assembly.workers import spread
 from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import read_bed
+from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.sentences import TextEncoder, chosen, read_table
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna, interval_ids
@@ -183,6 +184,12 @@ def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
     """
     folders = sorted((run_dir / SPLITS).glob("model_seed_*"), key=lambda path: _seed_of(path.name))
     usable = [folder for folder in folders if (folder / HEAD).is_file()]
+    if not usable and not run_dir.exists():
+        raise CheckpointError(
+            f"model={run_dir} does not exist; give a run folder of dnamdlm.finetune"
+        )
+    if not usable and (found := what_it_is("model", run_dir, "head")) is not None:
+        raise CheckpointError(found)
     if not usable:
         why = (
             "its probe cannot be stored, choose probe=logistic or ridge"

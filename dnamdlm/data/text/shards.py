@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.files import write_bytes
+from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.errors import DataError
 
 FORMAT, FORMAT_VERSION = "dnamdlm.corpus", 1
@@ -95,7 +96,9 @@ def read_manifest(folder: Path, download_command: str | None = None) -> dict[str
         remedy = f"the config names the command that prepares it: {download_command!r}"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if folder.exists() and (found := what_it_is("data.corpus", folder, "corpus")):
+            raise DataError(found) from error
         raise DataError(
             f"data.corpus={folder} is not a prepared corpus (there is no {path}); {remedy}"
         ) from error
@@ -103,6 +106,8 @@ def read_manifest(folder: Path, download_command: str | None = None) -> dict[str
         raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
     found = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("version"))
     if found != (FORMAT, FORMAT_VERSION):
+        if (kind := what_it_is("data.corpus", folder, "corpus")) is not None:
+            raise DataError(kind)
         raise DataError(
             f"{path} is not the manifest of a corpus of version {FORMAT_VERSION}; {remedy}"
         )
