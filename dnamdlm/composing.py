@@ -118,12 +118,20 @@ def without_leftovers(
         is_chosen = group in given and group != RECIPES and option in options_of(folder, group)
         if not is_chosen or option is None or not isinstance(node, dict):
             continue
+        own = keys_of_option(folder, group, option)
         dropped: list[str] = []
-        tree[group] = _kept(node, keys_of_option(folder, group, option), group, given, dropped)
+        tree[group] = _kept(node, own, group, given, dropped)
         if dropped:
+            recipe = f"config={choices.get(RECIPES)}"
+            stays = [
+                f"{group}.{key}={value}"
+                for key, value in tree[group].items()
+                if key in own and own[key] != value and f"{group}.{key}" not in given
+            ]
+            kept = f"; {', '.join(stays)} of {recipe} stays" if stays else ""
             remarks.append(
-                f"{group}={option} does not have {', '.join(dropped)}, which "
-                f"config={choices.get(RECIPES)} sets for another {group}; left out"
+                f"{group}={option} does not have {', '.join(dropped)}, which {recipe} sets for "
+                f"another {group}; left out{kept}"
             )
     return OmegaConf.create({str(key): value for key, value in tree.items()}), tuple(remarks)
 

@@ -159,7 +159,7 @@ def notes_of(folder: Path, name: str, choices: Mapping[str, str]) -> dict[str, s
 
 
 def keys_of_option(folder: Path, group: str, option: str) -> dict[str, Any]:
-    """What an option holds, with what it begins from: nested keys, whose values do not matter."""
+    """What an option holds, with what it begins from, as nested keys and their values."""
     path = folder / group / f"{option}.yaml"
     tree: dict[str, Any] = {}
     for base in read_setting_file(path).bases:

@@ -14,8 +14,8 @@ from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.command_line import config_folder
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
+from dnamdlm.setting_files import config_folder
 from tests.helpers import entries
 from tests.helpers.entries import build_language_model
 from tests.helpers.rounding import additions, rounding
