@@ -37,11 +37,6 @@ LISTS = frozenset({
 """Settings that are several texts, or one."""
 NAMES_OR_NUMBERS = frozenset({"guide_label", "label"})
 """Settings that are a text or a number."""
-WORDS = frozenset({
-    "accelerator", "device", "devices", "estimator", "kind", "metric", "num_nodes", "ops",
-    "precision", "strategy", "weights",
-})  # fmt: skip
-"""Settings with few possible values, which Hydra reads as they are."""
 
 # of a table that is learned from these are files, elsewhere lists of records.
 _FILES_OF = {"finetune": frozenset({"test", "train", "valid"})}
@@ -133,8 +128,9 @@ def _value(value: str) -> str:
     inside = stripped[1:-1]
     if (stripped[:1], stripped[-1:]) == ("[", "]"):
         return f"[{','.join(_value(piece.strip()) for piece in _pieces(inside))}]"
-    if (stripped[:1], stripped[-1:]) == ("{", "}"):
-        pairs = (piece.partition(":") for piece in _pieces(inside))
+    pairs = [piece.partition(":") for piece in _pieces(inside)]
+    is_mapping = not inside or all(colon for _, colon, _ in pairs)
+    if (stripped[:1], stripped[-1:]) == ("{", "}") and is_mapping:
         return "{" + ",".join(f"{key}{colon}{_value(v.strip())}" for key, colon, v in pairs) + "}"
     return _text(value)
 
