@@ -5,10 +5,11 @@ A message can then name what it is and where the right one lies, rather than wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+
+from dnamdlm.data.json_files import read_json_file
 
 RUN_FILES = (
     "config.yaml", "run.json", "metrics.csv", "overlap.json", "report.html", "results.json",
@@ -179,7 +180,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     """A JSON file that holds a mapping; anything else is empty."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json_file(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

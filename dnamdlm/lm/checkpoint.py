@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -132,7 +133,7 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """File name -> size and SHA-256."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="ascii"))
+        manifest = read_json_file(path)
         version, files = manifest["format_version"], manifest["files"]
         is_whole = all(
             isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str)
@@ -291,8 +292,8 @@ def read_json(path: Path) -> Any:
         CheckpointError: if the file is absent or malformed.
     """
     try:
-        return json.loads(path.read_text(encoding="ascii"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return read_json_file(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
 
 

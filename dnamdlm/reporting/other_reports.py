@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.data.files import write_text
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
@@ -69,10 +69,12 @@ def write_finetune_report(run_dir: Path) -> Path:
     """
     path = run_dir / _RESULTS
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = read_json_file(path)
         splits, summary, names = results["splits"], results["summary"], results["label_names"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not readable as results of finetune ({error!r})") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as results of finetune ({error})") from error
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the results of finetune; run it again") from error
     drawings = finetune_drawings(splits, names)
     folder = run_dir / "report_data"
     save_all(drawings.values(), folder)
