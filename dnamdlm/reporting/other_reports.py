@@ -38,9 +38,7 @@ def write_samples_report(path: Path) -> Path:
         raise DataError(f"{path} compares no samples; run dnamdlm.judge with samples=FILE.fa first")
     drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
     folder = path.with_name(f"{path.stem}_data")
-    save_all(drawings.values(), folder)
-    for name, text in quality_files(quality).items():
-        write_text(folder / name, text)
+    texts = quality_files(quality)
     page = (
         environment()
         .get_template("samples.html.j2")
@@ -51,6 +49,10 @@ def write_samples_report(path: Path) -> Path:
             folder=folder.name,
         )
     )
+    # nothing is written before all of it is known.
+    save_all(drawings.values(), folder)
+    for name, text in texts.items():
+        write_text(folder / name, text)
     target = path.with_suffix(".html")
     write_text(target, page)
     return target
@@ -77,7 +79,6 @@ def write_finetune_report(run_dir: Path) -> Path:
         raise DataError(f"{path}: not the results of finetune; run it again") from error
     drawings = finetune_drawings(splits, names)
     folder = run_dir / "report_data"
-    save_all(drawings.values(), folder)
     metrics = list(next(iter(summary.values()))["test"])
     page = (
         environment()
@@ -105,6 +106,7 @@ def write_finetune_report(run_dir: Path) -> Path:
             folder=folder.name,
         )
     )
+    save_all(drawings.values(), folder)
     target = run_dir / "report.html"
     write_text(target, page)
     return target
