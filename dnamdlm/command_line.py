@@ -37,6 +37,7 @@ from dnamdlm.composing import (
     given_settings,
     job_of,
     known_keys,
+    overrides_of,
     repeated_key,
     without_leftovers,
 )
@@ -156,7 +157,7 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
 def _shown_config(config: DictConfig, name: str, *, is_resolved: bool) -> str:
     """The config as YAML, for `--cfg job`."""
     of_hydra = HydraConfig.get()
-    given = given_settings(of_hydra.overrides.task)
+    given = given_settings(overrides_of(of_hydra))
     whole, _ = without_leftovers(config, name, given, dict(of_hydra.runtime.choices))
     return OmegaConf.to_yaml(whole, resolve=is_resolved)
 

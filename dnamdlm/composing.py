@@ -57,7 +57,7 @@ def job_of(config: DictConfig, name: str) -> Job:
         ConfigError: if a key has no value.
     """
     of_hydra = HydraConfig.get()
-    overrides = list(of_hydra.overrides.task)
+    overrides = overrides_of(of_hydra)
     given = given_settings(overrides)
     whole, remarks = without_leftovers(config, name, given, dict(of_hydra.runtime.choices))
     tree = plain_tree(whole)
@@ -65,6 +65,13 @@ def job_of(config: DictConfig, name: str) -> Job:
         changed = [item for item in overrides if not item.startswith("run_dir=")]
         tree["run_dir"] = str(Path(str(tree["run_dir"])) / _folder_name(changed))
     return Job(tree, given, remarks)
+
+
+def overrides_of(of_hydra: Any) -> list[str]:
+    """The overrides of a job, in which references such as `${seed}` stand as they were written."""
+    found = OmegaConf.to_container(of_hydra.overrides.task, resolve=False)
+    assert isinstance(found, list)
+    return [str(item) for item in found]
 
 
 def plain_tree(config: DictConfig) -> Tree:

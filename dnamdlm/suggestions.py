@@ -62,7 +62,9 @@ def nearest(word: str, choices: Collection[str]) -> str | None:
     """
     word = word.lower().replace("-", "_")
     by_last = {choice.rpartition(".")[2]: choice for choice in reversed(list(choices))}
-    if found := by_last.get(word.rpartition(".")[2]):
+    last = word.rpartition(".")[2]
+    dotted = [choice for choice in choices if choice.endswith(f".{last}")] if "." in word else []
+    if found := next(iter(dotted), by_last.get(last)):
         return found
     for usual in _ELSEWHERE.get(word, ()):
         if usual in choices:

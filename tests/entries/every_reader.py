@@ -67,7 +67,7 @@ READERS = [
     ("evaluate data.annotation", (".gff3",), (*_EVALUATE, *_GENOME, "data.annotation={file}")),
     ("evaluate data.bed", (".bed",), (*_EVALUATE, "data.fasta=good.fa", "data.bed={file}")),
     ("evaluate model", (".json",), ("evaluate", "model={file}", "out={out}/o.json")),
-    ("sample template", (".fa", ".fa.gz"), (*_SAMPLE, "template={file}")),
+    ("sample template", (".fa", ".fa.gz"), (*_SAMPLE[:3], "out={out}/o.fa", "template={file}")),
     ("sample infill", (".bed",), (*_SAMPLE[:3], "out={out}/o.fa", "infill={file}",
                                   "data.fasta=good.fa")),
     ("sample data.fasta", GENOMES, (*_SAMPLE[:3], "out={out}/o.fa", "infill=good.bed",
