@@ -51,6 +51,9 @@ from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
 # a launcher ends all ranks soon after one has failed; on a busy machine it takes seconds to notice.
 _RANK_ZERO_FIRST_S = 10.0
 
+# of a message; what a file holds in place of a heading may be quoted in it.
+_MOST_LETTERS = 1000
+
 Task = Callable[[Tree, Given], None]
 
 
@@ -229,8 +232,22 @@ def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> NoReturn:
     if debug:
         traceback.print_exception(error)
     else:
-        print(f"{speaker}: {error}", file=sys.stderr)
+        print(f"{speaker}: {one_line(str(error))}", file=sys.stderr)
     sys.exit(code)
+
+
+def one_line(message: str) -> str:
+    """A message as one line that a terminal shows as it is, however strange the file it quotes.
+
+    >>> one_line("x.fa: 'a\\x1b[31m\\n' is unknown")
+    "x.fa: 'a\\\\x1b[31m ' is unknown"
+    """
+    text = " ".join(line.strip() for line in message.strip().splitlines())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    if len(text) <= _MOST_LETTERS:
+        return text
+    half = _MOST_LETTERS // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _one_line_failure(

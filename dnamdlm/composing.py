@@ -135,7 +135,7 @@ def without_leftovers(
                 for key, value in tree[group].items()
                 if key in own and own[key] != value and f"{group}.{key}" not in given
             ]
-            kept = f"; {', '.join(stays)} of {recipe} stays" if stays else ""
+            kept = f"; kept from {recipe}: {', '.join(stays)}" if stays else ""
             remarks.append(
                 f"{group}={option} does not have {', '.join(dropped)}, which {recipe} sets for "
                 f"another {group}; left out{kept}"

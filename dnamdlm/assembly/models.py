@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -34,7 +34,7 @@ from dnamdlm.lm.checkpoint import (
     list_checkpoints,
     load_weights,
     newest_valid,
-    read_json,
+    read_description,
     read_tensors,
     verify_folder,
 )
@@ -146,7 +146,7 @@ def load_model(
     if path is not None:
         return _load_published(path, weights, device)
     folder, run_dir = find_checkpoint(model, setting=setting)
-    description = read_json(folder / MODEL)
+    description = _description_of(folder)
     config = config_of_checkpoint(description, folder, trust)
     check_foreign(description, config.tree, folder, trust=trust, has_backbone=backbone is not None)
     lm = config.build(seed=0, backbone=backbone)
@@ -174,8 +174,12 @@ def load_into(
         CheckpointError: if the run has no checkpoint, or that of another model.
     """
     folder, _ = find_checkpoint(str(run_dir), setting="run_dir")
-    config = config_of_checkpoint(read_json(folder / MODEL), folder, trust)
+    config = config_of_checkpoint(_description_of(folder), folder, trust)
     return _filled(lm, config, folder, run_dir, weights=weights, device=device)
+
+
+def _description_of(folder: Path) -> dict[str, Any]:
+    return read_description(folder / MODEL, config=dict, vocabulary=str, step=int)
 
 
 def _filled(
@@ -187,7 +191,7 @@ def _filled(
     weights: WeightSet,
     device: str,
 ) -> LoadedModel:
-    description = read_json(folder / MODEL)
+    description = _description_of(folder)
     check_vocabulary(description, folder, lm.vocabulary.fingerprint(), config)
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
     load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
@@ -242,7 +246,7 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
         load_weights(lm.get_submodule("backbone"), published.network.state_dict(), path)
         return path
     folder, _ = find_checkpoint(model, setting="init_from")
-    description = read_json(folder / MODEL)
+    description = _description_of(folder)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
             f"init_from={model} was trained with another vocabulary; train it again with this one"

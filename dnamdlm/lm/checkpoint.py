@@ -180,7 +180,7 @@ def verify_checkpoint(folder: Path) -> None:
         CheckpointError: naming the faulty file.
     """
     verify_folder(folder)
-    description = read_json(folder / MODEL) if (folder / MODEL).is_file() else {}
+    description = read_description(folder / MODEL) if (folder / MODEL).is_file() else {}
     step = description.get("step", step_of_folder(folder))
     if step != step_of_folder(folder):
         raise CheckpointError(
@@ -295,6 +295,27 @@ def read_json(path: Path) -> Any:
         return read_json_file(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
+
+
+def read_description(path: Path, **kinds: type) -> dict[str, Any]:
+    """Content of a JSON file of a checkpoint that has to have some keys.
+
+    Args:
+        path: the file.
+        kinds: key -> type of its value.
+
+    Raises:
+        CheckpointError: if the file is absent or malformed, or lacks one of the keys.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a description of a model; use another checkpoint")
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key), kind):
+            raise CheckpointError(
+                f"{path} has no {key} of the kind that dnamdlm writes; use another checkpoint"
+            )
+    return content
 
 
 def check_weights(module: torch.nn.Module, source: Path) -> None:

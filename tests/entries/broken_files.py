@@ -79,6 +79,8 @@ _JASPAR = b">MA0001.1 TATA\nA [ 1 8 ]\nC [ 2 1 ]\nG [ 3 1 ]\nT [ 4 1 ]\n"
 
 GOOD = {
     ".fa": _fasta(),
+    ".samples.fa": "".join(f">s{i}\n{BASES[60 * i : 60 * i + 60]}\n" for i in range(30)).encode(),
+    ".template.fa": b">t first\nNNNNNACGTRYNN\n>u\nACGTNNNN\n",
     ".fa.gz": gzip.compress(_fasta(), mtime=0),
     ".2bit": _twobit(),
     ".bed": _BED,

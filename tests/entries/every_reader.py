@@ -67,16 +67,16 @@ READERS = [
     ("evaluate data.annotation", (".gff3",), (*_EVALUATE, *_GENOME, "data.annotation={file}")),
     ("evaluate data.bed", (".bed",), (*_EVALUATE, "data.fasta=good.fa", "data.bed={file}")),
     ("evaluate model", (".json",), ("evaluate", "model={file}", "out={out}/o.json")),
-    ("sample template", (".fa", ".fa.gz"), (*_SAMPLE[:3], "out={out}/o.fa", "template={file}")),
+    ("sample template", (".template.fa",), (*_SAMPLE[:3], "out={out}/o.fa", "template={file}")),
     ("sample infill", (".bed",), (*_SAMPLE[:3], "out={out}/o.fa", "infill={file}",
                                   "data.fasta=good.fa")),
     ("sample data.fasta", GENOMES, (*_SAMPLE[:3], "out={out}/o.fa", "infill=good.bed",
                                     "data.fasta={file}")),
     ("sample guide", (".json",), (*_SAMPLE, "guide={file}", "guide_label=0")),
-    ("judge samples", (".fa", ".fa.gz"), _JUDGE),
-    ("judge reference", GENOMES, ("judge", "samples=good.fa", "reference={file}",
+    ("judge samples", (".samples.fa",), _JUDGE),
+    ("judge reference", GENOMES, ("judge", "samples=good.samples.fa", "reference={file}",
                                   "out={out}/o.json")),
-    ("judge motifs", (".meme", ".jaspar"), ("judge", "samples=good.fa", "reference=good.fa",
+    ("judge motifs", (".meme", ".jaspar"), ("judge", "samples=good.samples.fa", "reference=good.fa",
                                             "motifs={file}", "out={out}/o.json")),
     ("tracks data.fasta", GENOMES, (*_LOCUS, "data.fasta={file}", *_HELD_OUT)),
     ("tracks data.annotation", (".gff3",), (*_LOCUS, *_GENOME, "data.annotation={file}")),
@@ -201,6 +201,8 @@ def fault_of(answer, place):
         return "a traceback or the message of a library"
     inputs = [path.name for path in (place / "in").iterdir() if not path.name.startswith("broken")]
     left = sorted(str(path.relative_to(place)) for path in (place / "out").rglob("*"))
+    # a run folder keeps its lock.
+    left = [name for name in left if not name.endswith(("r/.lock", "r/.owner"))]
     hidden = [name for name in left if re.search(r"(^|/)\.|partial|\.tmp", name)]
     if hidden or inputs:
         return f"left over: {hidden or inputs}"
@@ -219,7 +221,7 @@ _FOREIGN = re.compile(
     r"\b[A-Z]\w*(Error|Exception)\b|\[Errno|invalid literal|codec can't|object has no attribute"
     r"|list index|out of range for|NoneType|0x[0-9a-f]{8,}|<class|\bTensor\b|Input should be"
 )
-_MOST_LETTERS = 900
+_MOST_LETTERS = 1100
 
 
 def _fault_of_sentence(sentence):

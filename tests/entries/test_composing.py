@@ -29,7 +29,7 @@ def test_any_backbone_goes_with_any_recipe(recipe, backbone):
 
 def test_a_key_that_the_user_gives_to_a_backbone_without_it_is_refused(tmp_path):
     done = run(
-        "dnamdlm.train", "config=demo", "backbone=caduceus_ps", "+backbone.num_heads=2",
+        "dnamdlm.train", "config=demo", "backbone=caduceus_ps", "backbone.num_heads=2",
         "dry_run=true", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2
@@ -43,7 +43,7 @@ def test_what_a_recipe_sets_for_another_backbone_is_left_out_and_said(tmp_path):
     assert "backbone=caduceus_ps does not have " in done.stderr
     assert "backbone.num_heads" in done.stderr
     assert "which config=demo sets for another backbone; left out" in done.stderr
-    assert "hidden_size=64 of config=demo stays" in done.stderr
+    assert "kept from config=demo: backbone.hidden_size=64" in done.stderr
 
 
 def test_the_backbone_of_the_recipe_loses_nothing():

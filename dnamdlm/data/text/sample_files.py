@@ -31,8 +31,9 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(
-            f"samples={path} cannot be read ({error}); give a .txt or .jsonl file that "
+            f"samples={path} cannot be read ({reason}); give a .txt or .jsonl file that "
             "dnamdlm.sample wrote"
         ) from error
     if path.suffix == ".jsonl":
