@@ -237,10 +237,10 @@ def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> NoReturn:
 
 
 def one_line(message: str) -> str:
-    """A message as one line that a terminal shows as it is, however strange the file it quotes.
+    r"""A message as one line that a terminal shows as it is, however strange the file it quotes.
 
-    >>> one_line("x.fa: 'a\\x1b[31m\\n' is unknown")
-    "x.fa: 'a\\\\x1b[31m ' is unknown"
+    >>> print(one_line("x.fa: 'a\x1b[31m' is unknown\n give another"))
+    x.fa: 'a\x1b[31m' is unknown give another
     """
     text = " ".join(line.strip() for line in message.strip().splitlines())
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
