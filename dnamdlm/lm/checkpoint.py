@@ -282,7 +282,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error})") from error
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors; use another checkpoint"
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -328,7 +330,9 @@ def check_weights(module: torch.nn.Module, source: Path) -> None:
         with safe_open(source, "pt") as file:
             stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{source} cannot be read as safetensors ({error})") from error
+        raise CheckpointError(
+            f"{source} cannot be read as safetensors; use another checkpoint"
+        ) from error
     _compare_shapes(module, stored, source)
 
 

@@ -58,19 +58,31 @@ def _parquet(**columns):
 
 
 def _twobit():
-    """One record of 32 bases, by hand."""
-    word = (0x1A412743).to_bytes(4, "little")
-    head = word + (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + (0).to_bytes(4, "little")
-    index = bytes([1]) + b"a" + (22).to_bytes(4, "little")
-    record = (400).to_bytes(4, "little") + (0).to_bytes(4, "little") * 3
-    return head + index + record + bytes(range(100))
+    """The records of the FASTA file, after UCSC's description of the format."""
+
+    def words(*numbers):
+        return b"".join(number.to_bytes(4, "little") for number in numbers)
+
+    records = [("a", BASES, ()), ("b", BASES[:900], ()), ("c", f"TT{BASES[:600]}", (1, 0, 2))]
+    offset = 16 + sum(1 + len(name) + 4 for name, *_ in records)
+    index, bodies = b"", b""
+    for name, bases, n_block in records:
+        index += bytes([len(name)]) + name.encode() + words(offset + len(bodies))
+        codes = ["TCAG".index(base) for base in bases] + [0] * (-len(bases) % 4)
+        packed = bytes(
+            codes[i] << 6 | codes[i + 1] << 4 | codes[i + 2] << 2 | codes[i + 3]
+            for i in range(0, len(codes), 4)
+        )
+        bodies += words(len(bases), *(n_block or (0,)), 0, 0) + packed
+    return words(0x1A412743, 0, len(records), 0) + index + bodies
 
 
 _BED = b"a\t100\t164\ttrain\na\t200\t264\tvalid\nb\t0\t90\ttest\na\t300\t400\ttrain\n"
 _LABELS = b"a\tyeast\nb\thuman\nc\tyeast\n"
 _MEME = (
-    b"MEME version 4\n\nALPHABET= ACGT\n\nMOTIF M1 TATA\nletter-probability matrix: alength= 4 "
-    b"w= 2 nsites= 10 E= 0\n0.1 0.2 0.3 0.4\n0.7 0.1 0.1 0.1\n"
+    b"MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter "
+    b"frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n\nMOTIF M1 TATA\nletter-probability matrix: "
+    b"alength= 4 w= 2 nsites= 10 E= 0\n0.1 0.2 0.3 0.4\n0.7 0.1 0.1 0.1\n"
 )
 _EVALUATION = b'{"split": "test", "provenance": {"model": "x"}, "quality": {"samples": {}}}'
 _TEXT = b"The cat sat.\n\nThe dog ran off.\n"
@@ -80,6 +92,7 @@ _JASPAR = b">MA0001.1 TATA\nA [ 1 8 ]\nC [ 2 1 ]\nG [ 3 1 ]\nT [ 4 1 ]\n"
 GOOD = {
     ".fa": _fasta(),
     ".samples.fa": "".join(f">s{i}\n{BASES[60 * i : 60 * i + 60]}\n" for i in range(30)).encode(),
+    ".labels.fa": "".join(f">{name}|{label}\n{seq}\n" for name, seq, label in _ROWS).encode(),
     ".template.fa": b">t first\nNNNNNACGTRYNN\n>u\nACGTNNNN\n",
     ".fa.gz": gzip.compress(_fasta(), mtime=0),
     ".2bit": _twobit(),

@@ -84,7 +84,7 @@ READERS = [
     ("score data.fasta", GENOMES, (*_SCORE, "variants=good.vcf", "data.fasta={file}")),
     ("embed data.fasta", GENOMES, (*_EMBED, "data.fasta={file}")),
     ("embed data.bed", (".bed",), (*_EMBED, "data.fasta=good.fa", "data.bed={file}")),
-    ("finetune data.train", (*TABLES, ".fa"), (*_TABLE, "data.train={file}")),
+    ("finetune data.train", (*TABLES, ".labels.fa"), (*_TABLE, "data.train={file}")),
     ("finetune data.test", TABLES, (*_TABLE, "data.train=good.csv", "data.test={file}")),
     ("predict input", (*TABLES, ".fa", ".fa.gz"), (*_PREDICT, "input={file}")),
     ("predict input, intervals", (".bed",), (*_PREDICT, "input={file}", "data.fasta=good.fa")),

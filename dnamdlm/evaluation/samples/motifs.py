@@ -84,11 +84,13 @@ def _from_file(source: str) -> list[Motif]:
             for number, item in enumerate(bio_motifs.parse(io.StringIO(text), form), start=1)
         ]
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        known = "MEME" if form == "minimal" else "JASPAR"
-        raise DataError(
-            f"{source}: begins as a file in {known} format, but its matrices cannot be read; "
-            "each needs a row of four numbers for every position, or a row for every base"
-        ) from error
+        needs = (
+            "MEME format needs lines with ALPHABET= and Background letter frequencies, and a "
+            "matrix with a row of four numbers for each position"
+            if form == "minimal"
+            else "JASPAR format needs a row of counts for each of A, C, G and T"
+        )
+        raise DataError(f"{source}: the motifs cannot be read; {needs}") from error
     if not found:
         raise DataError(f"{source} contains no motif; give at least one")
     return found
