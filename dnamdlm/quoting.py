@@ -59,7 +59,7 @@ def quoted_argument(argument: str, entry: str, *, sweeps: bool = False) -> str:
     >>> quoted_argument("data.fasta=my genome (copy), v=2.fa", "train")
     "data.fasta='my genome (copy), v=2.fa'"
     >>> quoted_argument("data.valid=[1,chrX]", "train"), quoted_argument("model=runs/a", "sample")
-    ("data.valid=['1','chrX']", 'model=runs/a')
+    ("data.valid=['1',chrX]", 'model=runs/a')
 
     Args:
         argument: as it was typed.

@@ -76,7 +76,7 @@ def write_finetune_report(run_dir: Path) -> Path:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as results of finetune ({error})") from error
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: not the results of finetune; run it again") from error
+        raise DataError(f"{path}: not readable as results of finetune; run it again") from error
     drawings = finetune_drawings(splits, names)
     folder = run_dir / "report_data"
     metrics = list(next(iter(summary.values()))["test"])

@@ -217,7 +217,9 @@ def test_a_support_vector_machine_is_tested_but_not_stored(tmp_path, table):
                    f"out={tmp_path / 'p.tsv'}")  # fmt: skip
     with pytest.raises(CheckpointError, match="choose probe=logistic or ridge"):
         entries.predict(tree)
-    with pytest.raises(CheckpointError, match=r"run python -m dnamdlm\.finetune first"):
+    with pytest.raises(
+        CheckpointError, match="is a folder that holds a run; give one run, such as model="
+    ):
         entries.predict(tree | {"model": str(tmp_path)})
 
 
