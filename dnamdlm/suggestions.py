@@ -57,7 +57,7 @@ def nearest(word: str, choices: Collection[str]) -> str | None:
 
     >>> nearest("n", ["model", "num_sequences"]), nearest("fasta", ["model", "data.fasta"])
     ('num_sequences', 'data.fasta')
-    >>> nearest("modell", ["model", "data.fasta"])
+    >>> nearest("models", ["model", "data.fasta"])
     'model'
     """
     word = word.lower().replace("-", "_")

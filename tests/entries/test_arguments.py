@@ -64,7 +64,7 @@ def test_a_word_that_is_no_setting_gets_a_sentence(words, message):
         ("trainer.learning_rate", "train", "optimizer.learning_rate"),
         ("epochs", "finetune", "training.epochs"),
         ("genome", "sample", "data.fasta"),
-        ("temperatur", "sample", "temperature"),
+        ("temperatures", "sample", "temperature"),
         ("gpu", "sample", "device"),
     ],
 )
