@@ -63,7 +63,7 @@ def test_given_settings_are_dotted_names():
     ("overrides", "name"),
     [
         (["config=tiny", "seed=1"], "config=tiny,seed=1"),
-        (["run='a b'", "data.fasta='ünïc (1).fa'"], "data.fasta=ünïc__1_.fa,run=a_b"),
+        (["run='a b'", "data.fasta='\xfcn\xefc (1).fa'"], "data.fasta=\xfcn\xefc__1_.fa,run=a_b"),
         ([], "default"),
     ],
 )

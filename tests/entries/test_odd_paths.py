@@ -10,7 +10,17 @@ from tests.entries.forks import run_all
 
 SMALL = ("baselines=[]", "seeds=1", "bootstrap=0", "method=probe")
 FEW = ("num_sequences=1", "length=20")
-NAMES = ["Läufe", "基因组", "a=b,c", "g[1]", "p{x}", "it's", "(copy) #1~", 'say "hi"', "$x ${y"]
+NAMES = [
+    "L\xe4ufe",
+    "\u57fa\u56e0\u7ec4",
+    "a=b,c",
+    "g[1]",
+    "p{x}",
+    "it's",
+    "(copy) #1~",
+    'say "hi"',
+    "$x ${y",
+]
 
 
 @pytest.fixture(scope="module")

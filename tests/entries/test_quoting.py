@@ -21,7 +21,8 @@ from dnamdlm.quoting import (
 from dnamdlm.setting_files import config_folder, groups_of, options_of
 
 ODD = [
-    "ünïcode/génome.fa", "Läufe/a", "基因组/人.fa", "genome (copy).fa", "a#1.fa", "tilde~.fa",
+    "\xfcn\xefcode/g\xe9nome.fa", "L\xe4ufe/a",
+    "\u57fa\u56e0\u7ec4/\u4eba.fa", "genome (copy).fa", "a#1.fa", "tilde~.fa",
     "~home/x.fa", "it's.fa", 'say "hi".fa', "a=b,c.fa", "g[1].fa", "[g].fa", "p{x}.fa", "{x}",
     "two  blanks.fa", "a, b.fa", "50%.fa", "back\\slash.fa", "end\\", "a:b.fa", "$HOME.fa",
     "x;y&z|w<v>.fa", "*.fa", "!bang?.fa", "1e5", "007", "12", "1_000", "true", "off.fa", "nan",
@@ -120,7 +121,7 @@ def test_several_texts_without_brackets_are_refused_with_the_brackets_to_write()
 @pytest.mark.parametrize(
     "prompt",
     ["To be, or not", "it's {odd}", "12", "a=b [MASK*3]", "$5: \\ tail\\", "back\\'slash", "'",
-     "${x}", "Größe", ""],
+     "${x}", "Gr\xf6\xdfe", ""],
 )  # fmt: skip
 def test_a_prompt_arrives_as_it_was_typed(prompt):
     argument = quoted_argument(f"prompt={prompt}", "sample")
@@ -154,7 +155,7 @@ def test_commas_separate_the_values_of_a_sweep_but_not_within_a_path_that_exists
     assert swept(f"model={first}") == [first]
     assert swept(f"model={first},{second}") == [first, second]
     assert swept(f"out={first}/x.fa") == [f"{first}/x.fa"]
-    assert swept("template=ü.fa,ä b.fa") == ["ü.fa", "ä b.fa"]
+    assert swept("template=\xfc.fa,\xe4 b.fa") == ["\xfc.fa", "\xe4 b.fa"]
 
 
 def test_quoted_text_is_read_as_the_text():
