@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from dnamdlm import __version__
 from dnamdlm.errors import DnamdlmError
+from dnamdlm.suggestions import did_you_mean
 
 ENTRIES = (
     "train", "evaluate", "sample", "judge", "tracks", "score", "embed", "finetune", "predict",
@@ -42,9 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name == "prepare":
         _prepare(rest)
     else:
-        _refuse(
-            f"unknown command {name!r}{_nearest(name, [*ENTRIES, *_OTHERS])}; see dnamdlm --help"
-        )
+        meant = did_you_mean(name, [*ENTRIES, *_OTHERS])
+        _refuse(f"unknown command {name!r}{meant}; see dnamdlm --help")
 
 
 def _overview() -> str:
@@ -80,15 +79,9 @@ def _prepare(rest: Sequence[str]) -> None:
         print("usage: dnamdlm prepare NAME key=value ...\n\nNAME is one of " + ", ".join(scripts))
         return
     if rest[0] not in scripts:
-        _refuse(
-            f"unknown data set {rest[0]!r}{_nearest(rest[0], scripts)}; choose {', '.join(scripts)}"
-        )
+        meant = did_you_mean(rest[0], scripts)
+        _refuse(f"unknown data set {rest[0]!r}{meant}; choose {', '.join(scripts)}")
     raise SystemExit(importlib.import_module(f"data_prep.{rest[0]}").main(rest[1:]))
-
-
-def _nearest(word: str, choices: Sequence[str]) -> str:
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _refuse(sentence: str) -> None:

@@ -6,41 +6,55 @@ stopped by signal n after saving. `debug=true` shows tracebacks.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-import re
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dnamdlm import __version__
+from dnamdlm.arguments import Arguments, read_arguments
+from dnamdlm.composing import (
+    Given,
+    Job,
+    Tree,
+    check_apart,
+    composed,
+    explain_composition_error,
+    given_settings,
+    job_of,
+    known_keys,
+    overrides_of,
+    repeated_key,
+    without_leftovers,
+)
 from dnamdlm.errors import ConfigError, DnamdlmError
 from dnamdlm.help_text import entry_help
+from dnamdlm.quoting import quoted_text
+from dnamdlm.setting_files import config_folder
 from dnamdlm.threads import let_idle_threads_sleep
 from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
-
-PACKAGE_FOLDER = Path(__file__).resolve().parent
 
 # a launcher ends all ranks soon after one has failed; on a busy machine it takes seconds to notice.
 _RANK_ZERO_FIRST_S = 10.0
 
-Tree = dict[str, Any]
-Given = frozenset[str]
+# of a message; what a file holds in place of a heading may be quoted in it.
+_MOST_LETTERS = 1000
+
 Task = Callable[[Tree, Given], None]
-
-
-_FREE_TEXT = ("prompt",)
 
 
 class Stopped(DnamdlmError):
@@ -51,19 +65,7 @@ class Stopped(DnamdlmError):
         self.exit_code = exit_code
 
 
-def config_folder(name: str = "") -> Path:
-    """The folder of YAML files: inside an installed package, else next to it in a checkout.
-
-    Args:
-        name: entry; one with recipes of its own has its primary config and groups in a folder of
-            that name.
-    """
-    installed = PACKAGE_FOLDER / "configs"
-    folder = installed if installed.is_dir() else PACKAGE_FOLDER.parent / "configs"
-    return folder / name if (folder / name / f"{name}.yaml").is_file() else folder
-
-
-def run_entry(name: str, task: Task, arguments: list[str] | None = None) -> None:
+def run_entry(name: str, task: Task, arguments: Sequence[str] | None = None) -> None:
     """Run `python -m dnamdlm.<name>`: compose `configs/<name>.yaml` with the command line.
 
     Args:
@@ -73,39 +75,108 @@ def run_entry(name: str, task: Task, arguments: list[str] | None = None) -> None
         arguments: command line without the program name; `sys.argv` by default.
     """
     let_idle_threads_sleep()
-    arguments = list(map(quoted_text, sys.argv[1:] if arguments is None else arguments))
-    debug = "debug=true" in (argument.lower() for argument in arguments)
-    if "--help" in arguments or "-h" in arguments:
-        print(entry_help(config_folder(name), name))
-        return
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "debug=true" in (word.lower() for word in words)
     if not debug:
         sys.excepthook = _one_line_failure
+    # a path may have letters that the terminal does not know.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     # whatever the surroundings allow, what is written here is not writable for everybody.
     os.umask(os.umask(0o077) | 0o002)
+    try:
+        read = read_arguments(words, name, partial(known_keys, name))
+        if "--help" in read.options:
+            print(_help(name, read))
+            return
+        for setting in read.settings:
+            if (key := repeated_key(setting)) is not None:
+                raise ConfigError(f"{key} is given twice in {setting}; give it once")
+    except ConfigError as error:
+        _fail(error, debug=debug)
+    if "--version" in read.options:
+        print(f"dnamdlm {__version__}")
+        return
+    jobs = _composed_jobs(name, task, read, debug=debug)
+    _perform(jobs, task, debug=debug)
+
+
+def _help(name: str, read: Arguments) -> str:
+    try:
+        tree, choices = composed(name, read.settings)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain_composition_error(error, name, read.settings) from error
+    return entry_help(config_folder(name), name, tree, choices)
+
+
+def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> list[Job]:
+    """The jobs of a command line; what a launcher takes to another process is done there.
+
+    Hydra only composes, and the tasks run after it, so that it wraps none of their errors.
+    """
     # the environment variable makes hydra raise its errors here instead of printing them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [f"dnamdlm.{name}", *arguments]
-    # hydra only composes; the tasks run after it, so that it wraps none of their errors. Only what
-    # a launcher such as submitit takes to another process has to be done where it arrives.
-    composed: list[tuple[Tree, Given] | DnamdlmError] = []
+    options = dict(read.options)
+    shows_config = options.get("--cfg") == "job" and "--package" not in options
+    is_resolved = shows_config and "--resolve" in options
+    if shows_config:
+        options = {key: value for key, value in options.items() if key == "--multirun"}
+    found: list[Job | DnamdlmError] = []
 
     def receive(config: DictConfig) -> None:
-        tree = _tree_or_error(config)
+        if shows_config:
+            print(_shown_config(config, name, is_resolved=is_resolved), end="")
+            return
+        try:
+            job = job_of(config, name)
+        except DnamdlmError as error:
+            found.append(error)
+            return
         if _is_launched_elsewhere():
-            _perform([tree], task, debug=debug)
+            _perform([job], task, debug=debug)
         else:
-            composed.append(tree)
+            found.append(job)
 
     folder = str(config_folder(name))
-    for argument in arguments:
-        if (key := repeated_key(argument)) is not None:
-            _fail(ConfigError(f"{key} is given twice in {argument}; give it once"), debug=debug)
     application = hydra.main(version_base="1.3", config_path=folder, config_name=name)
+    with _sweep_folder(read) as settings:
+        sys.argv = [f"dnamdlm.{name}", *Arguments(options, (*read.settings, *settings)).for_hydra]
+        try:
+            application(receive)()
+        except (HydraException, OmegaConfBaseException) as error:
+            _fail(explain_composition_error(error, name, read.settings), debug=debug)
+    sys.argv = [f"dnamdlm.{name}", *read.for_hydra]
+    for error in found:
+        if isinstance(error, DnamdlmError):
+            _fail(error, debug=debug)
+    jobs = [job for job in found if isinstance(job, Job)]
     try:
-        application(receive)()
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain_composition_error(error, name, arguments), debug=debug)
-    _perform(composed, task, debug=debug)
+        check_apart([job.tree for job in jobs], name)
+    except ConfigError as error:
+        _fail(error, debug=debug)
+    return jobs
+
+
+def _shown_config(config: DictConfig, name: str, *, is_resolved: bool) -> str:
+    """The config as YAML, for `--cfg job`."""
+    of_hydra = HydraConfig.get()
+    given = given_settings(overrides_of(of_hydra))
+    whole, _ = without_leftovers(config, name, given, dict(of_hydra.runtime.choices))
+    return OmegaConf.to_yaml(whole, resolve=is_resolved)
+
+
+@contextmanager
+def _sweep_folder(read: Arguments) -> Iterator[list[str]]:
+    """Settings that keep what Hydra writes of a sweep out of the present folder.
+
+    A launcher of another package may need a folder that all machines see.
+    """
+    own = ("hydra/launcher=", "hydra.sweep.dir=")
+    if not read.is_sweep or any(item.lstrip("+").startswith(own) for item in read.settings):
+        yield []
+        return
+    with tempfile.TemporaryDirectory(prefix="dnamdlm-") as folder:
+        yield [f"hydra.sweep.dir={quoted_text(folder)}"]
 
 
 def _is_launched_elsewhere() -> bool:
@@ -114,139 +185,15 @@ def _is_launched_elsewhere() -> bool:
     return job.mode == RunMode.MULTIRUN and not is_here
 
 
-def _perform(jobs: list[tuple[Tree, Given] | DnamdlmError], task: Task, *, debug: bool) -> None:
+def _perform(jobs: Sequence[Job], task: Task, *, debug: bool) -> None:
     _configure_logging()
     try:
         for job in jobs:
-            if isinstance(job, DnamdlmError):
-                raise job
-            task(*job)
+            for remark in job.remarks:
+                logging.getLogger(__name__).info(remark)
+            task(job.tree, job.given)
     except DnamdlmError as error:
         _fail(error, debug=debug, code=error.exit_code)
-
-
-def _tree_or_error(config: DictConfig) -> tuple[Tree, Given] | DnamdlmError:
-    try:
-        return plain_tree(config), given_settings(HydraConfig.get().overrides.task)
-    except DnamdlmError as error:
-        return error
-
-
-def plain_tree(config: DictConfig) -> Tree:
-    """The resolved tree as plain Python; a sweep gives each of its jobs a folder of its own."""
-    try:
-        tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "a key"
-        raise ConfigError(
-            f"{key} is not set; give it on the command line as {key}=VALUE"
-        ) from error
-    if not isinstance(tree, dict):
-        raise ConfigError("the composed config is not a mapping; a primary config must hold keys")
-    if HydraConfig.initialized():
-        job = HydraConfig.get()
-        if job.mode == RunMode.MULTIRUN and tree.get("run_dir"):
-            changed = [item for item in job.overrides.task if not item.startswith("run_dir=")]
-            tree["run_dir"] = str(Path(str(tree["run_dir"])) / _folder_name(changed))
-    return {str(key): value for key, value in tree.items()}
-
-
-def given_settings(overrides: Iterable[str]) -> Given:
-    """Dotted names of what overrides set: `sampler.begin` of `sampler.begin=0.9`."""
-    keys = (item.lstrip("+~").split("=", 1)[0].split("@", 1)[0] for item in overrides)
-    return frozenset(key.replace("/", ".") for key in keys)
-
-
-def _folder_name(overrides: list[str]) -> str:
-    return re.sub(r"[^A-Za-z0-9_.,=+-]", "_", ",".join(sorted(overrides))) or "default"
-
-
-def explain_composition_error(
-    error: HydraException | OmegaConfBaseException, name: str, arguments: list[str]
-) -> ConfigError:
-    """One sentence for what Hydra or OmegaConf found wrong with the command line."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(error.options or [])
-        return ConfigError(
-            f"{group}={option} is unknown{_suggest(option, options)}; choose one of "
-            f"{', '.join(options)}"
-        )
-    text = str(error)
-    must_choose = re.search(r"You must specify '([^']+)'", text)
-    if must_choose:
-        group = must_choose.group(1)
-        options = sorted(path.stem for path in (config_folder(name) / group).glob("*.yaml"))
-        noun = "recipe" if group == "config" else group
-        return ConfigError(f"choose a {noun} with {group}=NAME, one of {', '.join(options)}")
-    wrong_key = re.search(r"Could not override '([^']+)'", text)
-    if isinstance(error, ConfigCompositionException) and wrong_key:
-        key = wrong_key.group(1)
-        known = known_keys(name, [item for item in arguments if not _sets(item, key)])
-        return ConfigError(f"{key} is not a setting of {name}{_suggest(key, known)}; see --help")
-    first_line = text.strip().splitlines()[0].rstrip(".") if text.strip() else type(error).__name__
-    return ConfigError(f"the command line of {name} cannot be read: {first_line}")
-
-
-def _sets(argument: str, key: str) -> bool:
-    return argument.lstrip("+~").split("=", 1)[0].split("@", 1)[0] == key
-
-
-def known_keys(name: str, arguments: list[str]) -> list[str]:
-    """Every dotted key of the composed tree, for suggestions; empty where it does not compose."""
-    overrides = [item for item in arguments if not item.startswith("-")]
-    folder = config_folder(name)
-    try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(folder)):
-            config = hydra.compose(config_name=name, overrides=overrides)
-    except (HydraException, OmegaConfBaseException):
-        return []
-    groups = [path.name for path in folder.iterdir() if path.is_dir()]
-    return groups + _dotted(OmegaConf.to_container(config, resolve=False))
-
-
-def _dotted(tree: Any, prefix: str = "") -> list[str]:
-    if not isinstance(tree, dict):
-        return []
-    keys: list[str] = []
-    for key, value in tree.items():
-        keys.append(f"{prefix}{key}")
-        keys.extend(_dotted(value, f"{prefix}{key}."))
-    return keys
-
-
-def quoted_text(argument: str) -> str:
-    """An argument whose value is free text in quotes, so that Hydra reads no grammar in it."""
-    key, equals, value = argument.partition("=")
-    if key not in _FREE_TEXT or not equals or value == "null" or value[:1] in ("'", '"'):
-        return argument
-    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
-    value = re.sub(r"(\\+)$", r"\1\1", value).replace("${", "\\${")
-    return f"{key}='{value}'"
-
-
-def repeated_key(argument: str) -> str | None:
-    """A key that one level of a `{key: value}` in an argument has twice; Hydra would keep the last.
-
-    Text in quotes is passed over.
-    """
-    levels: list[set[str]] = []
-    for token in re.findall(r"'[^']*'|\"[^\"]*\"|[{}]|[^\s{},:'\"\[\]=]+\s*:", argument):
-        if token == "{":
-            levels.append(set())
-        elif token == "}" and levels:
-            levels.pop()
-        elif token.endswith(":") and levels:
-            key = token[:-1].strip()
-            if key in levels[-1]:
-                return key
-            levels[-1].add(key)
-    return None
-
-
-def _suggest(word: str, choices: list[str]) -> str:
-    nearest = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
 
 
 def _configure_logging() -> None:
@@ -277,7 +224,7 @@ def _wait_for_rank_zero() -> str:
     return f"dnamdlm: on rank {number}"
 
 
-def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> None:
+def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> NoReturn:
     if isinstance(error, Stopped) and launched_rank() > 0:
         # all ranks stop together; the first says so, and answers for those that it started.
         sys.exit(0 if is_child_of_rank_zero() else code)
@@ -285,8 +232,22 @@ def _fail(error: DnamdlmError, *, debug: bool, code: int = 2) -> None:
     if debug:
         traceback.print_exception(error)
     else:
-        print(f"{speaker}: {error}", file=sys.stderr)
+        print(f"{speaker}: {one_line(str(error))}", file=sys.stderr)
     sys.exit(code)
+
+
+def one_line(message: str) -> str:
+    r"""A message as one line that a terminal shows as it is, however strange the file it quotes.
+
+    >>> print(one_line("x.fa: 'a\x1b[31m' is unknown\n give another"))
+    x.fa: 'a\x1b[31m' is unknown give another
+    """
+    text = " ".join(line.strip() for line in message.strip().splitlines())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    if len(text) <= _MOST_LETTERS:
+        return text
+    half = _MOST_LETTERS // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _one_line_failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dnamdlm.help_text import default_groups, setting_lines
+from dnamdlm.setting_files import RECIPES, files_of, groups_of, options_of, read_setting_file
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -17,20 +17,15 @@ def words_of(folder: Path, name: str) -> list[str]:
         folder: the folder of its YAML files.
         name: entry and primary config.
     """
-    groups = default_groups(folder, name)
-    words = [
-        f"{group}={path.stem}"
-        for group in groups
-        for path in sorted((folder / group).glob("*.yaml"))
-    ]
-    texts = [((folder / f"{name}.yaml").read_text(encoding="ascii"), "")]
+    groups = groups_of(folder, name)
+    words = [f"{group}={option}" for group in groups for option in options_of(folder, group)]
+    files = [("", read_setting_file(folder / f"{name}.yaml"))]
     for group, default in groups.items():
-        path = folder / group / f"{default}.yaml"
-        if group != "config" and path.is_file():
-            texts.append((path.read_text(encoding="ascii"), f"{group}."))
-    for text, prefix in texts:
-        keys = (line.split("=", 1)[0].strip() for line in setting_lines(text, prefix))
-        words += [f"{key}=" for key in keys if key not in groups]
+        if group != RECIPES:
+            files += [(f"{group}.", file) for file in files_of(folder, group, default)]
+    for prefix, file in files:
+        words += [f"{prefix}{key}=" for key in file.leaves if key not in groups]
+    words = list(dict.fromkeys(words))
     return [*words, "--help"]
 
 

@@ -1,86 +1,128 @@
-"""The text of `--help`, made from the YAML files and their comments, so that it cannot be stale."""
+"""The text of `--help`: what a command is for, its groups, and every setting with its value.
+
+It is made from the composed config, so it shows the values of the recipe and of the options that
+were chosen, and from the comments of the YAML files.
+"""
 
 from __future__ import annotations
 
-import re
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-_SETTING = re.compile(
-    r"^(?P<indent> *)(?P<key>[a-z_][a-z0-9_]*):(?P<value>[^#]*)(?:#(?P<note>.*))?$"
+from dnamdlm.setting_files import (
+    RECIPES,
+    files_of,
+    groups_of,
+    notes_of,
+    options_of,
+    read_setting_file,
 )
-_WIDTH = 34
+
+_COLUMNS = 100
+_KEY_WIDTH, _GROUP_WIDTH = 34, 18
+_MISSING = "???"
+_MOST_LETTERS = 60
 
 
-def entry_help(folder: Path, name: str) -> str:
-    """Usage, recipes, groups and every key with its default and its unit or meaning.
+def entry_help(folder: Path, name: str, tree: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    """Usage, recipes, groups and every key with its value and its unit or meaning.
 
     Args:
         folder: the folder of YAML files.
         name: entry and primary config.
+        tree: the composed config, not resolved.
+        choices: group -> option in that config; a recipe only where one was chosen.
     """
-    primary = (folder / f"{name}.yaml").read_text(encoding="ascii")
-    summary = [line[2:] for line in primary.splitlines() if line.startswith("# ")]
-    groups = default_groups(folder, name)
+    groups = groups_of(folder, name)
     blocks = [
         f"usage: python -m dnamdlm.{name} key=value ...",
-        "\n".join(summary),
-        "Options: --help this text, --cfg job prints the composed config, -m sweeps over key=a,b.\n"
+        "\n".join(read_setting_file(folder / f"{name}.yaml").about),
+        "Options, in any place: --help this text, of the recipe and the groups that are given with "
+        "it;\n--cfg job prints the composed config; -m sweeps over key=a,b.\n"
         "Exit codes: 0 done, 1 failed, 2 mistake in the input, 128+n stopped by signal n.",
     ]
-    if groups:
-        lines = ["Groups (group=option):"]
-        for group, default in groups.items():
-            options = sorted(path.stem for path in (folder / group).glob("*.yaml"))
-            shown = f"  default {default}" if default and default != "???" else ""
-            lines.append(f"  {group + '=':<16}{'|'.join(options)}{shown}")
-        blocks.append("\n".join(lines))
-    settings = setting_lines(primary, "")
-    for group, default in groups.items():
-        path = folder / group / f"{default}.yaml"
-        if group != "config" and path.is_file():
-            settings += setting_lines(path.read_text(encoding="ascii"), f"{group}.")
-    blocks.append("\n".join(["Settings (key=default):", *settings]))
+    if RECIPES in groups:
+        blocks.append("\n".join(_recipes(folder, choices)))
+    if lines := list(_groups(folder, groups, choices)):
+        blocks.append("\n".join(["Groups (group=option):", *lines]))
+    notes = notes_of(folder, name, choices)
+    settings = list(_settings(tree, notes, ""))
+    # those of the command itself come first.
+    settings.sort(key=lambda pair: pair[0].partition(".")[0] in groups)
+    settings = [pair for pair in settings if pair[0] not in groups]
+    head = f"Settings (key=value; {_MISSING} has to be given):"
+    blocks.append("\n".join([head, *(_line(*pair, notes) for pair in settings)]))
+    if RECIPES in groups and RECIPES not in choices:
+        blocks.append(
+            "A recipe sets and adds values; "
+            f"python -m dnamdlm.{name} --help config=NAME shows them."
+        )
     return "\n\n".join(blocks)
 
 
-def default_groups(folder: Path, name: str) -> dict[str, str | None]:
-    """Group -> default option, in the order of the defaults list; `base` is read through."""
-    groups: dict[str, str | None] = {}
-    in_defaults = False
-    for line in (folder / f"{name}.yaml").read_text(encoding="ascii").splitlines():
-        if line.startswith("defaults:"):
-            in_defaults = True
-        elif in_defaults and line.startswith("  - "):
-            entry = line[4:].split("#", 1)[0].strip()
-            group, separator, option = entry.partition(":")
-            if group.startswith("override "):
-                continue
-            if separator:
-                groups[group.strip()] = option.strip()
-            elif entry not in ("_self_",) and (folder / f"{entry}.yaml").is_file():
-                groups.update(default_groups(folder, entry))
-        elif line.strip():
-            in_defaults = False
-    return groups
+def _recipes(folder: Path, choices: Mapping[str, str]) -> Iterator[str]:
+    yield "Recipes (config=NAME):"
+    for option in options_of(folder, RECIPES):
+        sentence = files_of(folder, RECIPES, option)[-1].sentence
+        yield _wrapped(f"  {option}", sentence, _GROUP_WIDTH + 4)
+    if RECIPES in choices:
+        chosen = choices[RECIPES]
+        yield ""
+        yield f"config={chosen} is shown here:"
+        yield from files_of(folder, RECIPES, chosen)[-1].about
 
 
-def setting_lines(text: str, prefix: str) -> list[str]:
-    """One line per setting of a YAML file: dotted key, default, comment."""
-    lines: list[str] = []
-    parents: list[str] = []
-    in_skipped = False
-    for line in text.splitlines():
-        match = _SETTING.match(line)
-        if match is None:
+def _groups(folder: Path, groups: Mapping[str, str], choices: Mapping[str, str]) -> Iterator[str]:
+    for group, default in groups.items():
+        if group == RECIPES:
             continue
-        depth = len(match["indent"]) // 2
-        key, value, note = match["key"], match["value"].strip(), (match["note"] or "").strip()
-        if depth == 0:
-            in_skipped = key in ("defaults", "hydra")
-        if in_skipped or key == "_target_":
+        yield _wrapped(f"  {group}=", "|".join(options_of(folder, group)), _GROUP_WIDTH)
+        chosen = choices.get(group, default)
+        word = "default" if chosen == default else "chosen"
+        about = " ".join(files_of(folder, group, chosen)[-1].about)
+        yield _wrapped("", f"{word} {chosen}" + (f": {about}" if about else ""), _GROUP_WIDTH)
+
+
+def _settings(
+    tree: Mapping[str, Any], notes: Mapping[str, str], prefix: str
+) -> Iterator[tuple[str, Any]]:
+    """Dotted keys with their values, as far down as there are comments of their own."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if key == "_target_":
             continue
-        parents = [*parents[:depth], key]
-        if value:
-            dotted = prefix + ".".join(parents)
-            lines.append(f"  {dotted + '=' + value:<{_WIDTH}} {note}".rstrip())
-    return lines
+        has_inner = any(note.startswith(f"{name}.") for note in notes)
+        if isinstance(value, Mapping) and value and (has_inner or not notes.get(name)):
+            yield from _settings(value, notes, f"{name}.")
+        else:
+            yield name, value
+
+
+def _line(name: str, value: Any, notes: Mapping[str, str]) -> str:
+    return _wrapped(f"  {name}={shown(value)}", notes.get(name, ""), _KEY_WIDTH + 3)
+
+
+def _wrapped(head: str, text: str, width: int) -> str:
+    """A text behind a head, in a column of its own."""
+    head = head if len(head) < width else f"{head} "
+    lines = textwrap.wrap(
+        text, _COLUMNS, initial_indent=f"{head:<{width}}", subsequent_indent=" " * width,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n".join(lines) if lines else head.rstrip()
+
+
+def shown(value: Any) -> str:
+    """A value as it is written on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        names = ", ".join(map(str, value))
+        return f"{{{textwrap.shorten(names, _MOST_LETTERS, placeholder=' ...')}}}"
+    return str(value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.building.field_types import Strands
+from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
 from dnamdlm.assembly.modality import Text
@@ -89,7 +89,7 @@ class Model:
         *,
         prompt: str | None = None,
         template: str | Sequence[str] | Path | None = None,
-        motif: Sequence[str] | None = None,
+        motif: str | Sequence[str] | None = None,
         forbid: str | Sequence[str] | None = None,
         infill: str | Path | None = None,
         fasta: str | Path | None = None,
@@ -114,7 +114,7 @@ class Model:
             prompt: for a model of text: text that is kept; [MASK*8] is a gap of eight tokens.
             template: for a model of DNA: a sequence or several, in which N is filled and R, Y, ...
                 become one of their bases; a `Path` names a FASTA file.
-            motif: letters@place from 0, such as 'TATAAA@40'.
+            motif: letters@place from 0, such as 'TATAAA@40'; one or several.
             forbid: letters that no filled position becomes.
             infill: BED file; its intervals are filled in the context of `fasta`.
             fasta: genome of `infill`.
@@ -146,7 +146,7 @@ class Model:
             top_p=float(top_p),
             top_k=top_k,
             template=str(template) if isinstance(template, Path) else None,
-            motif=None if motif is None else tuple(motif),
+            motif=None if motif is None else as_tuple(motif),
             forbid=forbid if forbid is None or isinstance(forbid, str) else tuple(forbid),
             infill=None if infill is None else str(infill),
             data=GenomeOfInfill(None if fasta is None else str(fasta)),
@@ -285,7 +285,7 @@ class Model:
         variants: str | Path,
         fasta: str | Path | Fasta,
         *,
-        scores: Sequence[Kind] = ("llr", "elbo"),
+        scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         length: int | None = None,
         draws: int = 8,
         strands: Strands = "both",
@@ -322,7 +322,7 @@ class Model:
 
         self.loaded.require_dna()
         settings = ScoreSettings(
-            tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
+            as_tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
         )
         file = VariantFile(variants)
         store = open_genome(fasta, cache_dir=cache_dir)
@@ -335,7 +335,7 @@ class Model:
         change: str,
         fasta: str | Path | Fasta | GenomeStore,
         *,
-        scores: Sequence[Kind] = ("llr", "elbo"),
+        scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         draws: int = 8,
         strands: Strands = "both",
         seed: int = 0,
@@ -359,7 +359,7 @@ class Model:
         """
         row = parse_change(change)
         store = fasta if isinstance(fasta, GenomeStore) else open_genome(fasta)
-        settings = ScoreSettings(tuple(scores), draws=draws, strands=strands, seed=seed)
+        settings = ScoreSettings(as_tuple(scores), draws=draws, strands=strands, seed=seed)
         return VariantScorer(self.loaded, store, settings).score_one(row)
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
@@ -384,7 +384,7 @@ class Model:
         self,
         template: str | Sequence[str] | Path | None,
         length: int | None,
-        motif: Sequence[str] | None,
+        motif: str | Sequence[str] | None,
     ) -> list[Request] | None:
         """Requests for templates that are given as strings."""
         if template is None or isinstance(template, Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from dnamdlm.assembly.building.published import (
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.modality import Dna, Text
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.data.path_kinds import is_run, what_it_is
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
@@ -33,7 +34,7 @@ from dnamdlm.lm.checkpoint import (
     list_checkpoints,
     load_weights,
     newest_valid,
-    read_json,
+    read_description,
     read_tensors,
     verify_folder,
 )
@@ -145,7 +146,7 @@ def load_model(
     if path is not None:
         return _load_published(path, weights, device)
     folder, run_dir = find_checkpoint(model, setting=setting)
-    description = read_json(folder / MODEL)
+    description = _description_of(folder)
     config = config_of_checkpoint(description, folder, trust)
     check_foreign(description, config.tree, folder, trust=trust, has_backbone=backbone is not None)
     lm = config.build(seed=0, backbone=backbone)
@@ -173,8 +174,12 @@ def load_into(
         CheckpointError: if the run has no checkpoint, or that of another model.
     """
     folder, _ = find_checkpoint(str(run_dir), setting="run_dir")
-    config = config_of_checkpoint(read_json(folder / MODEL), folder, trust)
+    config = config_of_checkpoint(_description_of(folder), folder, trust)
     return _filled(lm, config, folder, run_dir, weights=weights, device=device)
+
+
+def _description_of(folder: Path) -> dict[str, Any]:
+    return read_description(folder / MODEL, config=dict, vocabulary=str, step=int)
 
 
 def _filled(
@@ -186,7 +191,7 @@ def _filled(
     weights: WeightSet,
     device: str,
 ) -> LoadedModel:
-    description = read_json(folder / MODEL)
+    description = _description_of(folder)
     check_vocabulary(description, folder, lm.vocabulary.fingerprint(), config)
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
     load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
@@ -241,7 +246,7 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
         load_weights(lm.get_submodule("backbone"), published.network.state_dict(), path)
         return path
     folder, _ = find_checkpoint(model, setting="init_from")
-    description = read_json(folder / MODEL)
+    description = _description_of(folder)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
             f"init_from={model} was trained with another vocabulary; train it again with this one"
@@ -280,13 +285,21 @@ def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path |
         verify_folder(path)
         is_in_run = path.parent.name == "checkpoints"
         return path, path.parent.parent if is_in_run else None
-    if not path.is_dir():
+    if not path.exists():
         raise CheckpointError(
             f"{setting}={model} does not exist; give a run folder, a checkpoint folder or "
             "published weights; for a hub id, install huggingface_hub"
         )
     checkpoints = path / "checkpoints"
-    if not list_checkpoints(checkpoints):
+    has_some = bool(list_checkpoints(checkpoints))
+    if not has_some and (found := what_it_is(setting, path, "model")) is not None:
+        raise CheckpointError(found)
+    if not has_some and not is_run(path):
+        raise CheckpointError(
+            f"{setting}={model} is a folder without a model; give a run folder, a checkpoint "
+            "folder or published weights"
+        )
+    if not has_some:
         raise CheckpointError(
             f"{setting}={model} holds no checkpoint yet; train first with "
             f"python -m dnamdlm.train config=NAME run_dir={model}"

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from dnamdlm.assembly.api import Model
-from dnamdlm.assembly.building.field_types import Strands
+from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.models import WeightSet, load_model
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.train.fitting import fit as fit_model
@@ -23,7 +23,7 @@ def load(
     weights: WeightSet = "average",
     device: str = "auto",
     strands: Strands = "one",
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
     backbone: nn.Module | None = None,
 ) -> Model:
     """Load a trained model.
@@ -47,7 +47,9 @@ def load(
         >>> model.sample(2, length=20, seed=1)  # doctest: +SKIP
         ['TTTATTTTTCAAAAACAATA', 'CATTGAAGAAGTTTGTCAAT']
     """
-    loaded = load_model(str(model), weights=weights, device=device, trust=trust, backbone=backbone)
+    loaded = load_model(
+        str(model), weights=weights, device=device, trust=as_tuple(trust), backbone=backbone
+    )
     return Model(replace(loaded, lm=with_strands(loaded.lm, strands)), strands=strands)
 
 

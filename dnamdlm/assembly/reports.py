@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
+
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.building.model_config import config_of_run
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.data.path_kinds import what_it_is
+from dnamdlm.errors import ConfigError, DataError, DnamdlmError
 from dnamdlm.reporting.other_reports import (
     is_finetuning,
     write_finetune_report,
@@ -41,10 +45,14 @@ def report(settings: ReportSettings) -> Path:
         DataError: if the folder holds no run, or that of a classifier.
     """
     if settings.evaluation is not None:
-        return write_samples_report(Path(settings.evaluation))
+        with _content_of(Path(settings.evaluation)):
+            return write_samples_report(Path(settings.evaluation))
     run_dir = Path(str(settings.run_dir))
     if is_finetuning(run_dir):
-        return write_finetune_report(run_dir)
+        with _content_of(run_dir / "results.json"):
+            return write_finetune_report(run_dir)
+    if run_dir.exists() and (found := what_it_is("run_dir", run_dir, "run")) is not None:
+        raise DataError(found)
     config = config_of_run(run_dir)
     if config is None:
         raise DataError(
@@ -56,7 +64,32 @@ def report(settings: ReportSettings) -> Path:
             f"run_dir={run_dir} holds a classifier, for which there is no report; its figures are "
             f"in {run_dir / 'metrics.csv'}"
         )
-    return _WRITERS[config.modality.name if config.has_data else "dna"](run_dir)
+    with _content_of(run_dir):
+        return _WRITERS[config.modality.name if config.has_data else "dna"](run_dir)
+
+
+@contextmanager
+def _content_of(path: Path) -> Iterator[None]:
+    """Say of a file whose content is not what dnamdlm wrote that this is so.
+
+    Raises:
+        DataError: in place of what the page meets in it.
+    """
+    try:
+        yield
+    except DnamdlmError:
+        raise
+    except _DAMAGE as error:
+        raise DataError(
+            f"{path}: the content is not what dnamdlm wrote; run the command that made it again"
+        ) from error
+
+
+# what a missing key, or a value of another kind, leads to in the making of a page.
+_DAMAGE = (
+    KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration, ZeroDivisionError,
+    jinja2.UndefinedError,
+)  # fmt: skip
 
 
 _WRITERS: Mapping[str, Callable[[Path], Path]] = {"dna": write_report, "text": write_text_report}

@@ -7,7 +7,6 @@ one that belongs to a run, a checkpoint, a prepared genome or a prepared corpus.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.data.output_streams import STANDARD_OUTPUT, stream_of
+from dnamdlm.data.path_kinds import (
+    RUN_FILES,
+    RUN_FOLDERS,
+    is_fine_tuned,
+    is_prepared,
+    is_run,
+    owner_of,
+)
 from dnamdlm.errors import ConfigError, DataError
 
-RUN_FILES = (
-    "config.yaml", "run.json", "metrics.csv", "overlap.json", "report.html", "results.json",
-    "results.tsv", ".lock", ".owner",
-)  # fmt: skip
-"""Files of a run folder that only the commands which make and continue the run may write."""
-RUN_FOLDERS = ("checkpoints", "splits", "bad_batches", "report_data", "evaluation")
-"""Folders of a run folder, likewise."""
-
-_MANIFEST = "manifest.json"
 _COMPRESSIONS = (".gz", ".bgz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip", ".7z")
 # a checkpoint is the deepest of what lies in a run folder: run/checkpoints/step_1/file.
 _DEPTH = 4
@@ -84,11 +82,18 @@ def check_target(
     return ending
 
 
-def check_run_folder(run_dir: Path, inputs: Iterable[str | Path | None]) -> None:
-    """Refuse a run folder whose files, which the command writes, are among its inputs.
+def check_run_folder(
+    run_dir: Path, inputs: Iterable[str | Path | None], *, fine_tunes: bool = False
+) -> None:
+    """Refuse a run folder of another kind, and one whose files are among the inputs.
+
+    Args:
+        run_dir: the folder, which need not exist.
+        inputs: what the command reads.
+        fine_tunes: the command is `finetune`, rather than `train`.
 
     Raises:
-        ConfigError: naming the file.
+        ConfigError: naming what the folder is, or the file.
     """
     inputs = list(inputs)
     for own in _own_files(run_dir):
@@ -96,6 +101,25 @@ def check_run_folder(run_dir: Path, inputs: Iterable[str | Path | None]) -> None
             raise ConfigError(
                 f"run_dir={run_dir} would write over the input {found}; choose another run_dir"
             )
+    if (found := _other_kind(run_dir, fine_tunes=fine_tunes)) is not None:
+        raise ConfigError(f"run_dir={run_dir} {found}; choose another run_dir")
+
+
+def _other_kind(run_dir: Path, *, fine_tunes: bool) -> str | None:
+    """What a folder is in which no run of this kind may be made."""
+    if run_dir.exists() and not run_dir.is_dir():
+        return "is a file"
+    place = run_dir.resolve()
+    for folder in (place, *list(place.parents)[:_DEPTH]):
+        if is_prepared(folder):
+            return f"lies in {folder}, which holds a checkpoint or prepared data and nothing else"
+    if (owner := owner_of(run_dir)) is not None:
+        return f"is a part of the run {owner}"
+    if fine_tunes and is_run(run_dir) and (run_dir / "checkpoints").is_dir():
+        return "is the folder of a training run"
+    if not fine_tunes and is_fine_tuned(run_dir):
+        return "is the folder of a fine-tuned run"
+    return None
 
 
 def inputs_of(settings: Any, key: str = "") -> list[str]:
@@ -149,7 +173,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _files_read(folder: Path) -> Iterator[Path]:
     """The files of a folder that a command may read; of a run, those of the model."""
     folders = [folder]
-    if _is_run(folder):
+    if is_run(folder):
         yield from (folder / name for name in RUN_FILES)
         folders = [folder / "checkpoints", folder / "splits"]
     for part in folders:
@@ -211,28 +235,14 @@ def _check_folder(path: Path, folder: Path, setting: str, *, makes_folders: bool
 def _check_owner(path: Path, target: Path, setting: str, within: Collection[str]) -> None:
     """Refuse the files of a run, and any file in a folder that holds only its own."""
     for folder in list(target.parents)[:_DEPTH]:
-        if _is_prepared(folder):
+        if is_prepared(folder):
             raise ConfigError(
                 f"{setting}={path} lies in {folder}, which holds a checkpoint or prepared data and "
                 f"nothing else; choose another {setting}=FILE"
             )
         first, *deeper = target.relative_to(folder).parts
         is_own = first in RUN_FOLDERS and first not in within if deeper else first in RUN_FILES
-        if is_own and _is_run(folder):
+        if is_own and is_run(folder):
             raise ConfigError(
                 f"{setting}={path} belongs to the run in {folder}; choose another {setting}=FILE"
             )
-
-
-def _is_run(folder: Path) -> bool:
-    is_described = (folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir()
-    return is_described or (folder / "run.json").is_file()
-
-
-def _is_prepared(folder: Path) -> bool:
-    """Whether a folder has the manifest of a checkpoint, a prepared genome or a prepared corpus."""
-    try:
-        content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and bool({"format", "format_version"} & content.keys())

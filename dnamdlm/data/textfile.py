@@ -237,7 +237,7 @@ class _GzipMembers:
             return self._member.decompress(data, self._limit)
         except zlib.error as error:
             raise DataError(
-                f"{self._path}: damaged gzip data in the block at offset {self._start} ({error}); "
+                f"{self._path}: damaged gzip data in the block at offset {self._start}; "
                 "download the file again"
             ) from error
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from dnamdlm.data.files import make_folder, write_text
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 
 FORMAT = "dnamdlm.evaluation"
@@ -48,10 +49,10 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_file(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; run dnamdlm.evaluate first") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable evaluation file ({error})") from error
     found = (content.get("format"), content.get("format_version")) if _is_object(content) else None
     if found != (FORMAT, FORMAT_VERSION):

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -132,7 +133,7 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """File name -> size and SHA-256."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="ascii"))
+        manifest = read_json_file(path)
         version, files = manifest["format_version"], manifest["files"]
         is_whole = all(
             isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str)
@@ -179,7 +180,7 @@ def verify_checkpoint(folder: Path) -> None:
         CheckpointError: naming the faulty file.
     """
     verify_folder(folder)
-    description = read_json(folder / MODEL) if (folder / MODEL).is_file() else {}
+    description = read_description(folder / MODEL) if (folder / MODEL).is_file() else {}
     step = description.get("step", step_of_folder(folder))
     if step != step_of_folder(folder):
         raise CheckpointError(
@@ -281,7 +282,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error})") from error
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors; use another checkpoint"
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -291,9 +294,30 @@ def read_json(path: Path) -> Any:
         CheckpointError: if the file is absent or malformed.
     """
     try:
-        return json.loads(path.read_text(encoding="ascii"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return read_json_file(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
+
+
+def read_description(path: Path, **kinds: type) -> dict[str, Any]:
+    """Content of a JSON file of a checkpoint that has to have some keys.
+
+    Args:
+        path: the file.
+        kinds: key -> type of its value.
+
+    Raises:
+        CheckpointError: if the file is absent or malformed, or lacks one of the keys.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a description of a model; use another checkpoint")
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key), kind):
+            raise CheckpointError(
+                f"{path} has no {key} of the kind that dnamdlm writes; use another checkpoint"
+            )
+    return content
 
 
 def check_weights(module: torch.nn.Module, source: Path) -> None:
@@ -306,7 +330,9 @@ def check_weights(module: torch.nn.Module, source: Path) -> None:
         with safe_open(source, "pt") as file:
             stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{source} cannot be read as safetensors ({error})") from error
+        raise CheckpointError(
+            f"{source} cannot be read as safetensors; use another checkpoint"
+        ) from error
     _compare_shapes(module, stored, source)
 
 

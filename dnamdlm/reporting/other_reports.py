@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.data.files import write_text
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
@@ -38,9 +38,7 @@ def write_samples_report(path: Path) -> Path:
         raise DataError(f"{path} compares no samples; run dnamdlm.judge with samples=FILE.fa first")
     drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
     folder = path.with_name(f"{path.stem}_data")
-    save_all(drawings.values(), folder)
-    for name, text in quality_files(quality).items():
-        write_text(folder / name, text)
+    texts = quality_files(quality)
     page = (
         environment()
         .get_template("samples.html.j2")
@@ -51,6 +49,10 @@ def write_samples_report(path: Path) -> Path:
             folder=folder.name,
         )
     )
+    # nothing is written before all of it is known.
+    save_all(drawings.values(), folder)
+    for name, text in texts.items():
+        write_text(folder / name, text)
     target = path.with_suffix(".html")
     write_text(target, page)
     return target
@@ -69,13 +71,14 @@ def write_finetune_report(run_dir: Path) -> Path:
     """
     path = run_dir / _RESULTS
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = read_json_file(path)
         splits, summary, names = results["splits"], results["summary"], results["label_names"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not readable as results of finetune ({error!r})") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as results of finetune ({error})") from error
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: not readable as results of finetune; run it again") from error
     drawings = finetune_drawings(splits, names)
     folder = run_dir / "report_data"
-    save_all(drawings.values(), folder)
     metrics = list(next(iter(summary.values()))["test"])
     page = (
         environment()
@@ -103,6 +106,7 @@ def write_finetune_report(run_dir: Path) -> Path:
             folder=folder.name,
         )
     )
+    save_all(drawings.values(), folder)
     target = run_dir / "report.html"
     write_text(target, page)
     return target

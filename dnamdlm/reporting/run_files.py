@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dnamdlm.data.genome.fasta import read_fasta
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.evaluation.likelihood.locus_bits import read_record
@@ -93,8 +93,8 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = read_json_file(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}); restore the file") from error
     return content if isinstance(content, dict) else {"content": content}
 

@@ -44,9 +44,10 @@ def write_report(run_dir: str | Path) -> Path:
     files = read_run_files(Path(run_dir))
     drawings = _drawings(files)
     page = environment().get_template("report.html.j2").render(_content(files, drawings))
+    texts = data_files(files)
     folder = files.run_dir / "report_data"
     make_folder(folder)
-    for name, text in data_files(files).items():
+    for name, text in texts.items():
         write_text(folder / name, text)
     save_all(drawings.values(), folder)
     target = files.run_dir / "report.html"

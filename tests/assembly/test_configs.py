@@ -12,8 +12,9 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from dnamdlm.command_line import config_folder, known_keys, repeated_key
+from dnamdlm.composing import known_keys, repeated_key
 from dnamdlm.errors import ConfigError
+from dnamdlm.setting_files import config_folder
 from tests.helpers.entries import build_language_model, check_tree
 
 FOLDER = config_folder()
@@ -193,7 +194,7 @@ def test_help_lists_the_settings_without_loading_torch(entry):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert "Settings (key=default):" in result.stdout
+    assert "Settings (key=value; " in result.stdout
     primary = (Path(FOLDER) / f"{entry}.yaml").read_text()
     settings = re.findall(r"^([a-z_]+): [^ #]", primary, flags=re.MULTILINE)
     assert settings

@@ -14,8 +14,8 @@ from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.command_line import config_folder
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
+from dnamdlm.setting_files import config_folder
 from tests.helpers import entries
 from tests.helpers.entries import build_language_model
 from tests.helpers.rounding import additions, rounding
@@ -217,7 +217,9 @@ def test_a_support_vector_machine_is_tested_but_not_stored(tmp_path, table):
                    f"out={tmp_path / 'p.tsv'}")  # fmt: skip
     with pytest.raises(CheckpointError, match="choose probe=logistic or ridge"):
         entries.predict(tree)
-    with pytest.raises(CheckpointError, match=r"run python -m dnamdlm\.finetune first"):
+    with pytest.raises(
+        CheckpointError, match="is a folder that holds a run; give one run, such as model="
+    ):
         entries.predict(tree | {"model": str(tmp_path)})
 
 

@@ -422,7 +422,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lenght": 3}, "lenght=3 is not a setting of fit; did you mean length"),
+        ({"lenght": 3}, r"lenght=3 is not a setting of fit \(did you mean length\?\)"),
         ({"max_lenght": 3, "length": 0}, "max_lenght=3 is not a setting"),
         ({"length": 0}, "data.length must be at least 1"),
         ({"global_batch_size": 0}, "trainer.global_batch_size=0"),

@@ -11,12 +11,12 @@ from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample import generating, sample_writers, sampling
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.command_line import config_folder
 from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.setting_files import config_folder
 from dnamdlm.tokens.iupac import set_table
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.entries import settings_of

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from data_prep.text import main
-from dnamdlm.command_line import config_folder
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.setting_files import config_folder
 from tests.assembly.test_configs import TEXT_RECIPES, compose
 from tests.helpers.entries import train
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from dnamdlm.__main__ import ENTRIES, main
-from dnamdlm.command_line import config_folder
 from dnamdlm.completion import words_of
+from dnamdlm.setting_files import config_folder
 
 
 def run(*arguments):

@@ -25,7 +25,8 @@ from dnamdlm.assembly.tracks.locus import tracks as run_tracks
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.assembly.train.train_settings import read_train_settings
 from dnamdlm.assembly.train.training_run import train as run_training
-from dnamdlm.command_line import config_folder, given_settings
+from dnamdlm.composing import given_settings
+from dnamdlm.setting_files import config_folder
 
 KINDS = {
     "doctor": DoctorSettings,

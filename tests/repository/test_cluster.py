@@ -9,7 +9,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from dnamdlm.command_line import config_folder, plain_tree
+from dnamdlm.composing import plain_tree
+from dnamdlm.setting_files import config_folder
 from tests.helpers.entries import check_tree
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from dnamdlm.assembly.building.class_targets import TARGET
-from dnamdlm.assembly.building.field_types import check_value, is_plain
+from dnamdlm.assembly.building.field_types import check_value, is_plain, listed
 from dnamdlm.assembly.building.schema import build, unknown_key
 from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
 from dnamdlm.errors import ConfigError
@@ -94,6 +94,7 @@ def _value(value: Any, annotation: Any, name: str) -> Any:
         if not value and type(None) in typing.get_args(annotation):
             return None
         raise ConfigError(f"{name}={value!r} must be a group of settings; see --help")
+    value = listed(value, annotation)
     check_value(value, annotation, name)
     return tuple(value) if isinstance(value, list) else value
 

@@ -7,7 +7,9 @@ when an instance is made, whether the values come from a config or from Python.
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -35,6 +37,8 @@ _LIMITS = {
 def check_fields(settings: Any, prefix: str = "") -> None:
     """Check every field of a settings object against its annotation.
 
+    One text where a list of texts is wanted becomes a list of one.
+
     Args:
         settings: an instance of a dataclass.
         prefix: put before the name of a field in messages, such as `data.`.
@@ -44,9 +48,39 @@ def check_fields(settings: Any, prefix: str = "") -> None:
     """
     hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
+        value = listed(getattr(settings, field.name), hints[field.name])
+        if value is not getattr(settings, field.name):
+            object.__setattr__(settings, field.name, tuple(value))
         if is_plain(hints[field.name]):
             check_value(value, hints[field.name], f"{prefix}{field.name}")
+
+
+def as_tuple(texts: str | Sequence[str]) -> tuple[str, ...]:
+    """One text or several, as several."""
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
+def listed(value: Any, annotation: Any) -> Any:
+    """A text where a list of texts is wanted, as a list of one; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    arms = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    if str in arms or any(typing.get_origin(arm) is Literal for arm in arms):
+        return value
+    return [value] if any(map(_holds_texts, arms)) else value
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _holds_texts(annotation: Any) -> bool:
+    """Whether an annotation is that of a list or tuple of texts."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    is_list = isinstance(origin, type) and issubclass(origin, Sequence)
+    return is_list and all(
+        item in (str, ...) or typing.get_origin(item) is Literal for item in arguments
+    )
 
 
 def is_plain(annotation: Any) -> bool:

@@ -7,7 +7,6 @@ Lightning checkpoints of MDLM. Which network it is follows from the names of the
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -25,8 +24,11 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT, TransformerBlock
 from dnamdlm.backbones.mamba import MambaBlock
+from dnamdlm.data.json_files import read_json_file
+from dnamdlm.data.path_kinds import is_prepared
 from dnamdlm.data.text.tokenizer_hub import hub_failures
 from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.checkpoint import MODEL
 from dnamdlm.lm.published.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.lm.published.import_mdlm import (
@@ -73,10 +75,11 @@ class Published:
 
 
 def is_published(path: Path) -> bool:
-    """Whether a path looks like weights of another project."""
+    """Whether a path looks like weights of another project, not a file of our checkpoints."""
     if path.is_dir():
         return (path / HUB_CONFIG).is_file()
-    return path.is_file() and path.suffix in FILES
+    is_ours = (path.parent / MODEL).is_file() and is_prepared(path.parent)
+    return path.is_file() and path.suffix in FILES and not is_ours
 
 
 def from_hub(model: str, setting: str) -> Path | None:
@@ -212,9 +215,9 @@ def _config(path: Path) -> dict[str, Any]:
     if path.is_file():
         return {}
     try:
-        config = json.loads((path / HUB_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path / HUB_CONFIG}: not readable as JSON") from error
+        config = read_json_file(path / HUB_CONFIG)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path / HUB_CONFIG}: not readable as JSON ({error})") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path / HUB_CONFIG}: holds no table")
     return config

@@ -7,7 +7,6 @@ refused before anything is built.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Collection, Mapping
@@ -15,9 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from dnamdlm.assembly.building.class_targets import TARGET, resolve_target
-from dnamdlm.assembly.building.field_types import check_value
+from dnamdlm.assembly.building.field_types import check_value, listed
 from dnamdlm.data.data_source import SettingsOf
 from dnamdlm.errors import ConfigError
+from dnamdlm.suggestions import did_you_mean
 
 
 def check_node(
@@ -62,7 +62,8 @@ def _check_arguments(
         elif isinstance(value, Mapping) and TARGET in value:
             check_node(value, name, trust=trust)
         else:
-            check_value(value, annotation_of(target, key), name)
+            annotation = annotation_of(target, key)
+            check_value(listed(value, annotation), annotation, name)
             if isinstance(value, Mapping):
                 _check_groups(target, key, value, name)
     for key, parameter in parameters.items():
@@ -92,9 +93,7 @@ def annotation_of(target: Any, key: str) -> Any:
 
 def unknown_key(name: str, known: Collection[str]) -> ConfigError:
     """The error for a key that no code reads, with the nearest right name."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-    return ConfigError(f"{name} is not a setting{hint}; see --help")
+    return ConfigError(f"{name} is not a setting{did_you_mean(name, known)}; see --help")
 
 
 def build(
@@ -111,12 +110,15 @@ def build(
     check_node(node, path, provided, trust)
     target = resolve_target(node[TARGET], path, trust)
     arguments = {
-        key: build(value, f"{path}.{key}", trust)
-        if isinstance(value, Mapping) and TARGET in value
-        else tuple(value)
-        if isinstance(value, list)
-        else value
+        key: _argument(target, key, value, f"{path}.{key}", trust)
         for key, value in node.items()
         if key != TARGET
     }
     return target(**arguments, **provided)
+
+
+def _argument(target: Any, key: str, value: Any, path: str, trust: Collection[str]) -> Any:
+    if isinstance(value, Mapping) and TARGET in value:
+        return build(value, path, trust)
+    value = listed(value, annotation_of(target, key))
+    return tuple(value) if isinstance(value, list) else value

@@ -67,7 +67,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
         ConfigError: for a setting that does not suit the model or the task.
         DataError: for files of the task that cannot be used.
     """
-    check_run_folder(Path(settings.run_dir), inputs_of(settings))
+    check_run_folder(Path(settings.run_dir), inputs_of(settings), fine_tunes=True)
     start_ops(settings.ops, settings.device)
     choose_device(settings.device)
     loaded = load_model(

@@ -29,6 +29,7 @@ from dnamdlm.assembly.workers import spread
 from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import read_bed
+from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.delimited import read_delimited
 from dnamdlm.data.tasks.sentences import TextEncoder, chosen
@@ -37,7 +38,7 @@ from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.evaluation.tasks.prediction_metrics import probabilities
-from dnamdlm.lm.checkpoint import load_weights, read_json, read_tensors, verify_folder
+from dnamdlm.lm.checkpoint import load_weights, read_description, read_tensors, verify_folder
 from dnamdlm.lm.states.heads import SequenceClassifier, calls_of, in_order, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.ops.selection import get_mode
@@ -184,6 +185,12 @@ def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
     """
     folders = sorted((run_dir / SPLITS).glob("model_seed_*"), key=lambda path: _seed_of(path.name))
     usable = [folder for folder in folders if (folder / HEAD).is_file()]
+    if not usable and not run_dir.exists():
+        raise CheckpointError(
+            f"model={run_dir} does not exist; give a run folder of dnamdlm.finetune"
+        )
+    if not usable and (found := what_it_is("model", run_dir, "head")) is not None:
+        raise CheckpointError(found)
     if not usable:
         why = (
             "its probe cannot be stored, choose probe=logistic or ridge"
@@ -205,6 +212,13 @@ def _seed_of(name: str) -> int:
     return int(number) if number.isdigit() else -1
 
 
+def _head_of(folder: Path) -> dict[str, Any]:
+    return read_description(
+        folder / HEAD, model_config=dict, vocabulary=str, windows=dict, label_names=list,
+        strand=str, target_mean=list, target_deviation=list, kind=str, task=str,
+    )  # fmt: skip
+
+
 def load_head(
     folder: Path, device: str = "cpu", trust: Sequence[str] = ()
 ) -> tuple[SequenceClassifier, dict[str, Any], TargetScale]:
@@ -214,7 +228,7 @@ def load_head(
         CheckpointError: if the folder is damaged or made with another vocabulary.
     """
     verify_folder(folder)
-    head = read_json(folder / HEAD)
+    head = _head_of(folder)
     lm = ModelConfig.stored(head["model_config"], trust).build(seed=0)
     if head["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
@@ -233,7 +247,7 @@ def _scale_of(head: Mapping[str, Any]) -> TargetScale:
 def _checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
     """The description of a head; an error if a sequence is too long for it."""
     verify_folder(folder)
-    head = read_json(folder / HEAD)
+    head = _head_of(folder)
     windows = WindowSettings(**head["windows"])
     longest = int(sequences.lengths.max())
     if windows.long == "refuse" and longest > windows.length:
@@ -244,7 +258,7 @@ def _checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
 def _input_of(folder: Path, settings: PredictSettings) -> SequenceSet:
     """The sequences or texts to predict for, as ids of the model of a head."""
     verify_folder(folder)
-    head = read_json(folder / HEAD)
+    head = _head_of(folder)
     modality = ModelConfig.stored(head["model_config"], settings.trust).modality
     if not isinstance(modality, Text):
         return read_input(settings.input, settings.data)

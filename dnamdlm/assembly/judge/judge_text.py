@@ -22,6 +22,7 @@ from dnamdlm.assembly.judge.judge_settings import JudgeSettings
 from dnamdlm.assembly.model_data import corpus_data
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.text_rows import begin_mark, shown
+from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.rows import Rows
@@ -126,6 +127,8 @@ def open_scorer(name: str, device: torch.device | str) -> Scorer:
     is_ours = (folder / "checkpoints").is_dir() or (folder / MODEL).is_file()
     # a run that has saved nothing yet, which is not a folder of Hugging Face either.
     is_ours |= (folder / CONFIG).is_file() and not is_published(folder)
+    if not is_ours and folder.exists() and (found := what_it_is("scorer", folder, "model")):
+        raise DataError(found)
     if not is_ours:
         return hugging_face_scorer(name, device)
     loaded = load_model(name, device=str(device), setting="scorer")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.errors import ConfigError
+from dnamdlm.suggestions import did_you_mean
 from dnamdlm.training.launch import launched_shape
 from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine
 from dnamdlm.training.trainer_settings import ResumeSettings, TrainerSettings
@@ -98,9 +98,8 @@ def chosen_settings(
     groups: dict[str, dict[str, Any]] = {group: {} for group in kinds}
     for key, value in settings.items():
         if key not in group_of:
-            nearest = difflib.get_close_matches(key, group_of, n=1, cutoff=0.5)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise ConfigError(f"{key}={value} is not a setting of fit{hint}")
+            hint = did_you_mean(key, group_of)
+            raise ConfigError(f"{key}={value} is not a setting of fit{hint}; see help(dnamdlm.fit)")
         groups[group_of[key]][key] = value
     if not is_path and groups["data"]:
         key = next(iter(groups["data"]))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.building.foreign_classes import foreign_classes
 from dnamdlm.assembly.building.model_config import TrainedLM, backbone_of
 from dnamdlm.assembly.building.object_nodes import model_nodes
@@ -46,7 +47,7 @@ def fit(
     schedule: Schedule | None = None,
     times: TimeSampler | None = None,
     arguments: Mapping[str, Any] | None = None,
-    allow: Sequence[str] = (),
+    allow: str | Sequence[str] = (),
     ops: str = "auto",
     threads: int | None = None,
     overlap_report: bool = False,
@@ -115,7 +116,7 @@ def fit(
         "overlap_report": overlap_report,
         "trust": tuple(packages),
     }
-    run = run_settings(chosen, of_command, ResumeSettings(tuple(allow)), nodes)
+    run = run_settings(chosen, of_command, ResumeSettings(as_tuple(allow)), nodes)
     check_run_folder(Path(run_dir), inputs_of(run))
     from dnamdlm.training.trainer import check_devices
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -23,6 +22,7 @@ from dnamdlm.data.genome.splits import SPLIT_NAMES
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep, TrainingStream
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.suggestions import did_you_mean
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -112,10 +112,9 @@ class GenomeMixture:
         for name, settings in sorted(self.genomes.items()):
             for key in settings:
                 if key not in known:
-                    near = difflib.get_close_matches(key, sorted(known), n=1)
-                    hint = f" (did you mean {near[0]}?)" if near else ""
                     raise ConfigError(
-                        f"data.genomes.{name}.{key} is not a setting of a genome of a mixture{hint}"
+                        f"data.genomes.{name}.{key} is not a setting of a genome of a mixture"
+                        f"{did_you_mean(key, sorted(known))}"
                     )
             if "fasta" not in settings:
                 raise ConfigError(f"data.genomes.{name}.fasta is not set; give its FASTA file")

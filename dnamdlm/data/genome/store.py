@@ -43,6 +43,7 @@ from dnamdlm.data.genome.store_building import (
     build_store,
     changed,
 )
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 
 # smaller files are hashed fast enough.
@@ -88,7 +89,7 @@ class GenomeStore:
         """
         folder = Path(folder)
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json_file(folder / MANIFEST)
             if manifest["format_version"] != FORMAT_VERSION:
                 raise _DamagedStore(
                     f"{folder}: store format {manifest['format_version']}, this version reads "

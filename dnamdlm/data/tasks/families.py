@@ -60,7 +60,8 @@ class GenomicBenchmarks:
 
     def open(self, task: str | None) -> LabelledTask:
         """Read one task."""
-        regions = None if self.regions is None else tuple(self.regions)
+        names = (self.regions,) if isinstance(self.regions, str) else self.regions
+        regions = None if names is None else tuple(names)
         genomes = Genomes(self.fasta, regions, self.cache_dir)
         return read_suite_task(Path(self.folder), _named(task), genomes)
 

@@ -117,7 +117,7 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable parquet file ({error})") from error
+        raise DataError(f"{path}: not a readable parquet file; write it again") from error
     return {
         str(name): ["" if value is pd.NA else str(value) for value in table[name]]
         for name in table.columns

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.data.json_files import read_json_text
 from dnamdlm.errors import DataError
 
 ENDINGS = (".txt", ".jsonl")
@@ -31,8 +31,9 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(
-            f"samples={path} cannot be read ({error}); give a .txt or .jsonl file that "
+            f"samples={path} cannot be read ({reason}); give a .txt or .jsonl file that "
             "dnamdlm.sample wrote"
         ) from error
     if path.suffix == ".jsonl":
@@ -50,8 +51,8 @@ def read_text_records(path: Path) -> list[dict[str, Any]]:
 
 def _record(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
+        record = read_json_text(line)
+    except ValueError as error:
         raise DataError(f"samples={path}, line {number} is not JSON ({error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise DataError(f"samples={path}, line {number} has no text under 'text'; fix the file")

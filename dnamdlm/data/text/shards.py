@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.files import write_bytes
+from dnamdlm.data.json_files import read_json_file
+from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.errors import DataError
 
 FORMAT, FORMAT_VERSION = "dnamdlm.corpus", 1
@@ -94,15 +95,19 @@ def read_manifest(folder: Path, download_command: str | None = None) -> dict[str
     if download_command is not None:
         remedy = f"the config names the command that prepares it: {download_command!r}"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        manifest = read_json_file(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if folder.exists() and (found := what_it_is("data.corpus", folder, "corpus")):
+            raise DataError(found) from error
         raise DataError(
             f"data.corpus={folder} is not a prepared corpus (there is no {path}); {remedy}"
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
     found = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("version"))
     if found != (FORMAT, FORMAT_VERSION):
+        if (kind := what_it_is("data.corpus", folder, "corpus")) is not None:
+            raise DataError(kind)
         raise DataError(
             f"{path} is not the manifest of a corpus of version {FORMAT_VERSION}; {remedy}"
         )

@@ -9,10 +9,10 @@ installed, in its cache and on the hub.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from pathlib import Path
 
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.data.text.shards import MANIFEST, TOKENIZER, read_manifest
 from dnamdlm.data.text.tokenizer_hub import hub_failures
 from dnamdlm.errors import DataError
@@ -122,7 +122,7 @@ def _folder_of(name: str) -> Path | None:
 def _name_in(folder: Path) -> str | None:
     """What the tokenizer of a checkpoint is called; None for any other folder."""
     try:
-        name = json.loads((folder / _DESCRIPTION).read_text(encoding="ascii"))["tokenizer"]
+        name = read_json_file(folder / _DESCRIPTION)["tokenizer"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return name if isinstance(name, str) else None

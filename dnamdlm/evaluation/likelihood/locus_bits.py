@@ -24,6 +24,7 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.data.files import make_folder, write_text
 from dnamdlm.data.genome.annotation import Feature
 from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.resampling import ratio
 from dnamdlm.lm.language_model import LanguageModel
@@ -172,10 +173,10 @@ def read_record(path: Path) -> dict[str, Any]:
         DataError: if the file is damaged or of another format.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json_file(path)
         found = (record["format"], record["format_version"])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a readable locus ({error!r}); evaluate it again") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a readable locus; evaluate it again") from error
     if found != (FORMAT, FORMAT_VERSION):
         raise DataError(f"{path}: not a locus of version {FORMAT_VERSION}; evaluate it again")
     return record

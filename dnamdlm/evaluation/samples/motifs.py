@@ -8,6 +8,7 @@ that random bases reach with probability 1e-4 at most; both strands are searched
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from Bio import motifs as bio_motifs
 
+from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import ConfigError, DataError
 
 MATCH_PROBABILITY = 1e-4
@@ -65,10 +67,7 @@ def _from_jaspar(group: str) -> list[Motif]:
 
 
 def _from_file(source: str) -> list[Motif]:
-    try:
-        text = Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"motifs={source} cannot be read ({error}); give a text file") from error
+    text = "".join(f"{line}\n" for _, line in read_lines(Path(source)))
     head = text.lstrip()[:200]
     if head.startswith("MEME version"):
         form = "minimal"
@@ -80,13 +79,18 @@ def _from_file(source: str) -> list[Motif]:
             "begins with 'MEME version'; convert the motifs"
         )
     try:
-        with Path(source).open(encoding="utf-8") as file:
-            found = [
-                _motif(getattr(item, "matrix_id", "") or item.name or f"motif {number}", item)
-                for number, item in enumerate(bio_motifs.parse(file, form), start=1)
-            ]
-    except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise DataError(f"{source}: not readable as {form} motifs ({error})") from error
+        found = [
+            _motif(getattr(item, "matrix_id", "") or item.name or f"motif {number}", item)
+            for number, item in enumerate(bio_motifs.parse(io.StringIO(text), form), start=1)
+        ]
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        needs = (
+            "MEME format needs lines with ALPHABET= and Background letter frequencies, and a "
+            "matrix with a row of four numbers for each position"
+            if form == "minimal"
+            else "JASPAR format needs a row of counts for each of A, C, G and T"
+        )
+        raise DataError(f"{source}: the motifs cannot be read; {needs}") from error
     if not found:
         raise DataError(f"{source} contains no motif; give at least one")
     return found

@@ -92,7 +92,9 @@ def read_mdlm_checkpoint(
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+            raise CheckpointError(
+                f"{path}: not a readable safetensors file; download it again"
+            ) from error
     content = load_without_code(path)
     state = content.get("state_dict", content)
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
