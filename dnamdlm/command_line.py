@@ -41,6 +41,7 @@ from dnamdlm.composing import (
     repeated_key,
     without_leftovers,
 )
+from dnamdlm.data.named_files import check_named_files
 from dnamdlm.errors import ConfigError, DnamdlmError
 from dnamdlm.help_text import entry_help
 from dnamdlm.quoting import quoted_text
@@ -188,6 +189,8 @@ def _is_launched_elsewhere() -> bool:
 def _perform(jobs: Sequence[Job], task: Task, *, debug: bool) -> None:
     _configure_logging()
     try:
+        for job in jobs:
+            check_named_files(job.tree)
         for job in jobs:
             for remark in job.remarks:
                 logging.getLogger(__name__).info(remark)

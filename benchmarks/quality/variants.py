@@ -25,8 +25,9 @@ from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.score.score_settings import ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer
 from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_places import Places, VariantCounts, check_variants
 from dnamdlm.data.variants.variant_tables import ScoredVariant
-from dnamdlm.data.variants.vcf import Variant, VariantCounts, VariantFile, check_variants
+from dnamdlm.data.variants.vcf import Variant, VariantFile
 
 COMMON, RARE = 0.05, 0.001
 BOOTSTRAP = 1000
@@ -111,7 +112,7 @@ def main() -> None:
     arguments = parser.parse_args()
     genome = prepare_genome(arguments.fasta)
     file = VariantFile(arguments.variants)
-    counts = check_variants(file, genome)
+    counts = check_variants(file, Places(genome))
     chosen = file
     expected = counts.rows
     limit = 64 if arguments.smoke else arguments.limit

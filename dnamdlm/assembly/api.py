@@ -24,7 +24,7 @@ from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings
 from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
-from dnamdlm.assembly.score.scoring import VariantScorer, parse_change
+from dnamdlm.assembly.score.scoring import VariantScorer, parse_change, scored_table
 from dnamdlm.assembly.string_scores import (
     at_least_one,
     string_classes,
@@ -33,8 +33,7 @@ from dnamdlm.assembly.string_scores import (
 )
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.data.variants.variant_tables import as_record
-from dnamdlm.data.variants.vcf import VariantFile, check_variants
+from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
@@ -283,7 +282,7 @@ class Model:
     def score_variants(
         self,
         variants: str | Path,
-        fasta: str | Path | Fasta,
+        fasta: str | Path | Fasta | GenomeStore,
         *,
         scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         length: int | None = None,
@@ -291,6 +290,8 @@ class Model:
         strands: Strands = "both",
         match_names: bool = False,
         max_mismatch: float = 0.01,
+        region: str | None = None,
+        circular: Sequence[str] | None = None,
         batch_size: int | None = None,
         seed: int = 0,
         cache_dir: str | None = None,
@@ -306,29 +307,25 @@ class Model:
             strands: 'both' averages the network over both strands, or 'one'.
             match_names: take 20 and chr20 for the same record.
             max_mismatch: share of rows that may contradict the genome.
+            region: part of a chromosome that `fasta` holds, such as 'chr17:43008077-43128366'.
+            circular: names of circular records.
             batch_size: pairs of windows at once; None is what suits the device.
             seed: of the noise.
             cache_dir: folder of prepared genomes.
 
         Returns:
-            One row per row of the file, in order; `alt`, the scores and `reason` hold a list with
-            one entry per allele, which `DataFrame.explode` spreads.
+            One row per row of the file; `alt`, the scores and `reason` hold a list with one entry
+            per allele, which `DataFrame.explode` spreads. `attrs` says what each score means.
 
         Raises:
             ConfigError: for an impossible setting, or a model that cannot score.
             DataError: for a file that is refused.
         """
-        from pandas import DataFrame
-
         self.loaded.require_dna()
-        settings = ScoreSettings(
-            as_tuple(scores), length, draws, strands, match_names, max_mismatch, batch_size, seed
-        )
-        file = VariantFile(variants)
-        store = open_genome(fasta, cache_dir=cache_dir)
-        counts = check_variants(file, store, match_names=match_names, max_mismatch=max_mismatch)
-        scorer = VariantScorer(self.loaded, store, settings)
-        return DataFrame([as_record(row) for row in scorer.scored(file, counts)])
+        settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
+                                 max_mismatch, batch_size, seed, region)  # fmt: skip
+        store = open_genome(fasta, cache_dir=cache_dir, circular=circular)
+        return scored_table(self.loaded, VariantFile(variants), store, settings)
 
     def score(
         self,
@@ -338,6 +335,8 @@ class Model:
         scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         draws: int = 8,
         strands: Strands = "both",
+        region: str | None = None,
+        circular: Sequence[str] | None = None,
         seed: int = 0,
     ) -> dict[str, float]:
         """Score one variant given as text, such as 'chr1:12345 A>G' (1-based, as in VCF).
@@ -348,6 +347,8 @@ class Model:
             scores: any of `llr`, `elbo` and `embedding`.
             draws: noise draws per allele for `elbo`.
             strands: 'both' averages the network over both strands, or 'one'.
+            region: the part of a chromosome that `fasta` holds.
+            circular: names of circular records; None: as a genome that is open says, or none.
             seed: of the noise.
 
         Returns:
@@ -358,9 +359,11 @@ class Model:
             DataError: if it contradicts the genome, or cannot be scored.
         """
         row = parse_change(change)
-        store = fasta if isinstance(fasta, GenomeStore) else open_genome(fasta)
-        settings = ScoreSettings(as_tuple(scores), draws=draws, strands=strands, seed=seed)
-        return VariantScorer(self.loaded, store, settings).score_one(row)
+        store = open_genome(fasta, circular=circular)
+        how = ScoreSettings(
+            as_tuple(scores), draws=draws, strands=strands, seed=seed, region=region
+        )
+        return VariantScorer(self.loaded, store, how).score_one(row)
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).

@@ -15,7 +15,7 @@ from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.text_tokenizer import TextTokenizer, tokenizer_fingerprint
 
 # settings that only make sense for the genome they were chosen for.
-_OF_ONE_GENOME = ("annotation", "bed", "labels", "expand", "train", "valid", "test")
+_OF_ONE_GENOME = ("annotation", "circular", "bed", "labels", "expand", "train", "valid", "test")
 _RECORD_LISTS = ("train", "valid", "test")
 
 
@@ -26,6 +26,7 @@ class DataChanges:
     Attributes:
         fasta: another genome.
         annotation: GFF3 with coding regions.
+        circular: names of circular records.
         bed: intervals with train, valid or test in the fourth column.
         expand: False: windows that stay in their split.
         train: record names.
@@ -37,6 +38,7 @@ class DataChanges:
 
     fasta: str | None = None
     annotation: str | None = None
+    circular: tuple[str, ...] | None = None
     bed: str | None = None
     expand: bool | None = None
     train: tuple[str, ...] | None = None

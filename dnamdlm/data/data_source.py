@@ -103,6 +103,14 @@ class OpenData(Protocol):
         """
         ...
 
+    def check_files(self) -> None:
+        """Read, and so check, each file of the settings that making batches does not read.
+
+        Raises:
+            DataError: if one cannot be used.
+        """
+        ...
+
     def fingerprint(self) -> str:
         """Hash of all that decides which batches come out, but not of where files lie."""
         ...

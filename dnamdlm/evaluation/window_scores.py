@@ -16,8 +16,8 @@ import torch
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.data.genome.annotation import RegionClasses
+from dnamdlm.data.genome.code_batches import gather
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.data.genome.windows import gather
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.rates import Rate, clustered_rate
 from dnamdlm.lm.language_model import LanguageModel, TokenLikelihood

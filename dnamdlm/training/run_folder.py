@@ -58,6 +58,7 @@ def open_run(
     data: Mapping[str, Any],
     *,
     allow: Collection[str] = (),
+    only_check: bool = False,
 ) -> Path | None:
     """Record a new run, or check that this is the run that the folder holds.
 
@@ -67,6 +68,7 @@ def open_run(
         data: description of the data with its `fingerprint`.
         allow: settings, or groups of them, that may differ from the recorded ones; `data` also
             lets the content of the data differ.
+        only_check: write nothing and look at no checkpoint.
 
     Returns:
         The checkpoint to resume from, or None at the beginning.
@@ -88,6 +90,8 @@ def open_run(
                     "resume.allow=[data] to resume with the new content"
                 )
             changes["data"] = [before, data["fingerprint"]]
+    if only_check:
+        return None
     checkpoint = _newest(run_dir)
     if recorded is not None and changes:
         _record_changes(run_dir, tree, data, changes, step_of(checkpoint))

@@ -13,7 +13,8 @@ from dnamdlm.assembly.embed import embedding as embedding_module
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.score import scoring
 from dnamdlm.data.genome.store import prepare_genome
-from dnamdlm.data.variants.vcf import VariantFile, check_variants
+from dnamdlm.data.variants.variant_places import Places, check_variants
+from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import build_language_model, embed, score
@@ -41,6 +42,11 @@ def files(tmp_path, monkeypatch):
     return tmp_path
 
 
+def read_table(path, **options):
+    """The table without the lines of its header that say what the scores mean."""
+    return pd.read_csv(path, sep="\t", comment="#", **options)
+
+
 def random_model(*overrides):
     tree = compose(*SMALL, *overrides)
     lm = build_language_model(tree, seed=3)
@@ -63,7 +69,7 @@ def embed_tree(folder, *overrides):
 
 def test_every_row_has_its_scores_or_a_reason(files):
     path, headline = score(score_tree(files, "scores=[llr,elbo,embedding]"))
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    table = read_table(path, dtype=str, keep_default_na=False)
     assert list(table) == ["chrom", "pos", "id", "ref", "alt", "llr", "delta_elbo",
                            "delta_elbo_se", "cosine_distance", "l2_distance", "reason"]  # fmt: skip
     assert table["id"].tolist() == [f"id{i}" for i in range(len(ROWS))]
@@ -85,14 +91,14 @@ def test_the_log_ratio_is_that_of_the_network_at_the_hidden_base(files):
     with torch.no_grad():
         law = loaded.lm.denoise(tokens)[0, 10]
     expected = float(law[ids[alt]] - law[ids[ref]])
-    found = pd.read_csv(files / "out.tsv", sep="\t")["llr"][0]
+    found = read_table(files / "out.tsv")["llr"][0]
     # six digits are written.
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_both_strands_give_one_score_for_both_strands(files):
     score(score_tree(files, "scores=[llr]"))
-    ahead = pd.read_csv(files / "out.tsv", sep="\t", dtype=str)
+    ahead = read_table(files / "out.tsv", dtype=str)
     complement = str.maketrans("ACGT", "TGCA")
     turned = SEQUENCE[::-1].translate(complement)
     (files / "g.fa").write_text(f">a\n{turned}\n")
@@ -101,13 +107,132 @@ def test_both_strands_give_one_score_for_both_strands(files):
     row = f"a\t{301 - pos}\t.\t{ref.translate(complement)}\t{alt.translate(complement)}\t.\t.\t.\n"
     (files / "v.vcf").write_text(HEADER + row)
     score(score_tree(files, "scores=[llr]", "length=65"))
-    back = pd.read_csv(files / "out.tsv", sep="\t")["llr"][0]
+    back = read_table(files / "out.tsv")["llr"][0]
     (files / "g.fa").write_text(f">a\n{SEQUENCE}\n")
     (files / "v.vcf").write_text(HEADER + f"a\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
     score(score_tree(files, "scores=[llr]", "length=65"))
     # six digits are written.
-    assert pd.read_csv(files / "out.tsv", sep="\t")["llr"][0] == pytest.approx(back, rel=1e-5)
+    assert read_table(files / "out.tsv")["llr"][0] == pytest.approx(back, rel=1e-5)
     assert len(ahead) == len(ROWS)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "tsv.gz", "parquet", "vcf", "vcf.gz"])
+def test_a_file_without_variants_gives_a_table_without_rows(files, ending):
+    (files / "v.vcf").write_text(HEADER)
+    path, headline = score(score_tree(files, f"out={files}/o.{ending}"))
+    assert headline.startswith("0 rows in and out")
+    names = ["chrom", "pos", "id", "ref", "alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
+    if ending == "parquet":
+        table = pd.read_parquet(path)
+        assert (list(table), len(table)) == (names, 0)
+    elif ending.startswith("tsv"):
+        table = read_table(path)
+        assert (list(table), len(table)) == (names, 0)
+    else:
+        assert list(VariantFile(path).rows()) == []
+    table = Model(random_model()).score_variants(files / "v.vcf", files / "g.fa", draws=2)
+    assert (list(table), len(table)) == (names, 0)
+
+
+def test_one_row_that_is_no_vcf_is_a_row_with_a_reason(files, caplog):
+    lines = (files / "v.vcf").read_text().splitlines(keepends=True)
+    whole, _ = score(score_tree(files, f"out={files}/whole.tsv"))
+    expected = read_table(whole, dtype=str)
+    lines.insert(4, "a\t1,5\tbad\tA\tC\t.\t.\t.\n")
+    (files / "v.vcf").write_text("".join(lines))
+    path, headline = score(score_tree(files))
+    table = read_table(path, dtype=str)
+    assert table["id"].tolist() == ["id0", "id1", "bad", *expected["id"][2:]]
+    assert table["reason"][2] == "malformed"
+    assert table["pos"][2] == "1,5"
+    pd.testing.assert_frame_equal(table.drop(index=2).reset_index(drop=True), expected)
+    assert "7 rows in and out, 4 with a score" in headline
+    assert "malformed 1" in headline
+    assert "1 of 7 rows are not VCF" in caplog.text
+    assert "line 5: POS must be a whole number of at least 0, got '1,5'" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["tsv", "vcf", "parquet"])
+def test_the_header_says_what_a_score_above_0_means(files, ending):
+    import pyarrow.parquet as pq
+
+    path, _ = score(score_tree(files, "scores=[llr,elbo,embedding]", f"out={files}/o.{ending}"))
+    if ending == "parquet":
+        schema = pq.read_schema(path)
+        meanings = {
+            name: schema.field(name).metadata[b"description"].decode()
+            for name in ("llr", "delta_elbo", "l2_distance")
+        }
+    else:
+        head = [x for x in path.read_text().splitlines() if x.startswith("##")]
+        keys = {"tsv": "## {}: ", "vcf": "ID=DNAMDLM_{},"}[ending]
+        meanings = {
+            name: next(
+                x for x in head if keys.format(name if ending == "tsv" else name.upper()) in x
+            )
+            for name in ("llr", "delta_elbo", "l2_distance")
+        }
+    for name in ("llr", "delta_elbo"):
+        assert "above 0 the model prefers ALT, below 0 REF" in meanings[name]
+    assert "at least 0" in meanings["l2_distance"]
+    attributes = (
+        Model(random_model()).score_variants(files / "v.vcf", files / "g.fa", draws=1).attrs
+    )
+    assert "above 0 the model prefers ALT" in attributes["llr"]
+
+
+def test_a_region_of_a_genome_gives_the_scores_of_the_whole(files):
+    settings = ["scores=[llr]", "length=20"]
+    whole = read_table(score(score_tree(files, *settings))[0], dtype=str)
+    # bases 41 to 280, 1-based with both ends included.
+    (files / "part.fa").write_text(f">whatever\n{SEQUENCE[40:280]}\n")
+    path, _ = score(score_tree(files, *settings, f"data.fasta={files}/part.fa", "region=a:41-280"))
+    part = read_table(path, dtype=str)
+    pd.testing.assert_frame_equal(part[["chrom", "pos", "id"]], whole[["chrom", "pos", "id"]])
+    assert part["reason"].tolist() == [
+        ".", "outside_region,outside_region,outside_region", "outside_region", "not_snv",
+        "symbolic,star", "outside_region",
+    ]  # fmt: skip
+    assert part["llr"][0] == whole["llr"][0]
+    model = Model(random_model())
+    pos, ref, alt = ROWS[0]
+    found = model.score(f"a:{pos} {ref}>{alt}", files / "part.fa", region="a:41-280", draws=2)
+    assert found == model.score(
+        f"b:{pos - 40} {ref}>{alt}", files / "part.fa", region="b:1-240", draws=2
+    )
+    table = model.score_variants(files / "v.vcf", files / "part.fa", region="a:41-280", draws=1)
+    assert table["reason"].tolist()[0] == [None]
+
+
+@pytest.mark.parametrize(("region", "message"), [
+    ("a:40-280", "has 241 bases, but record 'a' has 300"), ("a", "is not a valid region"),
+])  # fmt: skip
+def test_another_region_is_refused(files, region, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        score(score_tree(files, f"region={region}"))
+
+
+def test_where_a_circular_record_is_cut_open_does_not_matter(files):
+    settings = ["scores=[llr,embedding]", "length=40", "data.circular=[a]"]
+    scored = {}
+    for turn in (0, 145, 299):
+        (files / "g.fa").write_text(f">a\n{SEQUENCE[turn:]}{SEQUENCE[:turn]}\n")
+        rows = [
+            f"a\t{(pos - 1 - turn) % 300 + 1}\tid{i}\t{ref}\t{alt}\t.\t.\t.\n"
+            for i, (pos, ref, alt) in enumerate(ROWS)
+        ]
+        (files / "v.vcf").write_text(HEADER + "".join(rows))
+        path, _ = score(score_tree(files, *settings, f"out={files}/{turn}.tsv"))
+        columns = ["llr", "cosine_distance", "l2_distance", "reason"]
+        scored[turn] = read_table(path, dtype=str)[columns]
+    # six digits are written.
+    for turn in (145, 299):
+        pd.testing.assert_frame_equal(scored[turn], scored[0])
+    # without its neighbours across the origin the first base is read otherwise.
+    (files / "g.fa").write_text(f">a\n{SEQUENCE}\n")
+    (files / "v.vcf").write_text(HEADER + f"a\t1\t.\t{ROWS[1][1]}\t{ROWS[1][2]}\t.\t.\t.\n")
+    linear = read_table(score(score_tree(files, *settings[:2]))[0], dtype=str)
+    assert linear["llr"][0] != scored[0]["llr"][1]
 
 
 @pytest.mark.parametrize("ending", ["tsv.gz", "parquet", "vcf", "vcf.gz"])
@@ -163,11 +288,12 @@ def test_impossible_settings_are_refused_and_write_nothing(files, overrides, mes
     assert sorted(x.name for x in files.iterdir()) == ["g.fa", "v.vcf"]
 
 
-def test_a_faulty_row_in_the_middle_leaves_no_table(files):
+def test_a_damaged_file_leaves_no_table(files):
     (files / "out.tsv").write_text("before")
     with (files / "v.vcf").open("a") as file:
         file.write("a\tx\t.\tA\tC\t.\t.\t.\n")
-    with pytest.raises(DataError, match="line 9: POS"):
+        file.write("a\t1\t.\tA\0\tC\t.\t.\t.\n")
+    with pytest.raises(DataError, match="line 10: a NUL byte"):
         score(score_tree(files))
     assert (files / "out.tsv").read_text() == "before"
     assert not list(files.glob(".*partial*"))
@@ -238,9 +364,9 @@ def test_variants_of_1000_genomes_agree_with_their_chromosome(shared, tmp_path_f
     cache = tmp_path_factory.getbasetemp() / "genomes"
     store = prepare_genome(shared / "data/genomes/human_b37_chr20.fa.gz", cache_dir=cache)
     folder = shared / "data/variants"
-    counts = check_variants(VariantFile(folder / "1kgp3_chr20_1M-2M_b37.vcf.gz"), store)
+    counts = check_variants(VariantFile(folder / "1kgp3_chr20_1M-2M_b37.vcf.gz"), Places(store))
     assert counts.rows == 28_998
     assert counts.reasons["ref_mismatch"] == counts.reasons["past_end"] == 0
-    indels = check_variants(VariantFile(folder / "vt_chr20_indels_b37.vcf.gz"), store)
+    indels = check_variants(VariantFile(folder / "vt_chr20_indels_b37.vcf.gz"), Places(store))
     assert indels.rows == 194
     assert not indels.reasons

@@ -25,8 +25,15 @@ def test_comments_and_empty_lines_are_passed_over(tmp_path):
     assert read_labels(path, LENGTHS) == {"c1": "mouse", "c3": "human"}
 
 
+def test_rows_of_records_that_the_genome_does_not_have_are_left_out_and_counted(tmp_path, caplog):
+    path = write(tmp_path, "c1\tmouse\nscaffold_9\tmouse\nscaffold_10\tyak\n")
+    with caplog.at_level("INFO"):
+        assert read_labels(path, LENGTHS) == {"c1": "mouse"}
+    assert "such as scaffold_9, are left out (2 in all)" in caplog.text
+
+
 WRONG = {
-    "unknown record": ("c1\ta\nc9\tb\n", "line 2: record 'c9' is not in the genome"),
+    "no known record": ("c8\ta\nc9\tb\n", "record 'c8' is not in the genome"),
     "record twice": ("c1\ta\nc1\ta\n", "line 2 repeats 'c1'"),
     "no tab": ("c1 a\n", "line 1 is 'c1 a'; a record, a tab and a label"),
     "three columns": ("c1\ta\tb\n", "line 1"),

@@ -77,6 +77,23 @@ def test_touching_intervals_of_one_record_become_one():
     assert merge(intervals) == (Interval("a", 0, 5), Interval("b", 5, 9))
 
 
+def test_the_origin_of_a_circle_that_is_cut_is_a_cut_too():
+    def parts(**options):
+        return split_by_region(
+            {"a": 1000}, valid_fraction=0.1, test_fraction=0.1, margin=20, **options
+        )
+
+    assert parts().train == (Interval("a", 0, 800),)
+    circle = parts(circular=["a"])
+    assert circle.train == (Interval("a", 20, 800),)
+    assert circle.test == parts().test
+    # a record that is not cut has no cut at its origin.
+    both = split_by_region(
+        {"a": 800, "b": 200}, valid_fraction=0.1, test_fraction=0.1, margin=20, circular=["a"]
+    )
+    assert both.train == (Interval("a", 0, 800),)
+
+
 def test_an_unknown_split_is_refused():
     with pytest.raises(DataError, match="split must be one of train, valid, test, got 'dev'"):
         split_by_records(LENGTHS, train=None, valid=None, test=None)["dev"]

@@ -60,6 +60,43 @@ def test_both_windows_are_pieces_of_the_two_sequences_of_one_length(store, start
         assert slot >= 32 or genomic[first + slot] in (letter, ".")
 
 
+@pytest.mark.parametrize("start", [0, 1, 7, 30, 52, 58, 59])
+@pytest.mark.parametrize(("removed", "alt"), [(1, "N"), (1, "GATTA"), (4, ""), (5, "CC"), (0, "T")])
+@pytest.mark.parametrize("length", [16, 60, 100])
+def test_a_circular_record_has_no_ends(store, start, removed, alt, length):
+    circle, size = store.with_circular(["a"]), len(SEQUENCE)
+    turned = SEQUENCE[start:] + SEQUENCE[:start]
+    change = change_of(turned[:removed], alt)
+    pair = windows_of_change(circle, "a", start, change, length)
+    # the same variant in the middle of the same circle, cut open elsewhere.
+    place = start + change.offset
+    cut = place + len(change.ref) // 2 - size // 2
+    opened = "".join(SEQUENCE[(cut + i) % size] for i in range(size))
+    at = place - cut
+    changed = opened[:at] + change.alt + opened[at + len(change.ref) :]
+    assert text(pair.reference) in opened
+    assert text(pair.alternative) in changed
+    assert len(pair.reference) == min(length, size)
+    assert pair.start == 2 + place % size
+    if length == 16:
+        assert len(pair.alternative) == 16
+        # both sides of the variant are seen, wherever the record begins.
+        assert opened.index(text(pair.reference)) == at + len(change.ref) // 2 - 8
+    if change.is_snv:
+        assert text(pair.alternative)[pair.site] == alt
+
+
+def test_far_from_the_origin_a_circle_changes_nothing(store):
+    circle = store.with_circular(["a"])
+    for ref, alt in (("C", "A"), ("C", "CTT"), (SEQUENCE[30:33], SEQUENCE[30])):
+        one, other = (
+            windows_of_change(item, "a", 30, change_of(ref, alt), 16) for item in (store, circle)
+        )
+        assert (one.start, one.site) == (other.start, other.site)
+        for name in ("reference", "alternative", "slots"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
 def test_a_base_in_the_middle_of_a_record_stands_in_the_middle_of_its_window(store):
     pair = windows_of_change(store, "a", 30, change_of("C", "A"), 16)
     assert pair.site == 8

@@ -325,3 +325,66 @@ def test_a_limit_takes_windows_spread_evenly_with_the_same_keys(store):
         evaluation_windows(store, INTERVALS, 16, limit=0)
     with pytest.raises(ConfigError, match="batch size"):
         next(evaluation_windows(store, INTERVALS, 16).batches(0))
+
+
+CIRCULAR = (Interval("a", 0, 400), Interval("b", 0, 130), Interval("c", 0, 9))
+
+
+@pytest.mark.parametrize("length", [7, 32, 130])
+def test_windows_go_round_the_origin_of_a_circular_record(store, records, length):
+    circle = store.with_circular(["b"])
+    windows = WindowSet(circle, CIRCULAR, length)
+    low, high = circle.span(CIRCULAR[1])
+    grid = [
+        start for start in windows.starts(np.arange(len(windows))).tolist() if low <= start < high
+    ]
+    # no tile is moved back, since the last one goes on with the first bases.
+    assert grid == list(range(low, high, length))
+    stream = training_stream(windows, seed=3, global_batch_size=500)
+    doubled = (records["b"] * 3).upper()
+    seen = set()
+    # some twenty draws for each of the 130 places.
+    for step in range(20):
+        batch = stream.batch(step)
+        for row, start in enumerate(batch.start.tolist()):
+            if low <= start < high:
+                text = doubled[start - low : start - low + length]
+                forward = [IDS[s] for s in text]
+                reverse = [IDS[COMPLEMENT[s]] for s in reversed(text)]
+                assert batch.tokens[row].tolist() in (forward, reverse)
+                seen.add(start - low)
+            else:
+                # other records have ends still.
+                first, last = circle.span(CIRCULAR[0] if start < low else CIRCULAR[2])
+                assert first <= start <= last - length
+    assert seen == set(range(130))
+
+
+def test_n_count_round_the_origin(tmp_path):
+    (tmp_path / "n.fa").write_text(">x\nACGTACGTAC\n>m\nNNNNNGTACGTACGTACNNNN\n")
+    circle = prepare_genome(tmp_path / "n.fa", cache_dir=tmp_path / "cache").with_circular(["m"])
+    windows = WindowSet(circle, [Interval("m", 0, 21)], 6, max_n_fraction=0.5)
+    text = "NNNNNGTACGTACGTACNNNN" * 2
+    expected = [10 + s for s in range(0, 21, 6) if text[s : s + 6].count("N") <= 3]
+    assert windows.starts(np.arange(len(windows))).tolist() == expected
+    starts = np.arange(10, 31)
+    allowed = windows.allowed(starts, starts + 6)
+    assert allowed.tolist() == [text[s : s + 6].count("N") <= 3 for s in range(21)]
+
+
+def test_a_circular_record_without_its_origin_is_cut_like_others(store):
+    circle = store.with_circular(["b"])
+    parts = (Interval("b", 0, 97), Interval("b", 100, 130))
+    ours, theirs = WindowSet(circle, parts, 32), WindowSet(store, parts, 32)
+    items = np.arange(len(theirs))
+    np.testing.assert_array_equal(ours.starts(items, items * 7), theirs.starts(items, items * 7))
+
+
+def test_evaluation_scores_each_base_of_a_circle_once(store):
+    circle = store.with_circular(["b"])
+    for ours, theirs in zip(
+        evaluation_windows(circle, CIRCULAR, 32).batches(9),
+        evaluation_windows(store, CIRCULAR, 32).batches(9),
+        strict=True,
+    ):
+        assert_equal_batches(ours, theirs)

@@ -123,7 +123,7 @@ def test_sequence_and_features_are_written_as_in_the_records(rebuild, tmp_path):
     assert rows[2] == "chrI\tNCBI\tCDS\t40\t60\t.\t-\t0\tlocus_tag=Y1;gene=A%3BB"
     assert rows[3] == "chrI\tNCBI\tCDS\t10\t19\t.\t-\t0\tlocus_tag=Y1;gene=A%3BB"
     assert len(rows) == 7
-    assert len(read_gff(gff, {"chrI": 150, "chrII": 150})) == 6
+    assert len(read_gff(gff, {"chrI": 150, "chrII": 150}).features) == 6
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [fasta.name, gff.name, "genbank"]
     )

@@ -27,6 +27,34 @@ def test_the_longest_stretch_without_stop_is_found(text, codons):
         assert found == codons
 
 
+# NCBI, The Genetic Codes: the stop codons, written from there.
+NCBI_STOPS = {
+    1: "TAA TAG TGA", 2: "AGA AGG TAA TAG", 3: "TAA TAG", 4: "TAA TAG", 5: "TAA TAG", 6: "TGA",
+    9: "TAA TAG", 10: "TAA TAG", 11: "TAA TAG TGA", 12: "TAA TAG TGA", 13: "TAA TAG", 14: "TAG",
+    16: "TAA TGA", 21: "TAA TAG", 22: "TAA TCA TGA", 23: "TAA TAG TGA TTA", 25: "TAA TAG",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "stops"), NCBI_STOPS.items())
+def test_each_genetic_code_has_its_stop_codons(code, stops):
+    expected = sorted(int("".join(str("ACGT".index(x)) for x in y), 4) for y in stops.split())
+    assert reading_frames.stop_codons(code).tolist() == expected
+
+
+@pytest.mark.parametrize("code", [0, 7, 8, 17, 99])
+def test_numbers_that_ncbi_has_not_given_are_refused(code):
+    with pytest.raises(ConfigError, match=f"genetic_code={code} is unknown.* 1, 2, 3, 4, 5, 6, 9"):
+        reading_frames.stop_codons(code)
+
+
+def test_genes_are_found_with_codes_of_bacteria_alone():
+    pytest.importorskip("pyrodigal", reason="pyrodigal is not installed")
+    for code in (4, 11):
+        reading_frames.gene_finder(code)
+    with pytest.raises(ConfigError, match=r"one of \[4, 11\], and genetic_code=2 was given"):
+        reading_frames.gene_finder(2)
+
+
 def _opposite(text):
     return text[::-1].translate(str.maketrans("ACGTN", "TGCAN"))
 

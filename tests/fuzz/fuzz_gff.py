@@ -14,6 +14,7 @@ LENGTHS = {"chr1": 1000, "chr2": 50}
 OFFSETS = {"chr1": 0, "chr2": 1000}
 PLAIN = (
     b"##gff-version 3\nchr1\tx\tgene\t1\t90\t.\t+\t.\tID=g\nchr1\tx\tCDS\t10\t30\t.\t+\t0\tID=c\n"
+    b"chr2\tx\tCDS\t40\t60\t.\t+\t0\tIs_circular=true\nchr9\tx\tCDS\t1\t9\t.\t+\t0\tID=e\n"
     b"chr1\tx\tCDS\t20\t1000\t.\t-\t0\tID=d\nchr2\tx\tCDS\t1\t50\t.\t.\t0\tID=e\n##FASTA\n>a\nAC\n"
 )
 SEEDS = (PLAIN, PLAIN.replace(b"\n", b"\r\n"), gzip.compress(PLAIN, mtime=0))
@@ -21,7 +22,7 @@ SEEDS = (PLAIN, PLAIN.replace(b"\n", b"\r\n"), gzip.compress(PLAIN, mtime=0))
 
 def read(path):
     """Features and the classes of all bases."""
-    features = read_gff(path, LENGTHS)
+    features = read_gff(path, LENGTHS, {"chr2"}).features
     for feature in features:
         assert 0 <= feature.interval.start < feature.interval.end
         assert feature.interval.end <= LENGTHS[feature.interval.chrom]

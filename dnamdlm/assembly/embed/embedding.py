@@ -131,12 +131,13 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     out = Path(settings.out)
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     start_ops(settings.ops, settings.device)
-    records = read_records(settings.data)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
     loaded.require_dna()
     reader = StateReader(with_strands(loaded.lm, settings.strands))
+    # a large genome takes minutes when it is read for the first time.
+    records = read_records(settings.data)
     windows = settings.windows(loaded.length)
     at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
     tokens = at_once * windows.length

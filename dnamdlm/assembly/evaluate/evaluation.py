@@ -89,6 +89,8 @@ def _score_genome(
     genomes = chosen_genomes(opened, settings.genome)
     if loaded.run_dir is not None:
         refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, settings.split)
+    for genome in genomes.values():
+        genome.check_files()
     windows = _windows_of(opened, genomes, settings)
     reports = _score_genomes(settings, lm, windows, genomes, loaded=loaded, likelihoods=likelihoods)
     report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))

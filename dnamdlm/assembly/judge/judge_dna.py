@@ -33,7 +33,7 @@ from dnamdlm.evaluation.samples.infilling import GAPS, infill_recovery, windows_
 from dnamdlm.evaluation.samples.motifs import Motif, read_motifs
 from dnamdlm.evaluation.samples.quality_lines import quality_text
 from dnamdlm.evaluation.samples.quality_table import Question, evaluate_quality
-from dnamdlm.evaluation.samples.reading_frames import gene_finder
+from dnamdlm.evaluation.samples.reading_frames import gene_finder, stop_codons
 from dnamdlm.evaluation.samples.reference_samples import (
     MARKOV_ORDERS,
     markov_models,
@@ -54,12 +54,16 @@ _FAR_LONGER = 10
 
 
 def judge_with_file(
-    settings: JudgeSettings, loaded: LoadedModel | None, training: OpenGenome | None
+    settings: JudgeSettings,
+    options: QualityOptions,
+    loaded: LoadedModel | None,
+    training: OpenGenome | None,
 ) -> tuple[Path, str]:
     """Compare samples with the sequences of a FASTA file.
 
     Args:
         settings: of `judge`.
+        options: what else they ask for.
         loaded: a model, whose hidden states serve the Frechet distance.
         training: its data, in whose training split copies are looked for.
 
@@ -71,7 +75,6 @@ def judge_with_file(
     known = None if loaded is None else loaded.config.data
     check_target(out, inputs=inputs_of([settings, known]), within=(EVALUATION,))
     check_evaluation(out, REFERENCE)
-    options = QualityOptions(settings)
     samples = read_fasta(samples_path)
     store = open_genome(settings.reference, cache_dir=settings.data.cache_dir)
     question = replace(
@@ -86,8 +89,15 @@ def judge_with_file(
     return out, quality_text(section)
 
 
-def judge_with_split(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path, str]:
+def judge_with_split(
+    settings: JudgeSettings, options: QualityOptions, loaded: LoadedModel
+) -> tuple[Path, str]:
     """Compare samples with a split of the model's data.
+
+    Args:
+        settings: of `judge`.
+        options: what else they ask for.
+        loaded: the model.
 
     Returns:
         The evaluation file of the split, and the table for people.
@@ -98,7 +108,6 @@ def judge_with_split(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path
     out = evaluation_target(settings, loaded, settings.split)
     opened = genome_data(loaded, settings.data).open()
     samples = read_fasta(settings.samples)
-    options = QualityOptions(settings)
     genomes = chosen_genomes(opened, settings.genome)
     if len(genomes) > 1:
         raise ConfigError(
@@ -142,16 +151,19 @@ class QualityOptions:
         """Read the motifs and find the gene finder.
 
         Raises:
-            ConfigError: if a package is missing.
+            ConfigError: if a package is missing, or there is no such genetic code.
             DataError: if the motifs cannot be read.
         """
+        self.genetic_code = settings.genetic_code
+        if self.genetic_code is not None:
+            stop_codons(self.genetic_code)
         self.left_out: dict[str, str] = {}
         self.motifs: list[Motif] = []
         if settings.motifs is None:
             self.left_out["motifs"] = "give motifs=FILE or motifs=jaspar:GROUP"
         else:
             self.motifs = read_motifs(settings.motifs)
-        self.finder = gene_finder() if settings.genes else None
+        self.finder = gene_finder(self.genetic_code) if settings.genes else None
         if self.finder is None:
             self.left_out["genes"] = "give genes=true for bacteria"
 
@@ -163,6 +175,7 @@ class QualityOptions:
             where="",
             motifs=self.motifs,
             finder=self.finder,
+            genetic_code=self.genetic_code,
             left_out=self.left_out,
         )
 

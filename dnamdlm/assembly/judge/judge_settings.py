@@ -32,6 +32,7 @@ class JudgeSettings:
     data: DataChanges = field(default_factory=DataChanges)
     motifs: str | None = None
     genes: bool = False
+    genetic_code: Positive | None = None
     infill_windows: NotNegative = 8
     scorer: str | None = None
     mauve: bool = False
@@ -58,7 +59,7 @@ class JudgeSettings:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        reasons: dict[str, str] = {}
+        reasons = {"data.circular": "samples are compared with windows that cross no origin"}
         if self.reference != HELD_OUT:
             reason = "samples are compared with a file, not with a split"
             reasons |= {"split": reason, "genome": reason}

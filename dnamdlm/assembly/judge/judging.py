@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.judge.judge_dna import (
+    QualityOptions,
     judge_with_file,
     judge_with_split,
     training_genome,
@@ -14,7 +15,7 @@ from dnamdlm.assembly.judge.judge_dna import (
 from dnamdlm.assembly.judge.judge_settings import HELD_OUT, JudgeSettings
 from dnamdlm.assembly.judge.judge_text import judge_texts
 from dnamdlm.assembly.modality import Text, refuse_foreign
-from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.progress import watched
 from dnamdlm.threads import running_with
@@ -32,9 +33,10 @@ def judge(settings: JudgeSettings) -> tuple[Path, str]:
         ConfigError: for a setting that does not suit the samples or the model.
         DataError: for files that cannot be read.
     """
+    options = QualityOptions(settings)
     start_ops(settings.ops, settings.device)
     if settings.model is None:
-        return judge_with_file(settings, None, None)
+        return judge_with_file(settings, options, None, None)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
@@ -46,10 +48,7 @@ def judge(settings: JudgeSettings) -> tuple[Path, str]:
     at_once = windows_at_once(loaded.length, loaded.device)
     plan = plan_for(loaded.lm, at_once * loaded.length, threads=settings.threads)
     with running_with(plan.threads):
-        return _judge_dna(settings, loaded)
-
-
-def _judge_dna(settings: JudgeSettings, loaded: LoadedModel) -> tuple[Path, str]:
-    if settings.reference != HELD_OUT:
-        return judge_with_file(settings, loaded, training_genome(settings, loaded))
-    return judge_with_split(settings, loaded)
+        if settings.reference != HELD_OUT:
+            training = training_genome(settings, loaded)
+            return judge_with_file(settings, options, loaded, training)
+        return judge_with_split(settings, options, loaded)

@@ -76,6 +76,18 @@ def of_length(length: int, motifs: Sequence[str]) -> Request:
     return Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, length)
 
 
+def check_motifs(motifs: Sequence[str], length: int | None) -> None:
+    """Check motifs before the model is read; without a length, whether each can be read.
+
+    Raises:
+        ConfigError: as `of_length`.
+    """
+    for motif in motifs:
+        _parse_motif(motif)
+    if length is not None:
+        of_length(length, motifs)
+
+
 def of_templates(templates: Mapping[str, NDArray[np.uint8]]) -> list[Request]:
     """One request per record of a template file."""
     return [

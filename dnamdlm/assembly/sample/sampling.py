@@ -20,6 +20,7 @@ from dnamdlm.assembly.sample.generating import Generation, generated
 from dnamdlm.assembly.sample.prompts import of_prompt
 from dnamdlm.assembly.sample.requests import (
     Request,
+    check_motifs,
     of_interval,
     of_length,
     of_templates,
@@ -173,6 +174,7 @@ def sampled_strings(
 
 
 def _read_inputs(settings: SampleSettings) -> _Inputs:
+    check_motifs(settings.motif or (), settings.length)
     if settings.template is not None:
         return _Inputs(of_templates(read_templates(settings.template)))
     if settings.infill is not None and settings.data.fasta is not None:

@@ -13,6 +13,9 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.data.genome.regions import parse_region
+from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError
 
 Kind = Literal["llr", "elbo", "embedding"]
@@ -31,6 +34,8 @@ class ScoreSettings:
         max_mismatch: share of rows that may contradict the genome.
         batch_size: pairs of windows at once; None is what suits the device.
         seed: of the noise.
+        region: the part of a chromosome that the genome holds, as `chr17:43008077-43128366`;
+            None: its records are whole.
     """
 
     scores: tuple[Kind, ...] = ("llr", "elbo")
@@ -41,11 +46,23 @@ class ScoreSettings:
     max_mismatch: Share = 0.01
     batch_size: Positive | None = None
     seed: Seed = 0
+    region: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.region is not None:
+            parse_region(self.region)
         if not self.scores or len(set(self.scores)) < len(self.scores):
             raise ConfigError("scores must name at least one of llr, elbo, embedding, each once")
+
+    def places(self, store: GenomeStore) -> Places:
+        """Where rows lie in a genome.
+
+        Raises:
+            DataError: if no record of it can be the region.
+        """
+        region = None if self.region is None else parse_region(self.region)
+        return Places(store, self.match_names, region)
 
 
 @dataclass(frozen=True)
@@ -55,10 +72,12 @@ class ScoredGenome:
     Attributes:
         fasta: FASTA file or `embedded:NAME`.
         cache_dir: folder of prepared genomes.
+        circular: names of circular records.
     """
 
     fasta: str
     cache_dir: str | None = None
+    circular: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,7 @@ class ScoreEntry:
     strands: Strands = "both"
     match_names: bool = False
     max_mismatch: Share = 0.01
+    region: str | None = None
     batch_size: Positive | None = None
     weights: Weights = "average"
     device: str = "auto"
@@ -94,7 +114,7 @@ class ScoreEntry:
         """Those that concern the scores alone."""
         return ScoreSettings(
             self.scores, self.length, self.draws, self.strands, self.match_names,
-            self.max_mismatch, self.batch_size, self.seed,
+            self.max_mismatch, self.batch_size, self.seed, self.region,
         )  # fmt: skip
 
     def without_effect(self) -> dict[str, str]:

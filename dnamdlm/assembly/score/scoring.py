@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.score.score_settings import Kind, ScoreEntry, ScoreSettings
+from dnamdlm.assembly.score.score_columns import columns_of
+from dnamdlm.assembly.score.score_settings import ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.worker_process import Advance
 from dnamdlm.assembly.workers import spread
@@ -25,16 +27,16 @@ from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.data.variants.variant_tables import ENDINGS, Column, ScoredVariant, variant_sink
-from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, windows_of_change
-from dnamdlm.data.variants.vcf import (
-    Variant,
-    VariantCounts,
-    VariantFile,
-    check_variants,
-    reasons_of,
-    record_of,
+from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
+from dnamdlm.data.variants.variant_tables import (
+    COLUMNS_OF_ROW,
+    ENDINGS,
+    ScoredVariant,
+    as_record,
+    variant_sink,
 )
+from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, windows_of_change
+from dnamdlm.data.variants.vcf import Variant, VariantFile
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.states.record_states import StateReader
@@ -48,18 +50,8 @@ from dnamdlm.lm.states.variant_scores import (
 from dnamdlm.progress import Progress
 from dnamdlm.threads import running_with
 
-COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
-    "llr": (Column("llr", "log p(ALT) - log p(REF) of the hidden base, nats"),),
-    "elbo": (
-        Column("delta_elbo", "Bound on log p of the window with ALT minus with REF, nats"),
-        Column("delta_elbo_se", "Standard error of DELTA_ELBO over its noise draws, nats"),
-    ),
-    "embedding": (
-        Column("cosine_distance", "1 - cosine of the mean hidden states with ALT and REF"),
-        Column("l2_distance", "Euclidean distance of the mean hidden states with ALT and REF"),
-    ),
-}
-"""Columns of each kind of score."""
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # rows that are read together, in batches, so that pairs of one kind fill a call.
 _BATCHES_OF_ROWS = 4
@@ -83,13 +75,16 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     scoring = settings.scoring
     start_ops(settings.ops, settings.device)
     file = VariantFile(settings.variants)
-    store = open_genome(settings.data.fasta, cache_dir=settings.data.cache_dir)
-    counts = check_variants(
-        file, store, match_names=scoring.match_names, max_mismatch=scoring.max_mismatch
-    )
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
+    check_model(loaded)
+    # a large genome takes minutes when it is read for the first time.
+    store = open_genome(
+        settings.data.fasta, cache_dir=settings.data.cache_dir, circular=settings.data.circular
+    )
+    places = scoring.places(store)
+    counts = check_variants(file, places, max_mismatch=scoring.max_mismatch)
     scorer = VariantScorer(
         loaded,
         store,
@@ -114,9 +109,41 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     return out, _sentence(counts, scored, reasons, progress)
 
 
-def columns_of(scores: Sequence[Kind]) -> tuple[Column, ...]:
-    """Columns of the chosen scores, in their order."""
-    return tuple(column for name in scores for column in COLUMNS[name])
+def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
+    """The language model that scores variants.
+
+    Raises:
+        ConfigError: for a model of another kind, or of text.
+    """
+    if not isinstance(loaded.lm, MaskedDiffusionLM):
+        raise ConfigError(
+            f"variants are scored with masked diffusion models, and this is a "
+            f"{type(loaded.lm).__name__}; give another model"
+        )
+    loaded.require_dna()
+    return loaded.lm
+
+
+def scored_table(
+    loaded: LoadedModel, file: VariantFile, store: GenomeStore, settings: ScoreSettings
+) -> DataFrame:
+    """The table of `score` as a data frame, whose `attrs` say of each score what it means.
+
+    Raises:
+        ConfigError: if the model cannot score variants.
+        DataError: for a file that is refused.
+    """
+    from pandas import DataFrame
+
+    check_model(loaded)
+    counts = check_variants(file, settings.places(store), max_mismatch=settings.max_mismatch)
+    scorer = VariantScorer(loaded, store, settings)
+    table = DataFrame(
+        [as_record(row) for row in scorer.scored(file, counts)],
+        columns=[*COLUMNS_OF_ROW, *(column.name for column in scorer.columns), "reason"],
+    )
+    table.attrs |= {column.name: column.meaning for column in scorer.columns}
+    return table
 
 
 class VariantScorer:
@@ -150,14 +177,9 @@ class VariantScorer:
             ConfigError: if the model cannot score variants, or several processes are to share a
                 GPU.
         """
-        if not isinstance(loaded.lm, MaskedDiffusionLM):
-            raise ConfigError(
-                f"variants are scored with masked diffusion models, and this is a "
-                f"{type(loaded.lm).__name__}; give another model"
-            )
-        loaded.require_dna()
-        lm = self.lm = with_strands(loaded.lm, settings.strands)
+        lm = self.lm = with_strands(check_model(loaded), settings.strands)
         self.store = store
+        self.places = settings.places(store)
         self.settings = settings
         self.length = settings.length or loaded.length
         self.device = loaded.device
@@ -207,13 +229,14 @@ class VariantScorer:
         owners: list[tuple[int, int]] = []
         reasons: list[list[str | None]] = []
         for index, row in enumerate(rows):
-            record = record_of(row.chrom, self.store.lengths, match_names=self.settings.match_names)
-            found = list(reasons_of(row, self.store, record))
+            record = self.places.record(row.chrom)
+            found = list(self.places.reasons(row))
             for allele, reason in enumerate(found):
                 if reason is not None or record is None:
                     continue
                 change = change_of(row.ref, row.alts[allele])
-                pair = windows_of_change(self.store, record, row.start, change, self.length)
+                start = self.places.start(row)
+                pair = windows_of_change(self.store, record, start, change, self.length)
                 if pair is None:
                     found[allele] = "too_long"
                     continue

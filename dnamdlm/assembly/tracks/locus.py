@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.modality import refuse_foreign
 from dnamdlm.assembly.model_data import genome_data
-from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.data.genome.annotation import Feature
 from dnamdlm.data.genome.intervals import Interval, check_inside
 from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.errors import ConfigError
+from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.likelihood.locus_bits import (
     locus_bits,
     locus_record,
@@ -26,10 +30,11 @@ from dnamdlm.evaluation.likelihood.locus_bits import (
     write_record,
 )
 from dnamdlm.evaluation.likelihood.track_files import check_track, write_track
+from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.threads import running_with
-from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.codes import CODE_MASK, N_CODE
 
 MAX_BASES = 5_000_000
 
@@ -63,6 +68,8 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
         ConfigError: for a locus that cannot be read, or data that are not one genome.
         DataError: for a locus outside the genome, or a file that cannot be written.
     """
+    out, where = Path(settings.out), parse_locus(settings.locus)
+    check_track(out)
     start_ops(settings.ops, settings.device)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
@@ -73,37 +80,22 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     opened = genome_data(loaded, settings.data).open()
     if not isinstance(opened, OpenGenome):
         raise ConfigError("a locus belongs to one genome; give data.fasta=FILE of that genome")
-    out = Path(settings.out)
-    check_track(out)
     written = [out.with_suffix(suffix) for suffix in (".png", ".svg")]
     for path in (out, *written):
         check_target(path, inputs=inputs_of([settings, loaded.config.data]))
-    where = parse_locus(settings.locus)
     store = opened.store
-    check_inside(where, store.lengths)
-    length = loaded.length
-    device = loaded.device
-    codes = store.fetch(where) & CODE_MASK
-    batch_size = settings.batch_size or windows_at_once(length, device)
-    with running_with(plan_for(loaded.lm, batch_size * length, threads=settings.threads).threads):
-        tracks = {"model": locus_bits(lm, codes, length, batch_size=batch_size, device=device)}
+    pieces = pieces_of_locus(where, store)
+    features = features_of_locus(opened, pieces)
+    tracks = {"model": _model_bits(settings, loaded, lm, store, where)}
     label = ""
     if opened.splits.train and opened.splits.valid:
-        fits = fit_markov(
-            store, opened.splits.train, opened.splits.valid, max_order=settings.max_order
-        )
-        best = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best
-        first = max(where.start - best.order, 0)
-        before = store.fetch(Interval(where.chrom, first, where.end))
-        nats = best.position_nats(before, where.start - first)
-        tracks["markov"] = np.where(codes < 4, nats / np.log(2.0), np.nan)
-        label = best.label
+        tracks["markov"], label = _markov_bits(opened, where, settings.max_order)
     record = locus_record(
         where,
         tracks,
-        _features(opened, where),
+        features,
         markov_label=label,
-        place=_place(opened, where),
+        place=_place(opened, pieces),
         made_by={"step": loaded.step, "model_sha256": loaded.digest, "data": store.sha256},
     )
     write_track(out, where, tracks, store.lengths, name="dnamdlm")
@@ -121,17 +113,81 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     )
 
 
-def _features(opened: OpenGenome, where: Interval) -> list[Feature]:
-    """Genes and coding exons that overlap the locus; none without an annotation."""
+def _model_bits(
+    settings: TracksSettings,
+    loaded: LoadedModel,
+    lm: LanguageModel,
+    store: GenomeStore,
+    where: Interval,
+) -> NDArray[np.float64]:
+    """Bits of each base under the model."""
+    length = loaded.length
+    # a locus that is a whole circle has neighbours at its ends too.
+    is_circle = where.chrom in store.circular and len(where) == store.lengths[where.chrom]
+    around = min(length, len(where)) // 2 if is_circle else 0
+    codes = store.stretch(where.chrom, where.start - around, where.end + around) & CODE_MASK
+    batch_size = settings.batch_size or windows_at_once(length, loaded.device)
+    with running_with(plan_for(loaded.lm, batch_size * length, threads=settings.threads).threads):
+        bits = locus_bits(lm, codes, length, batch_size=batch_size, device=loaded.device)
+    return bits[around : around + len(where)]
+
+
+def _markov_bits(
+    opened: OpenGenome, where: Interval, max_order: int
+) -> tuple[NDArray[np.float64], str]:
+    """Bits of each base under the best Markov model of the training split, and its name."""
+    store = opened.store
+    fits = fit_markov(store, opened.splits.train, opened.splits.valid, max_order=max_order)
+    best = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best
+    first = where.start - best.order
+    first = first if where.chrom in store.circular else max(first, 0)
+    codes = store.stretch(where.chrom, first, where.end)
+    nats = best.position_nats(codes, where.start - first)
+    is_base = (codes[where.start - first :] & CODE_MASK) < N_CODE
+    return np.where(is_base, nats / np.log(2.0), np.nan), best.label
+
+
+def pieces_of_locus(where: Interval, store: GenomeStore) -> list[Interval]:
+    """A locus as one interval of its record, or two where it goes across the origin of a circle.
+
+    Raises:
+        DataError: if it does not lie in its record.
+    """
+    size = store.lengths.get(where.chrom, 0)
+    if where.chrom not in store.circular or where.end <= size:
+        remedy = f"if the record is circular, set data.circular=[{where.chrom}]"
+        check_inside(where, store.lengths, remedy)
+        return [where]
+    if where.start >= size or len(where) > size:
+        raise DataError(
+            f"locus={where} goes round the circular record {where.chrom!r} of {size} bp more than "
+            "once; begin within the record, and end at most one record later"
+        )
+    return [Interval(where.chrom, where.start, size), Interval(where.chrom, 0, where.end - size)]
+
+
+def features_of_locus(opened: OpenGenome, pieces: Sequence[Interval]) -> list[Feature]:
+    """Genes and coding exons that overlap the locus; none without an annotation.
+
+    Those after the origin of a circle have the positions that follow its last.
+    """
     wanted = [item for item in opened.features if item.kind in ("gene", "CDS")]
-    return [item for item in wanted if item.interval.overlaps(where)]
+    found, turn = [], 0
+    for piece in pieces:
+        found += [
+            Feature(item.kind, replace(at, start=at.start + turn, end=at.end + turn))
+            for item in wanted
+            if (at := item.interval).overlaps(piece)
+        ]
+        turn += opened.store.lengths[piece.chrom]
+    return found
 
 
-def _place(opened: OpenGenome, where: Interval) -> str:
+def _place(opened: OpenGenome, pieces: Sequence[Interval]) -> str:
     """Which splits the locus lies in."""
     found = [
         name
         for name in ("train", "valid", "test")
-        if any(where.overlaps(interval) for interval in opened.splits[name])
+        if any(piece.overlaps(interval) for interval in opened.splits[name] for piece in pieces)
     ]
     return " and ".join(found) + " split" if found else "in no split"

@@ -53,6 +53,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     """
     run_dir, trainer = Path(settings.run_dir), settings.trainer
     is_owner = launched_rank() == 0
+    loggers = build_loggers(settings.config)
     opened = settings.data.open()
     labels = labels_of(lm, opened)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
@@ -62,10 +63,14 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     validate = validation(opened, trainer, settings.seed, names)
     logger.info("%s", summary(settings, opened, lm))
     overlap = report_overlap(opened) if settings.overlap_report and is_owner else None
-    loggers = build_loggers(settings.config)
+    # what only evaluation reads must not be found wrong after days of training.
+    opened.check_files()
     check_space(run_dir, lm, trainer.keep_checkpoints)
     if settings.dry_run:
         stream.batch(0)
+        tree = {**settings.record, "dry_run": False}
+        allow = settings.resume.allow
+        open_run(run_dir, tree, opened.describe(), allow=allow, only_check=True)
         return run_dir
     described = opened.describe()
     # one process owns the folder; the others only find out which checkpoint it will take.

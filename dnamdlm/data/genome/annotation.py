@@ -5,19 +5,22 @@ GFF3 counts from 1 and includes the end; inside the package coordinates are 0-ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.data.genome.intervals import Interval, check_inside, coordinate
+from dnamdlm.data.genome.intervals import Interval, check_inside, coordinate, unknown_record
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
 CLASS_NAMES = ("non-coding", "coding")
 _NUM_COLUMNS = 9
+_IS_CIRCULAR = re.compile(r"(?:^|;)\s*Is_circular=true\s*(?:;|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,30 +61,89 @@ class RegionClasses:
         return (np.searchsorted(edges, offsets, side="right") % 2).astype(np.uint8)
 
 
-def read_gff(path: str | Path, lengths: Mapping[str, int]) -> tuple[Feature, ...]:
-    """All features of a GFF3 file, plain or compressed, in file order.
+class AnnotatesOther(DataError):
+    """No row of an annotation is on a record of the genome."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Features of a GFF3 file that lie in a genome.
+
+    Attributes:
+        features: in file order; one that crosses the origin of a circular record is two features,
+            up to the end and from the first base on.
+        num_elsewhere: rows on records that the genome does not have.
+        elsewhere: the first of these records; empty without such rows.
+    """
+
+    features: tuple[Feature, ...]
+    num_elsewhere: int = 0
+    elsewhere: str = ""
+
+
+def read_gff(
+    path: str | Path, lengths: Mapping[str, int], circular: Collection[str] = ()
+) -> Annotation:
+    """The features of a GFF3 file, plain or compressed.
+
+    Rows on records that the genome does not have are left out and counted, since the annotation of
+    a whole genome goes with one of its chromosomes too.
 
     Args:
         path: the file.
-        lengths: length in bases of every record that a row may name.
+        lengths: length in bases of every record of the genome.
+        circular: names of circular records, besides those that the file says are circular.
 
     Raises:
-        DataError: for a bad row or an unreadable file; the message names the line.
+        AnnotatesOther: if no row is on a record of the genome.
+        DataError: for a bad row, no row, or an unreadable file; the message names the line.
     """
     path = Path(path)
-    features: list[Feature] = []
+    found: list[Feature] = []
+    # place among the found, line, and feature that may cross an origin.
+    late: list[tuple[int, int, Feature]] = []
+    round_records = set(circular)
+    num_elsewhere, elsewhere = 0, ""
     for number, line in read_lines(path):
-        if line.startswith("##FASTA"):
+        # FASTA may follow, by the specification also without its mark.
+        if line.startswith(("##FASTA", ">")):
             break
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            features.append(_parse_row(line, lengths))
+            feature, is_circular = _parse_row(line)
         except DataError as error:
             raise DataError(f"{path}, line {number}: {error}") from None
-    if not features:
-        raise DataError(f"{path}: no features; a GFF3 file has rows of {_NUM_COLUMNS} columns")
-    return tuple(features)
+        interval = feature.interval
+        length = lengths.get(interval.chrom)
+        if is_circular:
+            round_records.add(interval.chrom)
+        if length is None:
+            num_elsewhere, elsewhere = num_elsewhere + 1, elsewhere or interval.chrom
+        elif interval.end <= length:
+            found.append(feature)
+        else:
+            # that the record is circular may be said further down.
+            late.append((len(found), number, feature))
+    if not found and not late:
+        raise _nothing_found(path, elsewhere, lengths)
+    pieces: list[list[Feature]] = []
+    for _, number, feature in late:
+        try:
+            pieces.append(_pieces(feature, lengths, round_records))
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from None
+    for (place, _, _), both in zip(reversed(late), reversed(pieces), strict=True):
+        found[place:place] = both
+    return Annotation(tuple(found), num_elsewhere, elsewhere)
+
+
+def _nothing_found(path: Path, elsewhere: str, lengths: Mapping[str, int]) -> DataError:
+    if not elsewhere:
+        return DataError(f"{path}: no features; a GFF3 file has rows of {_NUM_COLUMNS} columns")
+    return AnnotatesOther(
+        f"{path}: {unknown_record(elsewhere, lengths)}, nor is any other record of the file"
+    )
 
 
 def region_classes(
@@ -102,8 +164,8 @@ def region_classes(
     )
     if not coding:
         raise DataError(
-            "the annotation has no CDS feature, so no base is known to be coding; give another "
-            "GFF3 file, or leave data.annotation out"
+            "the annotation has no CDS feature on the records of the genome, so no base is known "
+            "to be coding; give another GFF3 file, or leave data.annotation out"
         )
     merged: list[tuple[int, int]] = []
     for start, end in coding:
@@ -114,15 +176,41 @@ def region_classes(
     return RegionClasses(np.array(merged, dtype=np.int64), sum(lengths.values()))
 
 
-def _parse_row(line: str, lengths: Mapping[str, int]) -> Feature:
+def _parse_row(line: str) -> tuple[Feature, bool]:
+    """A row, and whether it says that its record is circular."""
     columns = line.split("\t")
     if len(columns) != _NUM_COLUMNS:
         raise DataError(f"{len(columns)} tab-separated columns, GFF3 has {_NUM_COLUMNS}")
-    chrom, _, kind, start_text, end_text, _, strand, _, _ = columns
+    chrom, _, kind, start_text, end_text, _, strand, _, attributes = columns
     start, end = (
         coordinate(column, text, least=1)
         for column, text in (("start", start_text), ("end", end_text))
     )
+    # other letters than [a-zA-Z0-9.:^*$@!+_?-|] are written as %XX in names of records.
+    chrom = unquote(chrom) if "%" in chrom else chrom
     interval = Interval(chrom, start - 1, end, "." if strand == "?" else strand)
-    check_inside(interval, lengths)
-    return Feature(kind, interval)
+    is_circular = "ircular=" in attributes and _IS_CIRCULAR.search(attributes) is not None
+    return Feature(kind, interval), is_circular
+
+
+def _pieces(
+    feature: Feature, lengths: Mapping[str, int], circular: Collection[str]
+) -> list[Feature]:
+    """The two pieces of a feature that ends past its record, before and after the origin.
+
+    A feature that crosses the origin of a circular record has an end of its end plus the length of
+    the record. Source: GFF3 specification 1.26, section "Circular Genomes".
+    """
+    interval = feature.interval
+    chrom, length = interval.chrom, lengths[interval.chrom]
+    if chrom not in circular:
+        check_inside(interval, lengths, f"if the record is circular, set data.circular=[{chrom}]")
+    if interval.start >= length or len(interval) > length:
+        raise DataError(
+            f"{interval} goes round the circular record {chrom!r} of {length} bp more than once; "
+            "a feature starts in the record and is no longer than it"
+        )
+    pieces = ((interval.start, length), (0, interval.end - length))
+    return [
+        Feature(feature.kind, Interval(chrom, start, end, interval.strand)) for start, end in pieces
+    ]

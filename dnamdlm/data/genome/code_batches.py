@@ -52,6 +52,22 @@ def batch_of_codes(
     )
 
 
+def gather(
+    codes: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    length: int,
+    *,
+    sizes: NDArray[np.int64] | None = None,
+) -> NDArray[np.uint8]:
+    """Windows copied out of a store, shape (B, length); 5 stands after the first `sizes` bases."""
+    if sizes is None or (sizes == length).all():
+        return np.lib.stride_tricks.sliding_window_view(codes, length)[starts]
+    windows = np.full((len(starts), length), PADDING_CODE, dtype=np.uint8)
+    for window, start, size in zip(windows, starts.tolist(), sizes.tolist(), strict=True):
+        window[:size] = codes[start : start + size]
+    return windows
+
+
 def reverse_complement(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Windows as the other strand reads them, soft mask included, shape (B, L)."""
     return translate(codes[:, ::-1], _COMPLEMENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,12 @@ _PIECE_BASES = 1 << 20
 
 
 def open_genome(
-    source: str | Path | Fasta,
+    source: str | Path | Fasta | GenomeStore,
     *,
     cache_dir: str | Path | None = None,
     iupac: IupacPolicy = "n",
     rna: bool = False,
+    circular: Collection[str] | None = None,
 ) -> GenomeStore:
     """The prepared genome of a source, without splits; it is prepared on first use.
 
@@ -43,15 +44,27 @@ def open_genome(
 
     Args:
         source: path of a FASTA file (plain, gzip, bgzip; its index is not needed) or .2bit file,
-            `embedded:NAME`, or a `pyfaidx.Fasta`.
+            `embedded:NAME`, a `pyfaidx.Fasta`, or a genome that is open already.
         cache_dir: folder of prepared genomes; None takes `default_cache_dir()`.
         iupac: as in `prepare_genome`.
         rna: read U as T.
+        circular: names of circular records.
 
     Raises:
         ConfigError: for an unknown embedded genome.
-        DataError: if the file cannot be used, or a record of the `Fasta` has no plain name.
+        DataError: if the file cannot be used, a record of the `Fasta` has no plain name, or there
+            is no record of a name in `circular`.
     """
+    if isinstance(source, GenomeStore):
+        store = source
+    else:
+        store = _opened(source, cache_dir=cache_dir, iupac=iupac, rna=rna)
+    return store if circular is None else store.with_circular(circular)
+
+
+def _opened(
+    source: str | Path | Fasta, *, cache_dir: str | Path | None, iupac: IupacPolicy, rna: bool
+) -> GenomeStore:
     if isinstance(source, str | Path):
         path, expected = resolve(str(source))
         return prepare_genome(

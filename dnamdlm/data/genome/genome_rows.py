@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dnamdlm.data.batch import Batch
 from dnamdlm.data.genome.code_batches import batch_of_codes, reverse_complement, weight_of
 from dnamdlm.data.genome.record_classes import RecordLabels
-from dnamdlm.data.genome.windows import WindowSet, gather
+from dnamdlm.data.genome.windows import WindowSet
 from dnamdlm.data.order import SampleOrder, in_blocks
 from dnamdlm.data.stream import TrainingRows
 from dnamdlm.diffusion.randomness import row_keys
@@ -69,7 +69,7 @@ class GenomeRows(TrainingRows):
 
     def cut(self, starts: NDArray[np.int64], is_turned: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Windows copied out of the genome and turned over where that is wanted, (B, length)."""
-        codes = gather(self.windows.store.codes, starts, self.windows.length)
+        codes = self.windows.codes(starts)
         if self.reverse_complement:
             turned = np.flatnonzero(is_turned)
             codes[turned] = reverse_complement(codes[turned])

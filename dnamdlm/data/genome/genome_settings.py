@@ -22,6 +22,7 @@ from dnamdlm.data.genome.splits import (
     split_by_records,
 )
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.named_files import missing_file
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -56,6 +57,8 @@ class GenomeData:
             them.
         rna: read U as T.
         labels: table record -> class for class-conditional training, or None.
+        circular: names of circular records, or None: training windows, variants and loci go across
+            their origin, and features of the annotation may.
 
     Raises:
         ConfigError: if a setting is out of range or contradicts another.
@@ -81,9 +84,10 @@ class GenomeData:
     iupac: IupacPolicy = "n"
     rna: bool = False
     labels: str | None = None
+    circular: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in SPLIT_NAMES:
+        for name in (*SPLIT_NAMES, "circular"):
             names = getattr(self, name)
             if names is not None:
                 names = (names,) if isinstance(names, str) else tuple(map(str, names))
@@ -146,11 +150,14 @@ class GenomeData:
         bed = None if self.bed is None else Path(self.bed)
         for key, file in (("fasta", path), ("bed", bed)):
             if self.download_command and file is not None and not file.exists():
-                raise DataError(
-                    f"data.{key}={file} does not exist; the config names the command that "
-                    f"downloads it: {self.download_command!r}"
-                )
-        store = open_genome(self.fasta, cache_dir=self.cache_dir, iupac=self.iupac, rna=self.rna)
+                raise missing_file(f"data.{key}", file, self.download_command)
+        store = open_genome(
+            self.fasta,
+            cache_dir=self.cache_dir,
+            iupac=self.iupac,
+            rna=self.rna,
+            circular=self.circular,
+        )
         splits = self._splits(store)
         labels = self._labels(store, splits)
         return OpenGenome(self, store, splits, labels, self._expanded(store, splits))
@@ -160,7 +167,8 @@ class GenomeData:
     ) -> Mapping[str, tuple[Interval, ...]] | None:
         if self.bed is None or not self.expand:
             return None
-        expanded = expand_rows(read_bed(self.bed, store.lengths), store.lengths)
+        table = read_bed(self.bed, store.lengths, elsewhere="skip")
+        expanded = expand_rows(table, store.lengths)
         reach = reach_of(splits, expanded)
         if reach["outside"]:
             _log.warning(
@@ -180,7 +188,12 @@ class GenomeData:
     def _splits(self, store: GenomeStore) -> Splits:
         lengths = store.lengths
         if self.bed is not None:
-            table = read_bed(self.bed, lengths)
+            table = read_bed(self.bed, lengths, elsewhere="skip")
+            if table.rejected:
+                _log.info(
+                    "data.bed: rows on records that the genome does not have, such as line %d, are "
+                    "left out (%d in all)", table.rejected[0].line, len(table.rejected),
+                )  # fmt: skip
             try:
                 return split_by_bed(table, lengths)
             except DataError as error:
@@ -192,4 +205,5 @@ class GenomeData:
             valid_fraction=self.valid_fraction,
             test_fraction=self.test_fraction,
             margin=self.margin,
+            circular=store.circular,
         )

@@ -67,7 +67,7 @@ class BedTable:
         intervals: one per accepted row.
         names: fourth column of each accepted row, or None where the row has three columns.
         lines: line number of each accepted row, from 1.
-        rejected: rows that were left out (only with `bad_rows="skip"`).
+        rejected: rows that were left out (with `bad_rows="skip"` or `elsewhere="skip"`).
         num_rows: rows in the file, without blank, comment, track and browser lines.
     """
 
@@ -83,6 +83,7 @@ def read_bed(
     lengths: Mapping[str, int],
     *,
     bad_rows: Literal["error", "skip"] = "error",
+    elsewhere: Literal["error", "skip"] = "error",
 ) -> BedTable:
     """Read a BED file of 3 to 12 tab-separated columns, plain or compressed.
 
@@ -90,6 +91,7 @@ def read_bed(
         path: the file.
         lengths: length in bases of every record that a row may name.
         bad_rows: "error" stops at the first bad row; "skip" lists it under `rejected`.
+        elsewhere: the same for rows on records that the genome does not have.
 
     Raises:
         DataError: for a bad row, a file without rows, or a file that cannot be read.
@@ -99,8 +101,14 @@ def read_bed(
     names: list[str | None] = []
     lines: list[int] = []
     rejected: list[RejectedRow] = []
+    other = ""
     for number, line in read_lines(path):
         if not line.strip() or line.split(maxsplit=1)[0].startswith(_SKIPPED_PREFIXES):
+            continue
+        chrom = line.partition("\t")[0]
+        if elsewhere == "skip" and chrom not in lengths and "\t" in line:
+            other = other or chrom
+            rejected.append(RejectedRow(number, f"record {chrom!r} is not in the genome"))
             continue
         try:
             interval, name = _parse_row(line, lengths)
@@ -113,6 +121,10 @@ def read_bed(
         names.append(name)
         lines.append(number)
     if not intervals:
+        if other:
+            raise DataError(
+                f"{path}: {unknown_record(other, lengths)}, nor is any other record of the file"
+            )
         found = f"all {len(rejected)} rows were rejected" if rejected else "no rows"
         raise DataError(f"{path}: {found}; a BED file needs rows of chrom, start and end")
     return BedTable(
@@ -124,14 +136,21 @@ def read_bed(
     )
 
 
-def check_inside(interval: Interval, lengths: Mapping[str, int]) -> None:
-    """Raise DataError unless `interval` lies within a known record."""
+def check_inside(interval: Interval, lengths: Mapping[str, int], remedy: str = "") -> None:
+    """Raise DataError unless `interval` lies within a known record.
+
+    Args:
+        interval: what lies there.
+        lengths: bases of each record.
+        remedy: what else to do about an interval that ends past its record.
+    """
     if interval.chrom not in lengths:
         raise DataError(unknown_record(interval.chrom, lengths))
     if interval.end > lengths[interval.chrom]:
         raise DataError(
             f"record {interval.chrom!r} has {lengths[interval.chrom]} bp, but {interval} ends at "
             f"{interval.end}; use coordinates of this genome build (0-based, half-open)"
+            f"{remedy and ', or ' + remedy}"
         )
 
 

@@ -264,6 +264,18 @@ class OpenMixture:
             for name, genome in used.items()
         }
 
+    def check_files(self) -> None:
+        """Read the annotation of each genome.
+
+        Raises:
+            DataError: if one cannot be used with its genome.
+        """
+        for name, genome in self.genomes.items():
+            try:
+                genome.check_files()
+            except DataError as error:
+                raise DataError(f"data.genomes.{name}: {error}") from error
+
     def fingerprint(self) -> str:
         """Hash of all genomes, their names and how often each comes."""
         content = {

@@ -5,13 +5,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnamdlm.data.data_source import OpenData, Unit
-from dnamdlm.data.genome.annotation import Feature, RegionClasses, read_gff, region_classes
+from dnamdlm.data.genome.annotation import (
+    AnnotatesOther,
+    Feature,
+    RegionClasses,
+    read_gff,
+    region_classes,
+)
 from dnamdlm.data.genome.genome_files import check_sha256, resolve
 from dnamdlm.data.genome.genome_rows import GenomeRows
 from dnamdlm.data.genome.intervals import Interval
@@ -24,6 +31,8 @@ from dnamdlm.errors import DataError
 
 if TYPE_CHECKING:
     from dnamdlm.data.genome.genome_settings import GenomeData
+
+_log = logging.getLogger(__name__)
 
 _WINDOW_SETTINGS = (
     "length",
@@ -150,7 +159,10 @@ class OpenGenome:
 
     @functools.cached_property
     def features(self) -> tuple[Feature, ...]:
-        """Rows of the annotation; empty without one.
+        """Features of the annotation; empty without one.
+
+        Rows on records that the genome does not have are left out, and how many is logged. So is
+        an annotation that comes with the package, and with a recipe, where it is of another genome.
 
         Raises:
             DataError: if the annotation cannot be used with this genome.
@@ -160,7 +172,19 @@ class OpenGenome:
         path, expected = resolve(self.settings.annotation, suffix=".gff3.gz")
         if expected is not None:
             check_sha256(path, expected)
-        return read_gff(path, self.store.lengths)
+        try:
+            found = read_gff(path, self.store.lengths, self.store.circular)
+        except AnnotatesOther as error:
+            if expected is None:
+                raise
+            _log.info("data.annotation=%s is not used: %s", self.settings.annotation, error)
+            return ()
+        if found.num_elsewhere:
+            _log.info(
+                "data.annotation: rows on records that the genome does not have, such as %s, are "
+                "left out (%d in all)", found.elsewhere, found.num_elsewhere,
+            )  # fmt: skip
+        return found.features
 
     @functools.cached_property
     def region_classes(self) -> RegionClasses | None:
@@ -169,9 +193,17 @@ class OpenGenome:
         Raises:
             DataError: if the annotation cannot be used with this genome.
         """
-        if self.settings.annotation is None:
+        if not self.features:
             return None
         return region_classes(self.features, self.store.lengths, self.store.offsets)
+
+    def check_files(self) -> None:
+        """Read the annotation, which neither training nor making windows does.
+
+        Raises:
+            DataError: if it cannot be used with this genome.
+        """
+        _ = self.region_classes
 
     def fingerprint(self) -> str:
         """Hash of everything that decides which batches come out, but not of where files lie."""
@@ -183,6 +215,8 @@ class OpenGenome:
         }
         if self.labels is not None:
             content["labels"] = [self.labels.names, self.labels.values.tolist()]
+        if self.store.circular:
+            content["circular"] = sorted(self.store.circular)
         if self.expanded is not None:
             content["expanded"] = [str(item) for item in self.expanded["train"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

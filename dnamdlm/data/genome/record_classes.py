@@ -6,6 +6,7 @@ lines that start with # are skipped. Classes are numbered in the sorted order of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
 _UNLABELLED = -1
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class RecordLabels:
 def read_labels(path: str | Path, lengths: Mapping[str, int]) -> dict[str, str]:
     """Record -> label from a table.
 
+    Rows of records that the genome does not have are left out, and how many is logged.
+
     Args:
         path: the table.
         lengths: bases of each record of the genome.
 
     Raises:
-        DataError: for an unreadable file, another number of columns, an unknown or repeated
-            record, or no rows at all.
+        DataError: for an unreadable file, another number of columns, a repeated record, or no row
+            of a record of the genome.
     """
     path = Path(path)
     label_of: dict[str, str] = {}
@@ -93,11 +97,20 @@ def read_labels(path: str | Path, lengths: Mapping[str, int]) -> dict[str, str]:
                 f"{path}: line {number} is {line[:60]!r}; a record, a tab and a label are needed"
             )
         record, label = columns
-        if record not in lengths:
-            raise DataError(f"{path}: line {number}: {unknown_record(record, lengths)}")
         if record in label_of:
             raise DataError(f"{path}: line {number} repeats {record!r}; give each record once")
         label_of[record] = label
+    elsewhere = [record for record in label_of if record not in lengths]
+    if elsewhere and len(elsewhere) == len(label_of):
+        raise DataError(
+            f"{path}: {unknown_record(elsewhere[0], lengths)}, nor is any other record of the file"
+        )
+    if elsewhere:
+        _log.info(
+            "data.labels: rows of records that the genome does not have, such as %s, are left out "
+            "(%d in all)", elsewhere[0], len(elsewhere),
+        )  # fmt: skip
+    label_of = {record: label for record, label in label_of.items() if record in lengths}
     if not label_of:
         raise DataError(f"{path}: has no rows; write a record, a tab and a label on each line")
     return label_of

@@ -6,7 +6,7 @@ record, or a few very unequal ones) is cut by position. Coordinates are 0-based 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -123,6 +123,7 @@ def split_by_fractions(
     valid_fraction: float,
     test_fraction: float,
     margin: int = 0,
+    circular: Collection[str] = (),
 ) -> Splits:
     """Whole records near the wanted fractions if that is possible, else `split_by_region`.
 
@@ -138,14 +139,22 @@ def split_by_fractions(
         size = sum(lengths[name] for name in names)
         if wanted > 0 and not wanted / _NEAR <= size <= wanted * _NEAR:
             return split_by_region(
-                lengths, valid_fraction=valid_fraction, test_fraction=test_fraction, margin=margin
+                lengths,
+                valid_fraction=valid_fraction,
+                test_fraction=test_fraction,
+                margin=margin,
+                circular=circular,
             )
         remaining = [name for name in remaining if name not in names]
         held_out[split] = names
     train_wanted = (1 - valid_fraction - test_fraction) * total
     if sum(lengths[name] for name in remaining) * _NEAR < train_wanted or not remaining:
         return split_by_region(
-            lengths, valid_fraction=valid_fraction, test_fraction=test_fraction, margin=margin
+            lengths,
+            valid_fraction=valid_fraction,
+            test_fraction=test_fraction,
+            margin=margin,
+            circular=circular,
         )
     by_name = split_by_records(lengths, train=None, valid=held_out["valid"], test=held_out["test"])
     rule = f"records near fractions (valid {valid_fraction:g}, test {test_fraction:g})"
@@ -158,6 +167,7 @@ def split_by_region(
     valid_fraction: float,
     test_fraction: float,
     margin: int = 0,
+    circular: Collection[str] = (),
 ) -> Splits:
     """Cut the records, laid end to end, into train, then valid, then test.
 
@@ -166,6 +176,7 @@ def split_by_region(
         valid_fraction: share of all bases.
         test_fraction: share of all bases.
         margin: bases left out after each cut that falls inside a record.
+        circular: names of circular records; of one that is cut the origin is a cut too.
 
     Raises:
         DataError: if a part is wanted and would be empty.
@@ -178,7 +189,7 @@ def split_by_region(
         offset = 0
         for name, length in lengths.items():
             start, end = max(low - offset, 0), min(high - offset, length)
-            if start > 0:
+            if start > 0 or (name in circular and end < length):
                 start += margin
             if start < end:
                 parts[split].append(Interval(name, start, end))

@@ -21,9 +21,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.data.files import sync_to_disk
 from dnamdlm.data.genome.fasta import IupacPolicy
-from dnamdlm.data.genome.intervals import Interval, check_inside
+from dnamdlm.data.genome.intervals import Interval, check_inside, unknown_record
 from dnamdlm.data.genome.store_building import (
     CODES,
     FORMAT_VERSION,
@@ -70,6 +70,7 @@ class GenomeStore:
         n_runs: runs of N as offsets [start, end), sorted, shape (runs, 2).
         sha256: content hash, of the bytes of all bases in file order, soft mask included.
         manifest: everything that is recorded about the store.
+        circular: names of the records that are circular.
     """
 
     folder: Path
@@ -79,10 +80,15 @@ class GenomeStore:
     n_runs: NDArray[np.int64] = field(repr=False, compare=False)
     sha256: str
     manifest: Mapping[str, Any] = field(repr=False, compare=False)
+    circular: frozenset[str] = frozenset()
 
     @classmethod
-    def open(cls, folder: str | Path) -> GenomeStore:
+    def open(cls, folder: str | Path, circular: frozenset[str] = frozenset()) -> GenomeStore:
         """Open a prepared store.
+
+        Args:
+            folder: where it lies.
+            circular: names of the records that are circular.
 
         Raises:
             DataError: if the folder is not a complete store of this format.
@@ -128,10 +134,22 @@ class GenomeStore:
             n_runs=n_runs,
             sha256=sha256,
             manifest=MappingProxyType(manifest),
+            circular=circular,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (GenomeStore.open, (self.folder,))
+        return (GenomeStore.open, (self.folder, self.circular))
+
+    def with_circular(self, names: Collection[str]) -> GenomeStore:
+        """The same genome with these circular records.
+
+        Raises:
+            DataError: if it has no record of one of these names.
+        """
+        for name in names:
+            if name not in self.lengths:
+                raise DataError(f"data.circular: {unknown_record(name, self.lengths)}")
+        return replace(self, circular=frozenset(names))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,6 +171,18 @@ class GenomeStore:
         """
         start, end = self.span(interval)
         return self.codes[start:end]
+
+    def stretch(self, record: str, start: int, end: int) -> NDArray[np.uint8]:
+        """Bytes of positions start <= x < end of a record, shape (end - start,).
+
+        Of a circular record positions before 0 and past the end go round; of another one they are
+        a mistake of the caller.
+        """
+        offset, size = self.offsets[record], self.lengths[record]
+        if record in self.circular and not 0 <= start <= end <= size:
+            return self.codes[offset + np.arange(start, end) % size]
+        assert 0 <= start <= end <= size
+        return self.codes[offset + start : offset + end]
 
     def span(self, interval: Interval) -> tuple[int, int]:
         """Offsets [start, end) of an interval.

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.genome.code_batches import PADDING_CODE, batch_of_codes
+from dnamdlm.data.genome.circles import Circles
+from dnamdlm.data.genome.code_batches import batch_of_codes, gather
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.record_classes import RecordLabels
 from dnamdlm.data.genome.store import GenomeStore
@@ -24,7 +25,9 @@ from dnamdlm.errors import DataError
 class WindowSet:
     """Training windows: a grid of tiles that covers each interval, without tiles rich in N.
 
-    The last tile of an interval is moved back to end with it, so that every base is reachable.
+    The last tile of an interval is moved back to end with it, so that every base is reachable. An
+    interval that is a whole circular record has no end: its last tile goes round the origin, and
+    shifts go round it too.
 
     Args:
         store: the genome.
@@ -61,6 +64,8 @@ class WindowSet:
         self.num_too_short = int((sizes < length).sum())
         spans = spans[sizes >= length]
         num_tiles = -(-(spans[:, 1] - spans[:, 0]) // length)
+        self._circles = Circles(store, spans)
+        spans = self._circles.unrolled(spans, length)
         self._tiles = Tiles(spans, length, num_tiles, self.allowed, slide_last_back=True)
         self.num_rich_in_n = int(num_tiles.sum()) - len(self._tiles)
         if not len(self._tiles):
@@ -74,7 +79,7 @@ class WindowSet:
 
     def allowed(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
         """True where a window has few enough N."""
-        return self.store.count_n(starts, ends) <= self._max_n
+        return self._circles.count_n(starts, ends) <= self._max_n
 
     def starts(
         self, items: NDArray[np.int64], shifts: NDArray[np.int64] | None = None
@@ -83,14 +88,20 @@ class WindowSet:
         grid, low, high = self._tiles.locate(items)
         if shifts is None:
             return grid
-        moved = np.clip(grid + shifts, low, high - self.length)
+        is_circle, moved = self._circles.moved(grid, shifts)
+        moved = np.where(is_circle, moved, np.clip(grid + shifts, low, high - self.length))
         return np.where(self.allowed(moved, moved + self.length), moved, grid)
+
+    def codes(self, starts: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Windows at these offsets copied out of the store, shape (B, length)."""
+        return self._circles.gather(starts, self.length)
 
 
 class SplitWindows:
     """Every base of a split exactly once, in adjacent windows; the last of an interval is padded.
 
-    Windows without any A, C, G or T are left out, since nothing in them can be scored.
+    Windows without any A, C, G or T are left out, since nothing in them can be scored. No window
+    crosses the origin of a circular record, so that each base is scored once.
 
     Args:
         store: the genome.
@@ -148,22 +159,6 @@ class SplitWindows:
         codes = gather(self.store.codes, starts, self.length, sizes=sizes)
         label = None if self._labels is None else self._labels.at(starts)
         return batch_of_codes(codes, starts, keys, rows, size=size, label=label)
-
-
-def gather(
-    codes: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    length: int,
-    *,
-    sizes: NDArray[np.int64] | None = None,
-) -> NDArray[np.uint8]:
-    """Windows copied out of a store, shape (B, length); 5 stands after the first `sizes` bases."""
-    if sizes is None or (sizes == length).all():
-        return np.lib.stride_tricks.sliding_window_view(codes, length)[starts]
-    windows = np.full((len(starts), length), PADDING_CODE, dtype=np.uint8)
-    for window, start, size in zip(windows, starts.tolist(), sizes.tolist(), strict=True):
-        window[:size] = codes[start : start + size]
-    return windows
 
 
 def _spans(store: GenomeStore, intervals: Sequence[Interval]) -> NDArray[np.int64]:

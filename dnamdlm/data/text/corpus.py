@@ -194,6 +194,15 @@ class OpenText:
         rows = Rows(self.split(split), self.rule(length), split, slide_back=False)
         return Sweep.over(rows, seed=seed, limit=limit)
 
+    def check_files(self) -> None:
+        """Check that the shards of all splits are there, those too that training does not read.
+
+        Raises:
+            DataError: naming the first that is missing or does not fit.
+        """
+        for name in self.manifest["splits"]:
+            self.split(name).check()
+
     def fingerprint(self) -> str:
         """Hash of the tokens and of how they are cut."""
         settings = asdict(self.settings)

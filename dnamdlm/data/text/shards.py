@@ -171,6 +171,14 @@ class CorpusSplit:
         ]
         return np.concatenate([np.zeros(0, dtype=np.int64), *ends])
 
+    def check(self) -> None:
+        """Check that all shards are there, with as many ids and documents as the manifest says.
+
+        Raises:
+            DataError: naming the first that is missing or does not fit.
+        """
+        _ = self._shards, self.document_ends
+
     def read(self, start: int, end: int) -> NDArray[np.int64]:
         """The ids at start <= i < end, copied, across shards."""
         parts: list[NDArray[Any]] = []

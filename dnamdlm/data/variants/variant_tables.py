@@ -4,6 +4,10 @@ A row may have several alleles in ALT. TSV and VCF write their values as VCF doe
 commas in the order of ALT, with '.' for what is missing; parquet has lists, which
 `pandas.DataFrame.explode` turns into one row per allele. The column `reason` holds a code of
 `dnamdlm.data.variants.vcf.REASONS` per allele, or nothing.
+
+What each score means, with its unit and sign, stands in the header: in lines that begin with `##`
+before the column names of a TSV file, in the INFO lines of a VCF file, and in the metadata of the
+columns of a parquet file.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from dnamdlm.data.variants.vcf import REASONS, Variant, VariantFile
 
 ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
 PREFIX = "DNAMDLM_"
+COLUMNS_OF_ROW = ("chrom", "pos", "id", "ref", "alt")
+"""Columns of a table before the scores; `reason` stands after them."""
 _ROW_GROUP = 4096
 _MISSING = "."
 
@@ -32,7 +38,7 @@ class Column:
 
     Attributes:
         name: of the column; in a VCF file in upper case after `DNAMDLM_`.
-        meaning: one sentence with the unit, for the header of a VCF file.
+        meaning: one sentence with the unit and the sign, for the header.
     """
 
     name: str
@@ -124,7 +130,9 @@ class _TsvSink:
     def __init__(self, stream: Any, columns: Sequence[Column]) -> None:
         self._stream = stream
         self._names = [column.name for column in columns]
-        stream.write("\t".join(["chrom", "pos", "id", "ref", "alt", *self._names, "reason"]) + "\n")
+        for column in columns:
+            stream.write(f"## {column.name}: {column.meaning}\n")
+        stream.write("\t".join([*COLUMNS_OF_ROW, *self._names, "reason"]) + "\n")
 
     def add(self, row: ScoredVariant) -> None:
         cells = [*row.variant.fields[:5]]
@@ -155,7 +163,7 @@ class _VcfSink:
         fields = list(row.variant.fields)
         # a file that was scored before gets new scores in place of the old ones.
         kept = [part for part in fields[7].split(";") if not part.startswith(PREFIX)]
-        info = [part for part in kept if part != _MISSING]
+        info = [part for part in kept if part not in ("", _MISSING)]
         for name in self._names:
             values = row.scores[name]
             if not all(math.isnan(value) for value in values):
@@ -185,11 +193,14 @@ class _ParquetSink:
 
 
 def as_record(row: ScoredVariant) -> dict[str, Any]:
-    """A row as plain values: text, a number, and lists with one entry per allele."""
+    """A row as plain values: text, a number, and lists with one entry per allele.
+
+    The number `pos` is None where the row is not VCF.
+    """
     variant = row.variant
     record: dict[str, Any] = {
         "chrom": variant.chrom,
-        "pos": variant.start + 1,
+        "pos": None if variant.fault is not None else variant.start + 1,
         "id": variant.identifier,
         "ref": variant.fields[3],
         "alt": variant.fields[4].split(","),
@@ -212,7 +223,10 @@ def _parquet(path: Path, columns: Sequence[Column]) -> Iterator[_ParquetSink]:
             ("id", pa.string()),
             ("ref", pa.string()),
             ("alt", text),
-            *((column.name, numbers) for column in columns),
+            *(
+                pa.field(column.name, numbers, metadata={"description": column.meaning})
+                for column in columns
+            ),
             ("reason", text),
         ]
     )

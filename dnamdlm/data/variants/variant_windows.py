@@ -8,7 +8,8 @@ alleles, first with first; what is longer has addresses of its own.
 
 At the ends of a record the window is shifted inwards; an insertion that finds too few bases after
 it there costs the alternative window its first bases. A record shorter than the window is read
-whole, and only then the two windows of an insertion or deletion may differ in length.
+whole, and only then the two windows of an insertion or deletion may differ in length. A circular
+record has no ends: it is cut open opposite the variant.
 """
 
 from __future__ import annotations
@@ -91,13 +92,17 @@ def windows_of_change(
     if max(removed, added) > max(1, length // 2):
         return None
     size = store.lengths[record]
-    place = start + change.offset
+    # places are counted from the first base of the record, or from opposite the variant.
+    is_circular = record in store.circular
+    origin = start + change.offset + removed // 2 - size // 2 if is_circular else 0
+    place = start + change.offset - origin
     spare = max(0, removed - added)
     first = max(0, min(place + removed // 2 - length // 2, size - length - spare))
     last = min(size, first + length)
     reach = min(size, first + length + removed - added)
     after = place + removed
-    left, right = _ids(store, record, first, place), _ids(store, record, after, reach)
+    left = _ids(store, record, origin + first, origin + place)
+    right = _ids(store, record, origin + after, origin + max(after, reach))
     allele = NucleotideTokenizer().encode(change.alt)
     own = np.arange(added)
     own = np.where(own < removed, place - first + own, 2 * length + own - removed)
@@ -105,15 +110,13 @@ def windows_of_change(
     slots = np.concatenate([np.arange(place - first), own, np.arange(len(right)) + after - first])
     excess = max(0, len(alternative) - length)
     return PairOfWindows(
-        reference=_ids(store, record, first, last),
+        reference=_ids(store, record, origin + first, origin + last),
         alternative=alternative[excess:],
         slots=slots[excess:],
         site=place - first if change.is_snv else -1,
-        start=store.offsets[record] + place,
+        start=store.offsets[record] + ((origin + place) % size if is_circular else place),
     )
 
 
 def _ids(store: GenomeStore, record: str, start: int, end: int) -> NDArray[np.int64]:
-    offset = store.offsets[record]
-    codes = store.codes[offset + start : offset + max(start, end)]
-    return IDS_OF_CODES[codes & CODE_MASK]
+    return IDS_OF_CODES[store.stretch(record, start, end) & CODE_MASK]

@@ -42,18 +42,23 @@ def write_track(
     *,
     name: str,
 ) -> None:
-    """Write one number per base; nan is left out.
+    """Write one number per base, in the order of positions; nan is left out.
 
     Args:
         path: .bedgraph and .bw hold the first track, .tsv all of them.
-        where: interval of the n bases.
+        where: interval of the n bases; what ends past its record goes on at the first base.
         tracks: name -> (n,) values.
         lengths: lengths of all records, which the header of a bigWig file lists.
         name: of the track in a browser, one word.
     """
+    positions = np.arange(where.start, where.end) % lengths[where.chrom]
+    # browsers want rising positions, also of what crosses the origin of a circular record.
+    order = np.argsort(positions)
+    positions = positions[order]
+    tracks = {key: row[order] for key, row in tracks.items()}
     values = next(iter(tracks.values()))
     known = np.flatnonzero(np.isfinite(values))
-    starts = where.start + known
+    starts = positions[known]
     if path.suffix == ".bw":
         _write_bigwig(path, where.chrom, starts, values[known], lengths)
         return
@@ -65,7 +70,7 @@ def write_track(
     else:
         text.write("\t".join(["chrom", "start", "end", *tracks]) + "\n")
         for place in range(len(values)):
-            start = where.start + place
+            start = int(positions[place])
             cells = [
                 f"{row[place]:.4f}" if np.isfinite(row[place]) else "" for row in tracks.values()
             ]

@@ -159,15 +159,17 @@ def _frechet_distances(table: QualityRows, encode: Encode, scale: float) -> dict
     return table.each(distance)
 
 
-def add_reading_frames(table: QualityRows, finder: Any) -> None:
-    """Open reading frames, and genes where there is a finder."""
+def add_reading_frames(table: QualityRows, finder: Any, genetic_code: int | None) -> None:
+    """Open reading frames, and genes where there is a finder; None is the standard code."""
+    code = genetic_code or reading_frames.STANDARD_CODE
     longest = {
-        name: reading_frames.longest_open_frames(sample)
+        name: reading_frames.longest_open_frames(sample, code)
         for name, sample in table.compared.samples.items()
     }
     least = reading_frames.LONG_FRAME
+    which = "" if genetic_code is None else f", genetic code {genetic_code}"
     for name, label, unit, function in (
-        ("frame", "Longest stretch without stop", "codons", lambda item: item),
+        ("frame", f"Longest stretch without stop{which}", "codons", lambda item: item),
         ("frame_long", f"Sequences with {least} codons", "share", lambda item: item >= least),
     ):
         cells = {key: mean_estimate(function(item), table.rng) for key, item in longest.items()}

@@ -58,6 +58,7 @@ class Question:
         copies_of: store and intervals in which copies are searched; None for the reference.
         motifs: to count; none leaves them out.
         finder: of genes, see `reading_frames.gene_finder`; None leaves them out.
+        genetic_code: NCBI number of the code that open frames are read with; None is the standard.
         encode: sequences -> vectors (N, D) of a frozen network, for the Frechet distance.
         lengths: of the records of the reference, if records are comparable with generated
             sequences; None if they are chromosomes.
@@ -70,6 +71,7 @@ class Question:
     copies_of: tuple[GenomeStore, Sequence[Interval]] | None = None
     motifs: Sequence[Motif] = ()
     finder: Any = None
+    genetic_code: int | None = None
     encode: Encode | None = None
     lengths: Sequence[int] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +106,7 @@ def evaluate_quality(
     add_divergences(table)
     add_discriminators(table, seed)
     add_frechet_distances(table, question.encode)
-    add_reading_frames(table, question.finder)
+    add_reading_frames(table, question.finder, question.genetic_code)
     motifs = add_motifs(table, question.motifs)
     copies = add_copies(
         table, list(sequences), (question.store, question.intervals), question.copies_of
@@ -137,7 +139,7 @@ def evaluate_quality(
         },
         "motifs": motifs,
         "copies": copies,
-    }
+    } | ({} if question.genetic_code is None else {"genetic_code": question.genetic_code})
 
 
 def _lengths(generated: Sequence[int], real: Sequence[int] | None) -> dict[str, list[float]]:

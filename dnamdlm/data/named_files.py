@@ -1,0 +1,97 @@
+"""Whether the files that settings name are there: seen before anything slow is imported or read.
+
+Only their existence is looked at; what they hold is checked by their readers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnamdlm.errors import DataError
+
+# settings of commands, and of their group `data`, that name a file to be read.
+_OF_COMMANDS = ("variants", "samples", "template", "infill", "input", "motifs", "reference")
+_OF_DATA = ("fasta", "annotation", "bed", "labels")
+# of a table that is learned from these are files, elsewhere names of records.
+_OF_TABLES = ("train", "test", "valid")
+# settings that name a folder or file of weights, or a model of the hub, as ORGANISATION/NAME.
+_MODELS = ("model", "guide")
+# values that stand for something else than a file.
+_OTHER_SOURCES = ("embedded:", "jaspar:")
+_WORDS = {"reference": ("split",)}
+
+
+def check_named_files(tree: Mapping[str, Any]) -> None:
+    """Refuse a file that is not there, and a target in a folder that is not there.
+
+    Args:
+        tree: the resolved config tree of a command.
+
+    Raises:
+        DataError: naming the setting.
+    """
+    for key, path, download_command in _files(tree):
+        if not os.path.lexists(Path(os.path.expanduser(path))):  # noqa: PTH111
+            raise missing_file(key, path, download_command)
+    for key in _MODELS:
+        if isinstance(path := tree.get(key), str) and _is_mistyped(path):
+            raise DataError(
+                f"{key}={path} does not exist; give a run folder, a checkpoint folder or published "
+                "weights"
+            )
+    out = tree.get("out")
+    if isinstance(out, str) and not (Path(out).parent.is_dir() or Path(out).is_symlink()):
+        raise DataError(f"out={out} lies in a folder that does not exist; make it first")
+
+
+def _is_mistyped(path: str) -> bool:
+    """Whether there is nothing at a path in a folder that exists, so that no hub is meant."""
+    found = Path(os.path.expanduser(path))  # noqa: PTH111
+    return found.parent != Path() and found.parent.is_dir() and not os.path.lexists(found)
+
+
+def missing_file(key: str, path: str | Path, download_command: str | None = None) -> DataError:
+    """The error for a file that is not there.
+
+    Args:
+        key: dotted name of the setting.
+        path: its value.
+        download_command: downloads the file; None: nobody says how.
+    """
+    if download_command:
+        return DataError(
+            f"{key}={path} does not exist; the config names the command that downloads it: "
+            f"{download_command!r}"
+        )
+    return DataError(f"{key}={path}: no such file; check the path")
+
+
+def _files(tree: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    """Setting, path, and command that downloads the file, of each file to be read."""
+    yield from _values(tree, _OF_COMMANDS, "")
+    data = tree.get("data")
+    if not isinstance(data, Mapping):
+        return
+    is_table = str(data.get("_target_", "")).endswith(".Table")
+    yield from _values(data, _OF_TABLES if is_table else _OF_DATA, "data.")
+    genomes = data.get("genomes")
+    for name, genome in genomes.items() if isinstance(genomes, Mapping) else ():
+        if isinstance(genome, Mapping):
+            yield from _values(genome, _OF_DATA, f"data.genomes.{name}.")
+
+
+def _values(
+    group: Mapping[str, Any], keys: tuple[str, ...], prefix: str
+) -> Iterator[tuple[str, str, str | None]]:
+    command = group.get("download_command")
+    for key in keys:
+        value = group.get(key)
+        for path in value if isinstance(value, list) else [value]:
+            if not isinstance(path, str) or not path or path in _WORDS.get(key, ()):
+                continue
+            if not path.startswith(_OTHER_SOURCES):
+                is_downloaded = command and key in ("fasta", "bed")
+                yield f"{prefix}{key}", path, command if is_downloaded else None
