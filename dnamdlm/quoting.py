@@ -32,9 +32,8 @@ NAMES = frozenset({
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({
-    "allow", "baselines", "circular", "forbid", "label_column", "motif", "regions", "scores", "test",
-    "train",
-    "trust", "valid",
+    "allow", "baselines", "circular", "forbid", "label_column", "motif", "regions", "scores",
+    "test", "train", "trust", "valid",
 })  # fmt: skip
 """Settings that are several texts, or one."""
 NAMES_OR_NUMBERS = frozenset({"guide_label", "label"})

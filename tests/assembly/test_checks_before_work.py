@@ -132,7 +132,7 @@ def test_training_on_text_looks_for_the_shards_of_every_split(folder):
         (sample, ["out=x.fa", "motif=[TATA@0,GG@1]", "length=10"], ConfigError, "contradicts"),
         (tracks, ["out=x.wig", "locus=chr1:0-5"], ConfigError, "must end in"),
         (tracks, ["out=x.tsv", "locus=chr1"], ConfigError, "not a valid locus"),
-        (judge, ["samples=g.fa", "motifs=g.fa"], DataError, "not readable as jaspar motifs"),
+        (judge, ["samples=g.fa", "motifs=g.fa"], DataError, "motifs"),
         (judge, ["samples=g.fa", "genetic_code=8"], ConfigError, "genetic_code=8 is unknown"),
     ],
 )
