@@ -11,10 +11,8 @@ from tests.repository.sources import ROOT, SHIPPED, imported_packages, name_of, 
 RESERVED = {
     "lightning": ("dnamdlm/training/",),
     "pytorch_lightning": (),
-    "hydra": ("dnamdlm/command_line.py", "dnamdlm/composing.py", "dnamdlm/quoting.py", *(f"dnamdlm/{entry}.py" for entry in (
-        "train", "evaluate", "sample", "finetune", "predict", "score", "embed", "report",
-        "doctor"))),
-    "omegaconf": ("dnamdlm/command_line.py", "dnamdlm/composing.py", "dnamdlm/assembly.py", "dnamdlm/assembly/"),
+    "hydra": ("dnamdlm/command_line.py", "dnamdlm/composing.py", "dnamdlm/quoting.py"),
+    "omegaconf": ("dnamdlm/command_line.py", "dnamdlm/composing.py", "dnamdlm/assembly/"),
     "mamba_ssm": ("dnamdlm/ops/kernels/",),
     "causal_conv1d": ("dnamdlm/ops/kernels/",),
     "flash_attn": ("dnamdlm/ops/kernels/",),
