@@ -27,13 +27,12 @@ PATHS = frozenset({
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "download_command", "genome", "locus", "name", "project", "prompt", "region",
-    "sequence_column", "task",
+    "download_command", "genome", "locus", "name", "project", "prompt", "sequence_column", "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({
-    "allow", "baselines", "circular", "forbid", "label_column", "motif", "regions", "scores",
-    "test", "train", "trust", "valid",
+    "allow", "baselines", "forbid", "label_column", "motif", "regions", "scores", "test", "train",
+    "trust", "valid",
 })  # fmt: skip
 """Settings that are several texts, or one."""
 NAMES_OR_NUMBERS = frozenset({"guide_label", "label"})
@@ -181,11 +180,13 @@ def _paths_between(pieces: list[str]) -> Iterator[str]:
     """Paths that were separated by commas, of which there may be some in a path as well."""
     first = 0
     while first < len(pieces):
-        for last in range(len(pieces), first, -1):
+        last = len(pieces)
+        while last > first + 1:
             path = ",".join(pieces[first:last])
-            if last == first + 1 or _exists(path) or _QUOTED.fullmatch(path.strip()):
-                yield path
+            if _exists(path) or _QUOTED.fullmatch(path.strip()):
                 break
+            last -= 1
+        yield ",".join(pieces[first:last])
         first = last
 
 

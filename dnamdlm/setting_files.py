@@ -121,7 +121,7 @@ def groups_of(folder: Path, name: str) -> dict[str, str]:
     groups: dict[str, str] = {}
     for base in file.bases:
         groups |= groups_of(folder, base)
-    return groups | file.groups
+    return {**groups, **file.groups}
 
 
 def options_of(folder: Path, group: str) -> list[str]:

@@ -10,7 +10,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -55,9 +55,12 @@ def check_fields(settings: Any, prefix: str = "") -> None:
             check_value(value, hints[field.name], f"{prefix}{field.name}")
 
 
-def as_tuple(texts: str | Sequence[str]) -> tuple[str, ...]:
+_Text = TypeVar("_Text", bound=str)
+
+
+def as_tuple(texts: _Text | Sequence[_Text]) -> tuple[_Text, ...]:
     """One text or several, as several."""
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+    return cast("tuple[_Text, ...]", (texts,) if isinstance(texts, str) else tuple(texts))
 
 
 def listed(value: Any, annotation: Any) -> Any:
