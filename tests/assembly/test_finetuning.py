@@ -278,7 +278,7 @@ def test_a_first_try_is_one_split_with_words_and_says_what_it_took(numbers, tmp_
     assert [split["predictor"] for split in results["splits"]] == ["model", "kmer"]
     assert "n: regression on column expression (expression from " in caplog.text
     assert "model, seed 1: test r2" in caplog.text
-    assert "(1 of 2 fits); about 0 s left, and the time of kmer" in caplog.text
+    assert "(1 of 2 fits); left: the time of kmer" in caplog.text
     first, model, kmer = headline.splitlines()
     assert first == "n, test r2 (one split, with the 95 % interval of the test rows):"
     low, high = results["splits"][1]["test"]["intervals"]["r2"]

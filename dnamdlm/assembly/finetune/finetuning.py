@@ -210,9 +210,9 @@ def _log_split(
     left = [name for (name, _), item in results.items() if item is None]
     known = sum(seconds[name] for name in left if name in seconds)
     new = sorted({name for name in left if name not in seconds})
-    remaining = f"; about {known:,.0f} s left" if left else ""
-    if new:
-        remaining += f", and the time of {', '.join(new)}"
+    rest = [f"about {known:,.0f} s"] if len(new) < len(set(left)) else []
+    rest += [f"the time of {', '.join(new)}"] if new else []
+    remaining = f"; left: {' and '.join(rest)}" if rest else ""
     logger.info(
         "%s, seed %d: test %s %.4f after %.0f s (%d of %d fits)%s",
         *key, metric, found["test"]["figures"][metric], found["seconds"],

@@ -405,7 +405,9 @@ def _text(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
 
 
 def _kept(value: str) -> str:
-    """A cell of the input; a number remains as it is."""
+    """A cell of the input; a number or a strand remains as it is."""
+    if value in ("+", "-"):
+        return value
     try:
         float(value)
     except ValueError:

@@ -167,7 +167,8 @@ class Table:
             for name, path in files.items()
         }
         labels = rows["train"].labels
-        kind = next((kind for kind in KINDS if kind == self.kind), None) or kind_of(labels)
+        given: Kind | None = next((kind for kind in KINDS if kind == self.kind), None)
+        kind: Kind = kind_of(labels) if given is None else given
         names = _label_names(kind, rows["train"], str(files["train"]))
         parts = {
             name: LabelledSet(
