@@ -131,7 +131,9 @@ class Head:
                 "give a file as pathlib.Path"
             )
         head = read_json(self.folders[0] / HEAD)
-        wanted = tuple(head.get("text_columns", ())) or (_column(sequences, column),)
+        wanted: tuple[str, ...] = tuple(head.get("text_columns", ())) or (
+            _column(sequences, column),
+        )
         if not isinstance(sequences, DataFrame):
             if len(wanted) > 1:
                 raise DataError(f"a table with the columns {', '.join(wanted)} is wanted")
