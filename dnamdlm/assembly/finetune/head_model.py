@@ -135,9 +135,10 @@ class Head:
             _column(sequences, column),
         )
         if not isinstance(sequences, DataFrame):
-            if len(wanted) > 1:
+            if len(wanted) != 1:
                 raise DataError(f"a table with the columns {', '.join(wanted)} is wanted")
-            sequences = DataFrame({wanted[0]: list(sequences)})
+            (name,) = wanted
+            sequences = DataFrame({name: list(sequences)})
         if not len(sequences):
             raise DataError("there is nothing to predict for; give at least one sequence")
         table = {str(name): list(map(str, sequences[name])) for name in sequences.columns}
