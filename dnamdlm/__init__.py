@@ -15,17 +15,19 @@ from dnamdlm.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
     from dnamdlm.assembly.api import Model
+    from dnamdlm.assembly.finetune.head_model import Head
     from dnamdlm.assembly.opening import fit, load
     from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
 
 __version__ = "0.1.0"
 __all__ = [
-    "DNA", "CheckpointError", "ConfigError", "DataError", "DnamdlmError", "Model", "__version__",
-    "fit", "load",
+    "DNA", "CheckpointError", "ConfigError", "DataError", "DnamdlmError", "Head", "Model",
+    "__version__", "fit", "load",
 ]  # fmt: skip
 
 _LAZY = {
     "DNA": ("dnamdlm.tokens.nucleotide", "NUCLEOTIDE_VOCABULARY"),
+    "Head": ("dnamdlm.assembly.finetune.head_model", "Head"),
     "Model": ("dnamdlm.assembly.api", "Model"),
     "fit": ("dnamdlm.assembly.opening", "fit"),
     "load": ("dnamdlm.assembly.opening", "load"),

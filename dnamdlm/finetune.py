@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dnamdlm.command_line import Tree, run_entry
+from dnamdlm.command_line import Stopped, Tree, run_entry
 
 
 def main(tree: Tree, given: frozenset[str]) -> None:
@@ -10,8 +10,14 @@ def main(tree: Tree, given: frozenset[str]) -> None:
     from dnamdlm.assembly.building.entry_settings import read_settings
     from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
     from dnamdlm.assembly.finetune.finetuning import finetune
+    from dnamdlm.training.head_state import FitInterrupted
 
-    path, headline = finetune(read_settings(FinetuneEntry, tree, given))
+    try:
+        path, headline = finetune(read_settings(FinetuneEntry, tree, given))
+    except FitInterrupted as stop:
+        raise Stopped(
+            f"{stop}; the same command resumes after the last epoch", 128 + stop.number
+        ) from stop
     print(headline)
     print(f"wrote {path}, with results.tsv and one folder per split")
 

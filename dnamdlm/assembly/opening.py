@@ -12,9 +12,12 @@ from torch import nn
 
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
+from dnamdlm.assembly.finetune.finetuning import SPLITS
+from dnamdlm.assembly.finetune.head_model import Head
 from dnamdlm.assembly.models import WeightSet, load_model
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.train.fitting import fit as fit_model
+from dnamdlm.errors import ConfigError
 
 
 def load(
@@ -25,11 +28,12 @@ def load(
     strands: Strands = "one",
     trust: str | Sequence[str] = (),
     backbone: nn.Module | None = None,
-) -> Model:
-    """Load a trained model.
+) -> Model | Head:
+    """Load a trained model, or the heads of a fine-tuning run.
 
     Args:
-        model: run folder, checkpoint folder, published weights (folder or file), or hub id.
+        model: run folder, checkpoint folder, published weights (folder or file), hub id, or run
+            folder of `dnamdlm finetune`.
         weights: 'average', the moving average of the weights, or 'raw'.
         device: 'auto', 'cpu', 'cuda' or another device of torch.
         strands: 'both' averages the network over both strands, which takes twice the time; for
@@ -37,6 +41,9 @@ def load(
         trust: packages besides dnamdlm whose classes the checkpoint may name; their code runs.
         backbone: for a model that was trained with a network of yours: such a network, which gets
             the weights.
+
+    Returns:
+        A model; of a fine-tuning run a `Head`, which has `predict`.
 
     Raises:
         CheckpointError: if the model is missing or damaged.
@@ -47,6 +54,13 @@ def load(
         >>> model.sample(2, length=20, seed=1)  # doctest: +SKIP
         ['TTTATTTTTCAAAAACAATA', 'CATTGAAGAAGTTTGTCAAT']
     """
+    if (Path(model) / SPLITS).is_dir():
+        if (weights, strands, backbone) != ("average", "one", None):
+            raise ConfigError(
+                f"{model} holds fine-tuned heads, for which weights, strands and backbone have no "
+                "effect; leave them out"
+            )
+        return Head(model, device=device, trust=as_tuple(trust))
     loaded = load_model(
         str(model), weights=weights, device=device, trust=as_tuple(trust), backbone=backbone
     )

@@ -13,12 +13,17 @@ from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.reporting.drawing import Drawing, inline, save_all
-from dnamdlm.reporting.prediction_figures import confusion_figure, reliability_figure
+from dnamdlm.reporting.prediction_figures import (
+    confusion_figure,
+    numbers_figure,
+    reliability_figure,
+)
 from dnamdlm.reporting.quality_section import quality_content, quality_drawings, quality_files
 from dnamdlm.reporting.run_report import environment
 from dnamdlm.reporting.tables import flat
 
 _RESULTS = "results.json"
+_DRAWINGS = ("confusion", "reliability", "numbers")
 
 
 def write_samples_report(path: Path) -> Path:
@@ -77,9 +82,10 @@ def write_finetune_report(run_dir: Path) -> Path:
         raise DataError(f"{path}: not readable as results of finetune ({error})") from error
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not readable as results of finetune; run it again") from error
-    drawings = finetune_drawings(splits, names)
+    drawings = finetune_drawings(splits, names) | _drawings_of_numbers(run_dir, results)
     folder = run_dir / "report_data"
     metrics = list(next(iter(summary.values()))["test"])
+    num_splits, leaks = len({split["seed"] for split in splits}), results["leaks"]["any"]
     page = (
         environment()
         .get_template("finetune.html.j2")
@@ -92,12 +98,19 @@ def write_finetune_report(run_dir: Path) -> Path:
                 for part, count in results["rows"].items()
                 if count is not None
             ),
-            num_splits=len({split["seed"] for split in splits}),
+            num_splits=num_splits,
             metrics=metrics,
-            table=[_row(name, parts, metrics) for name, parts in summary.items()],
-            leaks=results["leaks"]["any"],
+            table=[
+                _row(name, parts, metrics, [s for s in splits if s["predictor"] == name], leaks)
+                for name, parts in summary.items()
+            ],
+            leaks=leaks,
             drawings={name: inline(drawing) for name, drawing in drawings.items()}
-            | {name: None for name in ("confusion", "reliability") if name not in drawings},
+            | {
+                name: None
+                for name in ("confusion", "reliability", "numbers")
+                if name not in drawings
+            },
             facts=[
                 item
                 for key in ("model", "model_sha256", "method", "strand", "windows", "training")
@@ -154,16 +167,59 @@ def _joined(curves: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any
     return joined
 
 
-def _row(name: str, parts: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+def _drawings_of_numbers(run_dir: Path, results: Mapping[str, Any]) -> dict[str, Drawing]:
+    """Predicted against measured numbers of the first split, where the task is a regression."""
+    if results.get("kind") != "regression":
+        return {}
+    first = min(split["seed"] for split in results["splits"])
+    points: dict[str, list[tuple[float, float]]] = {}
+    notes: dict[str, str] = {}
+    for split in results["splits"]:
+        if split["seed"] != first:
+            continue
+        path = run_dir / "splits" / f"{split['predictor']}_seed_{first}" / "predictions.tsv"
+        label = _label(split["predictor"])
+        points[label] = _first_numbers(path)
+        metric = results["metric"]
+        value = _shown(split["test"]["figures"][metric])
+        found = split["test"]["intervals"].get(metric)
+        interval = "" if found is None else f" [{_shown(found[0])}, {_shown(found[1])}]"
+        notes[label] = f"{metric} {value}{interval}"
+    return {"numbers": numbers_figure(points, notes, results["label_names"][0])}
+
+
+def _first_numbers(path: Path) -> list[tuple[float, float]]:
+    """Measured and predicted numbers of a table of predictions, of the first number of each."""
+    try:
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        columns = header.split("\t")
+        target, value = columns.index("target"), columns.index("in_train") + 1
+        rows = [line.split("\t") for line in lines]
+        return [(float(row[target].split(";")[0]), float(row[value])) for row in rows]
+    except (OSError, ValueError, IndexError) as error:
+        raise DataError(f"{path}: not readable as predictions of finetune ({error})") from error
+
+
+def _row(
+    name: str,
+    parts: Mapping[str, Any],
+    metrics: Sequence[str],
+    splits: Sequence[Mapping[str, Any]],
+    leaks: int,
+) -> dict[str, Any]:
+    """The figures of a predictor, each with its range and its value without leaked rows."""
     cells = []
     for metric in metrics:
         whole, clean = parts["test"][metric], parts["test_without_leaks"][metric]
-        cells.append(
-            {
-                "value": _shown(whole["mean"]),
-                "note": f"\u00b1 {_shown(whole['max_minus_min'])}; {_shown(clean['mean'])}",
-            }
-        )
+        if len(splits) > 1:
+            values = [split["test"]["figures"][metric] for split in splits]
+            known = [value for value in values if value is not None]
+            ends = [min(known), max(known)] if known else None
+        else:
+            ends = splits[0]["test"]["intervals"].get(metric)
+        notes = [] if ends is None else [f"[{_shown(ends[0])}, {_shown(ends[1])}]"]
+        notes += [_shown(clean["mean"])] if leaks else []
+        cells.append({"value": _shown(whole["mean"]), "note": "; ".join(notes)})
     return {"name": name, "label": _label(name), "cells": cells}
 
 

@@ -1,8 +1,9 @@
-"""Figures of fine-tuned models: confusion matrices and reliability curves."""
+"""Figures of fine-tuned models: confusion matrices, reliability curves, predicted numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from dnamdlm.reporting.drawing import BASELINE, EXTRA, INK, OURS, REFERENCE, dra
 
 _MAP = LinearSegmentedColormap.from_list("ours", ["#eef4fa", "#1f6fb3"])
 _MAX_NUMBERED = 12
+_MAX_DRAWN = 2000
 _COLORS = (OURS, REFERENCE, BASELINE, EXTRA, INK)
 
 
@@ -94,3 +96,41 @@ def reliability_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> tup
     lower.set_ylim(bottom=0)
     lower.set_xlabel("probability of the predicted class")
     return "reliability", figure
+
+
+@drawn
+def numbers_figure(
+    points: Mapping[str, Sequence[tuple[float, float]]], notes: Mapping[str, str], name: str
+) -> tuple[str, Figure]:
+    """Predicted against measured numbers of the test rows, one panel per predictor.
+
+    Args:
+        points: predictor -> (measured, predicted) of each row.
+        notes: predictor -> its figure with an interval, below the name.
+        name: of the number.
+    """
+    figure = Figure(figsize=(3.1 * len(points) + 0.5, 3.7), layout="constrained")
+    grid = figure.subplots(1, len(points), squeeze=False, sharex=True, sharey=True)[0]
+    measured = np.concatenate([np.asarray(rows, float)[:, 0] for rows in points.values()])
+    ends = [float(measured.min()), float(measured.max())]
+    for axes, (label, rows), color in zip(grid, points.items(), _repeated(), strict=False):
+        table = np.asarray(rows, float)
+        axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":")
+        axes.plot(
+            table[:, 0],
+            table[:, 1],
+            color=color,
+            marker="o",
+            markersize=2.2,
+            linestyle="none",
+            alpha=0.5,
+            rasterized=len(table) > _MAX_DRAWN,
+        )
+        axes.set_title(f"{label}\n{notes[label]}", fontsize=9.5)
+        axes.set_xlabel(f"measured {name}")
+    grid[0].set_ylabel(f"predicted {name}")
+    return "numbers", figure
+
+
+def _repeated() -> Iterator[str]:
+    return itertools.cycle(_COLORS)

@@ -12,7 +12,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from dnamdlm.data.tasks.labelled import Kind, LabelledSet
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.tasks.prediction_metrics import figures
 from dnamdlm.lm.states.heads import opposite, predict_outputs
+from dnamdlm.progress import Progress
+from dnamdlm.training.head_state import EpochKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ def train_predictor(
     device: torch.device | str = "cpu",
     tokens_at_once: int = 4096,
     label: str = "",
+    keeper: EpochKeeper | None = None,
 ) -> list[Epoch]:
     """Train in place; the predictor ends with the weights of its best epoch.
 
@@ -125,7 +128,12 @@ def train_predictor(
         device: where the predictor is.
         tokens_at_once: bound on the tokens of one call in validation.
         label: prefix of the log lines.
+        keeper: keeps the state after each epoch, from which the same call resumes.
+
+    Raises:
+        FitInterrupted: if a signal ended the fit.
     """
+    keeper = keeper or EpochKeeper()
     scale = TargetScale.of(kind, train.targets)
     optimizer = _optimizer(predictor, settings)
     steps = settings.epochs * math.ceil(len(train) / settings.batch_size)
@@ -139,25 +147,57 @@ def train_predictor(
     with torch.random.fork_rng(devices=_gpus(device)):
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        for epoch in range(1, settings.epochs + 1):
-            train_loss = passes.run(rng)
-            predictor.eval()
-            outputs = predict_outputs(
-                predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
-            )
-            found = figures(kind, valid.targets, scale.restore(outputs))
-            history.append(Epoch(epoch, train_loss, found))
-            logger.info(
-                "%sepoch %d/%d: training loss %.4f, validation %s %.4f",
-                label, epoch, settings.epochs, train_loss, metric, found[metric],
-            )  # fmt: skip
-            score = -found[metric] if metric == "mse" else found[metric]
-            score = -math.inf if math.isnan(score) else score
-            if best is None or score > best[0]:
-                best = (score, copy.deepcopy(predictor.state_dict()))
+        found = keeper.restore(predictor, optimizer)
+        if found is not None:
+            facts, weights = found
+            history = [Epoch(**item) for item in facts["history"]]
+            best = (_score(history[facts["best"] - 1], metric), weights)
+            rng.bit_generator.state = facts["order"]
+            schedule.load_state_dict(facts["schedule"])
+            logger.info("%sresumes after epoch %d", label, len(history))
+        per_epoch = steps // settings.epochs
+        with Progress(
+            f"{label}training", steps, "steps", first=len(history) * per_epoch
+        ) as progress:
+            for epoch in range(len(history) + 1, settings.epochs + 1):
+                train_loss = passes.run(rng, progress, keeper)
+                predictor.eval()
+                outputs = predict_outputs(
+                    predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
+                )
+                latest = Epoch(
+                    epoch, train_loss, figures(kind, valid.targets, scale.restore(outputs))
+                )
+                history.append(latest)
+                logger.info(
+                    "%sepoch %d/%d: training loss %.4f, validation %s %.4f",
+                    label, epoch, settings.epochs, train_loss, metric, latest.valid[metric],
+                )  # fmt: skip
+                score = _score(latest, metric)
+                if best is None or score > best[0]:
+                    best = (score, copy.deepcopy(predictor.state_dict()))
+                facts = {
+                    "history": [asdict(item) for item in history],
+                    "best": _best_epoch(history, metric),
+                    "order": rng.bit_generator.state,
+                    "schedule": schedule.state_dict(),
+                }
+                keeper.save(predictor, best[1], optimizer, facts)
+                keeper.check()
     if best is not None:
         predictor.load_state_dict(best[1])
     return history
+
+
+def _score(epoch: Epoch, metric: str) -> float:
+    """What epochs are compared by; larger is better."""
+    value = -epoch.valid[metric] if metric == "mse" else epoch.valid[metric]
+    return -math.inf if math.isnan(value) else value
+
+
+def _best_epoch(history: list[Epoch], metric: str) -> int:
+    """Number of the best epoch; of equals the earliest."""
+    return max(history, key=lambda epoch: (_score(epoch, metric), -epoch.epoch)).epoch
 
 
 @dataclass(frozen=True)
@@ -173,8 +213,12 @@ class _Passes:
     settings: FinetuneSettings
     device: torch.device | str
 
-    def run(self, rng: np.random.Generator) -> float:
-        """One pass in a new order; the mean training loss."""
+    def run(self, rng: np.random.Generator, progress: Progress, keeper: EpochKeeper) -> float:
+        """One pass in a new order; the mean training loss.
+
+        Raises:
+            FitInterrupted: if a signal arrives.
+        """
         predictor, train = self.predictor, self.train
         predictor.train()
         trained = [parameter for parameter in predictor.parameters() if parameter.requires_grad]
@@ -200,6 +244,8 @@ class _Passes:
             self.optimizer.step()
             self.schedule.step()
             losses.append(loss.detach())
+            progress.advance()
+            keeper.check()
         return float(torch.stack(losses).mean())
 
 

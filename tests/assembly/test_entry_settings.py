@@ -14,7 +14,7 @@ GIVEN = {
     "doctor": [],
     "embed": ["model=x", "out=x.npz", "data.fasta=x.fa"],
     "evaluate": ["model=x"],
-    "finetune": ["config=gue", "model=x", "run_dir=x"],
+    "finetune": ["config=table", "data.train=x.csv", "model=x", "run_dir=x"],
     "judge": ["samples=x.fa", "reference=y.fa"],
     "predict": ["model=x", "input=x.fa", "out=x.tsv"],
     "report": ["run_dir=x"],

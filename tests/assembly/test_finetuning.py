@@ -5,16 +5,20 @@ from pathlib import Path
 
 import hydra
 import numpy as np
+import pandas
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+import dnamdlm
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.data.tasks.families import kind_of
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
+from dnamdlm.reporting.other_reports import write_finetune_report
 from dnamdlm.setting_files import config_folder
 from tests.helpers import entries
 from tests.helpers.entries import build_language_model
@@ -22,6 +26,7 @@ from tests.helpers.rounding import additions, rounding
 
 RECIPES = sorted(path.stem for path in (config_folder("finetune") / "config").glob("*.yaml"))
 QUICK = ["seeds=2", "training.epochs=1", "training.batch_size=32", "bootstrap=5", "kmer=2"]
+THOROUGH = "baselines=[kmer,cnn,random_weights]"
 
 
 def compose(name, *overrides):
@@ -71,7 +76,7 @@ def finetune(run_dir, table, *overrides):
 
 
 def test_every_predictor_is_tested_on_every_split_beside_the_leaks(tmp_path, table):
-    results, headline = finetune(tmp_path / "run", table)
+    results, headline = finetune(tmp_path / "run", table, THOROUGH)
     assert list(results["summary"]) == ["model", "kmer", "cnn", "random_weights"]
     assert len(results["splits"]) == 8
     assert results["leaks"]["exact"] == 10
@@ -101,7 +106,7 @@ def test_finished_splits_are_not_repeated_and_the_result_is_the_same(tmp_path, t
     monkeypatch.setattr(
         finetuning.Predictors,
         "fit",
-        lambda self, *key: (fitted.append(key), original(self, *key))[1],
+        lambda self, *key: (fitted.append(key[:2]), original(self, *key))[1],
     )
     second, _ = finetune(tmp_path / "b", table, *quick)
     assert fitted == [("model", 2), ("kmer", 2)]
@@ -131,9 +136,10 @@ def test_predictions_of_a_stored_head_are_those_of_the_run(tmp_path, table, meth
     found = [line.split("\t") for line in out.read_text().splitlines()]
     stored = (tmp_path / "run/splits/model_seed_2/predictions.tsv").read_text().splitlines()
     expected = [line.split("\t") for line in stored]
-    assert found[0] == ["name", "length", "prediction", "probability_at", "probability_gc"]
+    assert found[0] == ["name", "sequence", "label", "length", "prediction", "probability_at",
+                        "probability_gc"]  # fmt: skip
     assert [row[0] for row in found] == [row[0] for row in expected]
-    shown = np.array([[float(x) for x in row[3:]] for row in found[1:]])
+    shown = np.array([[float(x) for x in row[5:]] for row in found[1:]])
     # six digits of probabilities from float32 batches of other shapes.
     allowed = 1e-6 + rounding(additions(loaded.lm))
     wanted = [[float(x) for x in row[3:]] for row in expected[1:]]
@@ -170,8 +176,8 @@ def test_a_bed_file_is_predicted_by_its_genome(tmp_path, table):
                    f"out={tmp_path / 'p.tsv'}", f"data.fasta={tmp_path / 'g.fa'}",
                    f"data.cache_dir={tmp_path / 'cache'}")  # fmt: skip
     entries.predict(tree)
-    rows = [line.split("\t")[:2] for line in (tmp_path / "p.tsv").read_text().splitlines()[1:]]
-    assert rows == [["x", "30"], ["c:45-80", "35"]]
+    rows = [line.split("\t")[:6] for line in (tmp_path / "p.tsv").read_text().splitlines()[1:]]
+    assert rows == [["c", "0", "30", "x", ".", "30"], ["c", "45", "80", "c:45-80", "-", "35"]]
     (tmp_path / "g.bed").write_text("c\t0\t300\n")
     with pytest.raises(DataError, match=r"has 80 bp, but c:0-300 ends at 300"):
         entries.predict(tree)
@@ -235,3 +241,130 @@ def test_random_weights_are_a_function_of_the_seed(loaded):
     first, second, other = (next(lm.parameters()) for lm in (a, b, c))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ({"y": ["0.5", "1"]}, "regression"),
+        ({"y": ["1.0", "0.0"]}, "classes"),
+        ({"y": ["7", "-8"]}, "classes"),
+        ({"y": ["a", "0.5"]}, "classes"),
+        ({"y": [str(i) for i in range(101)]}, "regression"),
+        ({"y": [str(i) for i in range(101)] * 2}, "classes"),
+        ({"a": ["0", "1"], "b": ["1", "1"]}, "labels"),
+        ({"a": ["0", "1"], "b": ["1", "2"]}, "regression"),
+    ],
+)
+def test_labels_say_of_which_kind_a_task_is(labels, kind):
+    assert kind_of(labels) == kind
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """Sequences with names, a number that grows with A, and a column of its own."""
+    rng = np.random.default_rng(0)
+    rows = ["".join(rng.choice(list("ACGT"), size=30)) for _ in range(60)]
+    lines = [f"s{i},{row},{row.count('A') + 0.5},-{i}" for i, row in enumerate(rows)]
+    path = tmp_path / "n.csv"
+    path.write_text("\n".join(["id,sequence,expression,length", *lines]) + "\n")
+    return path
+
+
+def test_a_first_try_is_one_split_with_words_and_says_what_it_took(numbers, tmp_path, caplog):
+    caplog.set_level("INFO")
+    chosen = [f"data.train={numbers}", "data.label_column=expression"]
+    results, headline = finetune(tmp_path / "run", chosen, "seeds=null")
+    assert [split["predictor"] for split in results["splits"]] == ["model", "kmer"]
+    assert "n: regression on column expression (expression from " in caplog.text
+    assert "model, seed 1: test r2" in caplog.text
+    assert "(1 of 2 fits); left: the time of kmer" in caplog.text
+    first, model, kmer = headline.splitlines()
+    assert first == "n, test r2 (one split, with the 95 % interval of the test rows):"
+    low, high = results["splits"][1]["test"]["intervals"]["r2"]
+    assert kmer.endswith(f"[{low:.4f}, {high:.4f}]")
+    assert "without leaked" not in model
+    page = write_finetune_report(tmp_path / "run").read_text()
+    assert "on one split of the training rows" in page
+    assert "Predicted and measured" in page
+    assert (tmp_path / "run/report_data/numbers.svg").is_file()
+
+
+def test_thorough_takes_five_splits_and_all_baselines_of_what_the_model_reads():
+    tree = compose("finetune", "config=table", "model=x", "run_dir=y", "data.train=t.csv")
+    first = read_settings(FinetuneEntry, tree)
+    whole = read_settings(FinetuneEntry, tree | {"thorough": True})
+    found = [entry.protocol(is_text=is_text) for entry in (first, whole) for is_text in (0, 1)]
+    assert [settings.seeds for settings in found] == [1, 1, 5, 5]
+    assert [settings.baselines for settings in found] == [
+        ("kmer",), ("bag_of_words",), ("kmer", "cnn", "random_weights"),
+        ("bag_of_words", "majority", "random_weights"),
+    ]  # fmt: skip
+
+
+def test_several_splits_are_named_with_their_range(table, tmp_path):
+    results, headline = finetune(tmp_path / "run", table, "baselines=[]", "method=probe")
+    values = [split["test"]["figures"]["accuracy"] for split in results["splits"]]
+    lines = headline.splitlines()
+    assert lines[0] == "train, test accuracy (mean of 2 splits, and the smallest and largest):"
+    assert f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]; without" in lines[1]
+
+
+@pytest.mark.parametrize("transform", ["log1p", "rank"])
+def test_transformed_numbers_carry_their_scale_in_the_name(numbers, tmp_path, transform):
+    chosen = [f"data.train={numbers}", "data.label_column=expression", f"transform={transform}"]
+    results, _ = finetune(tmp_path / "run", chosen, "baselines=[]", "method=probe", "probe=ridge")
+    assert results["label_names"] == [f"{transform}(expression)"]
+    stored = (tmp_path / "run/splits/model_seed_1/predictions.tsv").read_text().splitlines()[1:]
+    target = {row.split("\t")[0]: float(row.split("\t")[1]) for row in stored}
+    rows = [row.split(",") for row in numbers.read_text().splitlines()[1:]]
+    known = {row[0]: float(row[2]) for row in rows}
+    learned = np.array([value for name, value in known.items() if name not in target])
+    for name, value in target.items():
+        below, equal = (learned < known[name]).mean(), (learned == known[name]).mean()
+        wanted = np.log1p(known[name]) if transform == "log1p" else below + equal / 2
+        # the table has six digits.
+        assert value == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_transform_that_cannot_be_is_one_sentence(numbers, table, tmp_path):
+    with pytest.raises(ConfigError, match="transform=rank is for numbers, and train has classes"):
+        finetune(tmp_path / "run", table, "transform=rank")
+    chosen = [f"data.train={numbers}", "data.label_column=length", "data.kind=regression"]
+    with pytest.raises(DataError, match="log1p needs numbers above -1; use transform=rank"):
+        finetune(tmp_path / "run", chosen, "transform=log1p")
+
+
+def test_predictions_keep_the_columns_of_the_input_and_are_the_same_in_python(numbers, tmp_path):
+    chosen = [f"data.train={numbers}", "data.label_column=expression", "method=probe"]
+    finetune(tmp_path / "run", chosen, "baselines=[]")
+    out = tmp_path / "p.tsv"
+    tree = compose("predict", f"model={tmp_path / 'run'}", f"input={numbers}", f"out={out}")
+    entries.predict(tree)
+    table, found = pandas.read_csv(numbers), pandas.read_csv(out, sep="\t")
+    assert list(found) == [*table, "length_predicted", "value_expression"]
+    pandas.testing.assert_frame_equal(found[list(table)], table)
+    head = dnamdlm.load(tmp_path / "run", device="cpu")
+    assert isinstance(head, dnamdlm.Head)
+    assert (head.kind, head.label_names) == ("regression", ("expression",))
+    predicted = head.predict(table.set_index("id"))
+    assert list(predicted.index) == list(table["id"])
+    # the file has six digits.
+    np.testing.assert_allclose(predicted["value_expression"], found["value_expression"], rtol=1e-5)
+    strings = head.predict(list(table["sequence"]))
+    assert list(strings) == ["sequence", "length", "value_expression"]
+    for same in (strings, head.predict(numbers)):
+        assert same["value_expression"].tolist() == predicted["value_expression"].tolist()
+    with pytest.raises(DataError, match="one string was given"):
+        head.predict("ACGT")
+    with pytest.raises(ConfigError, match="no effect; leave them out"):
+        dnamdlm.load(tmp_path / "run", strands="both")
+
+
+def test_a_record_is_named_by_its_header_up_to_the_first_blank(table, tmp_path):
+    finetune(tmp_path / "run", table, "baselines=[]", "method=probe")
+    fasta, out = tmp_path / "g.fa", tmp_path / "p.tsv"
+    fasta.write_text(">NC_1.1 strain A, whole\nACGTACGTACGT\n>b|x\tc\nGGGGGGGGGG\n")
+    entries.predict(compose("predict", f"model={tmp_path / 'run'}", f"input={fasta}", f"out={out}"))
+    rows = [line.split("\t") for line in out.read_text().splitlines()]
+    assert [row[:2] for row in rows] == [["name", "length"], ["NC_1.1", "12"], ["b|x", "10"]]

@@ -128,7 +128,14 @@ def results():
     summary = {"mean": 0.8, "max_minus_min": 0.1}
     sets = {"test": {"accuracy": summary}, "test_without_leaks": {"accuracy": summary}}
     bins = [{"count": 0}, {"count": 4, "confidence": 0.7, "accuracy": 0.5}]
-    split = {"predictor": "model", "seed": 0, "confusion": [[3, 1], [1, 3]], "reliability": bins}
+    tested = {"figures": {"accuracy": 0.8}, "intervals": {"accuracy": [0.6, 0.9]}}
+    split = {
+        "predictor": "model",
+        "seed": 0,
+        "test": tested,
+        "confusion": [[3, 1], [1, 3]],
+        "reliability": bins,
+    }
     return {
         "task": HOSTILE,
         "label_names": ["a", "b"],

@@ -82,7 +82,7 @@ def write_results(
     path = run_dir / RESULTS_JSON
     write_text(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
     write_text(run_dir / RESULTS_TSV, _table(metrics, splits))
-    return path, _headline(description, summaries)
+    return path, headline(description, summaries, splits)
 
 
 def finite(value: Any) -> Any:
@@ -116,14 +116,39 @@ def _shown(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def _headline(description: Mapping[str, Any], summaries: Mapping[str, Any]) -> str:
+def headline(
+    description: Mapping[str, Any],
+    summaries: Mapping[str, Any],
+    splits: Sequence[Mapping[str, Any]],
+) -> str:
+    """A line per predictor: one split with its interval, or the mean and range of several."""
     metric = description["metric"]
-    lines = [f"{description['task']}, test {metric} (mean over splits, +- max - min):"]
+    count = len({split["seed"] for split in splits})
+    how = (
+        "one split, with the 95 % interval of the test rows"
+        if count == 1
+        else f"mean of {count} splits, and the smallest and largest"
+    )
+    lines = [f"{description['task']}, test {metric} ({how}):"]
+    leaks = description["leaks"]["any"]
     for name, parts in summaries.items():
-        shown = [
-            f"{parts[part][metric]['mean']:.4f} +- {parts[part][metric]['max_minus_min']:.4f}"
-            for part in _SETS
-        ]
+        own = [split for split in splits if split["predictor"] == name]
         label = f"{name} ({description['method']})" if name in ("model", "random_weights") else name
-        lines.append(f"  {label}: {shown[0]}; without leaked rows {shown[1]}")
+        line = f"  {label}: {_with_range(parts, own, 'test', metric)}"
+        if leaks:
+            line += f"; without leaked rows {_with_range(parts, own, _SETS[1], metric)}"
+        lines.append(line)
     return "\n".join(lines)
+
+
+def _with_range(
+    parts: Mapping[str, Any], splits: Sequence[Mapping[str, Any]], part: str, metric: str
+) -> str:
+    mean = parts[part][metric]["mean"]
+    if math.isnan(mean):
+        return "not defined"
+    if len(splits) > 1:
+        values = [_figure(split, part, metric) for split in splits]
+        return f"{mean:.4f} [{min(values):.4f}, {max(values):.4f}]"
+    found = splits[0][part]["intervals"].get(metric)
+    return f"{mean:.4f}" if found is None else f"{mean:.4f} [{found[0]:.4f}, {found[1]:.4f}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,9 +16,11 @@ from dnamdlm.assembly.building.field_types import (
     check_fields,
 )
 from dnamdlm.data.tasks.labelled import TaskSource
+from dnamdlm.data.tasks.target_transforms import Transform
 from dnamdlm.training.head_fitting import FinetuneSettings
 
 Method = Literal["full", "lora", "probe"]
+_THOROUGH_SEEDS = 5
 Baseline = Literal["kmer", "cnn", "bag_of_words", "majority", "random_weights"]
 
 
@@ -38,13 +40,15 @@ class FinetuneEntry:
     probe: Literal["logistic", "ridge", "svm"] = "logistic"
     lora_rank: Positive = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16.0
-    baselines: tuple[Baseline, ...] = ("kmer", "cnn", "random_weights")
+    thorough: bool = False
+    transform: Transform | None = None
+    baselines: tuple[Baseline, ...] | None = None
     kmer: Positive = 6
     strand: Literal["auto", "one", "conjoined", "invariant"] = "auto"
     pooling: Literal["mean", "mean_padded", "first"] = "mean"
     max_length: Positive | None = None
     long: Literal["tile", "cut", "refuse"] = "tile"
-    seeds: Positive = 5
+    seeds: Positive | None = None
     seed: NotNegative = 1
     valid_fraction: PositiveShare = 0.1
     bootstrap: NotNegative = 200
@@ -69,9 +73,31 @@ class FinetuneEntry:
         if self.method != "lora":
             reason = f"method={self.method} has no adapters"
             reasons |= {"lora_rank": reason, "lora_alpha": reason}
-        if "kmer" not in self.baselines:
+        if self.baselines is not None and "kmer" not in self.baselines:
             reasons["kmer"] = "the baseline kmer is not fitted"
+        if self.baselines is not None and self.seeds is not None:
+            reasons["thorough"] = "seeds and baselines are set"
         return reasons
+
+    def protocol(self, *, is_text: bool) -> FinetuneEntry:
+        """The same settings with splits and baselines filled in, by what the model reads.
+
+        Args:
+            is_text: text, in place of DNA.
+        """
+        if self.thorough:
+            usual: tuple[Baseline, ...] = (
+                ("bag_of_words", "majority", "random_weights")
+                if is_text
+                else ("kmer", "cnn", "random_weights")
+            )
+        else:
+            usual = ("bag_of_words",) if is_text else ("kmer",)
+        return replace(
+            self,
+            seeds=self.seeds or (_THOROUGH_SEEDS if self.thorough else 1),
+            baselines=usual if self.baselines is None else self.baselines,
+        )
 
 
 @dataclass(frozen=True)

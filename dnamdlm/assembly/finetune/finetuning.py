@@ -7,6 +7,7 @@ the same command computes only what is missing, and writes the table again.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,12 +27,14 @@ from dnamdlm.assembly.finetune.predictors import (
     window_settings,
 )
 from dnamdlm.assembly.finetune.text_tasks import open_task
+from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.targets import check_run_folder, inputs_of
 from dnamdlm.data.tasks.labelled import LabelledTask, limited
 from dnamdlm.data.tasks.leaks import Leaks, find_leaks, overlap_shares
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
+from dnamdlm.data.tasks.target_transforms import transformed
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError
 from dnamdlm.evaluation.tasks.prediction_metrics import check_metric, probabilities
@@ -44,8 +47,10 @@ from dnamdlm.lm.checkpoint import (
     write_folder,
 )
 from dnamdlm.threads import running_with
+from dnamdlm.training.head_state import EpochKeeper
 from dnamdlm.training.run_folder import open_run, versions
 from dnamdlm.training.run_lock import claimed
+from dnamdlm.training.signals import StopRequest, restored_handlers
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +58,10 @@ RESULT, HEAD, HEAD_WEIGHTS, PREDICTIONS = (
     "result.json", "head.json", "head.safetensors", "predictions.tsv",
 )  # fmt: skip
 SPLITS = "splits"
+_UNFINISHED = "unfinished"
+_MAX_SHOWN = 8
 # what may change between two calls with one run folder.
-_FREE = ("run_dir", "seeds", "baselines", "device", "trust", "threads", "debug")
+_FREE = ("run_dir", "thorough", "seeds", "baselines", "device", "trust", "threads", "debug")
 
 
 def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
@@ -66,6 +73,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     Raises:
         ConfigError: for a setting that does not suit the model or the task.
         DataError: for files of the task that cannot be used.
+        FitInterrupted: if a signal ended it; the same call resumes after the last epoch.
     """
     check_run_folder(Path(settings.run_dir), inputs_of(settings), fine_tunes=True)
     start_ops(settings.ops, settings.device)
@@ -75,7 +83,8 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     )
     # refuses a classifier of noisy sequences.
     _ = loaded.language_model
-    task = limited(open_task(settings, loaded), settings.limit)
+    settings = settings.protocol(is_text=isinstance(loaded.modality, Text))
+    task = limited(transformed(open_task(settings, loaded), settings.transform), settings.limit)
     check_metric(task.kind, task.metric)
     setup = Setup(
         task,
@@ -89,6 +98,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     plan = plan_for(loaded.lm, setup.tokens_at_once, threads=settings.threads, can_share=False)
     with claimed(run_dir), running_with(plan.threads):
         remove_partial(run_dir / SPLITS)
+        remove_partial(run_dir / _UNFINISHED)
         open_run(
             run_dir,
             recorded | {"model_sha256": loaded.digest},
@@ -111,6 +121,7 @@ def _leaks(task: LabelledTask, loaded: LoadedModel, share: float) -> Leaks:
 
 def _log_task(setup: Setup, leaks: Leaks) -> None:
     task = setup.task
+    logger.info("%s", describe_targets(task))
     logger.info(
         "%s: %d rows to learn from, %d to test on, of which %d have a copy or near copy in the "
         "first (%d exact)",
@@ -124,27 +135,89 @@ def _log_task(setup: Setup, leaks: Leaks) -> None:
         )  # fmt: skip
 
 
+def describe_targets(task: LabelledTask) -> str:
+    """What is learnt, in a sentence: the columns, the kind, and what they hold."""
+    columns = ", ".join(task.label_columns or ("label",))
+    targets = task.train.targets
+    if task.kind == "regression":
+        ranges = ", ".join(
+            f"{name} from {low:g} to {high:g}, median {middle:g}"
+            for name, low, middle, high in zip(
+                task.label_names, targets.min(0), np.median(targets, 0), targets.max(0), strict=True
+            )
+        )
+        return f"{task.name}: regression on column {columns} ({ranges}); metric {task.metric}"
+    shown = list(task.label_names[:_MAX_SHOWN])
+    if task.kind == "classes":
+        counts = np.bincount(targets, minlength=task.num_outputs)
+    else:
+        counts = targets.sum(axis=0).astype(int)
+    held = ", ".join(f"{name} {count:,}" for name, count in zip(shown, counts, strict=False))
+    more = "" if len(shown) == task.num_outputs else f" and {task.num_outputs - len(shown)} more"
+    noun = "classes" if task.kind == "classes" else "labels"
+    return (
+        f"{task.name}: classification by column {columns} into {task.num_outputs} {noun} "
+        f"({held}{more} training rows); metric {task.metric}"
+    )
+
+
 def _all_splits(setup: Setup, leaks: Leaks, run_dir: Path) -> list[dict[str, Any]]:
-    predictors = Predictors(setup)
+    """Fit what is not finished; a signal ends it between two steps of a network, or two fits."""
     settings = setup.settings
-    results = []
-    for name in ("model", *settings.baselines):
-        for seed in range(settings.seed, settings.seed + settings.seeds):
-            folder = run_dir / SPLITS / f"{name}_seed_{seed}"
-            result = _finished(folder)
-            if result is None:
-                start = time.monotonic()
-                fit = predictors.fit(name, seed)
-                result = split_figures(setup.task, fit, leaks, settings) | {
-                    "predictor": name,
-                    "seed": seed,
-                    "seconds": round(time.monotonic() - start, 2),
-                }
-                _store(folder, setup, fit, leaks, result)
-            else:
-                logger.info("%s, seed %d: finished before", name, seed)
-            results.append(result)
-    return results
+    wanted = [
+        (name, seed)
+        for name in ("model", *(settings.baselines or ()))
+        for seed in range(settings.seed, settings.seed + (settings.seeds or 1))
+    ]
+    folders = {key: run_dir / SPLITS / f"{key[0]}_seed_{key[1]}" for key in wanted}
+    results = {key: _finished(folder) for key, folder in folders.items()}
+    for (name, seed), result in results.items():
+        if result is not None:
+            logger.info("%s, seed %d: finished before", name, seed)
+    predictors = Predictors(setup)
+    stop = StopRequest()
+    with restored_handlers():
+        stop.install()
+        for key, result in results.items():
+            if result is not None:
+                continue
+            keeper = EpochKeeper(run_dir / _UNFINISHED / folders[key].name, stop)
+            keeper.check()
+            start = time.monotonic()
+            fit = predictors.fit(*key, keeper)
+            found = split_figures(setup.task, fit, leaks, settings) | {
+                "predictor": key[0],
+                "seed": key[1],
+                "seconds": round(time.monotonic() - start, 2),
+            }
+            _store(folders[key], setup, fit, leaks, found)
+            keeper.clear()
+            results[key] = found
+            _log_split(setup.task.metric, results, key)
+    shutil.rmtree(run_dir / _UNFINISHED, ignore_errors=True)
+    return [result for result in results.values() if result is not None]
+
+
+def _log_split(
+    metric: str, results: Mapping[tuple[str, int], Mapping[str, Any] | None], key: tuple[str, int]
+) -> None:
+    """One line per finished split, with the time left where the same predictor was fitted."""
+    found = results[key]
+    assert found is not None
+    seconds = {name: item["seconds"] for (name, _), item in results.items() if item is not None}
+    # random weights take as long as the model itself.
+    seconds.setdefault("random_weights", seconds.get("model", 0.0))
+    left = [name for (name, _), item in results.items() if item is None]
+    known = sum(seconds[name] for name in left if name in seconds)
+    new = sorted({name for name in left if name not in seconds})
+    rest = [f"about {known:,.0f} s"] if len(new) < len(set(left)) else []
+    rest += [f"the time of {', '.join(new)}"] if new else []
+    remaining = f"; left: {' and '.join(rest)}" if rest else ""
+    logger.info(
+        "%s, seed %d: test %s %.4f after %.0f s (%d of %d fits)%s",
+        *key, metric, found["test"]["figures"][metric], found["seconds"],
+        len(results) - len(left), len(results), remaining,
+    )  # fmt: skip
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

@@ -1,14 +1,14 @@
 """Predictions of fine-tuned heads for new sequences or texts.
 
-The table has one line per sequence of the input, in its order: name, length (of text in tokens,
-marks included, at most those of a window), the predicted class
-(or labels), and one probability per class or label, or one value per number of a regression.
+The table has one line per sequence of the input, in its order: the columns of the input, length (of
+text in tokens, marks included, at most those of a window), the predicted class (or labels), and one
+probability per class or label, or one value per number of a regression.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,7 +44,7 @@ from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.ops.selection import get_mode
 from dnamdlm.training.head_fitting import TargetScale
 
-_TOKENS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 4096
 _CALLS_PER_ITEM = 4
 
 
@@ -62,27 +62,51 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     check_target(out, inputs=inputs_of(settings))
     start_ops(settings.ops, settings.device)
     folders = head_folders(Path(settings.model), settings.seed)
-    sequences = _input_of(folders[0], settings)
+    rows = input_of(folders[0], settings.input, settings.data, settings.trust)
+    sequences = rows.sequences
     reader = HeadReader(folders, settings.device, settings.trust)
-    heads = [_checked(folder, sequences) for folder in folders]
-    calls = calls_of(sequences.lengths, _TOKENS_AT_ONCE)
+    heads = [checked(folder, sequences) for folder in folders]
+    calls = calls_of(sequences.lengths, TOKENS_AT_ONCE)
     plan = plan_for(
-        reader.classifier(0), _TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers
+        reader.classifier(0), TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers
     )
     task = PredictionTask(tuple(folders), settings.device, get_mode(), settings.trust)
     items = SlicesOfInput(len(folders), sequences, calls)
-    found: list[NDArray[np.float64]] = []
     with spread(task, items, plan, opened=reader) as results:
-        for head in heads:
-            outputs = in_order(calls, list(islice(results, items.per_head)))
-            found.append(probabilities(head["kind"], _scale_of(head).restore(outputs)))
-    head = heads[-1]
-    shares = sum(found[1:], start=found[0]) / len(folders)
-    write_text(out, _table(sequences, head, shares))
+        shares = mean_outputs(heads, items, results)
+    write_text(out, _text(rows, predicted_columns(sequences, heads[-1], shares)))
     return out, (
-        f"predicted {len(sequences)} sequences for {head['task']} with the mean of "
+        f"predicted {len(sequences)} sequences for {heads[-1]['task']} with the mean of "
         f"{len(folders)} heads"
+        if len(folders) > 1
+        else f"predicted {len(sequences)} sequences for {heads[-1]['task']}"
     )
+
+
+def mean_outputs(
+    heads: Sequence[Mapping[str, Any]], items: SlicesOfInput, results: Iterable[NDArray]
+) -> NDArray[np.float64]:
+    """Probabilities or numbers, the mean over heads, shape (N, C).
+
+    Args:
+        heads: their descriptions.
+        items: the slices of the input.
+        results: outputs for each slice.
+    """
+    rest = iter(results)
+    found = []
+    for head in heads:
+        outputs = in_order(items.calls, list(islice(rest, items.per_head)))
+        found.append(probabilities(head["kind"], _scale_of(head).restore(outputs)))
+    return sum(found[1:], start=found[0]) / len(heads)
+
+
+@dataclass(frozen=True)
+class PredictedRows:
+    """What is predicted for: ids of the model, and the columns of the input in their order."""
+
+    sequences: SequenceSet
+    columns: Mapping[str, Sequence[str]]
 
 
 class HeadReader:
@@ -172,7 +196,7 @@ class PredictionTask:
         return predict_outputs(
             classifier,
             item.sequences,
-            tokens_at_once=_TOKENS_AT_ONCE,
+            tokens_at_once=TOKENS_AT_ONCE,
             device=next(classifier.parameters()).device,
         )
 
@@ -244,7 +268,7 @@ def _scale_of(head: Mapping[str, Any]) -> TargetScale:
     return TargetScale(np.array(head["target_mean"]), np.array(head["target_deviation"]))
 
 
-def _checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
+def checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
     """The description of a head; an error if a sequence is too long for it."""
     verify_folder(folder)
     head = _head_of(folder)
@@ -255,18 +279,20 @@ def _checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
     return head
 
 
-def _input_of(folder: Path, settings: PredictSettings) -> SequenceSet:
-    """The sequences or texts to predict for, as ids of the model of a head."""
+def input_of(
+    folder: Path, source: str, data: PredictedInput, trust: Sequence[str] = ()
+) -> PredictedRows:
+    """The sequences or texts of a file to predict for, as ids of the model of a head."""
     verify_folder(folder)
     head = _head_of(folder)
-    modality = ModelConfig.stored(head["model_config"], settings.trust).modality
+    modality = ModelConfig.stored(head["model_config"], trust).modality
     if not isinstance(modality, Text):
-        return read_input(settings.input, settings.data)
+        return read_input(source, data)
     encoder = encoder_of(modality, head["windows"]["length"])
-    return read_texts(settings.input, settings.data, head.get("text_columns", ()), encoder)
+    return read_texts(source, data, head.get("text_columns", ()), encoder)
 
 
-def read_input(path: str, data: PredictedInput) -> SequenceSet:
+def read_input(path: str, data: PredictedInput) -> PredictedRows:
     """Sequences of a FASTA file, a table, or the intervals of a BED file.
 
     Intervals on the reverse strand are reverse-complemented.
@@ -277,7 +303,9 @@ def read_input(path: str, data: PredictedInput) -> SequenceSet:
     """
     if not path.removesuffix(".gz").endswith(".bed"):
         rows = read_label_rows(Path(path), sequence_column=data.sequence_column, labelled=False)
-        return encode_dna(rows.names, rows.sequences, path)
+        return PredictedRows(
+            encode_dna(rows.names, rows.sequences, path), _with_names(rows.table, rows.names)
+        )
     if data.fasta is None:
         raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
     store = open_genome(data.fasta, cache_dir=data.cache_dir)
@@ -286,12 +314,24 @@ def read_input(path: str, data: PredictedInput) -> SequenceSet:
     for interval, name in zip(table.intervals, table.names, strict=True):
         arrays.append(interval_ids(store, interval))
         names.append(name if name not in (None, ".") else str(interval))
-    return SequenceSet.of(names, arrays)
+    columns = {
+        "chrom": [interval.chrom for interval in table.intervals],
+        "start": [str(interval.start) for interval in table.intervals],
+        "end": [str(interval.end) for interval in table.intervals],
+        "name": names,
+        "strand": [interval.strand for interval in table.intervals],
+    }
+    return PredictedRows(SequenceSet.of(names, arrays), columns)
+
+
+def _with_names(table: Mapping[str, list[str]], names: list[str]) -> Mapping[str, list[str]]:
+    """The columns of a table, after one of names where it has none."""
+    return table if any(name in table for name in NAME_COLUMNS) else {"name": names, **table}
 
 
 def read_texts(
     path: str, data: PredictedInput, columns: Sequence[str], encoder: TextEncoder
-) -> SequenceSet:
+) -> PredictedRows:
     """Texts of a table, in the columns that the task had, as ids of a model of text.
 
     In a `.csv` file quotes group fields; in a `.tsv` file they are letters.
@@ -314,19 +354,62 @@ def read_texts(
     count = len(texts)
     name_column = next((name for name in NAME_COLUMNS if name in table), None)
     names = table[name_column] if name_column else [f"row_{row + 1}" for row in range(count)]
-    return encoder.encode(names, texts, path)
+    return PredictedRows(encoder.encode(names, texts, path), _with_names(table, names))
 
 
-def _table(sequences: SequenceSet, head: Mapping[str, Any], shares: NDArray[np.float64]) -> str:
+def predicted_columns(
+    sequences: SequenceSet, head: Mapping[str, Any], shares: NDArray[np.float64]
+) -> dict[str, list[Any]]:
+    """Length, predicted class or labels, and a probability or value of each.
+
+    Args:
+        sequences: N of them.
+        head: the description of a head.
+        shares: probabilities or numbers (N, C).
+    """
     kind, labels = head["kind"], head["label_names"]
-    column = "value" if kind == "regression" else "probability"
-    header = ["name", "length", *([] if kind == "regression" else ["prediction"])]
-    lines = ["\t".join([*header, *(f"{column}_{label}" for label in labels)])]
-    for row, name in enumerate(sequences.names):
-        cells = [plain_cell(name), str(sequences.lengths[row])]
-        if kind == "classes":
-            cells.append(labels[int(shares[row].argmax())])
-        elif kind == "labels":
-            cells.append(";".join(np.array(labels)[shares[row] > 0.5].tolist()))
-        lines.append("\t".join([*cells, *(f"{share:.6g}" for share in shares[row])]))
-    return "\n".join(lines) + "\n"
+    columns: dict[str, list[Any]] = {"length": sequences.lengths.tolist()}
+    if kind == "classes":
+        columns["prediction"] = [labels[int(row.argmax())] for row in shares]
+    elif kind == "labels":
+        columns["prediction"] = [";".join(np.array(labels)[row > 0.5].tolist()) for row in shares]
+    stem = "value" if kind == "regression" else "probability"
+    return columns | {f"{stem}_{label}": shares[:, i].tolist() for i, label in enumerate(labels)}
+
+
+def distinct_columns(
+    kept: Iterable[str], predicted: Mapping[str, list[Any]]
+) -> dict[str, list[Any]]:
+    """The predicted columns; one that the input has too is renamed to NAME_predicted."""
+    taken = set(kept)
+    renamed: dict[str, list[Any]] = {}
+    for name, values in predicted.items():
+        free = name
+        while free in taken:
+            free += "_predicted"
+        taken.add(free)
+        renamed[free] = values
+    return renamed
+
+
+def _text(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
+    added = distinct_columns(rows.columns, predicted)
+    cells = [[_kept(value) for value in column] for column in rows.columns.values()]
+    cells += [
+        [f"{value:.6g}" if isinstance(value, float) else str(value) for value in column]
+        for column in added.values()
+    ]
+    header = [plain_cell(name) for name in (*rows.columns, *added)]
+    lines = [header, *zip(*cells, strict=True)]
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
+def _kept(value: str) -> str:
+    """A cell of the input; a number or a strand remains as it is."""
+    if value in ("+", "-"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return plain_cell(value)
+    return value

@@ -29,6 +29,7 @@ from dnamdlm.lm.states.heads import SequenceClassifier, is_equivariant, predict_
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.lm.states.suite_cnn import SuiteCnn
 from dnamdlm.training.head_fitting import FinetuneSettings, TargetScale, train_predictor
+from dnamdlm.training.head_state import EpochKeeper
 
 # as the papers train the CNN of Genomic Benchmarks.
 _CNN_LEARNING_RATE = 1e-3
@@ -111,14 +112,20 @@ class Predictors:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.keeper = EpochKeeper()
 
-    def fit(self, name: str, seed: int) -> Fit:
+    def fit(self, name: str, seed: int, keeper: EpochKeeper | None = None) -> Fit:
         """Fit one predictor on the split of a seed.
 
         Args:
             name: `model` or a baseline.
             seed: of the split, of new weights and of the order of rows.
+            keeper: keeps the state of a network after each epoch.
+
+        Raises:
+            FitInterrupted: if a signal ended the training of a network.
         """
+        self.keeper = keeper or EpochKeeper()
         if name == "kmer":
             return self._fit_kmer(seed)
         if name == "cnn":
@@ -195,6 +202,7 @@ class Predictors:
             device=setup.device,
             tokens_at_once=setup.tokens_at_once,
             label=f"{name}, seed {seed}: ",
+            keeper=self.keeper,
         )
         scale = TargetScale.of(setup.task.kind, train.targets)
         outputs = predict_outputs(

@@ -65,7 +65,7 @@ def open_task(settings: FinetuneEntry, loaded: LoadedModel) -> LabelledTask:
             f"model={settings.model} is a model of DNA, and these tasks are of text; give a model "
             "of text, such as one of python -m dnamdlm.train config=text"
         )
-    _refuse(settings.baselines, BASELINES_OF_TEXT, "text", "DNA")
+    _refuse(settings.baselines or (), BASELINES_OF_TEXT, "text", "DNA")
     return source.open(settings.task)
 
 
@@ -76,7 +76,7 @@ def _check_settings(settings: FinetuneEntry) -> None:
                 f"{key}={getattr(settings, key)} is for models of DNA, and this is a model of "
                 f"text; choose {' or '.join(allowed)}"
             )
-    _refuse(settings.baselines, BASELINES_OF_DNA, "DNA", "text")
+    _refuse(settings.baselines or (), BASELINES_OF_DNA, "DNA", "text")
 
 
 def _refuse(baselines: Sequence[str], others: tuple[str, ...], kind: str, own: str) -> None:

@@ -117,7 +117,8 @@ class Table:
         test: file with the rows to test on; None draws `test_fraction` of `train`.
         valid: file with the validation rows; None draws a share of `train` for each seed.
         kind: `classes` (one label per row), `labels` (any number of labels per row, separated by
-            ';', or several columns of 0 and 1) or `regression` (one or more columns of numbers).
+            ';', or several columns of 0 and 1) or `regression` (one or more columns of numbers);
+            None is what the labels of the training rows look like, see `kind_of`.
         sequence_column: None takes `sequence`, `seq`, `text`, `sentence` or `dna`.
         label_column: one name or several; None takes `label`, `labels`, `class`, `target` or `y`.
         test_fraction: share of rows for the test where there is no `test` file.
@@ -129,7 +130,7 @@ class Table:
     train: str
     test: str | None = None
     valid: str | None = None
-    kind: str = "classes"
+    kind: str | None = None
     sequence_column: str | None = None
     label_column: str | Sequence[str] | None = None
     test_fraction: float = 0.1
@@ -137,7 +138,7 @@ class Table:
     metric: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind is not None and self.kind not in KINDS:
             raise ConfigError(f"data.kind={self.kind} is unknown; choose {', '.join(KINDS)}")
         if not 0 < self.test_fraction < 1:
             raise ConfigError(f"data.test_fraction={self.test_fraction} must lie between 0 and 1")
@@ -165,7 +166,9 @@ class Table:
             name: read_label_rows(path, sequence_column=self.sequence_column, label_columns=columns)
             for name, path in files.items()
         }
-        kind: Kind = next(kind for kind in KINDS if kind == self.kind)
+        labels = rows["train"].labels
+        given: Kind | None = next((kind for kind in KINDS if kind == self.kind), None)
+        kind: Kind = kind_of(labels) if given is None else given
         names = _label_names(kind, rows["train"], str(files["train"]))
         parts = {
             name: LabelledSet(
@@ -188,8 +191,38 @@ class Table:
                 parts.get("valid"),
                 metric,
                 text_columns=(rows["train"].column,) if keeps_texts else (),
+                label_columns=tuple(labels),
             )
         )
+
+
+def kind_of(labels: Mapping[str, Sequence[str]]) -> Kind:
+    """What label columns look like.
+
+    Several columns are `labels` where they hold 0 and 1 alone, else `regression`. One column is
+    `regression` if all its labels are numbers and one of them is not whole, or there are more than
+    100 different ones in less than twice as many rows; anything else is `classes`.
+
+    >>> kind_of({"y": ["0.5", "1"]}), kind_of({"y": ["0", "1"]}), kind_of({"y": ["1.0", "0.0"]})
+    ('regression', 'classes', 'classes')
+    """
+    if len(labels) > 1:
+        every = {text for column in labels.values() for text in column}
+        return "labels" if every <= {"0", "1"} else "regression"
+    texts = next(iter(labels.values()))
+    found = set(texts)
+    try:
+        numbers = [float(text) for text in found]
+    except ValueError:
+        return "classes"
+    if not all(map(math.isfinite, numbers)):
+        return "classes"
+    are_many = len(found) > _MANY_CLASSES and 2 * len(found) > len(texts)
+    return "regression" if are_many or any(map(_is_broken, numbers)) else "classes"
+
+
+def _is_broken(number: float) -> bool:
+    return not number.is_integer()
 
 
 def _named(task: str | None) -> str:

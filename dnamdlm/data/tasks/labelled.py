@@ -66,6 +66,7 @@ class LabelledTask:
         metric: name of the figure that models are selected by and that is reported first.
         length: published length of the task in bases, or None.
         text_columns: of the sentences in the files, where the task is one of text.
+        label_columns: of the targets in the files, where these are tables of the user.
     """
 
     name: str
@@ -77,6 +78,7 @@ class LabelledTask:
     metric: str = "accuracy"
     length: int | None = None
     text_columns: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
 
     @property
     def num_outputs(self) -> int:

@@ -6,8 +6,8 @@ as `label=VALUE` among its words. Tables need a header line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dnamdlm.data.tasks.delimited import SEPARATORS, ending_of, read_delimited
@@ -24,13 +24,15 @@ FASTA_ENDINGS = (".fa", ".fasta", ".fna")
 class LabelRows:
     """Rows of a file: names, letters, and one list of label texts per label column (or none).
 
-    `column` is the name of the column of the sequences.
+    `column` is the name of the column of the sequences, `table` has all columns of the file in
+    their order (none for FASTA).
     """
 
     names: list[str]
     sequences: list[str]
     labels: dict[str, list[str]]
     column: str = "sequence"
+    table: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def is_fasta(path: Path) -> bool:
@@ -72,7 +74,7 @@ def read_label_rows(
         name_column = next((name for name in NAME_COLUMNS if name in table), None)
         names = table[name_column] if name_column else [f"row_{i + 1}" for i in range(count)]
         labels = {name: table[name] for name in wanted}
-        rows = LabelRows(names, table[sequence], labels, sequence)
+        rows = LabelRows(names, table[sequence], labels, sequence, table)
     if not rows.sequences:
         raise DataError(f"{path}: the table has no row; at least one sequence is needed")
     return rows
@@ -130,10 +132,12 @@ def _read_fasta(path: Path, *, labelled: bool) -> LabelRows:
     labels: list[str] = []
     for number, line in read_lines(path):
         if line.startswith(">"):
-            names.append(line[1:].strip())
+            header = line[1:].strip()
             parts.append([])
             if labelled:
-                labels.append(_header_label(path, number, names[-1]))
+                labels.append(_header_label(path, number, header))
+            # a label may stand anywhere in a header; without labels the name is all that counts.
+            names.append(header if labelled else (header.split() or [""])[0])
         elif line.strip():
             if not parts:
                 raise DataError(f"{path}, line {number}: letters before any header; is it FASTA?")

@@ -1,0 +1,164 @@
+"""A fine-tuned head for use from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
+from dnamdlm.assembly.finetune.finetuning import HEAD
+from dnamdlm.assembly.finetune.prediction import (
+    TOKENS_AT_ONCE,
+    HeadReader,
+    PredictedRows,
+    PredictionTask,
+    SlicesOfInput,
+    checked,
+    distinct_columns,
+    head_folders,
+    input_of,
+    mean_outputs,
+    predicted_columns,
+)
+from dnamdlm.assembly.finetune.text_tasks import encoder_of
+from dnamdlm.assembly.modality import Text
+from dnamdlm.data.tasks.sentences import chosen
+from dnamdlm.data.tasks.sequence_inputs import encode_dna
+from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
+from dnamdlm.errors import DataError
+from dnamdlm.lm.checkpoint import read_json
+from dnamdlm.lm.states.heads import calls_of
+from dnamdlm.ops.selection import get_mode
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_GIVEN = "the input"
+
+
+class Head:
+    """The heads of a fine-tuning run; predictions are their mean, as those of `dnamdlm predict`.
+
+    Attributes:
+        run_dir: run folder of `dnamdlm finetune`.
+        task: name of the task.
+        kind: `classes`, `labels` or `regression`.
+        label_names: of the classes, labels or numbers.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | Path,
+        *,
+        seed: int | None = None,
+        device: str = "auto",
+        trust: Sequence[str] = (),
+    ) -> None:
+        self.run_dir = Path(run_dir)
+        self.folders = head_folders(self.run_dir, seed)
+        self.device, self.trust = device, tuple(trust)
+        self._reader = HeadReader(self.folders, device, self.trust)
+        head = read_json(self.folders[0] / HEAD)
+        self.task: str = head["task"]
+        self.kind: str = head["kind"]
+        self.label_names: tuple[str, ...] = tuple(head["label_names"])
+
+    def __repr__(self) -> str:
+        noun = "head" if len(self.folders) == 1 else "heads"
+        return (
+            f"{len(self.folders)} {noun} for {self.task} ({self.kind}: "
+            f"{', '.join(self.label_names[:10])}) from {self.run_dir}"
+        )
+
+    def predict(
+        self,
+        sequences: Sequence[str] | DataFrame | Path,
+        *,
+        fasta: str | Path | None = None,
+        sequence_column: str | None = None,
+    ) -> DataFrame:
+        """Predict for sequences or texts, as `dnamdlm predict` does.
+
+        Args:
+            sequences: strings, a table with a column of them, or the `Path` of a file.
+            fasta: genome of a BED file.
+            sequence_column: of a table; None is `sequence`, `seq`, `text`, `sentence` or `dna`.
+
+        Returns:
+            The columns and the index of the input, and after them length, prediction, and a
+            probability or value per class, label or number.
+
+        Raises:
+            DataError: for an input that cannot be read.
+
+        Example:
+            >>> head = dnamdlm.load("runs/heads")  # doctest: +SKIP
+            >>> head.predict(["ACGTTGCA", "GGCCGGCC"]).prediction.tolist()  # doctest: +SKIP
+            ['enhancer', 'promoter']
+        """
+        from pandas import DataFrame
+
+        rows, kept = self._read(sequences, fasta, sequence_column)
+        heads = [checked(folder, rows.sequences) for folder in self.folders]
+        task = PredictionTask(tuple(self.folders), self.device, get_mode(), self.trust)
+        calls = calls_of(rows.sequences.lengths, TOKENS_AT_ONCE)
+        items = SlicesOfInput(len(heads), rows.sequences, calls)
+        results = (task.work(self._reader, item, lambda _: None) for item in items)
+        predicted = predicted_columns(
+            rows.sequences, heads[-1], mean_outputs(heads, items, results)
+        )
+        added = DataFrame(distinct_columns(kept.columns, predicted), index=kept.index)
+        return kept.join(added)
+
+    def _read(
+        self,
+        sequences: Sequence[str] | DataFrame | Path,
+        fasta: str | Path | None,
+        column: str | None,
+    ) -> tuple[PredictedRows, DataFrame]:
+        """The rows as ids of the model, and as a table of what was given."""
+        from pandas import DataFrame
+
+        if isinstance(sequences, Path):
+            data = PredictedInput(None if fasta is None else str(fasta), column)
+            rows = input_of(self.folders[0], str(sequences), data, self.trust)
+            return rows, DataFrame(dict(rows.columns))
+        if isinstance(sequences, str):
+            raise DataError(
+                "one string was given where a list of sequences is wanted; put it into a list, or "
+                "give a file as pathlib.Path"
+            )
+        head = read_json(self.folders[0] / HEAD)
+        wanted: tuple[str, ...] = tuple(head.get("text_columns", ())) or (
+            _column(sequences, column),
+        )
+        if not isinstance(sequences, DataFrame):
+            if len(wanted) != 1:
+                raise DataError(f"a table with the columns {', '.join(wanted)} is wanted")
+            (name,) = wanted
+            sequences = DataFrame({name: list(sequences)})
+        if not len(sequences):
+            raise DataError("there is nothing to predict for; give at least one sequence")
+        table = {str(name): list(map(str, sequences[name])) for name in sequences.columns}
+        return self._encoded(head, table, wanted), sequences
+
+    def _encoded(
+        self, head: Mapping[str, Any], table: dict[str, list[str]], wanted: tuple[str, ...]
+    ) -> PredictedRows:
+        texts = list(zip(*chosen(table, wanted, Path(_GIVEN)), strict=True))
+        names = [f"row {number + 1}" for number in range(len(texts))]
+        modality = ModelConfig.stored(head["model_config"], self.trust).modality
+        if isinstance(modality, Text):
+            encoder = encoder_of(modality, head["windows"]["length"])
+            return PredictedRows(encoder.encode(names, texts, _GIVEN), table)
+        return PredictedRows(encode_dna(names, [text for (text,) in texts], _GIVEN), table)
+
+
+def _column(sequences: Any, column: str | None) -> str:
+    """The column of the sequences of a table; of a list it is called `sequence`."""
+    if column is not None:
+        return column
+    names = [str(name) for name in getattr(sequences, "columns", ())]
+    return next((name for name in SEQUENCE_COLUMNS if name in names), SEQUENCE_COLUMNS[0])
