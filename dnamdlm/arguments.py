@@ -17,7 +17,9 @@ _ALONE = {
 }  # fmt: skip
 _WITH_VALUE = {
     "-c": "--cfg", "--cfg": "--cfg", "-p": "--package", "--package": "--package",
-    "-cd": "--config-dir", "--config-dir": "--config-dir", "--info": "--info", "-i": "--info",
+    "-cd": "--config-dir", "--config-dir": "--config-dir", "-cn": "--config-name",
+    "--config-name": "--config-name", "-cp": "--config-path", "--config-path": "--config-path",
+    "--info": "--info", "-i": "--info",
 }  # fmt: skip
 
 

@@ -100,7 +100,7 @@ class Progress:
     def move_to(self, done: int) -> None:
         """Set the number of units that are done."""
         self.done = done
-        rate = f"{self.rate:,.0f} {self.unit}/s"
+        rate = f"{_figure(self.rate)} {self.unit}/s"
         if self.bar is not None:
             self.bar.update(self.task, completed=done, text=self.text or rate)
         elif self.clock() - self.shown >= SECONDS_PER_LINE:
@@ -123,9 +123,36 @@ class Progress:
         else:
             logger.info("%s", line)
 
+    def say(self, line: str) -> None:
+        """Show a line that stays, above the bar where there is one."""
+        if self.bar is not None:
+            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            logger.info("%s", line)
+
     def _time_left(self) -> str:
         rate = self.rate
-        return f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time unknown"
+        return f"{duration((self.total - self.done) / rate)} left" if rate > 0 else "time unknown"
+
+
+def duration(seconds: float) -> str:
+    """A time for people, to two or three digits.
+
+    >>> [duration(seconds) for seconds in (0.4, 40, 4_000, 40_000, 400_000)]
+    ['0.4 s', '40 s', '67 min', '11 h', '4.6 days']
+    """
+    minutes = seconds / 60
+    if minutes < 2:
+        return f"{_figure(seconds)} s"
+    if minutes < 120:
+        return f"{minutes:.0f} min"
+    hours = minutes / 60
+    return f"{_figure(hours)} h" if hours < 48 else f"{_figure(hours / 24)} days"
+
+
+def _figure(value: float) -> str:
+    """A number with at least two digits, without an exponent."""
+    return f"{value:,.0f}" if not 0 < value < 10 else f"{value:.2g}"
 
 
 @contextmanager

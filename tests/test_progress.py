@@ -63,6 +63,29 @@ def test_what_was_done_before_does_not_count_for_the_rate(caplog):
     assert caplog.messages == ["training: 60 of 100 steps  1 steps/s  40 s left"]
 
 
+def test_a_slow_rate_and_a_long_time_are_in_figures_that_can_be_read(caplog):
+    clock = _Clock()
+    with caplog.at_level("INFO"):
+        progress = Progress("training", 10_000, "steps", clock=clock)
+        clock.now = 20.0
+        progress.move_to(5)
+    assert caplog.messages == ["training: 5 of 10,000 steps  0.25 steps/s  11 h left"]
+
+
+def test_a_line_stays_above_the_bar(on_terminal, caplog):
+    terminal = on_terminal()
+    with caplog.at_level("INFO"), Progress("training", 10, "steps") as progress:
+        progress.say("[a] line/1 of 10 h")
+    assert "[a] line/1 of 10 h" in terminal.getvalue()
+    assert not caplog.records
+
+
+def test_a_line_is_logged_where_there_is_no_bar(caplog):
+    with caplog.at_level("INFO"), Progress("training", 10, "steps") as progress:
+        progress.say("[a] line/1 of 10 h")
+    assert caplog.messages == ["[a] line/1 of 10 h"]
+
+
 def test_a_report_is_logged_at_once_and_delays_the_next_line(caplog):
     clock = _Clock()
     with caplog.at_level("INFO"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dnamdlm.assembly.building.model_config import TrainedLM
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.genome.fasta_writer import header_word
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.sampling.class_guidance import (
@@ -116,14 +117,16 @@ def guidance_of(
     if label is not None:
         index = find_label(loaded.labels, label)
         return NamedGuidance(
-            ClassGuidance(index, float(strength)), f" label={loaded.labels[index]} {said}"
+            ClassGuidance(index, float(strength)),
+            f" label={header_word(loaded.labels[index])} {said}",
         )
     if guide is None or guide_label is None:
         return NamedGuidance()
     index = find_label(guide.labels, guide_label, "guide_label")
     return NamedGuidance(
         classifier_guidance(loaded, guide, index, strength, order),
-        f" guide={guide.digest[:12]} guide_label={guide.labels[index]} {said} guide_order={order}",
+        f" guide={guide.digest[:12]} guide_label={header_word(guide.labels[index])} {said} "
+        f"guide_order={order}",
     )
 
 

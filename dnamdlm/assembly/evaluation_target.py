@@ -77,6 +77,14 @@ def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str
     }
 
 
+def is_own_split(loaded: LoadedModel, opened: OpenData, split: str) -> bool:
+    """Whether a split is one that the run of the model held out, with the data as they were."""
+    if loaded.run_dir is None or split == "train":
+        return False
+    trained_on = read_run(loaded.run_dir).get("data", {}).get("fingerprint")
+    return trained_on == opened.fingerprint()
+
+
 def other_corpus(loaded: LoadedModel, opened: OpenText) -> str | None:
     """The name of a corpus that is not that of the run; the same one may lie elsewhere by now."""
     corpus = Path(opened.settings.corpus).resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from dnamdlm.assembly.held_out import SPLITS, held_out_of
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
@@ -41,17 +42,24 @@ def _quality(loaded: LoadedModel) -> Facts:
     """Held-out figures of these weights, where they were evaluated."""
     if loaded.run_dir is None:
         return []
-    for split in ("test", "valid"):
+    if (found := held_out_of(loaded)) is not None:
+        split, figures = found
+        text = f"{figures.bits:.4f} bits per {figures.unit}"
+        if figures.is_worse:
+            text += f", worse than {figures.baseline} ({figures.baseline_bits:.4f})"
+        return [(f"{split} split", text)]
+    # figures of a run that was evaluated by an earlier version.
+    for split in SPLITS:
         try:
             content = read_evaluation(loaded.run_dir / "evaluation" / f"{split}.json")
         except DataError:
             continue
         if content.get("provenance", {}).get("model_sha256") != loaded.digest:
             continue
-        if rows := content.get("likelihood", {}).get("rows"):
-            bits = next(iter(rows))["bits"]["all"]
-            value, error = bits["value"], bits["standard_error"]
-            return [(f"{split} split", f"{value:.4f} +- {error:.4f} bits per base")]
+        for row in content.get("likelihood", {}).get("rows", []):
+            if row.get("family") == "model":
+                bits = row["classes"]["all"]["bits_per_base"]
+                return [(f"{split} split", f"{bits:.4f} bits per base")]
         if "perplexity" in content.get("text", {}):
             return [(f"{split} split", f"perplexity {content['text']['perplexity']:.2f} per token")]
     return [("quality", "not evaluated yet; run evaluate")]

@@ -14,6 +14,7 @@ from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.finetune.finetuning import SPLITS
 from dnamdlm.assembly.finetune.head_model import Head
+from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.models import WeightSet, load_model
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.train.fitting import fit as fit_model
@@ -30,6 +31,9 @@ def load(
     backbone: nn.Module | None = None,
 ) -> Model | Head:
     """Load a trained model, or the heads of a fine-tuning run.
+
+    A model that is worse than a baseline on a split that its own run held out is loaded with a
+    warning.
 
     Args:
         model: run folder, checkpoint folder, published weights (folder or file), hub id, or run
@@ -64,6 +68,7 @@ def load(
     loaded = load_model(
         str(model), weights=weights, device=device, trust=as_tuple(trust), backbone=backbone
     )
+    warn_if_worse(loaded)
     return Model(replace(loaded, lm=with_strands(loaded.lm, strands)), strands=strands)
 
 

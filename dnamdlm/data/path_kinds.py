@@ -12,8 +12,8 @@ from typing import Any, Literal
 from dnamdlm.data.json_files import read_json_file
 
 RUN_FILES = (
-    "config.yaml", "run.json", "metrics.csv", "overlap.json", "report.html", "results.json",
-    "results.tsv", ".lock", ".owner",
+    "config.yaml", "run.json", "metrics.csv", "overlap.json", "held_out.json", "report.html",
+    "results.json", "results.tsv", ".lock", ".owner",
 )  # fmt: skip
 """Files of a run folder that only the commands which make and continue the run may write."""
 RUN_FOLDERS = ("checkpoints", "splits", "bad_batches", "report_data", "evaluation")

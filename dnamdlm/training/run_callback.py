@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.run_log import RunLog
 from dnamdlm.training.saving import Saver
-from dnamdlm.training.signals import Finished, Interrupted, ValidationCut
+from dnamdlm.training.signals import Finished, ValidationCut, stopped_by
 from dnamdlm.training.stopping import StopAgreement
 from dnamdlm.training.trainer_settings import TrainerSettings
 from dnamdlm.training.update_check import UpdateCheck
@@ -93,7 +93,7 @@ class RunCallback(pl.Callback):
         except ValidationCut as cut:
             # nothing has changed since the checkpoint.
             self.stop.finish()
-            raise Interrupted(cut.number, self.step) from None
+            raise stopped_by(cut.number, self.step) from None
         self.run_log.complete(self.step, metrics, trainer.loggers)
 
     def on_train_batch_start(
@@ -111,7 +111,7 @@ class RunCallback(pl.Callback):
             if signal_number is not None:
                 self._save(trainer, module, must=True)
                 self.stop.finish()
-                raise Interrupted(signal_number, self.step)
+                raise stopped_by(signal_number, self.step)
             self.updates.begin_step()
             module.begin_step()
         self.updates.batches.append(batch)
@@ -138,6 +138,7 @@ class RunCallback(pl.Callback):
             return
         module = _own(pl_module)
         self.step = trainer.global_step
+        self.stop.request.has_progress = True
         if self.updates.fault is None:
             module.update_average()
         row: dict[str, float] = {}
@@ -164,7 +165,7 @@ class RunCallback(pl.Callback):
         self.stop.finish()
         self._save(trainer, _own(pl_module), must=True)
         if self.cut_by is not None:
-            raise Interrupted(self.cut_by, self.step)
+            raise stopped_by(self.cut_by, self.step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Release the terminal, however the run ended."""

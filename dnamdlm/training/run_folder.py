@@ -49,6 +49,7 @@ FREE_SETTINGS = (
     "trainer.num_workers",
     "trainer.keep_checkpoints",
     "trainer.checkpoint_every",
+    "trainer.max_minutes",
 )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
 
-from dnamdlm.progress import Progress
+from dnamdlm.progress import Progress, duration
 from dnamdlm.training.metrics import MetricNames, MetricsFile, lacks_value
+from dnamdlm.training.step_times import TIMED_STEPS
 
 
 class RunLog:
@@ -23,6 +24,7 @@ class RunLog:
         positions_per_step: positions in one global batch.
         max_steps: optimizer steps of the whole run.
         first_step: optimizer steps already done.
+        time_needed: says how long the run takes, given the seconds of a step.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class RunLog:
         positions_per_step: int,
         max_steps: int,
         first_step: int,
+        time_needed: Callable[[float], str] | None = None,
     ) -> None:
         self.path = path
         self.names = names
@@ -43,6 +46,8 @@ class RunLog:
         self._first_step = self._row_step = first_step
         self._started = self._row_time = time.monotonic()
         self._seconds_paused = 0.0
+        self.time_needed = time_needed
+        self._timed_from = self._seconds_paused_in_all = 0.0
 
     def open(self, *, is_writer: bool) -> None:
         """Begin to measure time and, on the rank that writes, open file and display."""
@@ -69,12 +74,24 @@ class RunLog:
         try:
             yield
         finally:
-            self._seconds_paused += time.monotonic() - begin
+            seconds = time.monotonic() - begin
+            self._seconds_paused += seconds
+            self._seconds_paused_in_all += seconds
 
     def advance(self, step: int) -> None:
         """Show that so many steps are done."""
         if self.progress is not None:
             self.progress.move_to(step)
+            self._time(step)
+
+    def _time(self, step: int) -> None:
+        """Say how long the run takes once two steps after the first, which is slow, are done."""
+        now = time.monotonic() - self._seconds_paused_in_all
+        done = step - self._first_step
+        if done == 1:
+            self._timed_from = now
+        elif done == 1 + TIMED_STEPS and self.progress and self.time_needed:
+            self.progress.say(self.time_needed((now - self._timed_from) / TIMED_STEPS))
 
     def training_row(
         self, step: int, bits: float, columns: Mapping[str, float]
@@ -124,7 +141,7 @@ class RunLog:
         line = f"step {step}/{self.max_steps}  {text}"
         if rate := row.get(self.names.rate):
             left = (self.max_steps - step) * self.positions_per_step / rate
-            line += f"  {left:.0f} s left"
+            line += f"  {duration(left)} left"
         return line
 
 

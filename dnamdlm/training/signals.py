@@ -15,6 +15,10 @@ from types import FrameType
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
+TIME_LIMIT = 1_000
+"""Stands for the end of `trainer.max_minutes` among the numbers of signals, and is above them."""
+
+
 class Interrupted(Exception):
     """A signal ended training; everything up to `step` is saved."""
 
@@ -24,15 +28,33 @@ class Interrupted(Exception):
         self.step = step
 
 
+class OutOfTime(Exception):
+    """The minutes of a command are over; everything up to `step` is saved."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped by trainer.max_minutes after step {step}")
+        self.step = step
+
+
+def stopped_by(number: int, step: int) -> Interrupted | OutOfTime:
+    """What ends a training that was asked to stop.
+
+    Args:
+        number: of a signal, or `TIME_LIMIT`.
+        step: optimizer steps that are saved.
+    """
+    return OutOfTime(step) if number == TIME_LIMIT else Interrupted(number, step)
+
+
 class Finished(Exception):
     """Nothing is left to train; what an interrupted run lacked has been made up for."""
 
 
 class ValidationCut(Exception):
-    """A signal ended a validation between two of its batches; it is repeated on resuming."""
+    """A validation was stopped between two of its batches; it is repeated on resuming."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"cut by {signal.Signals(number).name}")
+        super().__init__(str(stopped_by(number, 0)))
         self.number = number
 
 
@@ -41,12 +63,26 @@ class StopRequest:
 
     Only a second SIGINT that comes at least a second after the first, Ctrl-C pressed again, stops
     at once and saves nothing: a terminal and a launcher may each send one to the same process.
+
+    Args:
+        deadline: moment of `time.monotonic` from which the time of the command is over, or None.
+
+    Attributes:
+        has_progress: whether the command has done a step, before which its time is never over: so
+            a run whose command is repeated comes to its end however short the time is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self.has_progress = False
         self.number: int | None = None
         self.is_forced = False
         self._since = 0.0
+
+    def reason(self) -> int | None:
+        """The signal to stop for, `TIME_LIMIT`, or None."""
+        is_late = self.deadline is not None and time.monotonic() >= self.deadline
+        return TIME_LIMIT if self.number is None and is_late and self.has_progress else self.number
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""

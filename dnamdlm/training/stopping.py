@@ -1,4 +1,4 @@
-"""When a run stops for a signal: at the same step on every rank."""
+"""When a run stops for a signal, or because its time is over: at the same step on every rank."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dnamdlm.training.signals import StopRequest
 
 
 class StopAgreement:
-    """Lets all ranks stop at the same step when a signal reached any of them.
+    """Lets all ranks stop at the same step when a signal reached any of them, or time is over.
 
     Signals arrive at different moments, and a rank that stopped alone would leave the others
     waiting. At each step the signal numbers are sent to be compared, and the result is read one
@@ -19,7 +19,7 @@ class StopAgreement:
     alone.
 
     Args:
-        request: the signals of this process.
+        request: the signals, and the time, of this process.
     """
 
     def __init__(self, request: StopRequest) -> None:
@@ -40,16 +40,16 @@ class StopAgreement:
     def number(self) -> int | None:
         """The signal to stop for, the same on every rank; call it once per step on all of them."""
         if self._group is None:
-            return self.request.number
+            return self.request.reason()
         agreed = self.finish()
-        largest = torch.tensor(self.request.number or 0)
+        largest = torch.tensor(self.request.reason() or 0)
         work = dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
         self._sent = (work, largest)
         return agreed
 
     def number_of_one(self) -> int | None:
         """The signal to stop for right now, which only a run of one process can know."""
-        return self.request.number if self._group is None else None
+        return self.request.reason() if self._group is None else None
 
     def finish(self) -> int | None:
         """Wait for pending exchanges, so that no rank leaves while another still sends to it."""

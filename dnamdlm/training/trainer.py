@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +26,13 @@ from dnamdlm.training.hardware import hardware
 from dnamdlm.training.metrics import OF_BASES, MetricNames
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
-from dnamdlm.training.ranks import is_lost_connection, require_same
+from dnamdlm.training.ranks import is_lost_connection, num_ranks, require_same
 from dnamdlm.training.run_callback import RunCallback
 from dnamdlm.training.run_folder import METRICS, step_of
 from dnamdlm.training.run_log import RunLog
 from dnamdlm.training.saving import Saver
-from dnamdlm.training.signals import Finished, StopRequest, restored_handlers
+from dnamdlm.training.signals import Finished, OutOfTime, StopRequest, restored_handlers
+from dnamdlm.training.step_times import Workload
 from dnamdlm.training.stopping import StopAgreement
 from dnamdlm.training.trainer_settings import TrainerSettings
 from dnamdlm.training.update_check import UpdateCheck
@@ -63,6 +65,8 @@ class RunPlan:
         description: content of `model.json` in every checkpoint.
         names: columns of the metrics file.
         validation: computes the validation columns of the averaged model; None never validates.
+        windows_per_validation: windows times draws that it reads.
+        deadline: moment of `time.monotonic` at which `settings.max_minutes` are over, or None.
         checkpoint: verified checkpoint folder to resume from, or None.
         loggers: further Lightning loggers.
         facts: what every rank must have found alike.
@@ -77,6 +81,8 @@ class RunPlan:
     description: dict[str, Any]
     names: MetricNames = OF_BASES
     validation: Validation | None = None
+    windows_per_validation: int = 0
+    deadline: float | None = None
     checkpoint: Path | None = None
     loggers: Sequence[Logger] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -91,7 +97,8 @@ def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
         plan: everything else.
 
     Returns:
-        The number of optimizer steps that the run now has.
+        The number of optimizer steps that the run now has; fewer than `settings.max_steps` where
+        the time was over.
 
     Raises:
         Interrupted: if a signal ended it, after saving.
@@ -139,7 +146,7 @@ def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
 
 def _callback(plan: RunPlan, storage: FolderCheckpointIO) -> RunCallback:
     settings, first_step = plan.settings, step_of(plan.checkpoint)
-    stop = StopAgreement(StopRequest())
+    stop = StopAgreement(StopRequest(plan.deadline))
     guard = UpdateGuard(sigmas=settings.spike_sigmas, max_skips=settings.max_skipped_in_a_row)
     return RunCallback(
         seed=plan.seed,
@@ -157,10 +164,27 @@ def _callback(plan: RunPlan, storage: FolderCheckpointIO) -> RunCallback:
             positions_per_step=settings.global_batch_size * plan.length,
             max_steps=settings.max_steps,
             first_step=first_step,
+            time_needed=lambda seconds: _time_needed(plan, seconds),
         ),
         saver=Saver(plan.run_dir, storage, keep=settings.keep_checkpoints),
         stop=stop,
         first_step=first_step,
+    )
+
+
+def _time_needed(plan: RunPlan, seconds: float) -> str:
+    """How long the run still takes if a step takes so many seconds."""
+    settings = plan.settings
+    return Workload(
+        step_of(plan.checkpoint),
+        settings.max_steps,
+        settings.valid_every,
+        plan.windows_per_validation,
+        settings.global_batch_size // num_ranks(),
+    ).sentence(
+        seconds,
+        limit=settings.max_minutes,
+        left=None if plan.deadline is None else plan.deadline - time.monotonic(),
     )
 
 
@@ -173,7 +197,7 @@ def _run(
 ) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=plan.checkpoint, weights_only=True)
-    except Finished:
+    except (Finished, OutOfTime):
         pass
     except SystemExit:
         if request.is_forced:
@@ -191,8 +215,11 @@ def _run(
         raise
 
 
-def check_devices(settings: TrainerSettings) -> None:
+def check_devices(settings: TrainerSettings) -> int:
     """Refuse devices and batch sizes that are not possible here, before anything is written.
+
+    Returns:
+        The number of ranks.
 
     Raises:
         ConfigError: naming the setting.
@@ -204,6 +231,7 @@ def check_devices(settings: TrainerSettings) -> None:
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
     settings.num_micro_steps(trainer.world_size)
+    return trainer.world_size
 
 
 def _make_trainer(**arguments: Any) -> pl.Trainer:

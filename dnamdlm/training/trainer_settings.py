@@ -37,6 +37,8 @@ class TrainerSettings:
         spike_sigmas: an update whose loss is this many standard deviations above the recent ones
             and above three times their mean is skipped; 0 skips none for its size.
         max_skipped_in_a_row: skipped updates in a row that end the run.
+        max_minutes: a command that has run for so long saves and ends; the same command resumes.
+            None sets no limit.
     """
 
     max_steps: int
@@ -58,6 +60,7 @@ class TrainerSettings:
     keep_checkpoints: int = 2
     spike_sigmas: float = 6.0
     max_skipped_in_a_row: int = 10
+    max_minutes: float | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -85,6 +88,8 @@ class TrainerSettings:
             raise ConfigError(
                 f"trainer.precision={self.precision} is unknown; choose {', '.join(PRECISIONS)}"
             )
+        if self.max_minutes is not None and not 0.0 < self.max_minutes < math.inf:
+            raise ConfigError(f"trainer.max_minutes={self.max_minutes} must be above 0, or null")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
             raise ConfigError(
                 f"trainer.micro_batch_size={self.micro_batch_size} must be at least 1"

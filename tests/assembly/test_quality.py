@@ -110,7 +110,11 @@ def test_what_is_not_a_locus_is_refused(text):
         (["samples=s.fa", "reference=none.fa"], DataError, r"none\.fa"),
         (["samples=none.fa", "reference=real.fa"], DataError, r"none\.fa"),
         (["samples=s.fa", "reference=real.fa", "scorer=gpt2"], ConfigError, "it needs a model"),
-        (["samples=s.fa", "reference=real.fa", "motifs=none.txt"], DataError, "cannot be read"),
+        (
+            ["samples=s.fa", "reference=real.fa", "motifs=none.txt"],
+            DataError,
+            "none.txt: no such file",
+        ),
         (["samples=s.fa", "reference=real.fa", "infill_windows=-1"], ConfigError, "at least 0"),
         (["samples=s.fa", "reference=s.fa", "out=no/such/x.json"], DataError, "no/such"),
         ([*LOCUS, "locus=c0:0-70", "out=x.wig"], ConfigError, "must end in"),

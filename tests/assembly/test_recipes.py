@@ -47,7 +47,7 @@ def overrides(recipe, folder):
         ]
     if recipe in ("demo", "tiny"):
         return []
-    bed = [] if recipe in ("genome", "hg38_cpu") else [f"data.bed={folder / 'hg38.bed'}"]
+    bed = [] if recipe in ("genome", "hg38_cpu", "quick") else [f"data.bed={folder / 'hg38.bed'}"]
     return [f"data.fasta={folder / 'hg38.fa'}", *bed]
 
 

@@ -12,6 +12,7 @@ from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample import generating, sample_writers, sampling
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.genome.fasta import read_fasta
+from dnamdlm.data.genome.fasta_writer import header_word
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError
@@ -137,6 +138,59 @@ def test_intervals_are_filled_in_their_context(tmp_path, monkeypatch):
     assert headers[1].endswith("interval=chr1:0-3 written=chr1:0-5")
 
 
+def test_a_header_says_what_a_design_was_asked_to_have(tmp_path):
+    asked = ["motif=[TATAAA@2,CCRNG@9]", "forbid=[T,K]", "temperature=0.5", "top_k=3"]
+    _sample(tmp_path / "x.fa", "length=20", "num_sequences=2", *asked)
+    for number, header in enumerate(_headers(tmp_path / "x.fa"), start=1):
+        name, *words = header.split()
+        facts = dict(word.split("=", 1) for word in words)
+        assert name == f"sample_{number:06d}"
+        assert facts["motif"] == "TATAAA@2,CCRNG@9"
+        assert facts["forbid"] == "T,K"
+        assert (facts["temperature"], facts["top_k"]) == ("0.5", "3")
+        assert "top_p" not in facts
+
+
+def test_a_free_sequence_has_no_word_of_what_nobody_asked_for(tmp_path):
+    _sample(tmp_path / "x.fa", "length=20", "num_sequences=1")
+    (header,) = _headers(tmp_path / "x.fa")
+    keys = [word.split("=")[0] for word in header.split()[1:]]
+    assert keys == ["length", "model", "sampler", "steps", "seed"]
+
+
+def test_a_template_and_what_is_forbidden_in_it_stand_in_the_header(tmp_path):
+    template = tmp_path / "t.fa"
+    template.write_text(">up stream\nNNNNACGT\n>down\nACGTNNNN\n")
+    _sample(tmp_path / "x.fa", f"template={template}", "forbid=A", "num_sequences=1")
+    assert [header.split(" ", 6)[6] for header in _headers(tmp_path / "x.fa")] == [
+        "template=up forbid=A", "template=down forbid=A",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "number", "names"),
+    [
+        ([(10, 14), (0, 3)], 1, ["chr1:10-14", "chr1:0-3"]),
+        ([(10, 14), (0, 3)], 2, ["chr1:10-14_1", "chr1:10-14_2", "chr1:0-3_1", "chr1:0-3_2"]),
+        ([(5, 9), (0, 3), (5, 9)], 1, ["chr1:5-9_1", "chr1:0-3", "chr1:5-9_2"]),
+    ],
+    ids=["once", "several", "row twice"],
+)
+def test_what_is_infilled_is_named_by_its_interval(tmp_path, rows, number, names):
+    bed = _bed(tmp_path, "".join(f"chr1\t{start}\t{end}\n" for start, end in rows))
+    _sample(tmp_path / "x.fa", *_genome(tmp_path), bed, f"num_sequences={number}", "forbid=A")
+    # the reader refuses a file in which two records have one name.
+    assert list(_letters(tmp_path / "x.fa")) == names
+    for name, header in zip(names, _headers(tmp_path / "x.fa"), strict=True):
+        assert re.search(rf" genome=\w{{12}} interval={name.split('_')[0]} forbid=A$", header)
+
+
+def test_a_class_of_several_words_is_one_word_of_a_header():
+    assert header_word("strong enhancer") == "strong%20enhancer"
+    assert header_word("Verst\u00e4rker\t1") == "Verst%C3%A4rker%091"
+    assert header_word("chr1:5-9,A@3=x") == "chr1:5-9,A@3=x"
+
+
 def test_a_long_sequence_streams_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(generating, "_TOKENS_HELD", 100)
     chosen = ["length=250", "sampler=semi_ar", "sampler.num_steps=2", "num_sequences=2"]
@@ -256,4 +310,5 @@ def test_intervals_of_mixed_lengths_come_in_the_order_of_the_file(tmp_path):
     lengths = [len(letters) for letters in _letters(tmp_path / "x.fa").values()]
     assert lengths == [4, 4, 30, 30, 2, 2, 3, 3]
     names = [header.split()[0] for header in _headers(tmp_path / "x.fa")]
-    assert names == [f"sample_{number:06d}" for number in range(1, 9)]
+    places = ("chr1:10-14", "chr1:20-50", "chr2:8-10", "chr1:30-33")
+    assert names == [f"{place}_{copy}" for place in places for copy in (1, 2)]

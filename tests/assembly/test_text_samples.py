@@ -103,7 +103,7 @@ def test_a_scorer_that_is_not_there_is_refused_at_once(folder, tmp_path):
     with pytest.raises(DataError, match="typo does not exist; give a run folder"):
         open_scorer(str(folder / "typo"), "cpu")
     (tmp_path / "config.yaml").write_text("seed: 1\n")
-    with pytest.raises(CheckpointError, match="holds no checkpoint yet"):
+    with pytest.raises(CheckpointError, match="is a folder without a model; give a run folder"):
         open_scorer(str(tmp_path), "cpu")
 
 

@@ -10,7 +10,7 @@ from dnamdlm.composing import _folder_name, check_apart, composed, given_setting
 from dnamdlm.errors import ConfigError
 from dnamdlm.setting_files import config_folder, keys_of_option, options_of
 
-RECIPES_OF_DNA = ("demo", "tiny", "genome", "hg38", "hg38_cpu")
+RECIPES_OF_DNA = ("demo", "tiny", "quick", "genome", "hg38", "hg38_cpu")
 
 
 def run(*arguments, cwd):

@@ -181,12 +181,12 @@ WORDS = frozenset({
     "accelerator", "activation", "device", "devices", "directions", "dtype", "estimator",
     "guide_order", "inner", "iupac", "kind", "layout", "long", "method", "metric", "num_nodes",
     "ops", "order", "pooling", "precision", "probe", "split", "strand", "strands", "strategy",
-    "version", "weights",
+    "transform", "version", "weights",
 })  # fmt: skip
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({
-    "batch_size", "expand", "genomes", "grid", "length", "limit", "max_length",
-    "micro_batch_size", "overlap", "seed", "threads", "threshold", "time_points", "top_k",
+    "batch_size", "expand", "genetic_code", "genomes", "grid", "length", "limit", "max_length", "max_minutes",
+    "micro_batch_size", "overlap", "seed", "seeds", "threads", "threshold", "time_points", "top_k",
     "window", "workers",
 })  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import copy
 import signal
+import time
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.ranks import num_ranks, rank, require_same, sum_over_ranks
 from dnamdlm.training.sharding import cut_optimizer_state, gathered, shard, whole
-from dnamdlm.training.signals import StopRequest
+from dnamdlm.training.signals import TIME_LIMIT, StopRequest
 from dnamdlm.training.stopping import StopAgreement
 from tests.helpers.rounding import rounding
 
@@ -39,6 +40,15 @@ def a_signal_to_one_stops_both_at_the_same_step():
     assert both[0] == both[1]
     assert seen[:3] == [None] * 3
     assert seen[3] == signal.SIGUSR1
+
+
+def the_time_of_one_is_over_for_both_at_the_same_step():
+    request = StopRequest(deadline=time.monotonic() if rank() == 1 else None)
+    request.has_progress = True
+    agreement = StopAgreement(request)
+    agreement.connect()
+    assert [agreement.number() for _ in range(3)] == [None, TIME_LIMIT, TIME_LIMIT]
+    agreement.finish()
 
 
 def a_difference_is_refused_on_both():
@@ -133,6 +143,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     sums_are_over_all()
     a_signal_to_one_stops_both_at_the_same_step()
+    the_time_of_one_is_over_for_both_at_the_same_step()
     a_difference_is_refused_on_both()
     shards_train_as_whole_weights_do_and_go_on_from_them()
     dist.destroy_process_group()

@@ -57,6 +57,27 @@ def test_a_pause_does_not_count_for_the_rate(opened, monkeypatch):
     assert log.training_row(3, float("nan"), {}) == {"bases_per_second": 100.0}
 
 
+def test_two_steps_after_the_first_are_timed_without_what_paused_them(
+    tmp_path, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    monkeypatch.setattr("dnamdlm.training.run_log.time.monotonic", lambda: now[0])
+    log = RunLog(
+        tmp_path / "metrics.csv", OF_BASES, positions_per_step=100, max_steps=10, first_step=4,
+        time_needed=lambda seconds: f"{seconds:g} s per step",
+    )  # fmt: skip
+    log.open(is_writer=True)
+    # the first step compiles, and the second is followed by a validation of 5 s.
+    for step, moment, validation in ((5, 60.0, 0.0), (6, 62.0, 5.0), (7, 69.0, 0.0), (8, 71.0, 0)):
+        now[0] = moment
+        with log.paused():
+            now[0] += validation
+        log.advance(step)
+    shown = [line for line in caplog.messages if line.endswith("per step")]
+    assert shown == ["2 s per step"]
+
+
 def test_a_rank_that_does_not_write_measures_and_leaves_the_file_alone(tmp_path):
     log = RunLog(
         tmp_path / "metrics.csv", OF_BASES, positions_per_step=100, max_steps=10, first_step=0

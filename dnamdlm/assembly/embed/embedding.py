@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords, EmbedSettings
+from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
@@ -135,6 +136,7 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
     loaded.require_dna()
+    warn_if_worse(loaded)
     reader = StateReader(with_strands(loaded.lm, settings.strands))
     # a large genome takes minutes when it is read for the first time.
     records = read_records(settings.data)

@@ -15,8 +15,10 @@ from dnamdlm.assembly.evaluate.text_evaluation import score_text
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
     is_of_model,
+    is_own_split,
     provenance,
 )
+from dnamdlm.assembly.held_out import of_genome, store_held_out, verdict
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.model_data import chosen_genomes, genome_data
 from dnamdlm.assembly.models import LoadedModel, load_model
@@ -109,7 +111,12 @@ def _score_genome(
     if settings.overlap_report:
         sections["overlap"] = report_overlap(opened)
     write_evaluation(out, settings.split, sections, keep_others=is_of_model(out, loaded))
-    return out, sentence(report, settings.split, list(reports) if len(genomes) > 1 else ())
+    headline = sentence(report, settings.split, list(reports) if len(genomes) > 1 else ())
+    if settings.genome is None and is_own_split(loaded, opened, settings.split):
+        found = of_genome(report, loaded.digest)
+        store_held_out(loaded, settings.split, found)
+        headline += verdict(found, settings.split)
+    return out, headline
 
 
 def _score_genomes(

@@ -11,9 +11,11 @@ from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
     is_of_model,
+    is_own_split,
     other_corpus,
     provenance,
 )
+from dnamdlm.assembly.held_out import of_text, store_held_out, verdict
 from dnamdlm.assembly.model_data import corpus_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.evaluation.evaluation_files import write_evaluation
@@ -71,7 +73,12 @@ def score_text(
     }
     write_evaluation(out, settings.split, sections, keep_others=is_of_model(out, loaded))
     name = settings.split if other is None else f"{settings.split} of {other}"
-    return out, text_sentence(report, name)
+    headline = text_sentence(report, name)
+    if is_own_split(loaded, opened, settings.split):
+        found = of_text(report, loaded.digest)
+        store_held_out(loaded, settings.split, found)
+        headline += verdict(found, settings.split)
+    return out, headline
 
 
 def text_sentence(report: TextReport, split: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,10 +63,11 @@ class Generation:
 
 @dataclass(frozen=True)
 class Job:
-    """One sequence to make, and its number from 0."""
+    """One sequence to make, its number from 0, and its name in a file."""
 
     number: int
     request: Request
+    name: str
 
 
 def generated(
@@ -79,10 +80,29 @@ def generated(
         requests: what is filled.
         num_sequences: sequences per request.
     """
-    pairs = itertools.product(requests, range(num_sequences))
-    for held in _held(Job(number, request) for number, (request, _) in enumerate(pairs)):
+    for held in _held(_jobs(requests, num_sequences)):
         made = _streamed(run, held[0]) if len(held) == 1 else _side_by_side(run, held)
         yield from zip(held, made, strict=True)
+
+
+def _jobs(requests: Sequence[Request], num_sequences: int) -> Iterator[Job]:
+    """Jobs in order, each with a name of its own.
+
+    What is made once has the name of its request; what is made several times is numbered: NAME_1,
+    NAME_2. Requests without a name are numbered through.
+    """
+    wanted = Counter(request.name for request in requests)
+    made: Counter[str | None] = Counter()
+    for place, request in enumerate(requests):
+        for copy in range(num_sequences):
+            number = place * num_sequences + copy
+            name = request.name
+            made[name] += 1
+            if name is None:
+                name = f"sample_{number + 1:06d}"
+            elif wanted[name] * num_sequences > 1:
+                name = f"{name}_{made[name]}"
+            yield Job(number, request, name)
 
 
 def _held(jobs: Iterable[Job]) -> Iterator[list[Job]]:

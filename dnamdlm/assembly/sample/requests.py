@@ -27,7 +27,8 @@ class Request:
         template: what is given and what may be filled in.
         start: first position that is written.
         end: position after the last that is written.
-        note: end of the header of the sequence in a file.
+        note: end of the header of the sequence in a file: what was asked for.
+        name: of the sequence in a file; None is numbered.
         mask_id: token id of the mask.
     """
 
@@ -35,6 +36,7 @@ class Request:
     start: int
     end: int
     note: str = ""
+    name: str | None = None
     mask_id: int = NUCLEOTIDE_VOCABULARY.mask_id
 
     @property
@@ -73,7 +75,8 @@ def of_length(length: int, motifs: Sequence[str]) -> Request:
                 f"{place + int(np.argmin(both))}; move one of them"
             )
         sets[place : place + len(letters)] = both
-    return Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, length)
+    note = f" motif={','.join(motifs)}" if motifs else ""
+    return Request(Template.of_sets(sets, NUCLEOTIDE_VOCABULARY), 0, length, note)
 
 
 def check_motifs(motifs: Sequence[str], length: int | None) -> None:
@@ -142,11 +145,11 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
     ids[interval.start - start : interval.end - start] = NUCLEOTIDE_VOCABULARY.mask_id
     first = max(interval.start - flank, start)
     last = min(interval.end + flank, end)
-    note = f" interval={interval}"
+    note = f" genome={store.sha256[:12]} interval={interval}"
     if flank:
         note += f" written={interval.chrom}:{first}-{last}"
     template = Template(ids, np.full(end - start, ANY_BASE, dtype=np.uint8))
-    return Request(template, first - start, last - start, note)
+    return Request(template, first - start, last - start, note, str(interval))
 
 
 def without(request: Request, forbidden: str | Sequence[str]) -> Request:
@@ -177,7 +180,11 @@ def without(request: Request, forbidden: str | Sequence[str]) -> Request:
             f"forbid=[{','.join(forbidden)}] leaves no base for position "
             f"{int(np.argmin(allowed))}{request.note}; allow one of them"
         )
-    return replace(request, template=Template(template.ids, allowed.astype(np.uint8)))
+    return replace(
+        request,
+        template=Template(template.ids, allowed.astype(np.uint8)),
+        note=f"{request.note} forbid={','.join(forbidden)}",
+    )
 
 
 def _parse_motif(motif: str) -> tuple[NDArray[np.uint8], int]:

@@ -74,7 +74,7 @@ class FastaSamples:
         def records() -> Iterator[tuple[str, Iterator[str]]]:
             for job, pieces in made:
                 length = job.request.length
-                header = f"sample_{job.number + 1:06d} length={length} {settings}{job.request.note}"
+                header = f"{job.name} length={length} {settings}{job.request.note}"
                 yield header, (self.dna.decode(piece) for piece in pieces)
 
         return write_fasta(path, records(), width=width)

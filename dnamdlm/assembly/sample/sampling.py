@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dnamdlm.assembly.building.without_effect import (
@@ -13,6 +13,7 @@ from dnamdlm.assembly.building.without_effect import (
     refuse_without_effect,
 )
 from dnamdlm.assembly.class_labels import NamedGuidance, guidance_of
+from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
@@ -104,12 +105,17 @@ def sample(settings: SampleSettings) -> SamplingSummary:
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
     refuse_foreign(settings, loaded.modality)
+    warn_if_worse(loaded)
     named = _guidance(settings, loaded)
     requests = _requests(settings, loaded, inputs)
     check_ending(settings.out, loaded.modality)
     filled = sum(request.num_hidden for request in requests) * settings.num_sequences
     origin = Origin(
-        loaded.digest, settings.sampler.name, settings.sampler.steps, settings.seed, named.note
+        loaded.digest,
+        settings.sampler.name,
+        settings.sampler.steps,
+        settings.seed,
+        _changed_draws(settings) + named.note,
     )
     with Progress("sampling", filled, loaded.modality.units) as progress:
         run = Generation(
@@ -171,6 +177,16 @@ def sampled_strings(
     )
     made = generated(run, requests, settings.num_sequences)
     return writer_of(loaded.modality).strings(made)
+
+
+def _changed_draws(settings: SampleSettings) -> str:
+    """How tokens are drawn, for a header, where it is not from the model itself."""
+    defaults = Choice()
+    return "".join(
+        f" {field.name}={value:g}"
+        for field in fields(defaults)
+        if (value := getattr(settings, field.name)) != getattr(defaults, field.name)
+    )
 
 
 def _read_inputs(settings: SampleSettings) -> _Inputs:

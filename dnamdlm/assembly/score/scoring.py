@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.devices import plan_for, windows_at_once
+from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
@@ -79,6 +80,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
     check_model(loaded)
+    warn_if_worse(loaded)
     # a large genome takes minutes when it is read for the first time.
     store = open_genome(
         settings.data.fasta, cache_dir=settings.data.cache_dir, circular=settings.data.circular

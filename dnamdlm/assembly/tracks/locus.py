@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.devices import plan_for, windows_at_once
+from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.modality import refuse_foreign
 from dnamdlm.assembly.model_data import genome_data
 from dnamdlm.assembly.models import LoadedModel, load_model
@@ -76,6 +77,7 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     )
     refuse_foreign(settings, loaded.modality)
     loaded.require_dna()
+    warn_if_worse(loaded)
     lm = with_strands(loaded.language_model, settings.strands)
     opened = genome_data(loaded, settings.data).open()
     if not isinstance(opened, OpenGenome):

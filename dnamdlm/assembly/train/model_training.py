@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,21 @@ from torch import nn
 from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
 from dnamdlm.assembly.building.own_tokenizer import check_vocabulary
 from dnamdlm.assembly.class_labels import labels_of
-from dnamdlm.assembly.devices import plan_for, windows_at_once
+from dnamdlm.assembly.devices import plan_for
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
+from dnamdlm.assembly.train.dry_run import time_needed
+from dnamdlm.assembly.train.split_validation import validation
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData, source_of
 from dnamdlm.errors import ConfigError
-from dnamdlm.evaluation.classifier_accuracy import score_labels
-from dnamdlm.evaluation.window_scores import Progress, score_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, check_weights, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
-from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.threads import running_with
 from dnamdlm.training.disk_space import check_space, try_space
 from dnamdlm.training.launch import launched_rank, launched_shape
-from dnamdlm.training.metrics import MetricNames, lacks_value, metric_names
+from dnamdlm.training.metrics import lacks_value, metric_names
 from dnamdlm.training.run_folder import METRICS, open_run, step_of
 from dnamdlm.training.run_lock import claimed
-from dnamdlm.training.trainer_settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +50,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
         DataError: for the data.
         Interrupted: if a signal ended the run, after saving.
     """
+    began = time.monotonic()
     run_dir, trainer = Path(settings.run_dir), settings.trainer
     is_owner = launched_rank() == 0
     loggers = build_loggers(settings.config)
@@ -67,10 +67,11 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     opened.check_files()
     check_space(run_dir, lm, trainer.keep_checkpoints)
     if settings.dry_run:
-        stream.batch(0)
         tree = {**settings.record, "dry_run": False}
         allow = settings.resume.allow
         open_run(run_dir, tree, opened.describe(), allow=allow, only_check=True)
+        with running_with(_threads(settings, lm)):
+            logger.info("%s", time_needed(lm, stream, settings, validate))
         return run_dir
     described = opened.describe()
     # one process owns the folder; the others only find out which checkpoint it will take.
@@ -100,6 +101,8 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             description=settings.config.describe(labels),
             names=names,
             validation=validate,
+            windows_per_validation=0 if validate is None else validate.num_reads(lm),
+            deadline=None if trainer.max_minutes is None else began + 60 * trainer.max_minutes,
             checkpoint=checkpoint,
             loggers=loggers,
             facts={
@@ -108,7 +111,14 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
                 "checkpoint": str(checkpoint),
             },
         )
-        run_training(lm, stream, plan)
+        steps = run_training(lm, stream, plan)
+    is_validated = validate is None or not lacks_value(run_dir / METRICS, steps, names.valid)
+    if steps < trainer.max_steps or not is_validated:
+        logger.info(
+            "the %g minutes of trainer.max_minutes are over after step %s of %s, which is saved; "
+            "the same command resumes",
+            trainer.max_minutes or 0, f"{steps:,}", f"{trainer.max_steps:,}",
+        )  # fmt: skip
     return run_dir
 
 
@@ -160,46 +170,6 @@ def build_loggers(config: ModelConfig) -> list[Any]:
             "it with pip install 'dnamdlm[loggers]', or take logger=none"
         ) from error
     return [] if logger_of_run is None else [logger_of_run]
-
-
-def validation(
-    opened: OpenData, settings: TrainerSettings, seed: int, names: MetricNames
-) -> Callable[[nn.Module, Progress], dict[str, float]] | None:
-    """Validation metrics of a model; None where the data have no validation split.
-
-    They are bits per base or token of a language model, bits per label and accuracy of a
-    classifier.
-    """
-    if not opened.has_split("valid"):
-        logger.info("there is no validation split; nothing is validated")
-        return None
-    windows = opened.evaluation_windows("valid", limit=settings.valid_windows, seed=seed)
-
-    def validate(lm: nn.Module, progress: Progress) -> dict[str, float]:
-        device = next(lm.parameters()).device
-        if isinstance(lm, NoisyClassifier):
-            labels = score_labels(
-                lm,
-                windows,
-                draws=settings.valid_draws,
-                batch_size=windows_at_once(windows.length, device),
-                device=device,
-                progress=progress,
-            )
-            return {names.valid: labels.bits, names.more[0]: labels.accuracy}
-        if not isinstance(lm, LanguageModel):
-            raise TypeError(f"a {type(lm).__name__} cannot be validated")
-        scores = score_windows(
-            lm,
-            windows,
-            draws=settings.valid_draws,
-            batch_size=windows_at_once(windows.length, device, len(lm.vocabulary)),
-            device=device,
-            progress=progress,
-        )
-        return {names.valid: scores.bits().value}
-
-    return validate
 
 
 def summary(settings: TrainSettings, opened: OpenData, lm: nn.Module) -> str:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from gzip import GzipFile
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from dnamdlm.data.files import gzip_stream, replacing
 
@@ -39,6 +40,15 @@ def write_fasta(
                 stream.write(f"{line}\n".encode("ascii"))
             count += 1
     return count
+
+
+def header_word(text: str) -> str:
+    """Text as one word of a header: blanks and what is not ASCII are written as %XX, as in GFF3.
+
+    >>> header_word("strong enhancer, 5'")
+    "strong%20enhancer,%205'"
+    """
+    return quote(text, safe="".join(map(chr, range(0x21, 0x7F))).replace("%", ""))
 
 
 def _lines(pieces: Iterable[str], width: int) -> Iterator[str]:
