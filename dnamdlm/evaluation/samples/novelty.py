@@ -9,6 +9,7 @@ depends on the queries, not on the genome.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,12 +82,14 @@ def _find(
     """Those members that share a word of `length` bases with the genome, with one place each."""
     index = _QueryIndex([queries[member] for member in members], length)
     hits: dict[int, Match] = {}
+    names, starts = store.names, list(store.offsets.values())
     for piece in pieces(store, intervals, length):
         if len(hits) == len(members):
             break
         for query, offset, strand in index.new_hits(piece):
-            chrom, start = store.place_of(offset)
-            hits[members[query]] = Match(length, chrom, start, strand)
+            record = bisect_right(starts, offset) - 1
+            place = offset - starts[record]
+            hits[members[query]] = Match(length, names[record], place, strand)
     return hits
 
 
