@@ -53,7 +53,7 @@ def test_a_command_whose_time_is_over_saves_its_step_and_ends_well(tmp_path, cap
     caplog.set_level(logging.INFO)
     run(tmp_path / "run", NO_TIME)
     assert newest(tmp_path / "run")[0] == "step_000000001"
-    assert "trainer.max_minutes are over after step 1 of 6" in caplog.messages[-1]
+    assert "trainer.max_minutes=1e-09 is reached after step 1 of 6" in caplog.messages[-1]
     assert "the same command resumes" in caplog.messages[-1]
 
 

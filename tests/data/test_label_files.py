@@ -146,7 +146,8 @@ def test_a_faulty_table_gives_one_clear_sentence(tmp_path, settings, content, me
 def test_labels_that_look_like_numbers_are_not_taken_for_classes(tmp_path):
     rows = [f"ACGT,{i / 7:.4f}" for i in range(150)]
     with pytest.raises(DataError, match=r"data.kind=regression"):
-        Table(write_table(tmp_path, rows=rows)).open(None)
+        Table(write_table(tmp_path, rows=rows), kind="classes").open(None)
+    assert Table(write_table(tmp_path, rows=rows)).open(None).kind == "regression"
 
 
 def test_an_unknown_test_label_is_refused(tmp_path):

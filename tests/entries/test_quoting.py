@@ -185,9 +185,9 @@ WORDS = frozenset({
 })  # fmt: skip
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({
-    "batch_size", "expand", "genetic_code", "genomes", "grid", "length", "limit", "max_length", "max_minutes",
-    "micro_batch_size", "overlap", "seed", "seeds", "threads", "threshold", "time_points", "top_k",
-    "window", "workers",
+    "batch_size", "expand", "genetic_code", "genomes", "grid", "length", "limit", "max_length",
+    "max_minutes", "micro_batch_size", "overlap", "seed", "seeds", "threads", "threshold",
+    "time_points", "top_k", "window", "workers",
 })  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     is_validated = validate is None or not lacks_value(run_dir / METRICS, steps, names.valid)
     if steps < trainer.max_steps or not is_validated:
         logger.info(
-            "the %g minutes of trainer.max_minutes are over after step %s of %s, which is saved; "
+            "trainer.max_minutes=%g is reached after step %s of %s, which is saved; "
             "the same command resumes",
             trainer.max_minutes or 0, f"{steps:,}", f"{trainer.max_steps:,}",
         )  # fmt: skip
