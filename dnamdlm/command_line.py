@@ -42,7 +42,7 @@ from dnamdlm.composing import (
     without_leftovers,
 )
 from dnamdlm.data.named_files import check_named_files
-from dnamdlm.errors import ConfigError, DnamdlmError
+from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, is_out_of_memory
 from dnamdlm.help_text import entry_help
 from dnamdlm.quoting import quoted_text
 from dnamdlm.setting_files import config_folder
@@ -197,6 +197,14 @@ def _perform(jobs: Sequence[Job], task: Task, *, debug: bool) -> None:
             task(job.tree, job.given)
     except DnamdlmError as error:
         _fail(error, debug=debug, code=error.exit_code)
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        shortage = OutOfMemory(
+            "the memory does not suffice for these settings and data; use smaller batches, shorter "
+            "windows, fewer workers, or a machine or device with more memory"
+        )
+        _fail(shortage.with_traceback(error.__traceback__), debug=debug, code=shortage.exit_code)
 
 
 def _configure_logging() -> None:

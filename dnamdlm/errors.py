@@ -31,6 +31,28 @@ class KernelUnavailable(DnamdlmError):
     """A fused kernel was demanded and cannot run here; the import error is its cause."""
 
 
+class OutOfMemory(DnamdlmError):
+    """The memory of this machine or device does not suffice for what was asked for."""
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "alloc_cpu",
+    "out of memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, NumPy or PyTorch means that memory did not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    is_told_in_words = isinstance(error, RuntimeError | OSError)
+    return is_told_in_words and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 class WorkerLost(DnamdlmError):
     """A worker process ended before its work was done, such as one that was killed."""
 
