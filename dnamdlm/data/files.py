@@ -24,7 +24,7 @@ from typing import IO
 
 from dnamdlm.data.output_streams import STANDARD_OUTPUT, copy_into, release_readers, stream_of
 from dnamdlm.data.partial_files import partial_file
-from dnamdlm.errors import DataError
+from dnamdlm.errors import DataError, ReaderLeft
 
 
 @contextmanager
@@ -41,6 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises:
         DataError: if the target cannot be written; nothing half-written stays.
+        ReaderLeft: if it is a pipe that is not read to its end.
     """
     is_foreign = False
     try:
@@ -55,6 +56,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if is_foreign:
             raise
         where = "standard output" if str(path) == STANDARD_OUTPUT else path
+        if isinstance(error, BrokenPipeError):
+            raise ReaderLeft(f"{where} is no longer read, and not all was written") from error
         raise DataError(
             f"{where} cannot be written ({error.strerror or error}); check its folder and the "
             "free space, or choose another file"
@@ -101,6 +104,27 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """
     with replacing(path) as partial:
         partial.write_bytes(content)
+
+
+def keep_aside(path: Path) -> Path:
+    """Rename a file to `NAME.1`, or the first number that is free.
+
+    Returns:
+        The new name.
+
+    Raises:
+        DataError: if it cannot be renamed.
+    """
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be renamed to {aside.name} ({error.strerror}); move it elsewhere"
+        ) from error
+    return aside
 
 
 def make_folder(folder: Path) -> None:
