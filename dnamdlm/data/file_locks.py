@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,10 @@ def acquired(path: Path, *, timeout: float = -1) -> BaseFileLock:
     """
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=timeout)
+        with warnings.catch_warnings():
+            # filelock may take another kind of lock by itself, and warns.
+            warnings.simplefilter("ignore")
+            lock.acquire(timeout=timeout)
     except Timeout:
         raise
     except (OSError, NotImplementedError) as error:

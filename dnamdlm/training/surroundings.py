@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 _KINDS: Mapping[str, str] = {
-    "threads": "{} threads",
+    "threads": "{} thread{}",
     "instruction_set": "the instruction set {}",
     "device": "the device {}",
     "torch": "torch {}",
@@ -42,7 +42,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         now: at present.
     """
     changed = [
-        f"{words.format(now[key])} instead of {before[key]}"
+        f"{words.format(now[key], '' if now[key] == '1' else 's')} instead of {before[key]}"
         for key, words in _KINDS.items()
         if key in before and key in now and str(before[key]) != str(now[key])
     ]

@@ -219,7 +219,7 @@ def test_a_run_says_that_it_resumes_with_other_threads(trainer, unbroken, tmp_pa
     record["versions"] |= {"threads": "77", "instruction_set": "ABC"}
     (folder / "run.json").write_text(json.dumps(record))
     ended = trainer.finish(folder)
-    assert "from step 3 on the run has 1 threads instead of 77, the instruction set" in ended.text
+    assert "from step 3 on the run has 1 thread instead of 77, the instruction set" in ended.text
     assert json.loads((folder / "run.json").read_text())["resumed"][0]["step"] == 3
     assert "instead of 77" not in trainer.finish(folder).text
 
