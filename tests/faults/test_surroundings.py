@@ -83,8 +83,8 @@ def test_a_reader_of_messages_that_leaves_changes_nothing(unbroken, tmp_path, co
 
 def test_a_reader_of_a_result_that_leaves_ends_the_command_as_a_broken_pipe_does(unbroken):
     done = shell(
-        "$PY -m dnamdlm.sample model=$RUN num_sequences=2000 length=64 sampler.num_steps=1 out=- | true; "
-        "echo ${PIPESTATUS[0]}", RUN=str(unbroken),
+        "$PY -m dnamdlm.sample model=$RUN num_sequences=2000 length=64 sampler.num_steps=1 out=- "
+        "| true; echo ${PIPESTATUS[0]}", RUN=str(unbroken),
     )  # fmt: skip
     assert done.stdout.split()[-1] == "141", done.stderr
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("dnamdlm: ")]
