@@ -23,6 +23,12 @@ class DataError(DnamdlmError):
     """An input file or table cannot be used as it is."""
 
 
+class ReaderLeft(DataError):
+    """What reads the output of a command, such as `head`, has ended before it had everything."""
+
+    exit_code = 141
+
+
 class CheckpointError(DnamdlmError):
     """A checkpoint is missing, damaged or does not belong to this run or model."""
 
