@@ -114,8 +114,7 @@ def open_run(
         )
     is_new = stored.tree is None
     present = versions() | ({} if device is None else {"device": device})
-    is_anew = is_new or run is None
-    record = _new_record(tree, data, present) if is_anew else copy.deepcopy(run)
+    record = _new_record(tree, data, present) if run is None or is_new else copy.deepcopy(run)
     if not is_new:
         _note_resumption(record, data, changes, step_of(checkpoint), present)
         if run is None:
@@ -268,8 +267,9 @@ def _stored_run(run_dir: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     parts = ("data", "versions")
-    is_record = isinstance(run, dict) and all(isinstance(run.get(k, {}), dict) for k in parts)
-    return {"versions": {}, **run} if is_record else None
+    if not isinstance(run, dict) or not all(isinstance(run.get(k, {}), dict) for k in parts):
+        return None
+    return {"versions": {}, **run}
 
 
 def _text_of(path: Path) -> str | None:
