@@ -2,9 +2,10 @@
 
     python -m benchmarks.faults [--flips 300] [--fetches 1000000]
 
-Four tables: files of sequence, fetches by several workers, files of weights, and training that is
-resumed in the middle of a pass. Packages that are not installed are left out and named. What the
-suite `make faults` breaks beyond this cannot be run elsewhere in the same way.
+Tables: files of sequence, fetches by several workers, files of weights, training that is resumed in
+the middle of a pass or with another rate, and a full disk. Packages that are not installed are left
+out and named. What the suite `make faults` breaks beyond this cannot be run elsewhere in the same
+way.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks import fault_readers, fetches
+from benchmarks.fault_outcomes import changed_rates, full_disks
 from benchmarks.results_table import environment_of_run
 from benchmarks.resumption import Recorder, resumption_rows
 from dnamdlm.errors import CheckpointError
@@ -171,6 +173,17 @@ def main() -> None:
                 ("trainer", "windows of the first pass seen twice", "never seen",
                  "batches in the order of the unbroken run"),
                 resumption_rows(folder),
+            ),
+            "Training resumed with another learning rate": (
+                "Begun with 0.001, stopped, and resumed with 0.1 in the settings: the rate at the "
+                "last step.",
+                ("trainer", "rate"),
+                changed_rates(folder / "rates"),
+            ),
+            "A table for which the disk has no space": (
+                "Written over an earlier file through a link, where no file may exceed 4 kB.",
+                ("writer", "error", "what is there afterwards"),
+                full_disks(folder),
             ),
         }  # fmt: skip
     lines = ["# Faults and what becomes of them", ""]

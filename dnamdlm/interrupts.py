@@ -11,11 +11,40 @@ import functools
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class _Interruptible:
+    """A block whose failure after a SIGINT is a KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    def __enter__(self) -> None:
+        self._handler = self._receive
+        signal.signal(signal.SIGINT, self._handler)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if signal.getsignal(signal.SIGINT) == self._handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not self.seen or error is None:
+            return
+        code = error.code if isinstance(error, SystemExit) else None
+        if isinstance(error, Exception) or (isinstance(code, int) and 0 < code < 128):
+            raise KeyboardInterrupt from error
 
 
 def interruptible(function: Callable[P, R]) -> Callable[P, R]:
@@ -30,25 +59,7 @@ def interruptible(function: Callable[P, R]) -> Callable[P, R]:
         is_main = threading.current_thread() is threading.main_thread()
         if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return function(*arguments, **settings)
-        seen: list[int] = []
-
-        def receive(number: int, frame: FrameType | None) -> None:
-            seen.append(number)
-            signal.default_int_handler(number, frame)
-
-        signal.signal(signal.SIGINT, receive)
-        try:
+        with _Interruptible():
             return function(*arguments, **settings)
-        except Exception as error:
-            if seen:
-                raise KeyboardInterrupt from error
-            raise
-        except SystemExit as end:
-            if seen and isinstance(end.code, int) and 0 < end.code < 128:
-                raise KeyboardInterrupt from end
-            raise
-        finally:
-            if signal.getsignal(signal.SIGINT) is receive:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
 
     return guarded

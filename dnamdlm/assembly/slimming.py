@@ -20,6 +20,7 @@ from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.models import find_checkpoint
 from dnamdlm.data.files import write_text
 from dnamdlm.data.json_files import read_json_file
+from dnamdlm.data.path_kinds import owner_of
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.checkpoint import MANIFEST, MODEL, Writer, json_writer, read_json, write_folder
 from dnamdlm.training.checkpointing import TRAINER_FILES
@@ -69,6 +70,8 @@ def slim(settings: SlimSettings) -> Slimmed:
     run_dir, out = Path(settings.run_dir), Path(settings.out)
     if os.path.lexists(out):
         raise ConfigError(f"out={out} exists; choose a folder that does not")
+    if (owner := owner_of(out)) is not None:
+        raise ConfigError(f"out={out} belongs to the run in {owner}; choose another folder")
     checkpoint, _ = find_checkpoint(str(run_dir), setting="run_dir")
     partial = out.parent / f".partial-{out.name}-{os.getpid()}"
     try:
@@ -117,7 +120,7 @@ def _copy_records(run_dir: Path, target: Path) -> None:
 def without_folders(tree: Any) -> Any:
     """A tree of settings or records in which every path is a file name, without command lines.
 
-    >>> without_folders({"command": ["train"], "data": {"fasta": "/home/you/g.fa", "length": 64}})
+    >>> without_folders({"command": ["train"], "data": {"fasta": "../genomes/g.fa", "length": 64}})
     {'data': {'fasta': 'g.fa', 'length': 64}}
     """
     if isinstance(tree, Mapping):

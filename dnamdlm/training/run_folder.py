@@ -263,7 +263,7 @@ def _stored_run(run_dir: Path) -> dict[str, Any] | None:
     """The record of a run; None where it is missing or damaged."""
     text = _text_of(run_dir / RUN)
     try:
-        run = None if text is None else json.loads(text)
+        run: Any = None if text is None else json.loads(text)
     except (ValueError, RecursionError):
         return None
     parts = ("data", "versions")

@@ -20,7 +20,7 @@ _OWN_COMMAND = re.compile(
 def without_local_places(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A config with the default in place of `data.cache_dir` and of foreign commands.
 
-    >>> without_local_places({"data": {"cache_dir": "/home/you", "length": 64}})
+    >>> without_local_places({"data": {"cache_dir": "../cache", "length": 64}})
     {'data': {'cache_dir': None, 'length': 64}}
     """
     data = tree.get("data")
