@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import category
 
 from dnamdlm.errors import DataError
 
@@ -86,12 +87,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def plain_cell(text: str) -> str:
-    """A name from a file as one cell of a tab-separated table, never a formula of a spreadsheet.
+    r"""A name from a file as one cell of a tab-separated table.
 
-    Tabs and line ends become blanks; a leading =, +, - or @ gets an apostrophe before it.
+    Tabs and line ends become blanks, and other control characters, on which a terminal would act,
+    become `\x1b` and the like. Everything else stays, so that tables can be joined by name.
     """
     text = " ".join(text.replace("\t", " ").splitlines())
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return "".join(f"\\x{ord(letter):02x}" if _is_control(letter) else letter for letter in text)
+
+
+def _is_control(letter: str) -> bool:
+    return category(letter) == "Cc"
 
 
 def _decode_line(path: Path, number: int, line: bytes) -> str:

@@ -394,7 +394,7 @@ def distinct_columns(
 
 def _text(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
     added = distinct_columns(rows.columns, predicted)
-    cells = [[_kept(value) for value in column] for column in rows.columns.values()]
+    cells = [[plain_cell(value) for value in column] for column in rows.columns.values()]
     cells += [
         [f"{value:.6g}" if isinstance(value, float) else str(value) for value in column]
         for column in added.values()
@@ -402,14 +402,3 @@ def _text(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
     header = [plain_cell(name) for name in (*rows.columns, *added)]
     lines = [header, *zip(*cells, strict=True)]
     return "".join("\t".join(line) + "\n" for line in lines)
-
-
-def _kept(value: str) -> str:
-    """A cell of the input; a number or a strand remains as it is."""
-    if value in ("+", "-"):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return plain_cell(value)
-    return value
