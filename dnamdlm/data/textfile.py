@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 from unicodedata import category
 
+from dnamdlm.data.piped_files import on_disk
 from dnamdlm.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -38,7 +39,8 @@ def open_blocks(
 ) -> Iterator[bytes]:
     """Decompressed content of `path` in blocks of at most `block_bytes` bytes.
 
-    A UTF-8 byte-order mark, which spreadsheet programs write, is left out.
+    A UTF-8 byte-order mark, which spreadsheet programs write, is left out. What comes through a
+    pipe is kept in a temporary file, so that it can be read again (`on_disk`).
 
     Args:
         path: a plain, gzip or bgzip file.
@@ -46,11 +48,11 @@ def open_blocks(
         on_raw: called with every piece of the file as it lies on disk (for checksums).
 
     Raises:
-        DataError: if the file is missing, a folder, empty, not readable, of a foreign kind
-            or damaged.
+        DataError: if the file is missing, a folder, a device, empty, not readable, of a foreign
+            kind or damaged.
     """
     try:
-        with path.open("rb") as file:
+        with on_disk(path).open("rb") as file:
             head = file.read(64)
             _refuse_foreign(path, head)
             file.seek(0)
