@@ -119,6 +119,9 @@ def spoiled(run_dir, target):
         file = target / name
         if file.is_file():
             save_file({k: v * float("nan") for k, v in load_file(file).items()}, file)
-            manifest["files"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            content = file.read_bytes()
+            manifest["files"][name] |= {
+                "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
+            }  # fmt: skip
     (target / MANIFEST).write_text(json.dumps(manifest))
     return target
