@@ -155,9 +155,9 @@ def faults_of_dna(texts: Sequence[str], *, rna: bool = False) -> dict[int, str]:
     lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     unusual = np.searchsorted(offsets, np.flatnonzero(~usable[raw]), side="right") - 1
-    suspects = {*unusual.tolist(), *np.flatnonzero(lengths <= _LONGEST_MISSING).tolist()}
+    suspects: set[int] = {*unusual.tolist(), *np.flatnonzero(lengths <= _LONGEST_MISSING).tolist()}
     faults = {
-        row: _fault(texts[row], raw[offsets[row] : offsets[row + 1]], codes)
+        row: _fault(str(texts[row]), raw[offsets[row] : offsets[row + 1]], codes)
         for row in sorted(suspects)
     }
     return {row: fault for row, fault in faults.items() if fault is not None}
