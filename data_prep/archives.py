@@ -1,12 +1,15 @@
 """Extraction of zip and tar archives that may be hostile: all of it or nothing.
 
-Refused are names that lead out of the target, links, devices, names that are there twice (also when
-case is ignored), and archives that unpack to more than was allowed, whatever their headers say.
+Refused are names that lead out of the target, links, devices, sparse files, names that are there
+twice (also when case is ignored), archives that unpack to more than was allowed, whatever their
+headers say, and extended tar headers that are large, many or made of long numbers: Python's tarfile
+holds them in memory, and before 3.11.10 and 3.12.6 takes the square of their size (CVE-2024-6232).
 """
 
 from __future__ import annotations
 
 import lzma
+import re
 import shutil
 import stat
 import tarfile
@@ -23,6 +26,15 @@ from data_prep.download import check_room
 from dnamdlm.errors import DataError
 
 _PIECE_BYTES = 1 << 20
+_EXTENDED_TYPES = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+_SPARSE_TYPES = (tarfile.GNUTYPE_SPARSE,)
+_MAX_HEADER_BYTES = 1 << 13
+_MAX_HEADERS_BYTES = 1 << 22
+# times and sizes have twenty digits.
+_LONG_NUMBER = re.compile(rb"[0-9]{40}")
 # RuntimeError is what an encrypted member, or one packed in an unknown way, raises.
 _DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
@@ -92,8 +104,38 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
         with zipfile.ZipFile(archive) as opened:
             yield opened
     else:
-        with tarfile.open(archive) as opened:
+        with tarfile.open(archive, tarinfo=_ModestHeader) as opened:
             yield opened
+
+
+class _ModestHeader(tarfile.TarInfo):
+    """The header of a member, refused before tarfile does much work for it."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """Overridden as the comments of tarfile provide for; called for every header."""
+        if self.size < 0:
+            raise _unsound(archive, "a header with a negative size")
+        if self.type in _SPARSE_TYPES:
+            raise _unsound(archive, "a sparse file")
+        if self.type in _EXTENDED_TYPES:
+            read = getattr(archive, "extended_bytes", 0) + self.size
+            if self.size > _MAX_HEADER_BYTES or read > _MAX_HEADERS_BYTES:
+                raise _unsound(archive, f"an extended header of {self.size} bytes")
+            archive.extended_bytes = read  # pyright: ignore[reportAttributeAccessIssue]
+            stream = archive.fileobj
+            assert stream is not None
+            place = stream.tell()
+            content = stream.read(self.size)
+            stream.seek(place)
+            if _LONG_NUMBER.search(content):
+                raise _unsound(archive, "an extended header with a number of many digits")
+            if b"GNU.sparse." in content:
+                raise _unsound(archive, "a sparse file")
+        return super()._proc_member(archive)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _unsound(archive: tarfile.TarFile, found: str) -> DataError:
+    return DataError(f"{archive.name}: {found}; the archive is refused")
 
 
 def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
@@ -123,6 +165,8 @@ def _checked(
             found = "is not a file name"
         elif not member.is_folder and not member.is_file:
             found = "is a link or a device"
+        elif member.size < 0:
+            found = "has a negative size"
         elif not member.is_folder and path.as_posix().casefold() in seen:
             found = "is there twice"
         if found:

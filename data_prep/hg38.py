@@ -59,7 +59,7 @@ def fetch_genome(out: Path, *, base_url: str = BASE_URL, limits: Limits | None =
     target = out / FILE_NAME
     if is_intact(target, expected):
         return target
-    is_terminal = sys.stderr.isatty()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def report(have: int, total: int | None) -> None:
         if is_terminal:

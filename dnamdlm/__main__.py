@@ -14,7 +14,7 @@ from dnamdlm.suggestions import did_you_mean
 
 ENTRIES = (
     "train", "evaluate", "sample", "judge", "tracks", "score", "embed", "finetune", "predict",
-    "report", "doctor",
+    "report", "slim", "doctor",
 )  # fmt: skip
 _OTHERS = {
     "prepare": "Download or convert data: dnamdlm prepare NAME key=value ...",

@@ -42,10 +42,12 @@ from dnamdlm.composing import (
     without_leftovers,
 )
 from dnamdlm.data.named_files import check_named_files
-from dnamdlm.errors import ConfigError, DnamdlmError
+from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, is_out_of_memory
 from dnamdlm.help_text import entry_help
+from dnamdlm.interrupts import interruptible
 from dnamdlm.quoting import quoted_text
 from dnamdlm.setting_files import config_folder
+from dnamdlm.standard_streams import prepare_standard_streams
 from dnamdlm.threads import let_idle_threads_sleep
 from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
 
@@ -66,6 +68,7 @@ class Stopped(DnamdlmError):
         self.exit_code = exit_code
 
 
+@interruptible
 def run_entry(name: str, task: Task, arguments: Sequence[str] | None = None) -> None:
     """Run `python -m dnamdlm.<name>`: compose `configs/<name>.yaml` with the command line.
 
@@ -75,6 +78,7 @@ def run_entry(name: str, task: Task, arguments: Sequence[str] | None = None) -> 
             names of the settings that the command line gives.
         arguments: command line without the program name; `sys.argv` by default.
     """
+    prepare_standard_streams()
     let_idle_threads_sleep()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "debug=true" in (word.lower() for word in words)
@@ -197,6 +201,14 @@ def _perform(jobs: Sequence[Job], task: Task, *, debug: bool) -> None:
             task(job.tree, job.given)
     except DnamdlmError as error:
         _fail(error, debug=debug, code=error.exit_code)
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        shortage = OutOfMemory(
+            "the memory does not suffice for these settings and data; use smaller batches, shorter "
+            "windows, fewer workers, or a machine or device with more memory"
+        )
+        _fail(shortage.with_traceback(error.__traceback__), debug=debug, code=shortage.exit_code)
 
 
 def _configure_logging() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hydra.errors import (
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from dnamdlm.errors import ConfigError
 from dnamdlm.quoting import unquoted_argument
@@ -80,10 +82,19 @@ def plain_tree(config: DictConfig) -> Tree:
     Raises:
         ConfigError: if a key has no value.
     """
+    variables: list[str] = []
     try:
-        tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        with _environment_refused(variables):
+            tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a key"
+        if variables:
+            raise ConfigError(
+                f"{key} is the environment variable {variables[0]}, which may be secret, and "
+                "settings are stored in config.yaml, reports and checkpoints; write the value "
+                "itself where everybody may read it, and leave keys of loggers to their own "
+                "variables"
+            ) from error
         value = re.search(r"Interpolation key '([^']+)'|interpolation type ([^ ]+)", str(error))
         if value is not None:
             wrong = value.group(1) or value.group(2)
@@ -97,6 +108,21 @@ def plain_tree(config: DictConfig) -> Tree:
     if not isinstance(tree, dict):
         raise ConfigError("the composed config is not a mapping; a primary config must hold keys")
     return {str(key): value for key, value in tree.items() if key != "hydra"}
+
+
+@contextmanager
+def _environment_refused(variables: list[str]) -> Iterator[None]:
+    """Within the block `${oc.env:NAME}` is an error, and NAME is added to the list."""
+
+    def refuse(name: str, *_: Any) -> str:
+        variables.append(name)
+        raise KeyError(name)
+
+    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
 
 def without_leftovers(

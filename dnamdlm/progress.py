@@ -58,7 +58,8 @@ class Progress:
         self.started = self.shown = clock()
         self.text = ""
         self.bar: Bar | None = None
-        if sys.stderr.isatty() and logger.isEnabledFor(logging.WARNING):
+        # a daemon may have no standard error.
+        if sys.stderr is not None and sys.stderr.isatty() and logger.isEnabledFor(logging.WARNING):
             self.bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),

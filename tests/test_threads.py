@@ -32,6 +32,7 @@ ENTRIES = (
     "score",
     "embed",
     "report",
+    "slim",
     "doctor",
 )
 VARIABLES = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -9,6 +9,7 @@ from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.data_source import DataSource, OpenData
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.data.named_files import check_carried_files
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError
@@ -68,6 +69,7 @@ def genome_data(loaded: LoadedModel, changes: DataChanges) -> DataSource:
         key: list(value) if isinstance(value, tuple) else value
         for key, value in changes.changed().items()
     }
+    check_carried_files(loaded.config.tree, given)
     own = loaded.config.data
     if not loaded.config.data_is_known and "fasta" not in given:
         raise ConfigError(f"{loaded.folder} does not say what it was trained on; give data.fasta")

@@ -12,7 +12,7 @@ from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.opened_genome import OpenGenome
-from dnamdlm.data.genome.splits import SPLIT_NAMES, merge, shared_bases
+from dnamdlm.data.genome.splits import SPLIT_NAMES, first_overlap, merge, shared_bases
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.split_overlap import overlap_report
 
@@ -72,13 +72,12 @@ def refuse_trained_bases(
             if trained.get("sha256") != genome.store.sha256:
                 continue
             seen = merge([_interval(text) for text in trained["splits"]["train"]["intervals"]])
-            shared = shared_bases(seen, genome.splits[split])
-            if shared:
-                first = next(item for item in genome.splits[split] if shared_bases([item], seen))
+            if pair := first_overlap(seen, genome.splits[split]):
+                shared = shared_bases(seen, genome.splits[split])
                 raise DataError(
                     f"{shared:,} bases of the {split} split stand in the training split of this "
-                    f"model, such as bases of {first}; test it on intervals that it has not seen, "
-                    "or name them data.train and score split=train"
+                    f"model, such as bases of {pair[1]}; test it on intervals that it has not "
+                    "seen, or name them data.train and score split=train"
                 )
 
 

@@ -17,14 +17,14 @@ import gzip
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from dnamdlm.data.output_streams import STANDARD_OUTPUT, copy_into, release_readers, stream_of
 from dnamdlm.data.partial_files import partial_file
-from dnamdlm.errors import DataError
+from dnamdlm.errors import DataError, ReaderLeft
 
 
 @contextmanager
@@ -41,6 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises:
         DataError: if the target cannot be written; nothing half-written stays.
+        ReaderLeft: if it is a pipe that is not read to its end.
     """
     is_foreign = False
     try:
@@ -55,10 +56,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if is_foreign:
             raise
         where = "standard output" if str(path) == STANDARD_OUTPUT else path
-        raise DataError(
-            f"{where} cannot be written ({error.strerror or error}); check its folder and the "
-            "free space, or choose another file"
-        ) from error
+        if isinstance(error, BrokenPipeError):
+            raise ReaderLeft(f"{where} is no longer read, and not all was written") from error
+        raise _not_written(where, error) from error
 
 
 @contextmanager
@@ -103,6 +103,50 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def keep_aside(path: Path) -> Path:
+    """Rename a file to `NAME.1`, or the first number that is free.
+
+    Returns:
+        The new name.
+
+    Raises:
+        DataError: if it cannot be renamed.
+    """
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be renamed to {aside.name} ({error.strerror}); move it elsewhere"
+        ) from error
+    return aside
+
+
+def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write several files, none of which appears or changes before all are complete.
+
+    Args:
+        writers: target -> function that writes a file at the path that it gets.
+
+    Raises:
+        DataError: if one of them cannot be written; all are as they were then.
+    """
+    with ExitStack() as stack:
+        partials = [stack.enter_context(replacing(path)) for path in writers]
+        for partial, (path, write) in zip(partials, writers.items(), strict=True):
+            try:
+                write(partial)
+            except OSError as error:
+                raise _not_written(path, error) from error
+
+
+def text_file(text: str) -> Callable[[Path], object]:
+    """A function that writes a text as UTF-8, for `write_together`."""
+    return lambda path: path.write_bytes(text.encode("utf-8"))
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it.
 
@@ -134,6 +178,13 @@ def _collecting(stream: int | Path, name: str) -> Iterator[Path]:
     finally:
         if not is_complete:
             release_readers(stream)
+
+
+def _not_written(where: str | Path, error: OSError) -> DataError:
+    return DataError(
+        f"{where} cannot be written ({error.strerror or error}); check its folder and the free "
+        "space, or choose another file"
+    )
 
 
 def _is_about(partial: Path, error: OSError) -> bool:

@@ -47,6 +47,25 @@ def check_named_files(tree: Mapping[str, Any]) -> None:
         raise DataError(f"out={out} lies in a folder that does not exist; make it first")
 
 
+def check_carried_files(tree: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse data that a model names and that are not plain files, which might be read for ever.
+
+    Args:
+        tree: the config that came with a model.
+        given: settings of the data that the user gives instead, by name.
+
+    Raises:
+        DataError: naming the setting.
+    """
+    for key, text, _ in _files(tree):
+        path = Path(os.path.expanduser(text))  # noqa: PTH111
+        if key.removeprefix("data.") not in given and path.exists() and not path.is_file():
+            raise DataError(
+                f"the model names {key}={text!r} as what it was trained on, and that is not a "
+                f"plain file; give {key}=FILE"
+            )
+
+
 def _is_mistyped(path: str) -> bool:
     """Whether there is nothing at a path in a folder that exists, so that no hub is meant."""
     found = Path(os.path.expanduser(path))  # noqa: PTH111

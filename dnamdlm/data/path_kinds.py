@@ -13,7 +13,7 @@ from dnamdlm.data.json_files import read_json_file
 
 RUN_FILES = (
     "config.yaml", "run.json", "metrics.csv", "overlap.json", "held_out.json", "report.html",
-    "results.json", "results.tsv", ".lock", ".owner",
+    "results.json", "results.tsv", ".lock", ".lock.soft", ".owner",
 )  # fmt: skip
 """Files of a run folder that only the commands which make and continue the run may write."""
 RUN_FOLDERS = ("checkpoints", "splits", "bad_batches", "report_data", "evaluation")

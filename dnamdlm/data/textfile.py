@@ -18,6 +18,8 @@ from dnamdlm.errors import DataError
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_BYTES = 1 << 16
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# a compressed file of a few MB may hold a line that fills the memory.
+_MAX_LINE_BYTES = 1 << 28
 _FOREIGN_MAGICS = (
     (b"BZh", "a bzip2 file", "decompress it with bunzip2"),
     (b"\xfd7zXZ\x00", "an xz file", "decompress it with unxz"),
@@ -78,14 +80,26 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: as `open_blocks`, and for NUL bytes and bytes that are not UTF-8.
     """
-    number, rest = 0, b""
+    number, held, num_held = 0, [b""], 0
     for block in open_blocks(path):
-        *lines, rest = (rest + block).split(b"\n")
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*held, lines[0]])
+            held, num_held = [], 0
         for line in lines:
             number += 1
             yield number, _decode_line(path, number, line)
-    if rest:
-        yield number + 1, _decode_line(path, number + 1, rest)
+        held.append(rest)
+        num_held += len(rest)
+        if b"\0" in rest:
+            raise _nul_byte(path, number + 1)
+        if num_held > _MAX_LINE_BYTES:
+            raise DataError(
+                f"{path}, line {number + 1}: the line is longer than {_MAX_LINE_BYTES >> 20} MiB; "
+                "the file is not a table or has no line ends"
+            )
+    if num_held:
+        yield number + 1, _decode_line(path, number + 1, b"".join(held))
 
 
 def plain_cell(text: str) -> str:
@@ -105,7 +119,7 @@ def _is_control(letter: str) -> bool:
 def _decode_line(path: Path, number: int, line: bytes) -> str:
     line = line.removesuffix(b"\r")
     if b"\0" in line:
-        raise DataError(f"{path}, line {number}: a NUL byte; the file is binary or damaged")
+        raise _nul_byte(path, number)
     if b"\r" in line:
         raise DataError(
             f"{path}, line {number}: a bare carriage return; convert the line ends to LF"
@@ -117,6 +131,10 @@ def _decode_line(path: Path, number: int, line: bytes) -> str:
             f"{path}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; "
             "save the file as UTF-8 text"
         ) from error
+
+
+def _nul_byte(path: Path, number: int) -> DataError:
+    return DataError(f"{path}, line {number}: a NUL byte; the file is binary or damaged")
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:

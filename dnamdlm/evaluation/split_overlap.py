@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,13 @@ from numpy.typing import NDArray
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.splits import merge, shared_bases
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.evaluation.genome_pieces import pieces
+from dnamdlm.evaluation.genome_pieces import Piece, is_short_interval, pieces
 from dnamdlm.evaluation.window_copies import find_copies, window_tiles
 from dnamdlm.words.hashes import in_share
 from dnamdlm.words.kmers import MAX_KMER
-from dnamdlm.words.minimizers import is_minimizer, kmer_hashes
+from dnamdlm.words.minimizers import are_minimizers, is_minimizer, kmer_hashes
 from dnamdlm.words.near_copies import OwnedWords, near_copies
+from dnamdlm.words.ragged import places_within
 
 _PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
 _BASES_AT_ONCE = 1 << 18
@@ -208,27 +210,58 @@ def _minimizers(
     share: float,
 ) -> Iterator[OwnedWords]:
     """A share of the minimizers of the intervals; the window of its middle base owns each."""
+    for is_short, group in groupby(intervals, key=is_short_interval):
+        if is_short:
+            for piece in pieces(store, list(group), settings.kmer):
+                yield _minimizers_of(piece, starts, settings, share)
+        else:
+            for interval in group:
+                yield from _minimizers_in(interval, store, starts, settings, share)
+
+
+def _minimizers_in(
+    interval: Interval,
+    store: GenomeStore,
+    starts: NDArray[np.int64],
+    settings: OverlapSettings,
+    share: float,
+) -> Iterator[OwnedWords]:
+    """A share of the minimizers of a long interval, in parts."""
     reach = settings.window - 1
-    for interval in intervals:
-        offset = store.offsets[interval.chrom]
-        for first in range(interval.start, interval.end - settings.kmer + 1, _BASES_AT_ONCE):
-            # every k-mer of the piece needs the neighbours on both of its sides.
-            low = max(interval.start, first - reach)
-            high = min(first + _BASES_AT_ONCE + reach + settings.kmer - 1, interval.end)
-            hashes = kmer_hashes(store.codes[offset + low : offset + high], settings.kmer)
-            places = np.flatnonzero(is_minimizer(hashes, settings.window))
-            places = places[(places >= first - low) & (places < first - low + _BASES_AT_ONCE)]
-            kept = places[in_share(hashes[places], share)]
-            middle = offset + low + kept + settings.kmer // 2
-            yield OwnedWords(hashes[kept], np.searchsorted(starts, middle, side="right") - 1)
+    offset = store.offsets[interval.chrom]
+    for first in range(interval.start, interval.end - settings.kmer + 1, _BASES_AT_ONCE):
+        # every k-mer of the piece needs the neighbours on both of its sides.
+        low = max(interval.start, first - reach)
+        high = min(first + _BASES_AT_ONCE + reach + settings.kmer - 1, interval.end)
+        hashes = kmer_hashes(store.codes[offset + low : offset + high], settings.kmer)
+        places = np.flatnonzero(is_minimizer(hashes, settings.window))
+        places = places[(places >= first - low) & (places < first - low + _BASES_AT_ONCE)]
+        kept = places[in_share(hashes[places], share)]
+        middle = offset + low + kept + settings.kmer // 2
+        yield OwnedWords(hashes[kept], np.searchsorted(starts, middle, side="right") - 1)
+
+
+def _minimizers_of(
+    piece: Piece, starts: NDArray[np.int64], settings: OverlapSettings, share: float
+) -> OwnedWords:
+    """A share of the minimizers of the intervals of a piece, each of which is whole."""
+    ends = np.append(piece.begins[1:] - 1, len(piece.codes) - (len(piece.begins) > 1))
+    counts = ends - piece.begins - settings.kmer + 1
+    # k-mers that reach over a gap belong to no interval.
+    places = np.repeat(piece.begins, counts) + places_within(counts)
+    hashes = kmer_hashes(piece.codes, settings.kmer)[places]
+    kept = np.flatnonzero(are_minimizers(hashes, counts, settings.window))
+    kept = kept[in_share(hashes[kept], share)]
+    middle = piece.offsets_at(places[kept]) + settings.kmer // 2
+    return OwnedWords(hashes[kept], np.searchsorted(starts, middle, side="right") - 1)
 
 
 def _kmers_of_one_owner(
     store: GenomeStore, intervals: Sequence[Interval], kmer: int
 ) -> Iterator[OwnedWords]:
     """All k-mers of the intervals, which together count as one reference sequence."""
-    for _, _, codes in pieces(store, intervals, kmer):
-        hashes = kmer_hashes(codes, kmer)
+    for piece in pieces(store, intervals, kmer):
+        hashes = kmer_hashes(piece.codes, kmer)
         yield OwnedWords(hashes, np.zeros(len(hashes), np.int64))
 
 

@@ -18,6 +18,7 @@ from dnamdlm.tokens.nucleotide import reverse_complement
 from dnamdlm.words.codes import CODE_MASK
 from dnamdlm.words.hashes import row_hashes, word_hashes
 from dnamdlm.words.near_copies import WordLookup
+from dnamdlm.words.ragged import places_within
 
 _BASES_AT_ONCE = 1 << 18
 
@@ -32,13 +33,11 @@ def window_tiles(
         intervals: without overlaps.
         length: bases of a window.
     """
-    spans = sorted(store.span(interval) for interval in intervals)
-    starts = [np.arange(low, high, length) for low, high in spans]
-    sizes = [
-        np.minimum(part + length, high) - part
-        for part, (_, high) in zip(starts, spans, strict=True)
-    ]
-    return np.concatenate(starts), np.concatenate(sizes)
+    spans = np.array(sorted(store.span(interval) for interval in intervals), dtype=np.int64)
+    low, high = spans.reshape(-1, 2).T
+    counts = -(-(high - low) // length)
+    starts = np.repeat(low, counts) + length * places_within(counts)
+    return starts, np.minimum(starts + length, np.repeat(high, counts)) - starts
 
 
 def find_copies(
@@ -66,7 +65,8 @@ def find_copies(
     owners = np.zeros(len(lookup.slots), np.int64)
     owners[lookup.slot_of] = np.arange(2 * len(starts))
     is_found = np.zeros(len(lookup.slots), np.bool_)
-    for _, _, codes in pieces(store, intervals, length):
+    for piece in pieces(store, intervals, length):
+        codes = piece.codes
         hits, places = lookup.hits(word_hashes(codes, length))
         slots, first = np.unique(hits, return_index=True)
         for slot, place in zip(slots.tolist(), places[first].tolist(), strict=True):

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,11 @@ def tensors_writer(tensors: Mapping[str, Tensor]) -> Writer:
             name: value.detach().to("cpu", copy=True).contiguous()
             for name, value in tensors.items()
         }
+        # safetensors lets nobody else read its files, whatever the umask.
+        path.touch()
+        mode = stat.S_IMODE(path.stat().st_mode)
         save_file(plain, path)
+        path.chmod(mode)
 
     return write
 

@@ -7,18 +7,21 @@ end there, so a position of depth d has a context of d - 1 bases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.words.codes import N_CODE
 from dnamdlm.words.kmers import pack_contexts
 
 # 4^13 counts of 8 bytes are half a gigabyte; a larger table belongs in another structure.
 MAX_ORDER = 12
 CHUNK_BASES = 1 << 22
+# a table of counts may have more entries than a short interval has bases.
+_SHORT_BASES = CHUNK_BASES // 8
 
 
 @dataclass(frozen=True)
@@ -93,14 +96,49 @@ def count_contexts(
         raise ValueError(f"the Markov order must lie in 0..{MAX_ORDER}, got {max_order}")
     full = np.zeros(4 ** (max_order + 1), np.int64)
     starts = tuple(np.zeros(4 ** (order + 1), np.int64) for order in range(max_order))
-    for interval in intervals:
-        for codes, context in chunks_with_context(
+    chunks = (
+        chunk
+        for interval in intervals
+        for chunk in chunks_with_context(
             store, interval, max_order, beyond_interval=beyond_interval
-        ):
-            words, depth = (part[context:] for part in pack_contexts(codes, max_order))
-            full += np.bincount(words[depth == max_order + 1], minlength=full.size)
-            shallow = np.flatnonzero((depth > 0) & (depth <= max_order))
-            for order in np.unique(depth[shallow]) - 1:
-                words_here = words[shallow][depth[shallow] == order + 1] & (4 ** (order + 1) - 1)
-                starts[order][:] += np.bincount(words_here, minlength=starts[order].size)
+        )
+    )
+    for codes, counted in _joined(chunks):
+        words, depth = (part[counted] for part in pack_contexts(codes, max_order))
+        full += np.bincount(words[depth == max_order + 1], minlength=full.size)
+        shallow = np.flatnonzero((depth > 0) & (depth <= max_order))
+        for order in np.unique(depth[shallow]) - 1:
+            words_here = words[shallow][depth[shallow] == order + 1] & (4 ** (order + 1) - 1)
+            starts[order][:] += np.bincount(words_here, minlength=starts[order].size)
     return ContextCounts(max_order, full, starts)
+
+
+def _joined(
+    chunks: Iterable[tuple[np.ndarray, int]],
+) -> Iterator[tuple[np.ndarray, slice | np.ndarray]]:
+    """Chunks with what of them is counted; short ones are joined, with an N between them."""
+    held: list[tuple[np.ndarray, int]] = []
+    num_bases = 0
+    for codes, context in chunks:
+        if len(codes) >= _SHORT_BASES:
+            yield codes, slice(context, None)
+            continue
+        held.append((codes, context))
+        num_bases += len(codes) + 1
+        if num_bases >= CHUNK_BASES:
+            yield _one_chunk(held)
+            held, num_bases = [], 0
+    if held:
+        yield _one_chunk(held)
+
+
+def _one_chunk(chunks: Sequence[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
+    gap = np.full(1, N_CODE, np.uint8)
+    codes = np.concatenate([part for chunk, _ in chunks for part in (chunk, gap)])
+    # what is not counted: the context of each chunk, and the gaps, which have no word.
+    contexts = np.array([context for _, context in chunks])
+    rest = np.array([len(chunk) + 1 for chunk, _ in chunks]) - contexts
+    is_counted = np.repeat(
+        np.tile([False, True], len(chunks)), np.stack([contexts, rest], axis=1).reshape(-1)
+    )
+    return codes, is_counted

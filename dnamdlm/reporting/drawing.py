@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dnamdlm.data.files import make_folder, replacing
+from dnamdlm.data.files import make_folder, replacing, write_together
 
 # placeholder in the drawing -> CSS variable of the page.
 INK, GRID = "#1c2126", "#d8dde2"
@@ -70,13 +70,22 @@ class Drawing:
         Raises:
             DataError: if it cannot be written.
         """
-        kind = path.suffix.removeprefix(".")
+        with replacing(path) as unfinished:
+            self.write(unfinished, path.suffix.removeprefix("."))
+
+    def write(self, path: Path, kind: str) -> None:
+        """Write at a path of any name.
+
+        Args:
+            path: where.
+            kind: `png` or `svg`.
+        """
         # neither holds the time of writing: the same figure has the same bytes.
         metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
         style = {**_STYLE, "svg.hashsalt": self.name}
-        with mpl.rc_context(style), replacing(path) as partial:
+        with mpl.rc_context(style):
             self.figure.savefig(
-                partial, format=kind, dpi=PIXELS_PER_INCH, facecolor="white", metadata=metadata
+                path, format=kind, dpi=PIXELS_PER_INCH, facecolor="white", metadata=metadata
             )
 
 
@@ -99,12 +108,21 @@ def inline(drawing: Drawing | None) -> Markup | None:
     return None if drawing is None else Markup(drawing.inline)
 
 
+def drawing_files(
+    drawings: Iterable[Drawing], folder: Path
+) -> dict[Path, Callable[[Path], object]]:
+    """The PNG and SVG files of drawings, for `write_together`."""
+    return {
+        folder / f"{drawing.name}.{kind}": partial(drawing.write, kind=kind)
+        for drawing in drawings
+        for kind in ("png", "svg")
+    }
+
+
 def save_all(drawings: Iterable[Drawing], folder: Path) -> None:
     """Write each drawing as PNG and SVG."""
     make_folder(folder)
-    for drawing in drawings:
-        for suffix in (".png", ".svg"):
-            drawing.save(folder / f"{drawing.name}{suffix}")
+    write_together(drawing_files(drawings, folder))
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:

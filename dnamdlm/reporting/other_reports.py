@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dnamdlm.data.files import write_text
+from dnamdlm.data.files import make_folder, text_file, write_together
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
-from dnamdlm.reporting.drawing import Drawing, inline, save_all
+from dnamdlm.reporting.drawing import Drawing, drawing_files, inline
 from dnamdlm.reporting.prediction_figures import (
     confusion_figure,
     numbers_figure,
@@ -43,7 +43,7 @@ def write_samples_report(path: Path) -> Path:
         raise DataError(f"{path} compares no samples; run dnamdlm.judge with samples=FILE.fa first")
     drawings = {drawing.name: drawing for drawing in quality_drawings(quality)}
     folder = path.with_name(f"{path.stem}_data")
-    texts = quality_files(quality)
+    texts = {folder / name: text_file(text) for name, text in quality_files(quality).items()}
     page = (
         environment()
         .get_template("samples.html.j2")
@@ -54,12 +54,9 @@ def write_samples_report(path: Path) -> Path:
             folder=folder.name,
         )
     )
-    # nothing is written before all of it is known.
-    save_all(drawings.values(), folder)
-    for name, text in texts.items():
-        write_text(folder / name, text)
     target = path.with_suffix(".html")
-    write_text(target, page)
+    make_folder(folder)
+    write_together(texts | drawing_files(drawings.values(), folder) | {target: text_file(page)})
     return target
 
 
@@ -119,9 +116,9 @@ def write_finetune_report(run_dir: Path) -> Path:
             folder=folder.name,
         )
     )
-    save_all(drawings.values(), folder)
     target = run_dir / "report.html"
-    write_text(target, page)
+    make_folder(folder)
+    write_together(drawing_files(drawings.values(), folder) | {target: text_file(page)})
     return target
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import jinja2
 
-from dnamdlm.data.files import make_folder, write_text
+from dnamdlm.data.files import make_folder, text_file, write_together
 from dnamdlm.reporting import figures, tables
-from dnamdlm.reporting.drawing import Drawing, inline, save_all
+from dnamdlm.reporting.drawing import Drawing, drawing_files, inline
 from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.reporting.quality_section import (
     quality_cards,
@@ -44,14 +44,11 @@ def write_report(run_dir: str | Path) -> Path:
     files = read_run_files(Path(run_dir))
     drawings = _drawings(files)
     page = environment().get_template("report.html.j2").render(_content(files, drawings))
-    texts = data_files(files)
     folder = files.run_dir / "report_data"
+    texts = {folder / name: text_file(text) for name, text in data_files(files).items()}
     make_folder(folder)
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    save_all(drawings.values(), folder)
     target = files.run_dir / "report.html"
-    write_text(target, page)
+    write_together(texts | drawing_files(drawings.values(), folder) | {target: text_file(page)})
     return target
 
 

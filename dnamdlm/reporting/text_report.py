@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnamdlm.data.files import make_folder, write_text
+from dnamdlm.data.files import make_folder, text_file, write_together
 from dnamdlm.data.text.sample_files import read_text_records
 from dnamdlm.evaluation.evaluation_files import read_evaluation
-from dnamdlm.reporting.drawing import Drawing, inline, save_all
+from dnamdlm.reporting.drawing import Drawing, drawing_files, inline
 from dnamdlm.reporting.figures import training_curve
 from dnamdlm.reporting.run_files import SPLITS, RunFiles, read_run_files
 from dnamdlm.reporting.run_report import data_files, environment
@@ -61,11 +61,10 @@ def write_text_report(run_dir: str | Path) -> Path:
     )
     folder = files.run_dir / "report_data"
     make_folder(folder)
-    for name, text in data_files(files).items():
-        write_text(folder / name, text)
-    save_all([] if drawing is None else [drawing], folder)
     target = files.run_dir / "report.html"
-    write_text(target, page)
+    drawn = drawing_files([] if drawing is None else [drawing], folder)
+    texts = {folder / name: text_file(text) for name, text in data_files(files).items()}
+    write_together(texts | drawn | {target: text_file(page)})
     return target
 
 

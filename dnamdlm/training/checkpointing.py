@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 _TRAINER_TENSORS = "trainer.safetensors"
 _TRAINER_TREE = "trainer.json"
+TRAINER_FILES = (_TRAINER_TENSORS, _TRAINER_TREE)
+"""Files of a checkpoint that only training reads."""
 MODULE_PREFIX = "lm."
 
 
@@ -99,6 +101,11 @@ class FolderCheckpointIO(CheckpointIO):
         del map_location, weights_only
         folder = Path(path)
         verify_folder(folder)
+        if not all((folder / name).is_file() for name in TRAINER_FILES):
+            raise CheckpointError(
+                f"{folder} has no optimizer state, as in a copy made by slim, so that no run can "
+                f"resume from it; train in another run_dir with init_from={folder.parent.parent}"
+            )
         tensors = read_tensors(folder / _TRAINER_TENSORS)
         checkpoint = decode_tree(read_json(folder / _TRAINER_TREE), tensors)
         checkpoint["state_dict"] = {

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnamdlm.data.data_source import Unit
-from dnamdlm.data.files import complete_or_absent
+from dnamdlm.data.files import keep_aside, write_text
+from dnamdlm.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -89,31 +92,53 @@ def metric_names(unit: Unit, *, is_classifier: bool, path: Path) -> MetricNames:
 class MetricsFile:
     """Appends rows to `metrics.csv`; on resume, rows after the resumed step are dropped.
 
+    A file that cannot be read as a metrics file, or not in all its rows, is kept under another
+    name, with a warning; so are rows never lost that someone has only stored in another form.
+
     Args:
         path: the CSV file.
         resumed_step: optimizer steps already done; 0 starts a new file.
         columns: names in their order; rows may hold no others.
+        log_every: steps between rows, by which missing ones are noticed; None looks for none.
+
+    Raises:
+        DataError: if the file cannot be read or written.
     """
 
     def __init__(
-        self, path: Path, resumed_step: int, columns: tuple[str, ...] = OF_BASES.columns
+        self,
+        path: Path,
+        resumed_step: int,
+        columns: tuple[str, ...] = OF_BASES.columns,
+        *,
+        log_every: int | None = None,
     ) -> None:
         self.path = path
         self.columns = columns
-        rows = [row for row in read_rows(path) if int(row["step"]) <= resumed_step]
-        self.seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
+        stored = _stored_rows(path, columns)
+        if stored.fault is not None:
+            aside = keep_aside(path)
+            logger.warning("%s: %s; the file is kept as %s", path, stored.fault, aside.name)
+        rows = [row for row in stored.rows if int(row["step"]) <= resumed_step]
+        steps = [int(row["step"]) for row in rows]
+        if log_every and (missing := _missing_steps(steps, resumed_step, log_every)):
+            logger.warning(
+                "%s has no rows of the steps %d to %d, which are done; figures made from it "
+                "lack them",
+                path, missing[0], missing[1],
+            )  # fmt: skip
+        self.seconds_before = float(rows[-1].get("seconds") or 0.0) if rows else 0.0
         self._waiting = ""
         self._bytes = 0
         self._rewrite(rows)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         content = io.StringIO()
-        writer = csv.DictWriter(content, self.columns, lineterminator="\n")
+        writer = csv.DictWriter(content, self.columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with complete_or_absent(self.path) as partial:
-            partial.write_text(content.getvalue(), encoding="ascii")
-        self._bytes = self.path.stat().st_size
+        write_text(self.path, content.getvalue())
+        self._bytes = len(content.getvalue())
 
     def complete(self, values: dict[str, float]) -> dict[str, float]:
         """Fill columns of the last row that stayed empty when a run was interrupted.
@@ -151,25 +176,82 @@ class MetricsFile:
             self._waiting = ""
 
 
+@dataclass(frozen=True)
+class _StoredRows:
+    """What a metrics file holds; `fault` says what in it cannot be read."""
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+    fault: str | None = None
+
+
+def _stored_rows(path: Path, known: Collection[str] | None = None) -> _StoredRows:
+    """Rows of a metrics file without a half-written last line; none where it is absent.
+
+    Args:
+        path: the file.
+        known: the columns that it may have; None allows any.
+
+    Raises:
+        DataError: if the system does not give it.
+    """
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return _StoredRows((), [])
+    except UnicodeDecodeError:
+        return _StoredRows((), [], "it is not plain text")
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); check the file and its folder"
+        ) from error
+    # what a killed process was writing has no end of line.
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    if not lines:
+        is_begun = "step,".startswith(text[:5])
+        return _StoredRows((), [], None if is_begun else "it holds no line of metrics")
+    columns, *cells = csv.reader(lines)
+    if "step" not in columns or not set(columns) <= set(columns if known is None else known):
+        names = ",".join(columns)[:60]
+        return _StoredRows((), [], f"its first line {names!r} does not name columns of metrics")
+    rows = [dict(zip(columns, row, strict=False)) for row in cells if _is_row(row, columns)]
+    fault = None
+    if len(rows) < len(cells):
+        number = next(i for i, row in enumerate(cells, start=2) if not _is_row(row, columns))
+        fault = f"line {number} cannot be read"
+    return _StoredRows(tuple(columns), rows, fault)
+
+
+def _is_row(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    if len(cells) != len(columns) or not cells[list(columns).index("step")].isdigit():
+        return False
+    try:
+        return all(math.isfinite(float(cell)) for cell in cells if cell)
+    except ValueError:
+        return False
+
+
+def _missing_steps(
+    steps: Sequence[int], resumed_step: int, log_every: int
+) -> tuple[int, int] | None:
+    """The first and last step without a row, at the end of the file or else its beginning."""
+    last = resumed_step - resumed_step % log_every
+    if last > (steps[-1] if steps else 0):
+        return (steps[-1] + 1 if steps else 1), last
+    # the interval may have been another one in earlier parts of the run.
+    if len(steps) > 1 and steps[0] > max(log_every, steps[1] - steps[0]):
+        return 1, steps[0] - 1
+    return None
+
+
 def read_columns(path: Path) -> tuple[str, ...]:
-    """Names in the header of a metrics file; none where it is absent."""
-    if not path.is_file():
-        return ()
-    with path.open(encoding="ascii", newline="") as stream:
-        return tuple(next(csv.reader(stream), ()))
+    """Names in the header of a metrics file; none where it is absent or not a metrics file."""
+    return _stored_rows(path).columns
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics file without a half-written last line; none where it is absent."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="ascii")
-    whole = text[: text.rfind("\n") + 1]
-    return [
-        row
-        for row in csv.DictReader(io.StringIO(whole))
-        if row.get("step") and None not in row.values()
-    ]
+    """Rows of a metrics file that can be read; none where it is absent."""
+    return _stored_rows(path).rows
 
 
 def lacks_value(path: Path, step: int, column: str) -> bool:

@@ -119,6 +119,22 @@ class TrainingModule(pl.LightningModule):
         """Move the average to the device of the weights."""
         self.average.to(self.device)
 
+    def on_train_start(self) -> None:
+        """Take the settings of the optimizer from the config, its state from the checkpoint.
+
+        Lightning restores both, so that a setting that `resume.allow` lets change would not act.
+        Where nothing has changed, no bit of a rate changes here.
+        """
+        (optimizer,) = self.trainer.optimizers
+        (scheduled,) = self.trainer.lr_scheduler_configs
+        schedule = scheduled.scheduler
+        assert isinstance(schedule, LambdaLR)
+        self.settings.apply_to(optimizer, self.network)
+        schedule.base_lrs = [self.settings.learning_rate for _ in optimizer.param_groups]
+        factor = self.learning_rate.factor(schedule.last_epoch, self.max_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * factor
+
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per update."""
         optimizer = self.settings.build(self.network)

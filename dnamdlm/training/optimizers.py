@@ -51,6 +51,25 @@ class AdamWSettings:
             eps=self.eps,
         )
 
+    def apply_to(self, optimizer: Optimizer, module: nn.Module) -> None:
+        """Put these settings into an optimizer that has others, such as those of a checkpoint.
+
+        Its state (moments and number of steps) stays.
+
+        Args:
+            optimizer: over the trainable parameters of `module`, as `build` makes it.
+            module: of which parameters are decayed.
+        """
+        groups = parameter_groups(module, self.weight_decay)
+        for group, own in zip(optimizer.param_groups, groups, strict=True):
+            group |= {
+                "lr": self.learning_rate,
+                "initial_lr": self.learning_rate,
+                "betas": (self.beta1, self.beta2),
+                "eps": self.eps,
+                "weight_decay": own["weight_decay"],
+            }
+
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Trainable parameters in two groups: matrices, which are decayed, and the rest.

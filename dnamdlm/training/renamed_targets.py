@@ -26,9 +26,6 @@ _RENAMED: Mapping[str, str] = {
 _RENAMED_KEYS: Mapping[str, str] = {"bring": "download_command"}
 
 
-_RENAMED_KEYS: Mapping[str, str] = {"bring": "download_command"}
-
-
 def with_present_names(tree: Any) -> Any:
     """A config tree of any version, with each target and key under the name that it has now."""
     if isinstance(tree, Mapping):

@@ -13,7 +13,9 @@ import lightning.pytorch as pl
 import torch
 from torch.optim import Optimizer
 
+from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.module import TrainingModule
+from dnamdlm.training.run_folder import FolderWatch
 from dnamdlm.training.run_log import RunLog
 from dnamdlm.training.saving import Saver
 from dnamdlm.training.signals import Finished, ValidationCut, stopped_by
@@ -37,6 +39,7 @@ class RunCallback(pl.Callback):
         run_log: metrics file, display and loggers.
         saver: writes checkpoints.
         stop: the signals of all ranks.
+        watch: notices a run folder that is gone.
         first_step: optimizer steps already done.
     """
 
@@ -50,6 +53,7 @@ class RunCallback(pl.Callback):
         run_log: RunLog,
         saver: Saver,
         stop: StopAgreement,
+        watch: FolderWatch,
         first_step: int,
     ) -> None:
         self.seed = seed
@@ -59,6 +63,7 @@ class RunCallback(pl.Callback):
         self.run_log = run_log
         self.saver = saver
         self.stop = stop
+        self.watch = watch
         self.step = first_step
         self.cut_by: int | None = None
 
@@ -132,7 +137,11 @@ class RunCallback(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """After an update: average, validate, write the row."""
+        """After an update: average, validate, write the row.
+
+        Raises:
+            TrainingFailed: if the run folder is gone.
+        """
         del outputs, batch, batch_idx
         if trainer.global_step == self.step:
             return
@@ -158,6 +167,7 @@ class RunCallback(pl.Callback):
         self.run_log.advance(self.step)
         # a row without validation metrics makes the resumed run validate.
         if row or self.cut_by is not None:
+            self._check_folder(trainer)
             self.run_log.write(self.step, row, trainer.loggers)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -172,7 +182,20 @@ class RunCallback(pl.Callback):
         del trainer, pl_module, stage
         self.run_log.close()
 
+    def _check_folder(self, trainer: pl.Trainer) -> None:
+        """Stop rather than write into a folder that is not that of the run; for all ranks."""
+        fault = self.watch.fault() if trainer.is_global_zero else None
+        if (fault := trainer.strategy.broadcast(fault)) is None:
+            return
+        self.stop.finish()
+        raise TrainingFailed(
+            f"run_dir={self.watch.run_dir} {fault} while the run wrote into it, so it stopped "
+            f"after step {self.step} without saving; put the folder back, or give its new place "
+            "as run_dir, and the same command resumes from its newest checkpoint"
+        )
+
     def _save(self, trainer: pl.Trainer, module: TrainingModule, *, must: bool) -> None:
+        self._check_folder(trainer)
         with self.run_log.paused():
             self.saver.save(trainer, module, self.step, must=must)
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from dnamdlm.data.file_locks import acquired, soft_lock_of
+from dnamdlm.data.files import complete_or_absent
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.checkpoint import remove_partial
-from dnamdlm.training.run_folder import write_text
+from dnamdlm.training.run_folder import LOCK
 
-_LOCK = ".lock"
 _OWNER = ".owner"
 # loader workers hold the lock of a killed trainer until they notice its death, every five seconds.
 _WORKERS_LEAVE_S = 30.0
@@ -31,18 +32,20 @@ def claimed(run_dir: Path) -> Iterator[None]:
         if run_dir.is_symlink() and not run_dir.exists():
             raise ConfigError(f"run_dir={run_dir} is a broken link; choose another folder")
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / _LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock = acquired(run_dir / LOCK, timeout=0)
         except Timeout:
             if not _owner_is_dead(run_dir):
                 raise
-            lock.acquire(timeout=_WORKERS_LEAVE_S)
-        write_text(run_dir / _OWNER, f"{os.getpid()} {socket.gethostname()}\n")
+            lock = acquired(run_dir / LOCK, timeout=_WORKERS_LEAVE_S)
+        with complete_or_absent(run_dir / _OWNER) as partial:
+            partial.write_text(_own_mark(), encoding="utf-8")
     except Timeout as error:
+        soft = soft_lock_of(run_dir / LOCK)
+        remedy = f", delete {soft} if it is gone," if soft.exists() else ""
         raise ConfigError(
-            f"run_dir={run_dir} is in use by {_owner(run_dir)}; wait for it or choose another "
-            "folder"
+            f"run_dir={run_dir} is in use by {_owner(run_dir)}; wait for it{remedy} or choose "
+            "another folder"
         ) from error
     except OSError as error:
         raise ConfigError(
@@ -54,9 +57,16 @@ def claimed(run_dir: Path) -> Iterator[None]:
         yield
     finally:
         # a failure here must not hide how the run ended; the file is of use to others only.
+        with suppress(OSError, ValueError):
+            # the folder may be another one by now.
+            if (run_dir / _OWNER).read_text(encoding="utf-8") == _own_mark():
+                (run_dir / _OWNER).unlink()
         with suppress(OSError):
-            (run_dir / _OWNER).unlink(missing_ok=True)
-        lock.release()
+            lock.release()
+
+
+def _own_mark() -> str:
+    return f"{os.getpid()} {socket.gethostname()}\n"
 
 
 def _owner(run_dir: Path) -> str:

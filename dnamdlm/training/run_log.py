@@ -25,6 +25,7 @@ class RunLog:
         max_steps: optimizer steps of the whole run.
         first_step: optimizer steps already done.
         time_needed: says how long the run takes, given the seconds of a step.
+        log_every: steps between rows, by which missing ones are noticed.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class RunLog:
         max_steps: int,
         first_step: int,
         time_needed: Callable[[float], str] | None = None,
+        log_every: int | None = None,
     ) -> None:
         self.path = path
         self.names = names
@@ -44,6 +46,7 @@ class RunLog:
         self.metrics: MetricsFile | None = None
         self.progress: Progress | None = None
         self._first_step = self._row_step = first_step
+        self._log_every = log_every
         self._started = self._row_time = time.monotonic()
         self._seconds_paused = 0.0
         self.time_needed = time_needed
@@ -52,7 +55,9 @@ class RunLog:
     def open(self, *, is_writer: bool) -> None:
         """Begin to measure time and, on the rank that writes, open file and display."""
         if is_writer:
-            self.metrics = MetricsFile(self.path, self._first_step, self.names.columns)
+            self.metrics = MetricsFile(
+                self.path, self._first_step, self.names.columns, log_every=self._log_every
+            )
             self.progress = Progress("training", self.max_steps, "steps", first=self._first_step)
             self.progress.__enter__()
         self._started = self._row_time = time.monotonic()

@@ -28,7 +28,7 @@ from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, num_ranks, require_same
 from dnamdlm.training.run_callback import RunCallback
-from dnamdlm.training.run_folder import METRICS, step_of
+from dnamdlm.training.run_folder import METRICS, FolderWatch, step_of
 from dnamdlm.training.run_log import RunLog
 from dnamdlm.training.saving import Saver
 from dnamdlm.training.signals import Finished, OutOfTime, StopRequest, restored_handlers
@@ -165,9 +165,11 @@ def _callback(plan: RunPlan, storage: FolderCheckpointIO) -> RunCallback:
             max_steps=settings.max_steps,
             first_step=first_step,
             time_needed=lambda seconds: _time_needed(plan, seconds),
+            log_every=settings.log_every,
         ),
         saver=Saver(plan.run_dir, storage, keep=settings.keep_checkpoints),
         stop=stop,
+        watch=FolderWatch(plan.run_dir),
         first_step=first_step,
     )
 

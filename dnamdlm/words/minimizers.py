@@ -59,3 +59,32 @@ def is_minimizer(
         around = np.lib.stride_tricks.sliding_window_view(minima, window)
         is_least = around.max(axis=1) == hashes
     return is_least & (hashes != NO_HASH)
+
+
+def are_minimizers(
+    hashes: NDArray[np.uint64], counts: NDArray[np.int64], window: int
+) -> NDArray[np.bool_]:
+    """`is_minimizer` for several sequences whose hashes stand one after the other.
+
+    Args:
+        hashes: of the k-mers of all sequences.
+        counts: hashes of each sequence, at least 1.
+        window: hashes in a row, as in `is_minimizer`.
+
+    >>> import numpy as np
+    >>> hashes = np.array([5, 1, 4, 9, 7, 8, 3, 2], np.uint64)
+    >>> np.flatnonzero(are_minimizers(hashes, np.array([6, 2]), 3)).tolist()
+    [1, 2, 4, 7]
+    """
+    owners = np.repeat(np.arange(len(counts)), counts)
+    ends = np.cumsum(counts)
+    is_least = np.zeros(len(hashes), np.bool_)
+    if window <= len(hashes):
+        minima = np.lib.stride_tricks.sliding_window_view(hashes, window).min(axis=1)
+        minima[np.arange(len(minima)) + window > ends[owners[: len(minima)]]] = 0
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(minima, window - 1), window)
+        is_least = around.max(axis=1) == hashes
+    # fewer hashes than a window has are one window.
+    is_short = (counts < window)[owners]
+    least = np.minimum.reduceat(hashes, ends - counts)[owners]
+    return np.where(is_short, least == hashes, is_least) & (hashes != NO_HASH)

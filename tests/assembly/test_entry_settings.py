@@ -20,6 +20,7 @@ GIVEN = {
     "report": ["run_dir=x"],
     "sample": ["model=x", "out=x.fa"],
     "score": ["model=x", "variants=x.vcf", "out=x.tsv", "data.fasta=x.fa"],
+    "slim": ["run_dir=x", "out=y"],
     "tracks": ["model=x", "locus=a:0-9", "out=x.tsv"],
 }
 

@@ -150,3 +150,41 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError, match="exists already"):
         extract_archive(archive, tmp_path / "out", LIMITS)
+
+
+def _tar_of(folder, header_type, content, name=b"a.txt"):
+    """A tar of one file, after an extended header with this content."""
+    path = folder / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        header = tarfile.TarInfo("header")
+        header.type, header.size = header_type, len(content)
+        archive.addfile(header, io.BytesIO(content))
+        archive.addfile(tarfile.TarInfo(name.decode()), io.BytesIO())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header_type", "content", "found"),
+    [
+        (tarfile.XHDTYPE, b"9" * 50_000, "an extended header of 50000 bytes"),
+        (tarfile.XHDTYPE, b"9" * 8_000, "a number of many digits"),
+        (tarfile.XGLTYPE, b"9" * 8_000, "a number of many digits"),
+        (tarfile.GNUTYPE_LONGNAME, b"n" * 50_000, "an extended header of 50000 bytes"),
+        (tarfile.XHDTYPE, b"22 GNU.sparse.major=1\n", "a sparse file"),
+    ],
+)
+def test_extended_headers_that_keep_tarfile_busy_are_refused(tmp_path, header_type, content, found):
+    with pytest.raises(DataError, match=found):
+        extract_archive(
+            _tar_of(tmp_path, header_type, content), tmp_path / "out", ArchiveLimits(1000, 10)
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_long_name_of_a_common_size_is_read(tmp_path):
+    path = tmp_path / "a.tar"
+    name = "/".join(["folder" * 10] * 4) + "/a.txt"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    extract_archive(path, tmp_path / "out", ArchiveLimits(1000, 10))
+    assert (tmp_path / "out" / name).is_file()

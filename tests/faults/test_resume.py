@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 
 import pytest
@@ -146,3 +147,111 @@ def test_a_longer_run_than_planned_is_the_planned_one_and_more(trainer, unbroken
     assert metrics(folder) == metrics(tmp_path / "long")
     record = json.loads((folder / "run.json").read_text())
     assert record["changes"] == [{"step": 12, "changed": {"trainer.max_steps": [12, 15]}}]
+
+
+OF_THE_OPTIMIZER = (
+    "optimizer.learning_rate=0.1", "optimizer.beta1=0.1", "optimizer.beta2=0.5",
+    "optimizer.eps=0.1", "optimizer.weight_decay=0.9", "learning_rate.warmup_steps=100",
+    "trainer.gradient_clip=0.001", "trainer.averaging_decay=0.1",
+)  # fmt: skip
+
+
+def test_each_setting_that_may_change_acts_from_the_resumed_step_on(trainer, tmp_path):
+    first = tmp_path / "first"
+    settings = ("learning_rate=constant", "learning_rate.warmup_steps=1")
+    trainer.finish(first, *settings)
+    longer = (*settings, "trainer.max_steps=15", "trainer.keep_checkpoints=9")
+    found = {}
+    for number, change in enumerate(("", *OF_THE_OPTIMIZER)):
+        folder = tmp_path / f"{number}"
+        shutil.copytree(first, folder)
+        changes = [item for item in (*longer, change) if item]
+        trainer.finish(folder, *changes, "resume.allow=[optimizer,learning_rate,trainer]")
+        found[change] = folder
+    weights = [tuple(digests(folder, 15).items())[:2] for folder in found.values()]
+    assert len(set(weights)) == len(weights)
+    # steps before it are those of the run that did not know of it
+    assert all(metrics(folder)[:STEPS] == metrics(first) for folder in found.values())
+    rates = [float(row["learning_rate"]) for row in metrics(found[OF_THE_OPTIMIZER[0]])[STEPS:]]
+    assert rates == [0.1] * 3
+    rates = [float(row["learning_rate"]) for row in metrics(found[OF_THE_OPTIMIZER[5]])[STEPS:]]
+    # the row of a step has the rate of the next one
+    assert rates == pytest.approx([0.001 * (step + 1) / 100 for step in (13, 14, 15)], rel=1e-8)
+
+
+def test_a_setting_that_only_a_beginning_uses_is_refused_later(trainer, unbroken, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    ended = trainer.run(folder, f"init_from={unbroken}", "resume.allow=[init_from]")
+    assert ended.code == 2
+    assert "init_from is of use at the beginning of a run" in ended.sentence
+    assert state(folder) == state(unbroken)
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+@pytest.mark.parametrize("content", [None, b"", b"[1]", b'{"data": "x"}', b"\xff\x00", b"[" * 9999])
+def test_a_torn_record_is_written_anew_and_the_run_ends_as_it_would_have(
+    trainer, unbroken, tmp_path, name, content
+):
+    folder = tmp_path / "run"
+    assert trainer.run(folder, faults=[{"place": "batch_start", "step": 5}]).code == KILLED
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    ended = trainer.finish(folder)
+    assert name in ended.text
+    assert state(folder) == state(unbroken)
+    aside = folder / f"{name}.1"
+    assert aside.exists() == (content is not None)
+    assert content is None or aside.read_bytes() == content
+    assert json.loads((folder / "run.json").read_text())["seed"] == 1
+    # what was written anew still tells other settings apart
+    ended = trainer.run(folder, "seed=2")
+    assert ended.code == 2
+    assert "seed was 1 and is now 2" in ended.sentence
+
+
+def test_a_run_says_that_it_resumes_with_other_threads(trainer, unbroken, tmp_path):
+    folder = tmp_path / "run"
+    assert trainer.run(folder, faults=[{"place": "batch_start", "step": 5}]).code == KILLED
+    record = json.loads((folder / "run.json").read_text())
+    assert set(record["versions"]) >= {"threads", "instruction_set", "device", "torch"}
+    record["versions"] |= {"threads": "77", "instruction_set": "ABC"}
+    (folder / "run.json").write_text(json.dumps(record))
+    ended = trainer.finish(folder)
+    assert "from step 3 on the run has 1 thread instead of 77, the instruction set" in ended.text
+    assert json.loads((folder / "run.json").read_text())["resumed"][0]["step"] == 3
+    assert "instead of 77" not in trainer.finish(folder).text
+
+
+def semicolons(text):
+    """As a spreadsheet of another country stores it."""
+    return text.replace(",", ";").replace(".", ",")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "warning"),
+    [
+        (semicolons, "kept as metrics.csv.1"), (lambda text: None, "no rows of the steps 1 to 3"),
+        (lambda text: "", "no rows of the steps 1 to 3"),
+        (lambda text: "\ufeff" + text, "kept as metrics.csv.1"),
+        (lambda text: text.replace("\n2,", "\ntwo,"), "line 3 cannot be read"),
+        (lambda text: text[: text.index("\n3,") + 1], "no rows of the steps 3 to 3"),
+        (lambda text: "my notes\n", "kept as metrics.csv.1"),
+    ],
+    ids=["semicolons", "absent", "empty", "mark", "one row", "cut", "notes"],
+)  # fmt: skip
+def test_figures_are_never_dropped_without_a_word(trainer, unbroken, tmp_path, spoil, warning):
+    folder = tmp_path / "run"
+    assert trainer.run(folder, faults=[{"place": "batch_start", "step": 5}]).code == KILLED
+    path = folder / "metrics.csv"
+    text = spoil(path.read_text())
+    path.unlink()
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    ended = trainer.finish(folder)
+    assert warning in ended.text
+    assert metrics(folder)[-9:] == metrics(unbroken)[-9:]
+    aside = folder / "metrics.csv.1"
+    assert aside.exists() == ("kept as" in ended.text)
+    assert not aside.exists() or aside.read_text(encoding="utf-8") == text

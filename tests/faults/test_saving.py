@@ -14,7 +14,15 @@ import torch
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import list_checkpoints, newest_valid, verify_checkpoint
 from dnamdlm.training.checkpointing import FolderCheckpointIO, prune
-from tests.faults.harness import checkpoints, leftovers, metrics, state, wait_until_stopped
+from tests.faults.harness import (
+    ROOT,
+    STEPS,
+    checkpoints,
+    leftovers,
+    metrics,
+    state,
+    wait_until_stopped,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -274,3 +282,99 @@ def test_whatever_the_disk_says_earlier_checkpoints_stay(tmp_path, monkeypatch, 
     assert os.strerror(number) in str(storage.failure)
     assert [path.name for path in tmp_path.iterdir()] == ["step_000000001"]
     assert newest_valid(tmp_path) == tmp_path / "step_000000001"
+
+
+def limited(kilobytes, name, *arguments):
+    """An entry that may write files of so many kB, as on a disk that is nearly full."""
+    command = f'ulimit -f {kilobytes}; exec "$0" "$@"'
+    return subprocess.run(
+        ["bash", "-c", command, sys.executable, "-m", f"dnamdlm.{name}", *arguments], cwd=ROOT,
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("entry", ["predict", "evaluate", "report", "sample", "judge", "tracks"])
+def test_a_full_disk_is_one_sentence_and_changes_nothing(trainer, unbroken, tmp_path, entry):
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(unbroken, run)
+    out.mkdir()
+    fasta = tmp_path / "made.fa"
+    fasta.write_text("".join(f">{i}\n{'ACGTTGCA' * 16}\n" for i in range(40)))
+    arguments = {
+        "evaluate": [f"model={run}", "limit=8", "draws=1", "max_order=2"],
+        "report": [f"run_dir={run}"],
+        "sample": [f"model={run}", "num_sequences=200", "length=64", f"out={out}/s.fa"],
+        "judge": [f"samples={fasta}", f"reference={fasta}", f"out={out}/j.json"],
+        "tracks": [f"model={run}", "locus=chrI:1000-1200", f"out={out}/t.tsv"],
+        "predict": [f"model={tmp_path}/ft", f"input={fasta}", f"out={out}/p.tsv"],
+    }[entry]
+    if entry == "report":
+        done = limited("unlimited", *("report", f"run_dir={run}"))
+        assert done.returncode == 0, done.stderr
+    if entry == "predict":
+        table = tmp_path / "t.csv"
+        table.write_text("sequence,label\n" + "".join(f"{'ACGT' * 8},{i % 2}\n" for i in range(40)))
+        done = limited(
+            "unlimited", "finetune", "config=table", f"data.train={table}", f"model={run}",
+            f"run_dir={tmp_path}/ft", "baselines=[]", "seeds=1", "training.epochs=1", "bootstrap=0",
+            "method=probe",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    before = contents(run), contents(out)
+    done = limited(1, entry, *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("dnamdlm: ")]
+    assert "cannot be written (File too large)" in sentence
+    assert (contents(run), contents(out)) == before
+
+
+def test_a_report_is_that_of_one_time(trainer, unbroken, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    assert limited("unlimited", "report", f"run_dir={run}").returncode == 0
+    sizes = sorted(path.stat().st_size for path in (run / "report_data").iterdir())
+    before = contents(run)
+    with (run / "metrics.csv").open("a") as stream:
+        stream.write(f"{STEPS + 1}" + "," * 9 + "\n")
+    # the tables fit and the page does not
+    done = limited(sizes[0] // 1024 + 1, "report", f"run_dir={run}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    after = contents(run)
+    changed = {path.name for path in after if after[path] != before.get(path)}
+    assert changed == {"metrics.csv"}
+
+
+def test_a_slim_copy_is_half_as_large_loads_and_names_no_folder(trainer, unbroken, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "slim"
+    fasta = tmp_path / "own.fa"
+    fasta.write_text(">a\n" + "ACGTTGCA" * 4000 + "\n")
+    trainer.finish(
+        run, f"data.fasta={fasta}", "data.annotation=null", "data.valid=null", "data.test=null",
+        "data.train=null", f"data.cache_dir={tmp_path}/cache",
+    )  # fmt: skip
+    done = limited("unlimited", "slim", f"run_dir={run}", f"out={out}")
+    assert done.returncode == 0, done.stderr
+    for path, content in contents(out).items():
+        assert str(tmp_path).encode() not in content, path
+        assert str(ROOT).encode() not in content, path
+    newest = f"checkpoints/step_{STEPS:09d}"
+    size = [sum(map(len, contents(folder / newest).values())) for folder in (run, out)]
+    assert size[1] < 0.55 * size[0]
+    assert metrics(out) == metrics(run)
+    made = []
+    for folder in (run, out):
+        target = tmp_path / f"{folder.name}.fa"
+        done = limited("unlimited", "sample", f"model={folder}", "num_sequences=2", "length=64",
+                       f"out={target}")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        made.append(target.read_bytes())
+    assert made[0] == made[1]
+    with pytest.raises(CheckpointError, match="has no optimizer state"):
+        FolderCheckpointIO({}).load_checkpoint(out / newest)
+    done = limited("unlimited", "slim", f"run_dir={run}", f"out={out}")
+    assert done.returncode == 2
+    assert "exists" in done.stderr

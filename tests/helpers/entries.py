@@ -21,6 +21,7 @@ from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sampling import sample as run_sampling
 from dnamdlm.assembly.score.score_settings import ScoreEntry
 from dnamdlm.assembly.score.scoring import score as run_scoring
+from dnamdlm.assembly.slimming import SlimSettings
 from dnamdlm.assembly.tracks.locus import tracks as run_tracks
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.assembly.train.train_settings import read_train_settings
@@ -38,6 +39,7 @@ KINDS = {
     "report": ReportSettings,
     "sample": SampleSettings,
     "score": ScoreEntry,
+    "slim": SlimSettings,
     "tracks": TracksSettings,
 }
 

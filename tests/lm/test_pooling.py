@@ -8,11 +8,11 @@ import torch
 
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.states.state_pooling import (
+    Tiling,
     WindowSettings,
     make_windows,
     mean_of_states,
     pooled_states,
-    tiles_of,
 )
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.rounding import rounding
@@ -37,7 +37,8 @@ def sequence(length, seed=0):
 @pytest.mark.parametrize("length", [1, 9, 10, 11, 18, 19, 100, 101])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6])
 def test_tiles_count_every_base_once_and_overlap_enough(length, overlap):
-    tiles = tiles_of(length, 10, overlap)
+    tiles = list(Tiling(length, 10, overlap))
+    assert len(tiles) == len(Tiling(length, 10, overlap))
     counted = [i for tile in tiles for i in range(tile.first, tile.last)]
     assert counted == list(range(length))
     for tile in tiles:

@@ -95,3 +95,26 @@ def test_the_constant_rises_and_stays():
 def test_impossible_settings_are_refused_by_name(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_an_optimizer_takes_moments_of_a_checkpoint_and_settings_of_the_config():
+    module = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(module.weight, 2.0)
+    before = AdamWSettings(learning_rate=0.1, beta1=0.9, beta2=0.95)
+    earlier = before.build(module)
+    module.weight.grad = torch.tensor([[3.0]]).double()
+    earlier.step()
+    weight = module.weight.item()
+    now = AdamWSettings(learning_rate=0.2, beta1=0.5, beta2=0.6, eps=0.1, weight_decay=0.25)
+    resumed = now.build(module)
+    resumed.load_state_dict(earlier.state_dict())
+    now.apply_to(resumed, module)
+    module.weight.grad = torch.tensor([[1.0]]).double()
+    resumed.step()
+    # the moments after the gradient 3 with the earlier decays, then after 1 with the present ones
+    first = 0.5 * (0.1 * 3) + 0.5 * 1
+    second = 0.6 * (0.05 * 9) + 0.4 * 1
+    update = (first / (1 - 0.5**2)) / (math.sqrt(second / (1 - 0.6**2)) + 0.1)
+    expected = weight * (1 - 0.2 * 0.25) - 0.2 * update
+    # the same few operations in float64, in another order
+    assert math.isclose(module.weight.item(), expected, rel_tol=1e-14)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dnamdlm.assembly.building.carried_settings import without_local_places
 from dnamdlm.assembly.building.class_targets import (
     TARGET,
     resolve_target,
@@ -191,6 +192,10 @@ class ModelConfig:
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of the data; no genome is opened."""
         return self.data.vocabulary
+
+    def without_local_places(self) -> ModelConfig:
+        """The same config without folders and commands of the machine that wrote it."""
+        return ModelConfig(without_local_places(self.tree), self.trust)
 
     def with_data(self, **changes: Any) -> ModelConfig:
         """The same config with some settings of its data replaced."""

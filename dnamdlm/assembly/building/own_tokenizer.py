@@ -27,7 +27,7 @@ def config_of_checkpoint(
         folder: of the checkpoint.
         trust: packages whose classes the config may name.
     """
-    config = ModelConfig.stored(description["config"], trust)
+    config = ModelConfig.stored(description["config"], trust).without_local_places()
     if not config.has_data or not isinstance(config.data, TextData):
         return config
     own = str(folder.resolve()) if has_tokenizer(folder) else None

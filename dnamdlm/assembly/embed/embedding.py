@@ -27,7 +27,7 @@ from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.data.tasks.sequence_inputs import interval_ids, log_n_alone
+from dnamdlm.data.tasks.sequence_inputs import IntervalIds, log_n_alone
 from dnamdlm.errors import DataError
 from dnamdlm.lm.states.record_states import (
     EmbeddingSettings,
@@ -48,7 +48,7 @@ _CALLS_PER_ITEM = 4
 
 
 class GenomeRecords:
-    """Whole records, or intervals, as token ids, fetched one at a time."""
+    """Whole records, or intervals, as token ids, of which windows are fetched."""
 
     def __init__(self, store: GenomeStore, names: list[str], intervals: list[Interval]) -> None:
         self.store, self.names, self.intervals = store, names, intervals
@@ -71,8 +71,8 @@ class GenomeRecords:
         ends = np.array([offsets[x.chrom] + x.end for x in self.intervals], dtype=np.int64)
         return self.store.count_n(starts, ends)
 
-    def __getitem__(self, index: int) -> NDArray[np.integer]:
-        return interval_ids(self.store, self.intervals[index])
+    def __getitem__(self, index: int) -> IntervalIds:
+        return IntervalIds(self.store, self.intervals[index])
 
 
 def read_records(data: EmbeddedRecords) -> GenomeRecords:

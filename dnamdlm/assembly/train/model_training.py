@@ -31,6 +31,7 @@ from dnamdlm.training.launch import launched_rank, launched_shape
 from dnamdlm.training.metrics import lacks_value, metric_names
 from dnamdlm.training.run_folder import METRICS, open_run, step_of
 from dnamdlm.training.run_lock import claimed
+from dnamdlm.training.surroundings import device_name
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,13 @@ def _opened_run(
     """The checkpoint to resume from, after the run folder was checked or begun."""
     run_dir = Path(settings.run_dir)
     try_space(run_dir, lm, settings.trainer.keep_checkpoints)
-    return open_run(run_dir, settings.record, described, allow=settings.resume.allow)
+    return open_run(
+        run_dir,
+        settings.record,
+        described,
+        allow=settings.resume.allow,
+        device=device_name(settings.trainer.accelerator),
+    )
 
 
 def _newest(run_dir: Path) -> Path | None:

@@ -31,6 +31,7 @@ IupacPolicy = Literal["n", "random", "error", "sets"]
 
 _MAX_HEADER_BYTES = 1 << 20
 _PLAIN = b"ACGTNacgtn\n"
+_PRINTABLE = bytes(range(0x21, 0x7F))
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ class FastaReader:
             raise DataError(
                 f"{where}: NUL byte in a header; the file is damaged, download it again"
             )
-        if not all(0x20 < byte < 0x7F for byte in words[0]):
+        if words[0].translate(None, _PRINTABLE):
             raise DataError(
                 f"{where}: the record name {words[0]!r} has characters outside printable ASCII; "
                 "rename the record"
@@ -224,7 +225,8 @@ class FastaReader:
         self.headers.append((self._line, header.decode("utf-8", "replace")))
         self._name, self._record_bases, self._record_ambiguous = name, 0, 0
         self._layout.begin(name)
-        self._record_seed = int.from_bytes(hashlib.sha256(words[0]).digest()[:8], "little")
+        if self._iupac == "random":
+            self._record_seed = int.from_bytes(hashlib.sha256(words[0]).digest()[:8], "little")
 
     def _end_record(self) -> None:
         if not self._name:

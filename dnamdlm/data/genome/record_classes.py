@@ -62,9 +62,9 @@ class RecordLabels:
                 f"tested on, such as {missing[0]!r}; add them, or leave them out of the splits"
             )
         names = tuple(sorted(set(label_of.values())))
+        number_of = {name: number for number, name in enumerate(names)}
         values = [
-            names.index(label_of[record]) if record in label_of else _UNLABELLED
-            for record in offsets
+            number_of[label_of[record]] if record in label_of else _UNLABELLED for record in offsets
         ]
         return cls(names, np.array(list(offsets.values())), np.array(values))
 

@@ -29,9 +29,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
+from dnamdlm.data.file_locks import locked
 from dnamdlm.data.files import sync_to_disk
 from dnamdlm.data.genome.fasta import IupacPolicy
 from dnamdlm.data.genome.intervals import Interval, check_inside, unknown_record
@@ -263,7 +263,7 @@ def prepare_genome(
     policy = {"iupac": iupac, "rna": rna}
     if expected_sha256 is None and _can_have_no_store(fasta, cache):
         size = fasta.stat().st_size
-        with _writable(cache), FileLock(cache / f"new-{size}.lock"):
+        with _writable(cache), locked(cache / f"new-{size}.lock"):
             # another process may have built it meanwhile.
             if _can_have_no_store(fasta, cache):
                 return _build_unhashed(fasta, cache, policy)
@@ -280,7 +280,7 @@ def prepare_genome(
             return GenomeStore.open(folder)
         except _DamagedStore as error:
             _log.warning("building a damaged genome store again: %s", error)
-    with _writable(cache), FileLock(cache / f"{key}.lock"):
+    with _writable(cache), locked(cache / f"{key}.lock"):
         return _open_or_build(fasta, folder, source_sha256, policy)
 
 
@@ -336,7 +336,7 @@ def _build_unhashed(fasta: Path, cache: Path, policy: dict[str, Any]) -> GenomeS
         ):  # fmt: skip
             raise changed(fasta)
         folder = cache / _key(source_sha256, policy)
-        with FileLock(cache / f"{folder.name}.lock"):
+        with locked(cache / f"{folder.name}.lock"):
             # a process that hashed the file first may have been faster.
             if folder.exists():
                 try:

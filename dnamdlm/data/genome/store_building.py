@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.files import sync_to_disk
-from dnamdlm.data.genome.fasta import FastaReader
+from dnamdlm.data.genome.fasta import FastaChunk, FastaReader
 from dnamdlm.data.genome.twobit import TwoBitReader, is_twobit
 from dnamdlm.errors import DataError
 from dnamdlm.words.codes import CODE_MASK, N_CODE, SOFT_MASK
 
 FORMAT_VERSION = 1
 CODES, N_RUNS, MANIFEST = "codes.bin", "n_runs.npy", "manifest.json"
+# records of a few bases are handled together, since each step has a cost of its own.
+_BASES_TOGETHER = 1 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +78,8 @@ def build_store(
         "num_iupac": dict(sorted(reader.counts.iupac.items())),
         "num_soft_masked": totals["num_soft_masked"],
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    # indented JSON is written by Python code, which takes seconds for many records.
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     for name in (CODES, N_RUNS, MANIFEST):
         sync_to_disk(folder / name)
     sync_to_disk(folder)
@@ -90,12 +93,12 @@ def _write_codes(
     content_hash, runs = hashlib.sha256(), _RunCollector()
     soft_masked = position = 0
     with path.open("wb") as out:
-        for chunk in reader:
-            out.write(chunk.codes.data)
-            content_hash.update(chunk.codes.data)
-            runs.add(position, (chunk.codes & CODE_MASK) == N_CODE)
-            soft_masked += int(np.count_nonzero(chunk.codes & SOFT_MASK))
-            position += chunk.codes.size
+        for codes in _together(reader):
+            out.write(codes.data)
+            content_hash.update(codes.data)
+            runs.add(position, (codes & CODE_MASK) == N_CODE)
+            soft_masked += int(np.count_nonzero(codes & SOFT_MASK))
+            position += codes.size
     n_runs = runs.finish()
     totals = {
         "sha256": content_hash.hexdigest(),
@@ -104,6 +107,23 @@ def _write_codes(
         "num_soft_masked": soft_masked,
     }
     return totals, n_runs
+
+
+def _together(chunks: Iterable[FastaChunk]) -> Iterator[NDArray[np.uint8]]:
+    """The codes of all chunks in order, those of short chunks joined."""
+    held: list[NDArray[np.uint8]] = []
+    num_bases = 0
+    for chunk in chunks:
+        if held and num_bases + chunk.codes.size > _BASES_TOGETHER:
+            yield np.concatenate(held)
+            held, num_bases = [], 0
+        if chunk.codes.size >= _BASES_TOGETHER:
+            yield chunk.codes
+        else:
+            held.append(chunk.codes)
+            num_bases += chunk.codes.size
+    if held:
+        yield np.concatenate(held)
 
 
 class _RunCollector:

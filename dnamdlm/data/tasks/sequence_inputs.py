@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -184,6 +184,31 @@ def _fault(text: str, raw: NDArray[np.uint8], codes: NDArray[np.uint8]) -> str |
             "sequences"
         )
     return None
+
+
+@dataclass(frozen=True)
+class IntervalIds:
+    """`interval_ids` of an interval of any length, of which only the stretches asked for are read.
+
+    Attributes:
+        store: the genome.
+        interval: with the strand to read.
+    """
+
+    store: GenomeStore
+    interval: Interval
+
+    def __len__(self) -> int:
+        return len(self.interval)
+
+    def __getitem__(self, stretch: slice) -> NDArray[np.uint8]:
+        first, last, _ = stretch.indices(len(self))
+        low, high = self.interval.start, self.interval.end
+        if self.interval.strand == "-":
+            part = replace(self.interval, start=high - last, end=high - first)
+        else:
+            part = replace(self.interval, start=low + first, end=low + last)
+        return interval_ids(self.store, part)
 
 
 def interval_ids(store: GenomeStore, interval: Interval) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from dnamdlm.errors import DataError
 from dnamdlm.evaluation.resampling import ratio
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.states.state_pooling import WindowSettings, make_windows, tiles_of
+from dnamdlm.lm.states.state_pooling import Tiling, WindowSettings, make_windows
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 
 STRIDE = 16
@@ -58,10 +59,9 @@ def locus_bits(
         device: where the model is.
     """
     bits = np.full(len(codes), np.nan)
-    tiles = tiles_of(len(codes), window, _OVERLAP)
-    settings = WindowSettings(max(tile.end - tile.start for tile in tiles))
-    for low in range(0, len(tiles), batch_size):
-        part = tiles[low : low + batch_size]
+    tiles = iter(Tiling(len(codes), window, _OVERLAP))
+    settings = WindowSettings(min(window, len(codes)))
+    while part := list(islice(tiles, batch_size)):
         rows = [IDS_OF_CODES[codes[tile.start : tile.end]] for tile in part]
         batch = make_windows(rows, NUCLEOTIDE_VOCABULARY, settings).batch.to(device)
         with torch.inference_mode():

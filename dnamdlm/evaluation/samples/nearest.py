@@ -95,9 +95,14 @@ def nearest_stretches(
     by_sequence: dict[int, list[tuple[int, int, int]]] = {}
     for text, count, diagonal in groups:
         by_sequence.setdefault(text // 2, []).append((count, diagonal, text))
+    spans = np.array([store.span(interval) for interval in intervals])
     for number, candidates in by_sequence.items():
         for _, diagonal, text in sorted(candidates, reverse=True)[:_CANDIDATES]:
-            near = _aligned(texts[text], diagonal, store, intervals, "-" if text % 2 else "+")
+            # the interval that holds most of the stretch.
+            middle = diagonal + len(texts[text]) // 2
+            distances = np.maximum(spans[:, 0] - middle, middle - spans[:, 1] + 1)
+            interval = intervals[int(np.argmin(np.maximum(distances, 0)))]
+            near = _aligned(texts[text], diagonal, store, interval, "-" if text % 2 else "+")
             if near.identity > found[number].identity:
                 found[number] = near
     return found
@@ -122,22 +127,23 @@ def _hits(
     present = np.zeros(1 << 20, np.bool_)
     present[hashes >> shift] = True
     parts = [np.zeros((0, 2), np.int64)]
-    for chrom, first, codes in pieces(store, intervals, WORD):
-        values = word_hashes(codes, WORD)
-        maybe = np.flatnonzero(present[values >> shift] & has_only_bases(codes, WORD))
+    for piece in pieces(store, intervals, WORD):
+        values = word_hashes(piece.codes, WORD)
+        maybe = np.flatnonzero(present[values >> shift] & has_only_bases(piece.codes, WORD))
         low = np.searchsorted(hashes, values[maybe], side="left")
         counts = np.searchsorted(hashes, values[maybe], side="right") - low
         maybe, low, counts = (part[counts > 0] for part in (maybe, low, counts))
         if not len(maybe):
             continue
-        # words that fill a piece are repeats of a few bases, which fit many positions.
-        _, word, repeats = np.unique(low, return_inverse=True, return_counts=True)
+        # words that fill an interval are repeats of a few bases, which fit many positions.
+        kinds = low * len(piece.begins) + piece.intervals_at(maybe)
+        _, word, repeats = np.unique(kinds, return_inverse=True, return_counts=True)
         rare = repeats[word] <= _MAX_PLACES
         maybe, low, counts = maybe[rare], low[rare], counts[rare]
         pair = np.repeat(np.arange(len(maybe)), counts)
         slots = low[pair] + np.arange(len(pair)) - (np.cumsum(counts) - counts)[pair]
-        offset = store.offsets[chrom] + first
-        parts.append(np.stack([owners[slots], offset + maybe[pair] - positions[slots]], axis=1))
+        diagonals = piece.offsets_at(maybe)[pair] - positions[slots]
+        parts.append(np.stack([owners[slots], diagonals], axis=1))
     return np.concatenate(parts)
 
 
@@ -145,15 +151,11 @@ def _aligned(
     text: np.ndarray,
     diagonal: int,
     store: GenomeStore,
-    intervals: Sequence[Interval],
+    interval: Interval,
     strand: str,
 ) -> Neighbour:
-    """Align a text around a diagonal, within the interval that holds most of it."""
-    middle = diagonal + len(text) // 2
-    spans = [(store.span(interval), interval) for interval in intervals]
-    (low, high), interval = min(
-        spans, key=lambda span: max(span[0][0] - middle, middle - span[0][1] + 1, 0)
-    )
+    """Align a text around a diagonal, within an interval."""
+    low, high = store.span(interval)
     start = max(diagonal - _SLACK, low)
     end = min(diagonal + len(text) + _SLACK, high)
     if end <= start:

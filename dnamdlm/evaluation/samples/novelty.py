@@ -9,6 +9,7 @@ depends on the queries, not on the genome.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.evaluation.genome_pieces import pieces
+from dnamdlm.evaluation.genome_pieces import Piece, pieces
 from dnamdlm.tokens.nucleotide import reverse_complement
 from dnamdlm.words.codes import CODE_MASK
 from dnamdlm.words.hashes import word_hashes
@@ -81,11 +82,14 @@ def _find(
     """Those members that share a word of `length` bases with the genome, with one place each."""
     index = _QueryIndex([queries[member] for member in members], length)
     hits: dict[int, Match] = {}
-    for chrom, first, codes in pieces(store, intervals, length):
+    names, starts = store.names, list(store.offsets.values())
+    for piece in pieces(store, intervals, length):
         if len(hits) == len(members):
             break
-        for query, position, strand in index.new_hits(codes):
-            hits[members[query]] = Match(length, chrom, first + position, strand)
+        for query, offset, strand in index.new_hits(piece):
+            record = bisect_right(starts, offset) - 1
+            place = offset - starts[record]
+            hits[members[query]] = Match(length, names[record], place, strand)
     return hits
 
 
@@ -112,8 +116,9 @@ class _QueryIndex:
         self._is_present = np.zeros(1 << bits, np.bool_)
         self._is_present[self._hashes >> self._shift] = True
 
-    def new_hits(self, codes: np.ndarray) -> list[tuple[int, int, str]]:
-        """(query, position, strand) for each query that has its first hit in this piece."""
+    def new_hits(self, piece: Piece) -> list[tuple[int, int, str]]:
+        """(query, store offset, strand) for each query that has its first hit in this piece."""
+        codes = piece.codes
         values = word_hashes(codes, self._length)
         positions = np.flatnonzero(self._is_present[values >> self._shift])
         unique, first = np.unique(values[positions], return_index=True)
@@ -127,10 +132,14 @@ class _QueryIndex:
         pair, slots = pair[is_wanted], slots[is_wanted]
         is_equal = self._verify(codes, positions[pair], self._places[slots])
         texts, positions = self._texts[slots[is_equal]], positions[pair[is_equal]]
+        # of several intervals the first that has a hit is the one that counts.
+        order = np.argsort(piece.intervals_at(positions), kind="stable")
+        texts, positions = texts[order], positions[order]
         queries, first = np.unique(texts // 2, return_index=True)
+        offsets = piece.offsets_at(positions)
         self._is_hit[queries] = True
         return [
-            (int(query), int(positions[at]), "-" if texts[at] % 2 else "+")
+            (int(query), int(offsets[at]), "-" if texts[at] % 2 else "+")
             for query, at in zip(queries, first, strict=True)
         ]
 

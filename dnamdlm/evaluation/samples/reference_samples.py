@@ -9,18 +9,21 @@ reference, and the real sample shuffled with its dinucleotides kept.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.splits import merge
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.samples.shuffles import shuffle_dinucleotides
 from dnamdlm.lm.markov import MarkovModel
 from dnamdlm.words.codes import CODE_MASK
 from dnamdlm.words.kmers import kmer_counts
+from dnamdlm.words.ragged import places_within
 
 MARKOV_ORDERS = (3, 5)
 GENERATED, REAL, SHUFFLED = "generated", "real", "shuffled_2"
@@ -106,29 +109,38 @@ def windows_without_n(
 
     A shorter interval is one window, unless it has less than half the length.
     """
-    windows = []
-    for interval in intervals:
-        if 2 * len(interval) < length:
-            continue
-        size = min(length, len(interval))
-        starts = np.arange(interval.start, interval.end - size + 1, size, dtype=np.int64)
-        offsets = starts + store.span(interval)[0] - interval.start
-        whole = starts[store.count_n(offsets, offsets + size) == 0]
-        windows += [Interval(interval.chrom, start, start + size) for start in whole.tolist()]
-    return windows
+    long_enough = [interval for interval in intervals if 2 * len(interval) >= length]
+    spans = np.array([store.span(interval) for interval in long_enough], dtype=np.int64)
+    low, high = spans.reshape(-1, 2).T
+    sizes = np.minimum(length, high - low)
+    counts = (high - low) // sizes
+    owners = np.repeat(np.arange(len(long_enough)), counts)
+    steps = places_within(counts) * sizes[owners]
+    offsets = low[owners] + steps
+    whole = store.count_n(offsets, offsets + sizes[owners]) == 0
+    firsts = np.array([interval.start for interval in long_enough], dtype=np.int64)
+    starts = firsts[owners] + steps
+    return [
+        Interval(long_enough[owner].chrom, start, start + size)
+        for owner, start, size in zip(
+            owners[whole].tolist(), starts[whole].tolist(), sizes[owners][whole].tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
 
 
 def without(intervals: Sequence[Interval], removed: Sequence[Interval]) -> list[Interval]:
     """The intervals without the parts that others cover."""
     by_record: dict[str, list[Interval]] = {}
-    for item in sorted(removed):
+    for item in merge(removed):
         by_record.setdefault(item.chrom, []).append(item)
     rest = []
     for interval in intervals:
         start = interval.start
-        for item in by_record.get(interval.chrom, ()):
-            if not item.overlaps(interval):
-                continue
+        items = by_record.get(interval.chrom, [])
+        first = bisect_right(items, interval.start, key=lambda item: item.end)
+        last = bisect_left(items, interval.end, key=lambda item: item.start)
+        for item in items[first:last]:
             if item.start > start:
                 rest.append(Interval(interval.chrom, start, item.start))
             start = max(start, item.end)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,12 +24,29 @@ from torch import Tensor
 
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.batch import Batch
-from dnamdlm.data.tasks.sequence_inputs import TokenRows
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.states.heads import is_equivariant, mean_of_halves
-from dnamdlm.lm.states.state_pooling import Encoder, Tile, WindowSettings, make_windows, tiles_of
+from dnamdlm.lm.states.state_pooling import Encoder, Tile, Tiling, WindowSettings, make_windows
 
 RecordPooling = Literal["mean", "max", "center", "none", "bin"]
+
+
+@runtime_checkable
+class IdRow(Protocol):
+    """Token ids of one record, of which a stretch is fetched at a time; an array will do."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, stretch: slice, /) -> Any: ...
+
+
+@runtime_checkable
+class IdRows(Protocol):
+    """Anything with a length that gives one record by its number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> IdRow: ...
 
 
 class StateReader:
@@ -91,13 +108,13 @@ class EmbeddingSettings:
         if not 0 <= self.overlap < 1:
             raise ConfigError(f"overlap={self.overlap} must be at least 0 and below 1")
 
-    def tiles(self, length: int) -> list[Tile]:
+    def tiles(self, length: int) -> Tiling | tuple[Tile]:
         """Windows of a record of `length` bases."""
         if self.pooling != "center":
-            return tiles_of(length, self.length, self.overlap)
+            return Tiling(length, self.length, self.overlap)
         center = length // 2
         start = max(0, min(center - self.length // 2, length - self.length))
-        return [Tile(start, min(length, start + self.length), center, center + 1)]
+        return (Tile(start, min(length, start + self.length), center, center + 1),)
 
     def row_size(self, length: int) -> int:
         """Bases that one row of a record covers."""
@@ -200,7 +217,7 @@ class PartReader:
     def __init__(
         self,
         reader: StateReader,
-        records: TokenRows,
+        records: IdRows,
         settings: EmbeddingSettings,
         *,
         tokens_at_once: int = 4096,
@@ -210,7 +227,6 @@ class PartReader:
         self.reader, self.records, self.settings = reader, records, settings
         self.device = device
         self.at_once = max(1, tokens_at_once // settings.length)
-        self._latest: tuple[int, NDArray[np.integer]] | None = None
 
     def read(self, pieces: Sequence[Piece]) -> Iterator[Part]:
         """The parts of these pieces; which of them share a call depends on their order alone."""
@@ -219,7 +235,7 @@ class PartReader:
 
     def _called(self, pieces: Sequence[Piece]) -> Iterator[Part]:
         windows = make_windows(
-            [self._ids(piece) for piece in pieces],
+            [self.records[piece.record][piece.tile.start : piece.tile.end] for piece in pieces],
             self.reader.encoder.vocabulary,
             WindowSettings(self.settings.length),
         )
@@ -230,12 +246,6 @@ class PartReader:
             tile = piece.tile
             inside = slice(tile.first - tile.start, tile.last - tile.start)
             yield self._reduced(piece, values[inside], real[inside])
-
-    def _ids(self, piece: Piece) -> NDArray[np.integer]:
-        """Token ids; a record is fetched once for all its pieces."""
-        if self._latest is None or self._latest[0] != piece.record:
-            self._latest = piece.record, self.records[piece.record]
-        return self._latest[1][piece.tile.start : piece.tile.end]
 
     def _reduced(self, piece: Piece, states: NDArray[np.float32], valid: NDArray[np.bool_]) -> Part:
         if self.settings.pooling in ("none", "center"):
@@ -294,7 +304,7 @@ def _made(
 
 def embed_records(
     reader: StateReader,
-    records: TokenRows,
+    records: IdRows,
     settings: EmbeddingSettings,
     *,
     tokens_at_once: int = 4096,
@@ -304,7 +314,7 @@ def embed_records(
 
     Args:
         reader: gives the hidden states of a model.
-        records: token ids of each record; they are fetched one after the other.
+        records: token ids of each record, which are fetched window by window.
         settings: how they are pooled.
         tokens_at_once: bound on the tokens of a call, which bounds the memory.
         device: where the model is.

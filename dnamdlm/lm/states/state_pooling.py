@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -80,25 +79,42 @@ class Tile:
     last: int
 
 
-def tiles_of(length: int, window: int, overlap: float) -> list[Tile]:
+@dataclass(frozen=True)
+class Tiling:
     """Windows that cover a sequence, as few as the overlap allows and evenly spread.
 
-    Args:
+    They are computed one by one, since a chromosome has millions.
+
+    Attributes:
         length: tokens of the sequence.
         window: tokens of a window.
         overlap: least share of a window that neighbours have in common.
+
+    >>> [(tile.start, tile.end, tile.first, tile.last) for tile in Tiling(20, 10, 0.25)]
+    [(0, 10, 0, 8), (5, 15, 8, 12), (10, 20, 12, 20)]
     """
-    if length <= window:
-        return [Tile(0, length, 0, length)]
-    stride = max(1, round(window * (1 - overlap)))
-    count = -(-(length - window) // stride) + 1
-    starts = [round(i * (length - window) / (count - 1)) for i in range(count)]
-    # neighbours meet in the middle of what they share.
-    edges = [0, *((a + window + b) // 2 for a, b in pairwise(starts))]
-    return [
-        Tile(start, start + window, edge, next_edge)
-        for start, edge, next_edge in zip(starts, edges, [*edges[1:], length], strict=True)
-    ]
+
+    length: int
+    window: int
+    overlap: float
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        if self.length <= self.window:
+            return 1
+        stride = max(1, round(self.window * (1 - self.overlap)))
+        return -(-(self.length - self.window) // stride) + 1
+
+    def __iter__(self) -> Iterator[Tile]:
+        count, end = len(self), min(self.window, self.length)
+        start = edge = 0
+        for number in range(1, count):
+            following = round(number * (self.length - self.window) / (count - 1))
+            # neighbours meet in the middle of what they share.
+            next_edge = (start + self.window + following) // 2
+            yield Tile(start, end, edge, next_edge)
+            start, end, edge = following, following + self.window, next_edge
+        yield Tile(start, end, edge, self.length)
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,7 @@ def make_windows(
         if len(sequence) > settings.length and settings.long == "refuse":
             raise too_long(len(sequence), settings.length)
         length = min(len(sequence), settings.length) if settings.long == "cut" else len(sequence)
-        pieces += [(row, tile) for tile in tiles_of(length, settings.length, settings.overlap)]
+        pieces += [(row, tile) for tile in Tiling(length, settings.length, settings.overlap)]
     padded = settings.pooling == "mean_padded"
     width = settings.length if padded else max(tile.end - tile.start for _, tile in pieces)
     counted = np.zeros((len(pieces), width), dtype=bool)

@@ -1,0 +1,49 @@
+"""What decides the last digits of a run besides its settings, and a warning where it changes.
+
+Floating-point sums depend on the order of their terms, which differs between kinds of devices,
+instruction sets, numbers of threads and versions of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+_KINDS: Mapping[str, str] = {
+    "threads": "{} thread{}",
+    "instruction_set": "the instruction set {}",
+    "device": "the device {}",
+    "torch": "torch {}",
+}
+
+
+def instruction_set() -> str:
+    """The widest instructions of the processor that torch uses, such as AVX512."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def device_name(accelerator: str) -> str:
+    """The kind of device that `trainer.accelerator` means here."""
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "cpu" if accelerator in ("auto", "cpu") else accelerator
+    return torch.cuda.get_device_name()
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What decides the last digits and has changed, in words; None where nothing has.
+
+    >>> difference({"threads": "1", "torch": "2.9"}, {"threads": "2", "torch": "2.9"})
+    '2 threads instead of 1'
+
+    Args:
+        before: as recorded, by an earlier version perhaps, which knew less.
+        now: at present.
+    """
+    changed = [
+        f"{words.format(now[key], '' if now[key] == '1' else 's')} instead of {before[key]}"
+        for key, words in _KINDS.items()
+        if key in before and key in now and str(before[key]) != str(now[key])
+    ]
+    return ", ".join(changed) or None
