@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,10 +267,19 @@ def _packages() -> tuple[Any, Any]:
     return huggingface_hub, datasets
 
 
+_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
 def _checked(value: object, place: str) -> str:
     """A text that is one."""
     if isinstance(value, str):
-        return value
+        half = _HALF_OF_A_PAIR.search(value)
+        if half is None:
+            return value
+        raise DataError(
+            f"{place}: the text has half of a surrogate pair at position {half.start() + 1}, which "
+            "UTF-8 cannot encode; remove it"
+        )
     found = "nothing" if value is None else f"a value of type {type(value).__name__}"
     raise DataError(f"{place} holds {found} where a text should be; take it out")
 
@@ -330,4 +340,15 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); convert it first") from error
+        raise DataError(f"{path}{_first_odd_byte(path)}; save it as UTF-8 text") from error
+
+
+def _first_odd_byte(path: Path) -> str:
+    """Line and byte at which a file is no UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f", line {number}: byte 0x{line[error.start]:02x} is not UTF-8"
+    return " is not UTF-8"

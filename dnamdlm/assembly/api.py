@@ -92,6 +92,7 @@ class Model:
         forbid: str | Sequence[str] | None = None,
         infill: str | Path | None = None,
         fasta: str | Path | None = None,
+        rna: bool = False,
         flank: int = 0,
         label: str | int | None = None,
         guidance: float = 1.0,
@@ -117,6 +118,7 @@ class Model:
             forbid: letters that no filled position becomes.
             infill: BED file; its intervals are filled in the context of `fasta`.
             fasta: genome of `infill`.
+            rna: read U in files as T.
             flank: bases of context that are returned on both sides of an interval.
             label: name or index of a class, of this model or else of `guide`; None is no class.
             guidance: 0 is without the class, 1 with it, above 1 sharpens it.
@@ -148,7 +150,7 @@ class Model:
             motif=None if motif is None else as_tuple(motif),
             forbid=forbid if forbid is None or isinstance(forbid, str) else tuple(forbid),
             infill=None if infill is None else str(infill),
-            data=GenomeOfInfill(None if fasta is None else str(fasta)),
+            data=GenomeOfInfill(None if fasta is None else str(fasta), rna=rna),
             flank=flank,
             label=label if guide is None else None,
             guidance=float(guidance),
@@ -292,6 +294,7 @@ class Model:
         max_mismatch: float = 0.01,
         region: str | None = None,
         circular: Sequence[str] | None = None,
+        rna: bool = False,
         batch_size: int | None = None,
         seed: int = 0,
         cache_dir: str | None = None,
@@ -309,6 +312,7 @@ class Model:
             max_mismatch: share of rows that may contradict the genome.
             region: part of a chromosome that `fasta` holds, such as 'chr17:43008077-43128366'.
             circular: names of circular records.
+            rna: read U as T.
             batch_size: pairs of windows at once; None is what suits the device.
             seed: of the noise.
             cache_dir: folder of prepared genomes.
@@ -324,7 +328,7 @@ class Model:
         self.loaded.require_dna()
         settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
                                  max_mismatch, batch_size, seed, region)  # fmt: skip
-        store = open_genome(fasta, cache_dir=cache_dir, circular=circular)
+        store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
         return scored_table(self.loaded, VariantFile(variants), store, settings)
 
     def score(

@@ -10,7 +10,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import category
 
+from dnamdlm.data.piped_files import on_disk
 from dnamdlm.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -39,7 +41,8 @@ def open_blocks(
 ) -> Iterator[bytes]:
     """Decompressed content of `path` in blocks of at most `block_bytes` bytes.
 
-    A UTF-8 byte-order mark, which spreadsheet programs write, is left out.
+    A UTF-8 byte-order mark, which spreadsheet programs write, is left out. What comes through a
+    pipe is kept in a temporary file, so that it can be read again (`on_disk`).
 
     Args:
         path: a plain, gzip or bgzip file.
@@ -47,11 +50,11 @@ def open_blocks(
         on_raw: called with every piece of the file as it lies on disk (for checksums).
 
     Raises:
-        DataError: if the file is missing, a folder, empty, not readable, of a foreign kind
-            or damaged.
+        DataError: if the file is missing, a folder, a device, empty, not readable, of a foreign
+            kind or damaged.
     """
     try:
-        with path.open("rb") as file:
+        with on_disk(path).open("rb") as file:
             head = file.read(64)
             _refuse_foreign(path, head)
             file.seek(0)
@@ -100,12 +103,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def plain_cell(text: str) -> str:
-    """A name from a file as one cell of a tab-separated table, never a formula of a spreadsheet.
+    r"""A name from a file as one cell of a tab-separated table.
 
-    Tabs and line ends become blanks; a leading =, +, - or @ gets an apostrophe before it.
+    Tabs and line ends become blanks, and other control characters, on which a terminal would act,
+    become `\x1b` and the like. Everything else stays, so that tables can be joined by name.
     """
     text = " ".join(text.replace("\t", " ").splitlines())
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return "".join(f"\\x{ord(letter):02x}" if _is_control(letter) else letter for letter in text)
+
+
+def _is_control(letter: str) -> bool:
+    return category(letter) == "Cc"
 
 
 def _decode_line(path: Path, number: int, line: bytes) -> str:

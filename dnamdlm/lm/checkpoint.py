@@ -360,8 +360,10 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
     """Fill `module` with `weights`; every tensor must be used and every parameter filled.
 
     Raises:
-        CheckpointError: listing the first names that do not fit, or that differ and are tied here.
+        CheckpointError: listing the first names that do not fit, that differ and are tied here, or
+            whose numbers are not finite.
     """
+    _check_finite(module, weights, source)
     _compare_shapes(module, {k: tuple(v.shape) for k, v in weights.items()}, source)
     own = module.state_dict()
     by_place: dict[tuple[int, torch.Size], list[str]] = {}
@@ -376,6 +378,21 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
                     "same here; set backbone.tie_embeddings=false"
                 )
     module.load_state_dict(dict(weights), strict=True)
+
+
+def _check_finite(module: torch.nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse NaN, and infinities except in buffers, where a mask may hold them."""
+    buffers = {name for name, _ in module.named_buffers()}
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point() or tensor.is_meta:
+            continue
+        bad = tensor.isnan() if name in buffers else ~tensor.isfinite()
+        if bad.any():
+            raise CheckpointError(
+                f"{source}: {int(bad.sum())} of {tensor.numel()} numbers of {name} are NaN or "
+                "infinite; use another checkpoint, since the training has diverged or the file is "
+                "damaged"
+            )
 
 
 def file_hash(path: Path) -> str:

@@ -146,3 +146,11 @@ def test_features_keep_their_order_and_the_first_bad_row_is_named(tmp_path):
     past = "a\tx\tCDS\t9\t31\t.\t+\t0\t."
     with pytest.raises(DataError, match="line 2: record 'a' has 30 bp"):
         read_gff(write(tmp_path, [CIRCLE, past, past]), LENGTHS)
+
+
+def test_tabs_at_the_end_of_a_row_separate_nothing(tmp_path):
+    rows = [ROWS[0], ROWS[1] + "\t", ROWS[2] + "\t\t"]
+    assert read_gff(write(tmp_path, rows), LENGTHS).features == (
+        Feature("gene", Interval("a", 0, 12, "+")),
+        Feature("CDS", Interval("a", 0, 3, "+")),
+    )

@@ -63,7 +63,10 @@ FAULTS = {
     "FASTQ": (b"@r1\nACGT\n+\nIIII\n", "line 1: this is FASTQ; convert it"),
     "protein": (PROTEIN.encode(), "line 2, base 4: .*looks like protein, .*% of the letters"),
     "protein without telling letters": (b">p\nMKVRSWDHVVKMSWAA\n", "record 'p' looks like protein"),
-    "RNA": (b">r\nACGU\n", "record 'r', line 2, base 4: U means RNA; set data.rna=true"),
+    "RNA": (
+        b">r\nACGU\n",
+        "record 'r', line 2, base 4: U means RNA; write T for U, or set data.rna=true",
+    ),
     "gap": (b">a\nAC\nA-GT\n", "record 'a', line 3, base 4: gap character '-'"),
     "stop": (b">a\nACG*\n", "base 4: gap or stop character"),
     "blank within a line": (b">a\nAC GT\n", "base 3: blank ' ' between bases"),

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from dnamdlm.data.tasks.families import GenomicBenchmarks, Gue, NucleotideTransformer, Table
-from dnamdlm.data.tasks.sequence_inputs import encode_dna
+from dnamdlm.data.tasks.sequence_inputs import encode_dna, faults_of_dna
+from dnamdlm.data.tasks.task_tables import read_label_rows
 from dnamdlm.errors import ConfigError, DataError
 
 A, C, G, T, N = 7, 8, 9, 10, 11
@@ -215,3 +216,63 @@ def test_random_splits_differ_by_seed_and_cover_the_rows(tmp_path):
     assert not np.array_equal(valid, task.split_rows(2, 0.1)[1])
     with pytest.raises(DataError, match="cannot be split"):
         task.split_rows(1, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cr.fa", b">a x\rAC\rGT\r>b\rNN\r"),
+        ("semi.fa", b";note\n>a x\nAC\n;more\nGT\n>b\nNN\n"),
+        ("upper.FA", b">a x\nACGT\n>b\nNN\n"),
+        ("x.fas", b">a x\r\nACGT\r\n>b\r\nNN\r\n"),
+        ("x.ffn", b">a x\nacgt\n\n>b\nnN\n"),
+        ("x.frn.gz", gzip.compress(b">a x\nACGT\n>b\nNN")),
+    ],
+)
+def test_fasta_of_sequences_is_read_as_a_genome_is(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    rows = read_label_rows(tmp_path / name, labelled=False)
+    assert (rows.names, rows.sequences) == (["a", "b"], ["ACGT", "NN"])
+
+
+def test_protein_is_known_by_content_whatever_the_ending(tmp_path):
+    (tmp_path / "x.faa").write_text(">p\nMKVLEEFIQLLP\n")
+    with pytest.raises(DataError, match="looks like protein"):
+        read_label_rows(tmp_path / "x.faa", labelled=False)
+    (tmp_path / "x.faa").write_text(">p\nACGT\n")
+    assert read_label_rows(tmp_path / "x.faa", labelled=False).sequences == ["ACGT"]
+
+
+def test_names_of_fasta_are_used_once_except_in_rows_with_labels(tmp_path):
+    (tmp_path / "x.fa").write_text(">a|0\nAC\n>a|0\nGT\n")
+    with pytest.raises(DataError, match=r"line 3: the record name 'a\|0' was used before"):
+        read_label_rows(tmp_path / "x.fa", labelled=False)
+    rows = read_label_rows(tmp_path / "x.fa")
+    assert (rows.sequences, rows.labels) == (["AC", "GT"], {"label": ["0", "0"]})
+
+
+def test_u_is_read_where_rna_is_asked_for(tmp_path):
+    (tmp_path / "x.fa").write_text(">a\nACGU\n")
+    with pytest.raises(DataError, match=r"data\.rna=true"):
+        read_label_rows(tmp_path / "x.fa", labelled=False)
+    assert read_label_rows(tmp_path / "x.fa", labelled=False, rna=True).sequences == ["ACGT"]
+    assert encode_dna(["a"], ["ACGU"], "x", rna=True).tokens.tolist() == (
+        encode_dna(["a"], ["ACGT"], "x").tokens.tolist()
+    )
+
+
+def test_each_row_that_is_no_dna_is_named():
+    faults = faults_of_dna(["ACGT", "", "AXG", "NA", "EFILPQ", "acgn"])
+    assert list(faults) == [1, 2, 3, 4]
+    assert [faults[row].split(";")[0].split(",")[0] for row in (1, 2, 3)] == [
+        "is empty", "has 'X' at position 2", "is 'NA'",
+    ]  # fmt: skip
+    assert "protein" in faults[4]
+
+
+def test_sequences_of_n_alone_are_counted_in_a_warning(caplog):
+    encode_dna(["a", "b", "c"], ["NN", "ACN", "n"], "x.csv")
+    assert "x.csv: 2 of 3 sequences consist of N alone, the first is 'a'" in caplog.text
+    caplog.clear()
+    encode_dna(["a"], ["NA" + "C"], "x.csv")
+    assert not caplog.text

@@ -452,3 +452,13 @@ def test_parquet_has_a_list_per_row(tmp_path):
 def test_bases_are_letters_of_the_genome(store):
     assert bases(store, "chr1", 6, 11) == "GTNNA"
     assert bases(store, "chrM", 0, 4) == "GGCC"
+
+
+def test_a_row_with_a_tab_at_the_end_is_named_as_that(tmp_path):
+    path = tmp_path / "a.vcf"
+    header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    path.write_text(header + "chr1\t1\t.\tA\tC\t.\t.\t.\t\n")
+    (row,) = VariantFile(path).rows()
+    assert row.fault == (
+        "9 tab-separated columns, the header has 8; the row ends with a tab, remove it"
+    )

@@ -136,7 +136,7 @@ def test_parquet_files_are_read(tmp_path):
         (["files=JSONL"], "line 1 has no text under 'text', but a; give field="),
         (["files=JSONL", "field=a"], "line 1 holds a value of type int where a text should be"),
         (["files=NULL"], "line 2 holds nothing where a text should be; take it out"),
-        (["files=LATIN"], "latin.jsonl is not UTF-8 text"),
+        (["files=LATIN"], "latin.jsonl, line 1: byte 0xe9 is not UTF-8; save it as UTF-8 text"),
         (["files=BROKEN"], "broken.parquet is not a .parquet file that can be read"),
         (["files=FOLDER"], "is a folder; name files"),
         (["files=GZ"], "is neither text nor .jsonl nor .parquet; unpack or convert it first"),
@@ -327,3 +327,16 @@ def test_a_corpus_may_be_all_test_and_a_failed_command_is_forgotten(tmp_path):
     assert not opened.has_split("train")
     assert opened.split("test").num_documents == 2
     assert main([*command, "test_fraction=1.1", "field=words"]) != 0
+
+
+def test_the_line_of_a_text_that_utf_8_cannot_hold_is_named(tmp_path):
+    half = "\\" + "ud800"
+    (tmp_path / "lone.jsonl").write_text(f'{{"text": "good"}}\n{{"text": "ab{half}c"}}\n')
+    (tmp_path / "latin.txt").write_bytes("one\ntwo\nna\u00efve\n".encode("latin-1"))
+    for name, message in (
+        ("lone.jsonl", "lone.jsonl, line 2: the text has half of a surrogate pair at position 3"),
+        ("latin.txt", "latin.txt, line 3: byte 0xef is not UTF-8"),
+    ):
+        source = LocalFiles([tmp_path / name], valid_fraction=0, test_fraction=0)
+        with pytest.raises(DataError, match=message):
+            list(source.splits()["train"])

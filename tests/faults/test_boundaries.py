@@ -67,9 +67,11 @@ def test_a_checkpoint_of_another_format_is_refused_with_both_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("name", "cell"),
     [
-        ("chr1", "chr1"), ("=1+1", "'=1+1"), ("+x", "'+x"), ("-2", "'-2"), ("@SUM(1)", "'@SUM(1)"),
+        ("chr1", "chr1"), ("=1+1", "=1+1"), ("+x", "+x"), ("-2", "-2"), ("@SUM(1)", "@SUM(1)"),
+        ("a\x1b[31mb\x07", r"a\x1b[31mb\x07"), ("a\x9bb", r"a\x9bb"),
+        ("\u00fc\u4e2d", "\u00fc\u4e2d"),
         ("a\tb\nc\rd", "a b c d"), ("", ""),
     ],
 )  # fmt: skip
-def test_no_name_of_a_sequence_is_a_formula_in_a_table(name, cell):
+def test_a_name_stays_as_it_is_except_for_what_ends_a_cell_or_steers_a_terminal(name, cell):
     assert plain_cell(name) == cell

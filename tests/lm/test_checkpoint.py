@@ -131,3 +131,13 @@ def test_weights_that_differ_do_not_fill_one_tied_tensor(tmp_path):
     weights["head.weight"] = weights["embedding.weight"]
     load_weights(network, weights, tmp_path)
     assert torch.equal(network.head.weight, weights["embedding.weight"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    module = torch.nn.Linear(2, 2)
+    weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    weights["bias"][1] = value
+    with pytest.raises(CheckpointError, match="1 of 2 numbers of bias are NaN or infinite"):
+        load_weights(module, weights, tmp_path / "weights.safetensors")
+    assert all(tensor.isfinite().all() for tensor in module.state_dict().values())

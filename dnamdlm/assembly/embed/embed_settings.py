@@ -17,11 +17,13 @@ class EmbeddedRecords:
         fasta: records to embed, or the genome of `bed`.
         bed: intervals to embed in place of whole records.
         cache_dir: folder of prepared genomes.
+        rna: read U as T.
     """
 
     fasta: str
     bed: str | None = None
     cache_dir: str | None = None
+    rna: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.data.tasks.sequence_inputs import IntervalIds
+from dnamdlm.data.tasks.sequence_inputs import IntervalIds, log_n_alone
 from dnamdlm.errors import DataError
 from dnamdlm.lm.states.record_states import (
     EmbeddingSettings,
@@ -57,6 +57,20 @@ class GenomeRecords:
         """Number of records."""
         return len(self.intervals)
 
+    def without_bases(self) -> list[str]:
+        """Names of the records of N alone."""
+        return [
+            name
+            for name, where, num_n in zip(self.names, self.intervals, self._num_n(), strict=True)
+            if num_n == len(where)
+        ]
+
+    def _num_n(self) -> NDArray[np.int64]:
+        offsets = self.store.offsets
+        starts = np.array([offsets[x.chrom] + x.start for x in self.intervals], dtype=np.int64)
+        ends = np.array([offsets[x.chrom] + x.end for x in self.intervals], dtype=np.int64)
+        return self.store.count_n(starts, ends)
+
     def __getitem__(self, index: int) -> IntervalIds:
         return IntervalIds(self.store, self.intervals[index])
 
@@ -67,7 +81,7 @@ def read_records(data: EmbeddedRecords) -> GenomeRecords:
     Raises:
         DataError: for files that the strict readers refuse, and for records without bases.
     """
-    store = open_genome(data.fasta, cache_dir=data.cache_dir)
+    store = open_genome(data.fasta, cache_dir=data.cache_dir, rna=data.rna)
     if data.bed is not None:
         table = read_bed(data.bed, store.lengths)
         names = [
@@ -140,6 +154,7 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     reader = StateReader(with_strands(loaded.lm, settings.strands))
     # a large genome takes minutes when it is read for the first time.
     records = read_records(settings.data)
+    log_n_alone(records.without_bases(), len(records), settings.data.bed or settings.data.fasta)
     windows = settings.windows(loaded.length)
     at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
     tokens = at_once * windows.length

@@ -108,11 +108,13 @@ class PredictedInput:
         fasta: genome of a BED file.
         sequence_column: of a table; None: sequence, seq, text or dna.
         cache_dir: folder of the prepared genome.
+        rna: read U as T.
     """
 
     fasta: str | None = None
     sequence_column: str | None = None
     cache_dir: str | None = None
+    rna: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,17 @@ from dnamdlm.data.files import write_text
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import read_bed
 from dnamdlm.data.path_kinds import what_it_is
+from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.data.tasks.delimited import read_delimited
+from dnamdlm.data.tasks.delimited import ending_of, read_delimited
 from dnamdlm.data.tasks.sentences import TextEncoder, chosen
-from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna, interval_ids
+from dnamdlm.data.tasks.sequence_inputs import (
+    SequenceSet,
+    encode_dna,
+    faults_of_dna,
+    interval_ids,
+    warn_of_n_alone,
+)
 from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -74,13 +81,13 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     items = SlicesOfInput(len(folders), sequences, calls)
     with spread(task, items, plan, opened=reader) as results:
         shares = mean_outputs(heads, items, results)
-    write_text(out, _text(rows, predicted_columns(sequences, heads[-1], shares)))
-    return out, (
-        f"predicted {len(sequences)} sequences for {heads[-1]['task']} with the mean of "
-        f"{len(folders)} heads"
-        if len(folders) > 1
-        else f"predicted {len(sequences)} sequences for {heads[-1]['task']}"
-    )
+    write_text(out, _text(rows, rows.spread(predicted_columns(sequences, heads[-1], shares))))
+    said = f"predicted {len(sequences)} sequences for {heads[-1]['task']}"
+    if len(folders) > 1:
+        said += f" with the mean of {len(folders)} heads"
+    if rows.faults:
+        said += f"; {len(rows.faults)} rows are no DNA, see the column reason"
+    return out, said
 
 
 def mean_outputs(
@@ -103,10 +110,28 @@ def mean_outputs(
 
 @dataclass(frozen=True)
 class PredictedRows:
-    """What is predicted for: ids of the model, and the columns of the input in their order."""
+    """What is predicted for.
+
+    Attributes:
+        sequences: ids of the model, of the rows that can be read.
+        columns: those of the input in their order, with all rows.
+        faults: number of each row that cannot be read -> why.
+    """
 
     sequences: SequenceSet
     columns: Mapping[str, Sequence[str]]
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    def spread(self, predicted: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Predicted columns with all rows: those with a fault are empty and have a `reason`."""
+        if not self.faults:
+            return dict(predicted)
+        count = len(self.sequences) + len(self.faults)
+        columns = {}
+        for name, values in predicted.items():
+            rest = iter(values)
+            columns[name] = ["" if row in self.faults else next(rest) for row in range(count)]
+        return columns | {"reason": [self.faults.get(row, "") for row in range(count)]}
 
 
 class HeadReader:
@@ -301,14 +326,11 @@ def read_input(path: str, data: PredictedInput) -> PredictedRows:
         ConfigError: for a BED file without its genome.
         DataError: for a file that the strict readers refuse.
     """
-    if not path.removesuffix(".gz").endswith(".bed"):
-        rows = read_label_rows(Path(path), sequence_column=data.sequence_column, labelled=False)
-        return PredictedRows(
-            encode_dna(rows.names, rows.sequences, path), _with_names(rows.table, rows.names)
-        )
+    if ending_of(on_disk(path)) != ".bed":
+        return _read_table(path, data)
     if data.fasta is None:
         raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
-    store = open_genome(data.fasta, cache_dir=data.cache_dir)
+    store = open_genome(data.fasta, cache_dir=data.cache_dir, rna=data.rna)
     table = read_bed(path, store.lengths)
     names, arrays = [], []
     for interval, name in zip(table.intervals, table.names, strict=True):
@@ -321,7 +343,27 @@ def read_input(path: str, data: PredictedInput) -> PredictedRows:
         "name": names,
         "strand": [interval.strand for interval in table.intervals],
     }
-    return PredictedRows(SequenceSet.of(names, arrays), columns)
+    sequences = SequenceSet.of(names, arrays)
+    warn_of_n_alone(sequences, path)
+    return PredictedRows(sequences, columns)
+
+
+def _read_table(path: str, data: PredictedInput) -> PredictedRows:
+    """Sequences of a table or a FASTA file; a row that is no DNA has a fault in place of ids."""
+    rows = read_label_rows(
+        Path(path), sequence_column=data.sequence_column, labelled=False, rna=data.rna
+    )
+    faults = faults_of_dna(rows.sequences, rna=data.rna)
+    kept = [row for row in range(len(rows.names)) if row not in faults]
+    # without one good row the input is of another kind, and the first fault says of which.
+    chosen_rows = kept or range(len(rows.names))
+    sequences = encode_dna(
+        [rows.names[row] for row in chosen_rows],
+        [rows.sequences[row] for row in chosen_rows],
+        path,
+        rna=data.rna,
+    )
+    return PredictedRows(sequences, _with_names(rows.table, rows.names), faults)
 
 
 def _with_names(table: Mapping[str, list[str]], names: list[str]) -> Mapping[str, list[str]]:
@@ -342,14 +384,14 @@ def read_texts(
     """
     if data.fasta is not None:
         raise ConfigError("data.fasta is for models of DNA, and this is one of text; leave it out")
-    if not path.removesuffix(".gz").endswith((".csv", ".tsv")):
+    if ending_of(on_disk(path)) not in (".csv", ".tsv"):
         raise ConfigError(
             f"input={path} must end in .csv or .tsv for a model of text, with the columns "
             f"{', '.join(columns)}"
         )
     if data.sequence_column is not None and len(columns) == 1:
         columns = (data.sequence_column,)
-    table = read_delimited(Path(path)).columns
+    table = read_delimited(on_disk(path)).columns
     texts = list(zip(*chosen(table, columns, Path(path)), strict=True))
     count = len(texts)
     name_column = next((name for name in NAME_COLUMNS if name in table), None)
@@ -394,7 +436,7 @@ def distinct_columns(
 
 def _text(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
     added = distinct_columns(rows.columns, predicted)
-    cells = [[_kept(value) for value in column] for column in rows.columns.values()]
+    cells = [[plain_cell(value) for value in column] for column in rows.columns.values()]
     cells += [
         [f"{value:.6g}" if isinstance(value, float) else str(value) for value in column]
         for column in added.values()
@@ -402,14 +444,3 @@ def _text(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
     header = [plain_cell(name) for name in (*rows.columns, *added)]
     lines = [header, *zip(*cells, strict=True)]
     return "".join("\t".join(line) + "\n" for line in lines)
-
-
-def _kept(value: str) -> str:
-    """A cell of the input; a number or a strand remains as it is."""
-    if value in ("+", "-"):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return plain_cell(value)
-    return value

@@ -28,10 +28,12 @@ class GenomeOfInfill:
     Attributes:
         fasta: FASTA file or `embedded:NAME`.
         cache_dir: folder of the prepared genome.
+        rna: read U as T.
     """
 
     fasta: str | None = None
     cache_dir: str | None = None
+    rna: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class SampleSettings:
         if self.infill is None:
             reasons["flank"] = "it is the context of intervals of infill, and there are none"
             reasons["data.cache_dir"] = "no genome is read without infill"
+        if self.infill is None and self.template is None:
+            reasons["data.rna"] = "no file of sequences is read; it is for template and infill"
         if self.guide is None:
             reasons["guide_order"] = "no classifier guides; give guide=RUN"
         if self.label is None and self.guide is None:

@@ -17,6 +17,7 @@ from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.fasta_writer import write_fasta
 from dnamdlm.data.targets import check_target
 from dnamdlm.data.text.sample_files import ENDINGS
+from dnamdlm.errors import CheckpointError
 
 Made = Iterable[tuple[Job, Iterator[Ids]]]
 
@@ -61,7 +62,7 @@ class FastaSamples:
     def strings(self, made: Made) -> Iterator[str]:
         """The letters of each sequence."""
         for _, pieces in made:
-            yield "".join(self.dna.decode(piece) for piece in pieces)
+            yield "".join(self._letters(piece) for piece in pieces)
 
     def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
         """Write FASTA records as they are made; a name that ends in .gz is compressed."""
@@ -75,9 +76,19 @@ class FastaSamples:
             for job, pieces in made:
                 length = job.request.length
                 header = f"{job.name} length={length} {settings}{job.request.note}"
-                yield header, (self.dna.decode(piece) for piece in pieces)
+                yield header, (self._letters(piece) for piece in pieces)
 
         return write_fasta(path, records(), width=width)
+
+    def _letters(self, ids: Ids) -> str:
+        """Letters of DNA; an error where the model chose a token that is not one."""
+        text = self.dna.decode(ids)
+        if "?" in text:
+            raise CheckpointError(
+                "the model chose a token that is not a letter of DNA; its probabilities are "
+                "probably not finite: use another checkpoint"
+            )
+        return text
 
 
 @dataclass(frozen=True)

@@ -192,9 +192,11 @@ def _changed_draws(settings: SampleSettings) -> str:
 def _read_inputs(settings: SampleSettings) -> _Inputs:
     check_motifs(settings.motif or (), settings.length)
     if settings.template is not None:
-        return _Inputs(of_templates(read_templates(settings.template)))
+        return _Inputs(of_templates(read_templates(settings.template, rna=settings.data.rna)))
     if settings.infill is not None and settings.data.fasta is not None:
-        store = open_genome(settings.data.fasta, cache_dir=settings.data.cache_dir)
+        store = open_genome(
+            settings.data.fasta, cache_dir=settings.data.cache_dir, rna=settings.data.rna
+        )
         return _Inputs(infill=(store, read_bed(settings.infill, store.lengths).intervals))
     return _Inputs()
 

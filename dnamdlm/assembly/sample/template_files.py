@@ -26,15 +26,19 @@ def read_sequences(path: str) -> dict[str, str]:
     }
 
 
-def read_templates(path: str) -> dict[str, NDArray[np.uint8]]:
+def read_templates(path: str, *, rna: bool = False) -> dict[str, NDArray[np.uint8]]:
     """Name -> set of allowed bases at each position, see `dnamdlm.tokens.iupac`.
 
     A, C, G and T are kept; N and '.' are filled freely; R, Y, ... with one of their bases.
 
+    Args:
+        path: FASTA file.
+        rna: read U as T.
+
     Raises:
         DataError: if the file cannot be read, or a template leaves nothing to fill.
     """
-    templates = read_fasta(path, iupac="sets")
+    templates = read_fasta(path, iupac="sets", rna=rna)
     for name, sets in templates.items():
         if _IS_ONE_BASE[sets].all():
             raise DataError(f"{path}, record {name!r}: nothing to fill; write N where bases go")

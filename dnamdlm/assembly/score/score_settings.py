@@ -73,11 +73,13 @@ class ScoredGenome:
         fasta: FASTA file or `embedded:NAME`.
         cache_dir: folder of prepared genomes.
         circular: names of circular records.
+        rna: read U as T.
     """
 
     fasta: str
     cache_dir: str | None = None
     circular: tuple[str, ...] | None = None
+    rna: bool = False
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,10 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     warn_if_worse(loaded)
     # a large genome takes minutes when it is read for the first time.
     store = open_genome(
-        settings.data.fasta, cache_dir=settings.data.cache_dir, circular=settings.data.circular
+        settings.data.fasta,
+        cache_dir=settings.data.cache_dir,
+        rna=settings.data.rna,
+        circular=settings.data.circular,
     )
     places = scoring.places(store)
     counts = check_variants(file, places, max_mismatch=scoring.max_mismatch)

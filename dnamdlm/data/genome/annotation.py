@@ -178,7 +178,8 @@ def region_classes(
 
 def _parse_row(line: str) -> tuple[Feature, bool]:
     """A row, and whether it says that its record is circular."""
-    columns = line.split("\t")
+    # the attributes are never empty, so tabs after them separate nothing.
+    columns = line.rstrip("\t").split("\t")
     if len(columns) != _NUM_COLUMNS:
         raise DataError(f"{len(columns)} tab-separated columns, GFF3 has {_NUM_COLUMNS}")
     chrom, _, kind, start_text, end_text, _, strand, _, attributes = columns

@@ -85,6 +85,8 @@ class FastaCounts:
 class FastaReader:
     """Iterates over the chunks of a file once; `counts` is complete after the last chunk.
 
+    A chunk belongs to the last of `headers`, line and text, when it is given.
+
     Args:
         path: a plain, gzip or bgzip FASTA file.
         iupac: "n" reads ambiguity codes (R, Y, ...) as N and counts them, "random" reads each as
@@ -92,6 +94,7 @@ class FastaReader:
             "sets" is for templates: '.' means N, and every letter becomes its set of bases (see
             `dnamdlm.tokens.iupac`) in place of a store code.
         rna: read U as T; otherwise U is refused.
+        repeated_names: records may share a name; otherwise this is a fault.
         block_bytes: size of the blocks that are read, which bounds the memory in use.
         on_raw: called with every piece of the file as it lies on disk (for checksums).
     """
@@ -102,13 +105,15 @@ class FastaReader:
         *,
         iupac: IupacPolicy = "n",
         rna: bool = False,
+        repeated_names: bool = False,
         block_bytes: int = 1 << 22,
         on_raw: Callable[[bytes], object] | None = None,
     ) -> None:
         self.path = Path(path)
         self.counts = FastaCounts()
+        self.headers: list[tuple[int, str]] = []
         self._iupac = iupac
-        self._rna = rna
+        self._repeated_names = repeated_names
         self._block_bytes = block_bytes
         self._on_raw = on_raw
         as_sets = iupac == "sets"
@@ -211,12 +216,13 @@ class FastaReader:
                 "rename the record"
             )
         name = words[0].decode("ascii")
-        if name in self._name_lines:
+        if name in self._name_lines and not self._repeated_names:
             raise DataError(
                 f"{where}: the record name {name!r} was used before in line "
                 f"{self._name_lines[name]}; names must differ: rename or remove one"
             )
         self._name_lines[name] = self._line
+        self.headers.append((self._line, header.decode("utf-8", "replace")))
         self._name, self._record_bases, self._record_ambiguous = name, 0, 0
         self._layout.begin(name)
         if self._iupac == "random":

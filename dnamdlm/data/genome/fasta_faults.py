@@ -44,7 +44,7 @@ def fault_of_letter(segment: bytes, letter: int) -> str:
             "give a DNA sequence",
         ),
         (text == "*", "gap or stop character '*'; remove it from the file"),
-        (text in "Uu", "U means RNA; set data.rna=true to read U as T"),
+        (text in "Uu", "U means RNA; write T for U, or set data.rna=true if the command has it"),
         (
             letter in AMBIGUOUS,
             f"ambiguity code {text!r}; set data.iupac=n to read such codes as N, or random",

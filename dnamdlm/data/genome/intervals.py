@@ -16,7 +16,6 @@ from typing import Literal
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
-_MAX_COLUMNS = 12
 _MAX_DIGITS = 18
 _SKIPPED_PREFIXES = ("#", "track", "browser")
 # a comparison of names takes some 50 microseconds, and an assembly may have a million of them.
@@ -88,7 +87,10 @@ def read_bed(
     bad_rows: Literal["error", "skip"] = "error",
     elsewhere: Literal["error", "skip"] = "error",
 ) -> BedTable:
-    """Read a BED file of 3 to 12 tab-separated columns, plain or compressed.
+    """Read a BED file, or another table that begins as one does, plain or compressed.
+
+    Three tab-separated columns are needed; name and strand are taken from the fourth and sixth
+    where they are there, a strand other than '+' and '-' is unknown, and the rest is not read.
 
     Args:
         path: the file.
@@ -178,20 +180,19 @@ def unknown_record(name: str, known: Iterable[str]) -> str:
 
 
 def _parse_row(line: str, lengths: Mapping[str, int]) -> tuple[Interval, str | None]:
-    columns = line.split("\t")
+    columns = line.rstrip("\t").split("\t")
     if len(columns) < 3:
         hint = (
             "; columns seem to be separated by spaces, use tabs" if len(line.split()) >= 3 else ""
         )
         raise DataError(f"{len(columns)} tab-separated columns, at least 3 are needed{hint}")
-    if len(columns) > _MAX_COLUMNS:
-        raise DataError(f"{len(columns)} columns, BED has at most {_MAX_COLUMNS}")
     chrom, start_text, end_text = columns[:3]
     start, end = (
         coordinate(column, text, least=0)
         for column, text in (("start", start_text), ("end", end_text))
     )
-    strand = columns[5] if len(columns) > 5 else "."
+    # other formats that begin as BED does have a number or a text there.
+    strand = columns[5] if len(columns) > 5 and columns[5] in ("+", "-") else "."
     interval = Interval(chrom, start, end, strand)
     check_inside(interval, lengths)
     return interval, columns[3] if len(columns) > 3 else None

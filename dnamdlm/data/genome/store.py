@@ -44,6 +44,7 @@ from dnamdlm.data.genome.store_building import (
     changed,
 )
 from dnamdlm.data.json_files import read_json_file
+from dnamdlm.data.piped_files import on_disk
 from dnamdlm.errors import DataError
 
 # smaller files are hashed fast enough.
@@ -257,7 +258,7 @@ def prepare_genome(
     Raises:
         DataError: if the file has a fault, all bases are N, or the cache cannot be written.
     """
-    fasta = Path(fasta)
+    fasta = on_disk(fasta)
     cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
     policy = {"iupac": iupac, "rna": rna}
     if expected_sha256 is None and _can_have_no_store(fasta, cache):

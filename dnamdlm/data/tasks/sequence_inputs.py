@@ -7,6 +7,7 @@ read as N, every other letter is refused with the place where it stands.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -27,8 +28,9 @@ from dnamdlm.tokens.nucleotide import (
 from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.words.codes import CODE_MASK, N_CODE
 
+logger = logging.getLogger(__name__)
+
 _REFUSED = 255
-_CODES = code_table()
 _AMBIGUOUS = np.zeros(256, dtype=bool)
 _AMBIGUOUS[[*AMBIGUITY_CODES, *AMBIGUITY_CODES.lower()]] = True
 # how tables write that there is no value; the letters of the first two are codes of nucleotides.
@@ -100,51 +102,88 @@ class SequenceSet:
         return content.hexdigest()
 
 
-def encode_dna(names: Sequence[str], texts: Sequence[str], source: str) -> SequenceSet:
-    """Strict conversion of DNA text to ids.
+def encode_dna(
+    names: Sequence[str], texts: Sequence[str], source: str, *, rna: bool = False
+) -> SequenceSet:
+    """Strict conversion of DNA text to ids; sequences of N alone are read with a warning.
 
     Args:
         names: one per sequence.
         texts: letters, upper or lower case.
         source: file name, for messages.
+        rna: read U as T.
 
     Raises:
         DataError: for an empty or missing sequence, or a letter that is not a nucleotide code.
     """
+    for row, fault in faults_of_dna(texts, rna=rna).items():
+        raise DataError(f"{source}: sequence {row + 1} ({names[row]!r}) {fault}")
     lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
-    if len(texts) and lengths.min() == 0:
-        row = int(np.argmin(lengths))
-        raise DataError(
-            f"{source}: sequence {row + 1} ({names[row]!r}) is empty; give it bases or remove it"
-        )
-    for row, text in enumerate(texts):
-        if len(text) <= _LONGEST_MISSING and text.upper() in _MISSING:
-            raise DataError(
-                f"{source}: sequence {row + 1} ({names[row]!r}) is {text!r}, which stands for a "
-                "missing value; give it bases or remove it"
-            )
-    raw = np.frombuffer("".join(texts).encode("ascii", "replace"), dtype=np.uint8)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    codes = _CODES[raw]
-    bad = np.flatnonzero(codes == _REFUSED)
+    found = SequenceSet(tuple(names), _IDS[code_table(rna=rna)[_bytes_of(texts)]], offsets)
+    warn_of_n_alone(found, source)
+    return found
+
+
+def warn_of_n_alone(sequences: SequenceSet, source: str) -> None:
+    """Log how many sequences have no base, since a result for them says nothing about DNA."""
+    if not len(sequences):
+        return
+    bases = np.add.reduceat(sequences.tokens != _IDS[N_CODE], sequences.offsets[:-1], dtype=int)
+    log_n_alone([sequences.names[row] for row in np.flatnonzero(bases == 0)], len(bases), source)
+
+
+def log_n_alone(names: Sequence[str], count: int, source: str) -> None:
+    """The warning about the sequences of these names, among `count`."""
+    if names:
+        logger.warning(
+            "%s: %d of %d sequences consist of N alone, the first is %r; a result for them says "
+            "nothing about DNA, so leave them out",
+            source, len(names), count, names[0],
+        )  # fmt: skip
+
+
+def faults_of_dna(texts: Sequence[str], *, rna: bool = False) -> dict[int, str]:
+    """Number of each text that is no DNA -> what is wrong with it and what to do, in order.
+
+    >>> faults_of_dna(["ACGT", "", "acgn"])
+    {1: 'is empty; give it bases or remove it'}
+    """
+    codes = code_table(rna=rna)
+    usable = (codes != _REFUSED) & ~_AMBIGUOUS
+    raw = _bytes_of(texts)
+    lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    unusual = np.searchsorted(offsets, np.flatnonzero(~usable[raw]), side="right") - 1
+    suspects: set[int] = {*unusual.tolist(), *np.flatnonzero(lengths <= _LONGEST_MISSING).tolist()}
+    faults = {
+        row: _fault(str(texts[row]), raw[offsets[row] : offsets[row + 1]], codes)
+        for row in sorted(suspects)
+    }
+    return {row: fault for row, fault in faults.items() if fault is not None}
+
+
+def _bytes_of(texts: Sequence[str]) -> NDArray[np.uint8]:
+    return np.frombuffer("".join(texts).encode("ascii", "replace"), dtype=np.uint8)
+
+
+def _fault(text: str, raw: NDArray[np.uint8], codes: NDArray[np.uint8]) -> str | None:
+    """What is wrong with one text, as letters and as bytes."""
+    if not text:
+        return "is empty; give it bases or remove it"
+    if text.upper() in _MISSING:
+        return f"is {text!r}, which stands for a missing value; give it bases or remove it"
+    bad = np.flatnonzero(codes[raw] == _REFUSED)
     if bad.size:
-        row = int(np.searchsorted(offsets, bad[0], side="right")) - 1
-        place = int(bad[0] - offsets[row])
-        letters = raw[offsets[row] : offsets[row + 1]]
-        raise DataError(
-            f"{source}: sequence {row + 1} ({names[row]!r}) has {texts[row][place]!a} at position "
-            f"{place + 1}, {_meaning(letters, int(raw[bad[0]]))}"
+        place = int(bad[0])
+        return f"has {text[place]!a} at position {place + 1}, {_meaning(raw, int(raw[place]))}"
+    count = int(_AMBIGUOUS[raw].sum())
+    if 2 * count > len(text):
+        return (
+            f"looks like protein, {count} of its {len(text)} letters are ambiguity codes; give DNA "
+            "sequences"
         )
-    ambiguous = _AMBIGUOUS[raw]
-    if ambiguous.any():
-        counts = np.add.reduceat(ambiguous, offsets[:-1], dtype=np.int64)
-        if (2 * counts > lengths).any():
-            row = int(np.argmax(2 * counts > lengths))
-            raise DataError(
-                f"{source}: sequence {row + 1} ({names[row]!r}) looks like protein, {counts[row]} "
-                f"of its {lengths[row]} letters are ambiguity codes; give DNA sequences"
-            )
-    return SequenceSet(tuple(names), _IDS[codes], offsets)
+    return None
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,26 @@ as `label=VALUE` among its words. Tables need a header line.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
+from dnamdlm.data.genome.fasta import FastaReader
+from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.tasks.delimited import SEPARATORS, ending_of, read_delimited
-from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
+from dnamdlm.tokens.nucleotide import BASE_CODES
+from dnamdlm.words.codes import CODE_MASK
+
+logger = logging.getLogger(__name__)
 
 SEQUENCE_COLUMNS = ("sequence", "seq", "text", "sentence", "dna")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 NAME_COLUMNS = ("name", "id")
-FASTA_ENDINGS = (".fa", ".fasta", ".fna")
+FASTA_ENDINGS = (".fa", ".fasta", ".fna", ".fas", ".ffn", ".frn", ".faa")
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,8 @@ class LabelRows:
 
 
 def is_fasta(path: Path) -> bool:
-    """Whether the name of a file, `.gz` aside, ends as FASTA files do."""
-    return path.name.removesuffix(".gz").endswith(FASTA_ENDINGS)
+    """Whether the name of a file, in any case and `.gz` aside, ends as FASTA files do."""
+    return ending_of(path) in FASTA_ENDINGS
 
 
 def read_label_rows(
@@ -46,6 +54,7 @@ def read_label_rows(
     sequence_column: str | None = None,
     label_columns: Sequence[str] | None = None,
     labelled: bool = True,
+    rna: bool = False,
 ) -> LabelRows:
     """Read a file of sequences, with labels if these are wanted.
 
@@ -54,12 +63,14 @@ def read_label_rows(
         sequence_column: name of the column; None takes one of `SEQUENCE_COLUMNS`.
         label_columns: names of the columns; None takes `label`, `labels`, `class`, `target` or `y`.
         labelled: False reads no labels.
+        rna: read U in FASTA as T.
 
     Raises:
         DataError: for a file that is missing, empty, of another kind, or without these columns.
     """
+    path = on_disk(path)
     if is_fasta(path):
-        rows = _read_fasta(path, labelled=labelled)
+        rows = _read_fasta(path, labelled=labelled, rna=rna)
     else:
         table = _read_parquet(path) if ending_of(path) == ".parquet" else _read_text(path)
         sequence = _choose(path, table, sequence_column, SEQUENCE_COLUMNS, "sequence")
@@ -126,24 +137,28 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
     }
 
 
-def _read_fasta(path: Path, *, labelled: bool) -> LabelRows:
-    names: list[str] = []
-    parts: list[list[str]] = []
-    labels: list[str] = []
-    for number, line in read_lines(path):
-        if line.startswith(">"):
-            header = line[1:].strip()
-            parts.append([])
-            if labelled:
-                labels.append(_header_label(path, number, header))
-            # a label may stand anywhere in a header; without labels the name is all that counts.
-            names.append(header if labelled else (header.split() or [""])[0])
-        elif line.strip():
-            if not parts:
-                raise DataError(f"{path}, line {number}: letters before any header; is it FASTA?")
-            parts[-1].append(line.strip())
-    sequences = ["".join(part) for part in parts]
-    return LabelRows(names, sequences, {"label": labels} if labelled else {})
+def _read_fasta(path: Path, *, labelled: bool, rna: bool) -> LabelRows:
+    """Records as the reader of genomes gives them, ambiguity codes as N.
+
+    Without labels no name may be used twice, as in a genome. With them names may repeat, as rows of
+    a table may: sets of sequences are published so.
+    """
+    reader = FastaReader(path, rna=rna, repeated_names=labelled)
+    letters = np.frombuffer(BASE_CODES, dtype=np.uint8)
+    parts: dict[int, list[str]] = {}
+    for chunk in reader:
+        text = letters[chunk.codes & CODE_MASK].tobytes().decode("ascii")
+        parts.setdefault(len(reader.headers) - 1, []).append(text)
+    # a record without bases is a row as well, which whoever reads the letters judges.
+    for clause in replace(reader.counts, empty_records=[]).irregularities():
+        logger.warning("%s: %s", path, clause)
+    sequences = ["".join(parts.get(number, [])) for number in range(len(reader.headers))]
+    # a label may stand anywhere in a header; without labels the name is all that counts.
+    names = [header if labelled else header.split()[0] for _, header in reader.headers]
+    if not labelled:
+        return LabelRows(names, sequences, {})
+    labels = [_header_label(path, line, header) for line, header in reader.headers]
+    return LabelRows(names, sequences, {"label": labels})
 
 
 def _header_label(path: Path, number: int, header: str) -> str:

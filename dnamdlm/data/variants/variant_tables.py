@@ -22,6 +22,7 @@ from typing import IO, Any, Protocol
 from Bio.bgzf import BgzfWriter
 
 from dnamdlm.data.files import gzip_stream
+from dnamdlm.data.textfile import plain_cell
 from dnamdlm.data.variants.vcf import REASONS, Variant, VariantFile
 
 ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
@@ -135,7 +136,7 @@ class _TsvSink:
         stream.write("\t".join([*COLUMNS_OF_ROW, *self._names, "reason"]) + "\n")
 
     def add(self, row: ScoredVariant) -> None:
-        cells = [*row.variant.fields[:5]]
+        cells = [plain_cell(field) for field in row.variant.fields[:5]]
         cells += [",".join(map(_number, row.scores[name])) for name in self._names]
         cells.append(",".join(reason or _MISSING for reason in row.reasons))
         self._stream.write("\t".join(cells) + "\n")

@@ -131,7 +131,12 @@ class VariantFile:
 def _parse_row(number: int, line: str, num_columns: int) -> Variant:
     found = line.count("\t") + 1
     if found != num_columns:
-        hint = "; columns must be separated by tabs" if len(line.split()) >= num_columns else ""
+        if line.endswith("\t"):
+            hint = "; the row ends with a tab, remove it"
+        elif found < num_columns <= len(line.split()):
+            hint = "; columns must be separated by tabs"
+        else:
+            hint = ""
         raise DataError(f"{found} tab-separated columns, the header has {num_columns}{hint}")
     fields = tuple(line.split("\t", 8))
     chrom, position, _, ref, alt = fields[:5]
