@@ -162,14 +162,8 @@ class Model:
             seed=seed,
         )
         requests = self._templates(template, length, motif)
-        return list(
-            sampled_strings(
-                self.loaded,
-                settings,
-                templates=requests,
-                guide=None if guide is None else guide.loaded,
-            )
-        )
+        other = None if guide is None else guide.loaded
+        return list(sampled_strings(self.loaded, settings, templates=requests, guide=other))
 
     def fill(self, sequences: str | Sequence[str], **settings: object) -> str | list[str]:
         """Fill N, or another ambiguity code, with bases given all others.

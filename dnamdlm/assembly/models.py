@@ -32,7 +32,6 @@ from dnamdlm.lm.checkpoint import (
     WEIGHTS,
     file_hash,
     list_checkpoints,
-    load_weights,
     newest_valid,
     read_description,
     read_tensors,
@@ -40,6 +39,7 @@ from dnamdlm.lm.checkpoint import (
 )
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.module_weights import load_weights
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 

@@ -12,7 +12,6 @@ from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import (
     json_writer,
     list_checkpoints,
-    load_weights,
     newest_valid,
     read_json,
     read_tensors,
@@ -21,6 +20,7 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
     write_folder,
 )
+from dnamdlm.lm.module_weights import load_weights
 
 
 def _write(folder, step, value=1.0):

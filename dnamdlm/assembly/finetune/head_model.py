@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
 from dnamdlm.assembly.finetune.finetuning import HEAD
+from dnamdlm.assembly.finetune.predicted_rows import (
+    PredictedRows,
+    distinct_columns,
+    input_of,
+    predicted_columns,
+)
 from dnamdlm.assembly.finetune.prediction import (
     TOKENS_AT_ONCE,
     HeadReader,
-    PredictedRows,
     PredictionTask,
     SlicesOfInput,
     checked,
-    distinct_columns,
     head_folders,
-    input_of,
     mean_outputs,
-    predicted_columns,
 )
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text

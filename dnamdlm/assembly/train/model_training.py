@@ -23,8 +23,9 @@ from dnamdlm.assembly.train.split_validation import validation
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData, source_of
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, check_weights, newest_valid, read_json
+from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.module_weights import check_weights
 from dnamdlm.threads import running_with
 from dnamdlm.training.disk_space import check_space, try_space
 from dnamdlm.training.launch import launched_rank, launched_shape

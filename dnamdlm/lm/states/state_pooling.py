@@ -91,7 +91,7 @@ class Tiling:
         overlap: least share of a window that neighbours have in common.
 
     >>> [(tile.start, tile.end, tile.first, tile.last) for tile in Tiling(20, 10, 0.25)]
-    [(0, 10, 0, 8), (5, 15, 8, 12), (10, 20, 12, 20)]
+    [(0, 10, 0, 7), (5, 15, 7, 12), (10, 20, 12, 20)]
     """
 
     length: int
