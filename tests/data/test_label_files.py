@@ -271,7 +271,7 @@ def test_each_row_that_is_no_dna_is_named():
 
 
 def test_sequences_of_n_alone_are_counted_in_a_warning(caplog):
-    encode_dna(["a", "b", "c"], ["NN", "ACN", "n"], "x.csv")
+    encode_dna(["a", "b", "c"], ["NN", "ACNN", "n"], "x.csv")
     assert "x.csv: 2 of 3 sequences consist of N alone, the first is 'a'" in caplog.text
     caplog.clear()
     encode_dna(["a"], ["NA" + "C"], "x.csv")
