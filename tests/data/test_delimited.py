@@ -75,6 +75,7 @@ def test_a_field_may_be_longer_than_the_limit_of_the_csv_module(tmp_path, name):
         ("t.tsv", "sequence,label\nACGT,1\n",
          r"line 1: commas separate .*\.tsv has tabs; .*, or let the name end in .csv$"),
         ("t.csv", "sep=;\nsequence;label\n", r"line 1: 'sep=' is a note for a spreadsheet"),
+        ("t.csv", "sep=,\nsequence,label\n", r"line 1: 'sep=' is a note for a spreadsheet"),
         ("t.csv", "a,b\n1,2\n1,2,,\n", r"line 3: 4 fields, the header has 2; commas stand at the "
          "end of the line; remove them"),
         ("t.tsv", "a\tb\n1\t2\t\n", r"line 2: 3 fields, the header has 2; tabs stand at the end"),

@@ -124,12 +124,12 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, names: Sequence[str], ending: str) -> None:
+    if names and names[0].lower().startswith("sep="):
+        raise DataError(
+            f"{path}, line 1: 'sep=' is a note for a spreadsheet program; remove this line, and "
+            f"separate the columns with {_NAMES[SEPARATORS[ending]]}"
+        )
     if len(names) == 1:
-        if names[0].lower().startswith("sep="):
-            raise DataError(
-                f"{path}, line 1: 'sep=' is a note for a spreadsheet program; remove this line, "
-                f"and separate the columns with {_NAMES[SEPARATORS[ending]]}"
-            )
         others = [other for other in _NAMES if other != SEPARATORS[ending] and other in names[0]]
         if others:
             raise DataError(f"{path}, line 1: {_other_separator(others[0], ending)}")
