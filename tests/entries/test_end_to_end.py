@@ -242,6 +242,7 @@ def test_a_report_without_a_run_says_how_to_make_one(tmp_path):
     assert "dnamdlm.train" in result.stderr
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_metrics(tmp_path):
     pytest.importorskip("tensorboard")
     run("train", *SHORT, f"run_dir={tmp_path}/run", "logger=tensorboard")

@@ -34,7 +34,9 @@ def compared(run_dir):
     return content["summary"], splits
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
+)
 def test_the_same_command_resumes_after_the_last_epoch_and_ends_alike(heads, tmp_path, number):
     arguments, whole = heads
     arguments = [*arguments, f"run_dir={tmp_path / 'run'}"]

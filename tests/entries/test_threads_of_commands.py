@@ -20,6 +20,7 @@ def threads_of_training(folder, *settings):
     return json.loads((folder / "run.json").read_text())["versions"]["threads"]
 
 
+@pytest.mark.slow
 def test_a_small_network_trains_with_one_thread_or_as_many_as_are_given(tmp_path, monkeypatch):
     assert threads_of_training(tmp_path / "chosen") == "1"
     assert threads_of_training(tmp_path / "given", "threads=2") == "2"
