@@ -226,7 +226,7 @@ def test_random_splits_differ_by_seed_and_cover_the_rows(tmp_path):
         ("upper.FA", b">a x\nACGT\n>b\nNN\n"),
         ("x.fas", b">a x\r\nACGT\r\n>b\r\nNN\r\n"),
         ("x.ffn", b">a x\nacgt\n\n>b\nnN\n"),
-        ("x.frn.gz", gzip.compress(b">a x\nACGT\n>b\nNN")),
+        ("x.frn.gz", gzip.compress(b">a x\nACGT\n>b\nNN", mtime=0)),
     ],
 )
 def test_fasta_of_sequences_is_read_as_a_genome_is(tmp_path, name, content):
