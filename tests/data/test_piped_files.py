@@ -69,7 +69,8 @@ def test_variants_intervals_and_genomes_come_through_pipes(piped, tmp_path):
     [
         (">a\nAC\n", ".fa"), (";x\n>a\nAC\n", ".fa"), ("sequence,label\nAC,1\n", ".csv"),
         ("sequence\tlabel\nAC\t1\n", ".tsv"), ("c\t0\t4\n", ".bed"),
-        (gzip.compress(b">a\nAC\n", mtime=0), ".fa.gz"), (gzip.compress(b"a\tsequence\nx\tAC\n", mtime=0), ".tsv.gz"),
+        (gzip.compress(b">a\nAC\n", mtime=0), ".fa.gz"),
+        (gzip.compress(b"a\tsequence\nx\tAC\n", mtime=0), ".tsv.gz"),
     ],
 )  # fmt: skip
 def test_a_table_from_a_pipe_is_known_by_its_content(piped, content, ending):
