@@ -6,7 +6,10 @@ import pytest
 
 from benchmarks.command_times import Times, busy_neighbours, busy_seconds, seconds_of
 from benchmarks.speed.contention import Run, rows_of, settings_of
+from benchmarks.speed.reading import rows_of as rows_of_reading
+from benchmarks.speed.reading import write_fasta
 from benchmarks.speed.versions import rows_of as rows_of_versions
+from dnamdlm.data.genome.store import prepare_genome
 
 
 def test_a_ratio_is_taken_within_its_round():
@@ -53,3 +56,21 @@ def test_a_neighbour_works_and_is_gone_afterwards():
     # clock ticks of a hundredth of a second
     assert busy_seconds() - before >= used - 0.05
     assert neighbour.poll() is not None
+
+
+def test_reading_is_compared_pair_by_pair():
+    pairs = [
+        ([1.0, 2.0, 4.0, 1.0, 8.0, 200.0, 9.0], [2.0, 1.0, 1.0, 1.0, 5.0, 210.0, 9.0]),
+        ([3.0, 2.0, 8.0, 1.0, 14.0, 200.0, 9.0], [3.0, 1.0, 1.0, 2.0, 7.0, 190.0, 9.0]),
+    ]
+    rows = rows_of_reading({7: pairs})
+    assert rows[0] == (7, "build the store", 2.0, 2.5, 1.5, "1.00 to 2.00", 2)
+    assert rows[2] == (7, "splits and windows", 6.0, 1.0, 0.1875, "0.12 to 0.25", 2)
+    assert rows[-2] == (7, "peak until the windows, MB", 200.0, 200.0, 1.0, "0.95 to 1.05", 2)
+
+
+def test_the_simulated_genome_has_equal_records(tmp_path):
+    write_fasta(tmp_path / "g.fa", 7, 1000)
+    store = prepare_genome(tmp_path / "g.fa", cache_dir=tmp_path)
+    assert list(store.lengths.values()) == [1000 // 7] * 7
+    assert store.manifest["num_soft_masked"] == 7 * 14

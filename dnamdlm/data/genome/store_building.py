@@ -21,7 +21,7 @@ from dnamdlm.words.codes import CODE_MASK, N_CODE, SOFT_MASK
 FORMAT_VERSION = 1
 CODES, N_RUNS, MANIFEST = "codes.bin", "n_runs.npy", "manifest.json"
 # records of a few bases are handled together, since each step has a cost of its own.
-_BASES_TOGETHER = 1 << 20
+_BASES_TOGETHER = 1 << 16
 _log = logging.getLogger(__name__)
 
 

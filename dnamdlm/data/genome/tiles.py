@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.words.ragged import places_within
 
-_TILES_AT_ONCE = 1 << 18
+_TILES_AT_ONCE = 1 << 15
 
 KeepRule = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 """Which of the tiles [start, end) to number."""
