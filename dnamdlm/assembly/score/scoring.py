@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 _BATCHES_OF_ROWS = 4
 _MIN_ROWS = 64
 # fewer parts are over before other processes have started.
-_PARTS_TO_SHARE = 4
+_PARTS_TO_SHARE = 8
 
 
 def score(settings: ScoreEntry) -> tuple[Path, str]:
