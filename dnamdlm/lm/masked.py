@@ -32,6 +32,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.estimators import bound_draws, chosen_estimator
+from dnamdlm.lm.hidden_tokens import HiddenTokens
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
 from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
 from dnamdlm.lm.noising import Draw, NoiseProcess
@@ -270,13 +271,17 @@ class MaskedDiffusionLM(nn.Module):
                 )
                 return TokenLikelihood(nats, batch.valid, "exact")
             total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.key.device)
+            hidden = HiddenTokens.none(batch)
             for draw in range(draws):
                 parts = bound_draws(
                     chosen, self.process, self.objective, batch, draw=draw, draws=draws
                 )
                 nats = [self._nats(part, batch, batch.label) for part in parts]
                 total += sum(nats[1:], nats[0])
-        return TokenLikelihood(total / draws, batch.valid, "upper bound")
+                if hidden is not None:
+                    hidden = hidden.after(parts, nats)
+        found = () if hidden is None else (hidden.nats, hidden.count)
+        return TokenLikelihood(total / draws, batch.valid, "upper bound", *found)
 
     def chosen_estimator(self, estimator: str) -> str:
         """The estimator with `auto` resolved; a `ConfigError` if the model does not have it."""

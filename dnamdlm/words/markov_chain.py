@@ -245,6 +245,11 @@ class ChainFit:
     valid_bits: tuple[float, ...]
 
     @property
+    def models(self) -> list[MarkovChain]:
+        """The chain that ends at each order, in the order of `valid_bits`."""
+        return [self.model.truncated(order) for order in self.model.orders]
+
+    @property
     def best_order(self) -> int:
         """The order with the fewest bits per base on validation (the lower one of a tie)."""
         return self.model.orders[int(np.argmin(self.valid_bits))]

@@ -31,7 +31,8 @@ class EvaluateSettings:
     estimator: str = "auto"
     limit: Positive | None = None
     batch_size: Positive | None = None
-    max_order: Annotated[int, Field(ge=0, le=12)] = 10
+    max_order: Annotated[int, Field(ge=0, le=24)] = 20
+    repeat_length: Annotated[int, Field(ge=8, le=31)] | None = 20
     overlap_report: bool = False
     strands: Strands = "one"
     weights: Weights = "average"

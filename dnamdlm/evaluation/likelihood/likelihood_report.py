@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +21,19 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.likelihood.markov_scores import score_markov
 from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.window_scores import (
+    REPEATS,
+    UNIQUE_WINDOWS,
     BaseClasses,
     Likelihoods,
     Progress,
+    WindowGroups,
     WindowScores,
     score_windows,
 )
 from dnamdlm.lm.language_model import LanguageModel
-from dnamdlm.lm.markov import MarkovModel, Smoothing
+from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
+from dnamdlm.words.markov_chain import ChainFit, MarkovChain
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,18 @@ class LikelihoodReport:
 
     Attributes:
         rows: uniform, Markov orders, and the model last.
-        differences: baseline name -> class -> bits per base of the model minus the baseline.
+        differences: baseline name -> class -> bits per base of the model minus the baseline, for
+            every Markov row; first those that are best on validation.
         best_markov: name of the Markov row that is best on validation, or None.
         best_additive_markov: the same among additive (textbook) models, or None.
         num_windows: windows scored.
         length: positions per window.
         draws: noise draws per window.
         seconds: time spent on the model alone.
+        mask_rates: bits per hidden base in each tenth of the mask rate; empty for a model that
+            does not hide.
+        word_length: bases of the words that make a window a repeat, or None where windows were not
+            compared with the training split.
     """
 
     rows: tuple[LikelihoodRow, ...]
@@ -87,6 +96,26 @@ class LikelihoodReport:
     length: int
     draws: int
     seconds: float
+    mask_rates: tuple[Rate, ...] = ()
+    word_length: int | None = None
+
+    def best_on(self, name: str) -> LikelihoodRow | None:
+        """The Markov row with the fewest bits per base of a class; chosen on the split itself.
+
+        The choice favours the baseline.
+        """
+        rows = [row for row in self.rows if row.family == "markov" and name in row.bits]
+        return min(rows, key=lambda row: row.bits[name].value, default=None)
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the baselines that are best on validation, one for each smoothing."""
+        rows = {row.name: row for row in self.rows}
+        return [
+            name
+            for name in self.differences
+            if name in rows and rows[name].details.get("chosen_on_validation", True)
+        ]
 
     @property
     def model(self) -> LikelihoodRow:
@@ -104,6 +133,17 @@ class LikelihoodReport:
             "rows": [row.to_json() for row in self.rows],
             "best_markov": self.best_markov,
             "best_additive_markov": self.best_additive_markov,
+            "repeats": None if self.word_length is None else self._repeats_json(),
+            "mask_rates": [
+                {
+                    "above": decile / len(self.mask_rates),
+                    "to": (decile + 1) / len(self.mask_rates),
+                    "hidden_bases": rate.count,
+                    "bits_per_base": _finite(rate.value),
+                    "standard_error": _finite(rate.standard_error),
+                }
+                for decile, rate in enumerate(self.mask_rates)
+            ],
             "differences": [
                 {
                     "baseline": baseline,
@@ -119,6 +159,14 @@ class LikelihoodReport:
             ],
         }
 
+    def _repeats_json(self) -> dict[str, Any]:
+        """What the split into unique windows and repeats is, and the best Markov row of each."""
+        best = {name: self.best_on(name) for name in ("all", UNIQUE_WINDOWS, REPEATS)}
+        return {
+            "word_length": self.word_length,
+            "best_markov_by_class": {name: row.name for name, row in best.items() if row},
+        }
+
 
 def evaluate_likelihood(
     model: LanguageModel,
@@ -129,7 +177,9 @@ def evaluate_likelihood(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     region_classes: RegionClasses | None = None,
-    markov: Mapping[Smoothing, MarkovFit] | None = None,
+    markov: Mapping[Smoothing, MarkovFit | ChainFit] | None = None,
+    groups: WindowGroups | None = None,
+    word_length: int | None = None,
     progress: Progress | None = None,
     likelihoods: Likelihoods | None = None,
 ) -> LikelihoodReport:
@@ -143,11 +193,14 @@ def evaluate_likelihood(
         batch_size: windows per call.
         device: where the model is.
         region_classes: coding and non-coding regions; None without an annotation.
-        markov: fitted families, see `fit_markov`; None leaves the Markov rows out.
+        markov: fitted families, see `fit_markov` and `fit_markov_chain`; None leaves the Markov
+            rows out.
+        groups: which windows are repeats; None does not distinguish them.
+        word_length: bases of the words that `groups` compared.
         progress: called with (windows done, total windows).
         likelihoods: as in `score_windows`.
     """
-    classes = BaseClasses(windows.source.store, region_classes)
+    classes = BaseClasses(windows.source.store, region_classes, groups)
     began = time.perf_counter()
     scores = score_windows(
         model,
@@ -168,12 +221,22 @@ def evaluate_likelihood(
     baselines: dict[str, WindowScores] = {}
     fits = dict(markov or {})
     for smoothing, fit in fits.items():
-        models = [fit.model.truncated(order) for order in range(fit.model.order + 1)]
-        for entry, markov_scores in zip(
-            models, score_markov(models, windows, classes), strict=True
+        models = fit.models
+        for entry, valid_bits, markov_scores in zip(
+            models, fit.valid_bits, score_markov(models, windows, classes), strict=True
         ):
             baselines[entry.name] = markov_scores
-            rows.append(_markov_row(entry, fit, smoothing, markov_scores, present))
+            details = {
+                "order": entry.order,
+                "smoothing": smoothing,
+                "pseudo_count": entry.pseudo_counts[-1],
+                "valid_bits_per_base": valid_bits,
+                "chosen_on_validation": entry.order == fit.best_order,
+            }
+            if isinstance(entry, MarkovChain):
+                details["orders"] = list(entry.orders)
+            bits = {name: markov_scores.bits(name) for name in present}
+            rows.append(LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details))
     best = {smoothing: fit.best.name for smoothing, fit in fits.items()}
     strongest = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best.name if fits else None
     model_bits = {name: scores.bits(name) for name in present}
@@ -182,7 +245,7 @@ def evaluate_likelihood(
         rows=tuple(rows),
         differences={
             baseline: {name: scores.bits_above(baselines[baseline], name) for name in present}
-            for baseline in dict.fromkeys(best.values())
+            for baseline in dict.fromkeys([*best.values(), *baselines])
         },
         best_markov=strongest,
         best_additive_markov=best.get("additive"),
@@ -190,25 +253,9 @@ def evaluate_likelihood(
         length=windows.length,
         draws=draws,
         seconds=seconds,
+        mask_rates=scores.decile_bits(),
+        word_length=word_length,
     )
-
-
-def _markov_row(
-    entry: MarkovModel,
-    fit: MarkovFit,
-    smoothing: Smoothing,
-    scores: WindowScores,
-    present: Sequence[str],
-) -> LikelihoodRow:
-    details = {
-        "order": entry.order,
-        "smoothing": smoothing,
-        "pseudo_count": entry.pseudo_counts[-1],
-        "valid_bits_per_base": fit.valid_bits[entry.order],
-        "chosen_on_validation": entry.order == fit.best_order,
-    }
-    bits = {name: scores.bits(name) for name in present}
-    return LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details)
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:

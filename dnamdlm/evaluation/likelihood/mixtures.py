@@ -70,6 +70,10 @@ def pooled_report(reports: Mapping[str, LikelihoodReport]) -> LikelihoodReport:
         length=every[0].length,
         draws=every[0].draws,
         seconds=sum(report.seconds for report in every),
+        mask_rates=tuple(
+            pooled_rate(rates) for rates in zip(*(r.mask_rates for r in every), strict=True)
+        ),
+        word_length=every[0].word_length,
     )
 
 
