@@ -78,10 +78,12 @@ def data_files(files: RunFiles) -> dict[str, str]:
                 for name, cell in entry["classes"].items()
             ),
         )
-        texts["mask_rates.csv"] = csv_text(
-            ("split", "above", "to", "hidden_bases", "bits_per_base", "standard_error"),
-            ((split, *entry.values()) for entry in likelihood.get("mask_rates", [])),
-        )
+        columns = ("above", "to", "hidden_bases", "bits_per_base", "standard_error")
+        if likelihood.get("mask_rates"):
+            texts["mask_rates.csv"] = csv_text(
+                ("split", *columns),
+                ((split, *(entry[c] for c in columns)) for entry in likelihood["mask_rates"]),
+            )
     if (found := files.section("quality")) is not None:
         texts |= quality_files(found[1])
     return texts
