@@ -58,7 +58,7 @@ def markov_table(fasta: Path, max_order: int, length: int, word: int) -> ResultT
 
 def main() -> None:
     """Print and store the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("fasta", type=Path)
     parser.add_argument("--max-order", type=int, default=20)
     parser.add_argument("--length", type=int, default=256)
