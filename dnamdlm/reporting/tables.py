@@ -232,8 +232,10 @@ def _is_telling(row: Mapping[str, Any], likelihood: Mapping[str, Any]) -> bool:
 
 
 def _row_note(row: Mapping[str, Any]) -> str:
-    if row["family"] == "model":
-        return "upper bound" if row["kind"] == "upper bound" else ""
+    if row["family"] in ("model", "mixture"):
+        too_low = row["kind"] == "upper bound" and row.get("shares") == "posterior"
+        note = ", made too low by the noise of the draws" if too_low else ""
+        return f"upper bound{note}" if row["kind"] == "upper bound" else ""
     return "chosen on validation" if row.get("chosen_on_validation") else ""
 
 

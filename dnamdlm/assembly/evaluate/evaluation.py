@@ -10,6 +10,7 @@ from typing import Any
 from dnamdlm.assembly.class_labels import check_same_labels
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.evaluate.markov_mixture import check_mixture, choose_markov_mixture
 from dnamdlm.assembly.evaluate.spread_likelihoods import spread_likelihoods
 from dnamdlm.assembly.evaluate.text_evaluation import score_text
 from dnamdlm.assembly.evaluation_target import (
@@ -103,6 +104,8 @@ def _score_genome(
         refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, settings.split)
     for genome in genomes.values():
         genome.check_files()
+    if settings.mixture:
+        check_mixture(loaded, genomes, opened.fingerprint())
     windows = _windows_of(opened, genomes, settings)
     reports = _score_genomes(settings, lm, windows, genomes, loaded=loaded, likelihoods=likelihoods)
     report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
@@ -150,16 +153,24 @@ def _score_genomes(
             genomes[name], settings.max_order, is_wanted="max_order" in settings.given
         )
         groups = _repeats_of(part, genomes[name], settings.repeat_length)
+        batch_size = settings.batch_size or windows_at_once(part.length, loaded.device)
+        mixture = None
+        if settings.mixture and markov:
+            mixture = choose_markov_mixture(
+                settings, lm, genomes[name], markov["interpolated"],
+                batch_size=batch_size, likelihoods=likelihoods,
+            )  # fmt: skip
         with watched("scoring", "windows") as watch:
             reports[name] = evaluate_likelihood(
                 lm,
                 part,
                 draws=settings.draws,
                 estimator=settings.estimator,
-                batch_size=settings.batch_size or windows_at_once(part.length, loaded.device),
+                batch_size=batch_size,
                 device=loaded.device,
                 region_classes=genomes[name].region_classes,
                 markov=markov,
+                mixture=mixture,
                 groups=groups,
                 word_length=None if groups is None else groups.length,
                 progress=watch,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.likelihood.markov_scores import score_markov
+from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, mixed_scores
 from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.window_scores import (
     REPEATS,
@@ -35,6 +36,9 @@ from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
 from dnamdlm.words.markov_chain import ChainFit, MarkovChain
 
+MIXTURE, MIXTURE_POSTERIOR = "mixture_markov", "mixture_markov_posterior"
+"""Names of the rows of a mixture: its bound without bias, and the tighter one."""
+
 
 @dataclass(frozen=True)
 class LikelihoodRow:
@@ -43,7 +47,7 @@ class LikelihoodRow:
     Attributes:
         name: unique short name.
         label: shown to people.
-        family: "uniform", "markov" or "model".
+        family: "uniform", "markov", "mixture" or "model".
         kind: "exact" or "upper bound".
         bits: bits per base of each class.
         details: further JSON values (order, smoothing, ...).
@@ -73,9 +77,9 @@ class LikelihoodReport:
     """Everything about the likelihood of one split; `to_json` is the section of the file.
 
     Attributes:
-        rows: uniform, Markov orders, and the model last.
+        rows: uniform, Markov orders, mixtures of the model with them, and the model last.
         differences: baseline name -> class -> bits per base of the model minus the baseline, for
-            every Markov row; first those that are best on validation.
+            every Markov row and mixture; first those that are best on validation.
         best_markov: name of the Markov row that is best on validation, or None.
         best_additive_markov: the same among additive (textbook) models, or None.
         num_windows: windows scored.
@@ -178,6 +182,7 @@ def evaluate_likelihood(
     device: torch.device | str = "cpu",
     region_classes: RegionClasses | None = None,
     markov: Mapping[Smoothing, MarkovFit | ChainFit] | None = None,
+    mixture: ChosenMixture | None = None,
     groups: WindowGroups | None = None,
     word_length: int | None = None,
     progress: Progress | None = None,
@@ -195,6 +200,7 @@ def evaluate_likelihood(
         region_classes: coding and non-coding regions; None without an annotation.
         markov: fitted families, see `fit_markov` and `fit_markov_chain`; None leaves the Markov
             rows out.
+        mixture: of the model with Markov models of `markov`; None leaves its rows out.
         groups: which windows are repeats; None does not distinguish them.
         word_length: bases of the words that `groups` compared.
         progress: called with (windows done, total windows).
@@ -238,14 +244,19 @@ def evaluate_likelihood(
             bits = {name: markov_scores.bits(name) for name in present}
             rows.append(LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details))
     best = {smoothing: fit.best.name for smoothing, fit in fits.items()}
+    mixtures: dict[str, WindowScores] = {}
+    if mixture is not None:
+        mixtures = _mixtures(mixture, scores, baselines)
+        rows += [_mixture_row(row, mixture, present) for row in mixtures.items()]
+    ordered = {name: baselines[name] for name in best.values()} | baselines | mixtures
     strongest = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best.name if fits else None
     model_bits = {name: scores.bits(name) for name in present}
     rows.append(LikelihoodRow("model", "This model", "model", scores.kind, model_bits, {}))
     return LikelihoodReport(
         rows=tuple(rows),
         differences={
-            baseline: {name: scores.bits_above(baselines[baseline], name) for name in present}
-            for baseline in dict.fromkeys([*best.values(), *baselines])
+            baseline: {name: scores.bits_above(found, name) for name in present}
+            for baseline, found in ordered.items()
         },
         best_markov=strongest,
         best_additive_markov=best.get("additive"),
@@ -256,6 +267,39 @@ def evaluate_likelihood(
         mask_rates=scores.decile_bits(),
         word_length=word_length,
     )
+
+
+def _mixtures(
+    mixture: ChosenMixture, scores: WindowScores, baselines: Mapping[str, WindowScores]
+) -> dict[str, WindowScores]:
+    """The forms of a mixture by the names of their rows: one where the model is exact."""
+    posterior = mixed_scores(scores, baselines, mixture, by_rule=False)
+    if posterior.kind == "exact":
+        return {MIXTURE: posterior}
+    return {
+        MIXTURE: mixed_scores(scores, baselines, mixture, by_rule=True),
+        MIXTURE_POSTERIOR: posterior,
+    }
+
+
+def _mixture_row(
+    found: tuple[str, WindowScores], mixture: ChosenMixture, present: Sequence[str]
+) -> LikelihoodRow:
+    name, scores = found
+    has_rule = name == MIXTURE and scores.kind != "exact"
+    label = f"Mixture with Markov models, pi = {mixture.fit.pi:.3f}"
+    if name == MIXTURE_POSTERIOR:
+        label += ", with shares by its own likelihood"
+    details = {
+        "pi": mixture.fit.pi,
+        "weights": mixture.weights,
+        "shares": "rule" if has_rule else "posterior",
+        "rule": list(mixture.fit.rule.coefficients) if has_rule else None,
+        "num_windows_to_choose_by": mixture.num_windows,
+        "chosen_on_validation": True,
+    }
+    bits = {part: scores.bits(part) for part in present}
+    return LikelihoodRow(name, label, "mixture", scores.kind, bits, details)
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:
