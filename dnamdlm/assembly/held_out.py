@@ -22,6 +22,7 @@ from dnamdlm.data.files import write_text
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport
 from dnamdlm.evaluation.text.perplexity import TextReport
+from dnamdlm.evaluation.window_scores import UNIQUE_WINDOWS
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class HeldOut:
         baseline_bits: bits per position of the baseline.
         difference: model minus baseline; positive where the model is worse.
         difference_error: standard error of the difference, or None.
+        windows: which windows these are figures of, or empty for all.
     """
 
     model_sha256: str
@@ -59,6 +61,7 @@ class HeldOut:
     baseline_bits: float
     difference: float
     difference_error: float | None
+    windows: str = ""
 
     @property
     def is_worse(self) -> bool:
@@ -72,6 +75,7 @@ class HeldOut:
         return (
             f"{self.bits:.4f} compared with {self.baseline_bits:.4f} bits per {self.unit}, "
             f"a difference of {self.difference:+.4f}{error}"
+            f"{f', on {self.windows}' if self.windows else ''}"
         )
 
 
@@ -81,18 +85,22 @@ _READER = TypeAdapter(dict[str, HeldOut])
 def of_genome(report: LikelihoodReport, digest: str) -> HeldOut:
     """The figures of a split of a genome.
 
-    The baseline is the Markov model that is best on the validation split, or else uniform.
+    The baseline is the Markov model that is best on the validation split, or else uniform. Where
+    repeats are distinguished, the figures are those of the other windows, and the baseline is the
+    Markov model that is best there: what a table of counts copies says nothing about a network.
 
     Args:
         report: likelihood of the split.
         digest: SHA-256 of the weights.
     """
-    name = report.best_markov or "uniform"
+    name, part = report.best_markov or "uniform", "all"
+    if UNIQUE_WINDOWS in report.model.bits and (best := report.best_on(UNIQUE_WINDOWS)):
+        name, part = best.name, UNIQUE_WINDOWS
     baseline = next(row for row in report.rows if row.name == name)
-    bits = report.model.bits["all"]
-    value, error = bits.value - baseline.bits["all"].value, bits.standard_error
+    bits = report.model.bits[part]
+    value, error = bits.value - baseline.bits[part].value, bits.standard_error
     if name in report.differences:
-        difference = report.differences[name]["all"]
+        difference = report.differences[name][part]
         value, error = difference.value, difference.standard_error
     return HeldOut(
         digest,
@@ -101,9 +109,12 @@ def of_genome(report: LikelihoodReport, digest: str) -> HeldOut:
         bits.value,
         _finite(bits.standard_error),
         baseline.label,
-        baseline.bits["all"].value,
+        baseline.bits[part].value,
         value,
         _finite(error),
+        ""
+        if part == "all"
+        else f"windows without a {report.word_length}-mer of the training split",
     )
 
 

@@ -38,7 +38,8 @@ from dnamdlm.diffusion.guidance import (
 )
 from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.masking import corrupt, mask_exactly, mask_tokens
-from dnamdlm.diffusion.ordered import ordered_nats
+from dnamdlm.diffusion.mixed import mixed_nats, posterior_shares
+from dnamdlm.diffusion.ordered import mean_order_nats, ordered_nats
 from dnamdlm.diffusion.parameterization import restricted, substitution
 from dnamdlm.diffusion.randomness import RowNoise, Stream, child_keys, row_keys
 from dnamdlm.diffusion.remasking import (
@@ -134,9 +135,12 @@ __all__ = [
     "mask_exactly",
     "mask_tokens",
     "masked_nll",
+    "mean_order_nats",
+    "mixed_nats",
     "nelbo",
     "nelbo_weight",
     "ordered_nats",
+    "posterior_shares",
     "reconstruction",
     "relative_log_score",
     "restricted",

@@ -1,16 +1,21 @@
-"""Exact likelihood of revealing tokens in an order that depends on the predictions.
+"""Likelihood of revealing tokens one at a time: in one order, or averaged over random orders.
 
 If the next position is a function of the visible tokens, every sequence has one path from all
 masked to complete, and its probability is the product of the probabilities along that path. The
 rule `SurestFirst` of `confidence`, with the same number of tokens per step, samples from exactly
 this distribution.
 
+In a random order, `FirstHitting` samples from the mean over all orders s, p(x) = mean of p(x | s).
+K orders of it give the bound -log mean of p(x | s_k), which has expectation -log p(x) or more, the
+expectation of the continuous-time bound for K = 1, and falls with K.
+
 Shapes: B sequences, L positions, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 import torch
@@ -18,6 +23,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.confidence import certainty, ranks
+from dnamdlm.diffusion.mixed import mixed_nats, posterior_shares
 from dnamdlm.errors import ConfigError
 
 OrderRule = Literal["probability", "margin", "entropy", "left_to_right"]
@@ -42,7 +48,7 @@ def ordered_nats(
     x0: Int[Tensor, "B L"],
     valid: Bool[Tensor, "B L"],
     *,
-    rule: OrderRule,
+    rule: OrderRule | Float64[Tensor, "B L"],
     mask_id: int,
     per_step: int = 1,
 ) -> Float64[Tensor, "B L"]:
@@ -56,7 +62,7 @@ def ordered_nats(
         denoise: gives log p(x0 | xt) for the whole batch.
         x0: clean token ids.
         valid: positions that are hidden at first and scored.
-        rule: see `priority`.
+        rule: see `priority`; or the priority of each position, for an order that is given.
         mask_id: id of the mask token.
         per_step: positions revealed per call.
 
@@ -72,9 +78,40 @@ def ordered_nats(
     hidden = valid
     for _ in range(-(-int(valid.sum(dim=1).max()) // per_step) if len(x0) else 0):
         log_probs = denoise(xt)
-        chosen = hidden & (ranks(priority(log_probs, rule), hidden) < per_step)
+        order = priority(log_probs, rule) if isinstance(rule, str) else rule
+        chosen = hidden & (ranks(order, hidden) < per_step)
         surprise = -log_probs.gather(-1, x0.unsqueeze(-1)).squeeze(-1).double()
         nats = torch.where(chosen, surprise, nats)
         xt = torch.where(chosen, x0, xt)
         hidden = hidden & ~chosen
     return nats
+
+
+def mean_order_nats(
+    denoise: Callable[[Tensor], Tensor],
+    x0: Int[Tensor, "B L"],
+    valid: Bool[Tensor, "B L"],
+    *,
+    orders: Iterable[Float64[Tensor, "B L"]],
+    mask_id: int,
+) -> Float64[Tensor, "B L"]:
+    """-log of the mean of p(x0 | order) over orders; zero where `valid` is False.
+
+    Over random orders this is an upper bound of -log p(x0), in expectation, for the sampler that
+    reveals one token at a time in a random order; over all orders it is -log p(x0).
+
+    Args:
+        denoise: gives log p(x0 | xt) for the whole batch; called once per token and order.
+        x0: clean token ids.
+        valid: positions that are hidden at first and scored.
+        orders: the priority of each position, the largest revealed first; one tensor per order.
+        mask_id: id of the mask token.
+
+    Source: Burda et al. 2015 (arXiv:1509.00519), with the order as the latent variable.
+    """
+    nats = torch.stack(
+        [ordered_nats(denoise, x0, valid, rule=order, mask_id=mask_id) for order in orders]
+    )
+    weights = torch.full(nats.shape[:2], -math.log(len(nats)), dtype=nats.dtype, device=nats.device)
+    shares = posterior_shares(nats.sum(dim=-1), weights)
+    return mixed_nats(nats, valid, total=valid.sum(dim=1), shares=shares, log_weights=weights)

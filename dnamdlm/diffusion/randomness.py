@@ -41,6 +41,8 @@ class Stream(IntEnum):
     POSITIONS = 6
     CHILDREN = 7
     LABELS = 8
+    ORDERS = 9
+    COMPONENTS = 10
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:

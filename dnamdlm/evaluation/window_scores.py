@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +27,18 @@ from dnamdlm.words.codes import SOFT_MASK
 Progress = Callable[[int, int], None]
 """Called with (items done, total items)."""
 ALL, SOFT_MASKED, UNIQUE = "all", "soft-masked", "unique"
+UNIQUE_WINDOWS, REPEATS = "unique windows", "repeats"
+"""Windows that share no word with the training split, and the others."""
+
+NUM_DECILES = 10
+
+
+class WindowGroups(Protocol):
+    """Which windows share a word with the training split."""
+
+    def at(self, starts: np.ndarray) -> np.ndarray:
+        """True for each window that does, bool (B,), by store offset."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,9 @@ class WindowScores:
         nats: float64 (W, C).
         bases: int64 (W, C), scored bases.
         kind: "exact" or "upper bound".
+        hidden_nats: float64 (W, 10), cross-entropy summed over hidden bases by decile of the share
+            of bases that were hidden; None where the likelihood does not say.
+        hidden_bases: int64 (W, 10), how many those were.
     """
 
     classes: tuple[str, ...]
@@ -45,11 +61,23 @@ class WindowScores:
     nats: np.ndarray
     bases: np.ndarray
     kind: str
+    hidden_nats: np.ndarray | None = None
+    hidden_bases: np.ndarray | None = None
 
     def bits(self, name: str = ALL) -> Rate:
         """Bits per base of a class with its standard error."""
         column = self.classes.index(name)
         return clustered_rate(self.nats[:, column] / math.log(2.0), self.bases[:, column])
+
+    def decile_bits(self) -> tuple[Rate, ...]:
+        """Bits per hidden base in each tenth of the mask rate; empty where they are not known."""
+        if self.hidden_nats is None or self.hidden_bases is None:
+            return ()
+        bits = self.hidden_nats / math.log(2.0)
+        return tuple(
+            clustered_rate(bits[:, decile], self.hidden_bases[:, decile])
+            for decile in range(NUM_DECILES)
+        )
 
     def bits_above(self, baseline: WindowScores, name: str = ALL) -> Rate:
         """Bits per base of this minus those of `baseline`, paired by window; negative is better.
@@ -68,22 +96,33 @@ class BaseClasses:
     """Which classes each base of a window belongs to.
 
     Coding and non-coding need an annotation; soft-masked and unique sequence are distinguished
-    where the genome has lower-case letters. Reports drop classes without a base in the split.
+    where the genome has lower-case letters; unique windows and repeats where windows were compared
+    with the training split. Reports drop classes without a base in the split.
     """
 
-    def __init__(self, store: GenomeStore, region_classes: RegionClasses | None = None) -> None:
-        """Keep the genome and its annotation."""
+    def __init__(
+        self,
+        store: GenomeStore,
+        region_classes: RegionClasses | None = None,
+        groups: WindowGroups | None = None,
+    ) -> None:
+        """Keep the genome, its annotation, and which windows are repeats."""
+        self._groups = groups
         self._store = store
         self._regions = region_classes
         self._has_soft_mask = store.manifest["num_soft_masked"] > 0
         region_names = () if region_classes is None else region_classes.names[::-1]
         soft_names = (SOFT_MASKED, UNIQUE) if self._has_soft_mask else ()
-        self.names: tuple[str, ...] = (ALL, *region_names, *soft_names)
+        group_names = () if groups is None else (UNIQUE_WINDOWS, REPEATS)
+        self.names: tuple[str, ...] = (ALL, *group_names, *region_names, *soft_names)
 
     def masks(self, starts: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Boolean (C, B, L): valid bases of each class."""
         length = valid.shape[1]
         masks = [valid]
+        if self._groups is not None:
+            is_repeat = self._groups.at(starts)[:, None]
+            masks += [valid & ~is_repeat, valid & is_repeat]
         if self._regions is not None:
             plane = self._regions.windows(starts, length)
             num_regions = len(self._regions.names)
@@ -144,6 +183,7 @@ def score_windows(
         likelihoods = in_this_process(model, draws=draws, estimator=estimator, device=device)
     names = (ALL,) if classes is None else classes.names
     nats, bases, starts, kinds = [], [], [], set()
+    hidden: list[tuple[np.ndarray, np.ndarray]] = []
     done = 0
     for batch, likelihood in likelihoods(windows.batches(batch_size)):
         kinds.add(likelihood.kind)
@@ -154,11 +194,21 @@ def score_windows(
         nats.append(np.where(masks, token_nats, 0.0).sum(axis=2).T)
         bases.append(masks.sum(axis=2).T)
         starts.append(start)
+        if likelihood.hidden_nats is not None and likelihood.hidden_count is not None:
+            hidden.append(
+                (likelihood.hidden_nats.cpu().numpy(), likelihood.hidden_count.cpu().numpy())
+            )
         done += len(batch)
         if progress is not None:
             progress(done, len(windows))
+    by_decile = [np.concatenate(parts) for parts in zip(*hidden, strict=True)]
     return WindowScores(
-        names, np.concatenate(starts), np.concatenate(nats), np.concatenate(bases), max(kinds)
+        names,
+        np.concatenate(starts),
+        np.concatenate(nats),
+        np.concatenate(bases),
+        max(kinds),
+        *by_decile,
     )
 
 

@@ -5,6 +5,7 @@ from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.language_model import LanguageModel, LossTerms, TokenLikelihood
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.mixture_fit import MixtureFit, fit_mixture
 from dnamdlm.lm.noising import Draw, NoiseProcess
 from dnamdlm.lm.objectives import (
     ChangeOfVariables,
@@ -33,6 +34,7 @@ from dnamdlm.lm.sampling import (
     as_sampler,
 )
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.window_mixture import MixtureLM, ShareRule
 
 __all__ = [
     "AnalyticSampler",
@@ -57,6 +59,8 @@ __all__ = [
     "MarkovModel",
     "MaskedDiffusionLM",
     "MaskedPrediction",
+    "MixtureFit",
+    "MixtureLM",
     "NoiseProcess",
     "NoisyClassifier",
     "Objective",
@@ -64,9 +68,11 @@ __all__ = [
     "Sampler",
     "ScoreEntropy",
     "SemiAutoregressiveSampler",
+    "ShareRule",
     "SimpleCrossEntropy",
     "Template",
     "TokenLikelihood",
     "as_sampler",
+    "fit_mixture",
     "generate_pieces",
 ]

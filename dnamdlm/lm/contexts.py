@@ -14,7 +14,7 @@ import numpy as np
 
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.words.codes import N_CODE
+from dnamdlm.words.codes import CODE_MASK, N_CODE
 from dnamdlm.words.kmers import pack_contexts
 
 # 4^13 counts of 8 bytes are half a gigabyte; a larger table belongs in another structure.
@@ -70,6 +70,24 @@ def chunks_with_context(
         end = min(start + CHUNK_BASES, interval.end)
         first = max(lowest, start - max_order)
         yield np.asarray(store.codes[offset + first : offset + end]), start - first
+
+
+def codes_before(store: GenomeStore, starts: np.ndarray, context: int) -> np.ndarray:
+    """The bases before windows, without soft mask.
+
+    Args:
+        store: genome store.
+        starts: int64 (B,), store offset of each window.
+        context: bases before each window.
+
+    Returns:
+        uint8 (B, context); `N_CODE` before the start of the chromosome.
+    """
+    chromosomes = np.array(list(store.offsets.values()))
+    lowest = chromosomes[np.searchsorted(chromosomes, starts, side="right") - 1]
+    offsets = starts[:, None] + np.arange(-context, 0)
+    codes = store.codes[np.maximum(offsets, 0)] & CODE_MASK
+    return np.where(offsets >= lowest[:, None], codes, np.uint8(N_CODE))
 
 
 def count_contexts(

@@ -3,13 +3,19 @@
 `time` draws t and hides tokens independently; `count` draws how many tokens are hidden and then
 which, which has the lower variance and does not depend on the schedule. Both have the same
 expectation for a network without time conditioning and a schedule that runs from 1 to 0.
-`objective` is the bound that belongs to the objective (T steps, score entropy). The others give the
-exact likelihood of revealing one token at a time in an order, see `dnamdlm.diffusion.ordered`.
+`objective` is the bound that belongs to the objective (T steps, score entropy). `orders:K` is the
+bound of K random orders of revealing one token at a time; its expectation is that of `count` for
+K = 1, and falls with K. The others give the exact likelihood of revealing one token at a time in an
+order that follows from the predictions, see `dnamdlm.diffusion.ordered`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+
+from jaxtyping import Float64, Int64
+from torch import Tensor
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.ordered import ORDER_RULES
@@ -19,7 +25,9 @@ from dnamdlm.lm.noising import Draw, NoiseProcess
 from dnamdlm.lm.objectives import BoundedObjective, Objective
 
 ESTIMATORS = ("auto", "time", "count", "objective", *ORDER_RULES)
-"""Names of the estimators."""
+"""Names of the estimators without a number."""
+
+_ORDERS = "orders"
 
 
 def check_known(estimator: str) -> None:
@@ -28,10 +36,45 @@ def check_known(estimator: str) -> None:
     Raises:
         ConfigError: listing the known ones.
     """
-    if estimator not in ESTIMATORS:
+    if estimator not in ESTIMATORS and number_of_orders(estimator) is None:
         raise ConfigError(
-            f"estimator={estimator} is unknown; choose one of {', '.join(ESTIMATORS)}"
+            f"estimator={estimator} is unknown; choose one of {', '.join(ESTIMATORS)}, {_ORDERS}:K"
         )
+
+
+def number_of_orders(estimator: str) -> int | None:
+    """K of `orders:K`; None for another estimator.
+
+    Raises:
+        ConfigError: if K is not a whole number of at least 1.
+
+    Example:
+        >>> number_of_orders("orders:8"), number_of_orders("count")
+        (8, None)
+    """
+    name, _, number = estimator.partition(":")
+    if name != _ORDERS:
+        return None
+    if not re.fullmatch("0*[1-9][0-9]{0,5}", number):
+        raise ConfigError(
+            f"estimator={estimator} needs a number of orders from 1 to 999999 after the colon; "
+            f"use, for instance, estimator={_ORDERS}:8"
+        )
+    return int(number)
+
+
+def random_orders(
+    keys: Int64[Tensor, " B"], length: int, *, number: int
+) -> Iterator[Float64[Tensor, "B L"]]:
+    """Priorities of positions in independent uniform orders, a function of the key of a row.
+
+    Args:
+        keys: noise keys of the rows.
+        length: positions of a row.
+        number: how many orders.
+    """
+    noise = RowNoise(keys)
+    return (noise.uniform(Stream.ORDERS, order, length) for order in range(number))
 
 
 def exact_estimator(estimator: str, model: str) -> str:

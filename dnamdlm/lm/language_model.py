@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.data.batch import Batch
@@ -39,11 +39,17 @@ class TokenLikelihood:
 
     Only the sum over a sequence is a property of the model alone: single tokens of a bound depend
     on how the bound was split. `nats` is zero wherever `valid` is False.
+
+    A bound by masks also says how well hidden tokens were predicted: `hidden_nats` is their
+    cross-entropy, summed over draws, by tenth of the share of valid tokens that were hidden (the
+    first is (0, 0.1], the last (0.9, 1]), and `hidden_count` is how many they were.
     """
 
     nats: Float[Tensor, "B L"]
     valid: Bool[Tensor, "B L"]
     kind: Literal["exact", "upper bound"]
+    hidden_nats: Float64[Tensor, "B 10"] | None = None
+    hidden_count: Int[Tensor, "B 10"] | None = None
 
 
 @runtime_checkable

@@ -18,13 +18,17 @@ from jaxtyping import Int
 from torch import Tensor
 
 from dnamdlm.data.batch import Batch
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.diffusion.randomness import RowNoise
+from dnamdlm.errors import DataError
+from dnamdlm.lm.contexts import codes_before
 from dnamdlm.lm.estimators import exact_estimator
 from dnamdlm.lm.language_model import GeneratedTokens, LossTerms, TokenLikelihood
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.words.codes import N_CODE
 from dnamdlm.words.kmers import pack_contexts
+from dnamdlm.words.markov_chain import MarkovChain
 
 Smoothing = Literal["additive", "interpolated"]
 BASE_STREAM = 0x4D41524B
@@ -135,9 +139,11 @@ class MarkovModel:
 
 
 class MarkovLM:
-    """A Markov model as a `LanguageModel` over token windows.
+    """A Markov model, or a chain of several orders, as a `LanguageModel` over token windows.
 
-    It sees one window: the first bases have shorter contexts than in `interval_bits`.
+    Without `before` it sees one window, as a network does: the first bases have shorter contexts
+    than in `interval_bits`, and the likelihood is that of a distribution over windows. With
+    `before` the likelihood of a window is given the bases before it, as in `interval_bits`.
 
     Example:
         >>> from dnamdlm.diffusion.randomness import row_keys
@@ -147,9 +153,18 @@ class MarkovLM:
         torch.Size([2, 5])
     """
 
-    def __init__(self, model: MarkovModel) -> None:
-        """Wrap a fitted model; the vocabulary is the nucleotide vocabulary."""
+    def __init__(
+        self, model: MarkovModel | MarkovChain, *, before: GenomeStore | None = None
+    ) -> None:
+        """Wrap a fitted model; the vocabulary is the nucleotide vocabulary.
+
+        Args:
+            model: a model or a chain.
+            before: the genome whose bases before a window are context of its first bases, on the
+                forward strand and never from another chromosome; only for batches with `start`.
+        """
         self.model = model
+        self._before = before
         self._codes_of_ids = np.full(len(NUCLEOTIDE_VOCABULARY), N_CODE, np.uint8)
         self._codes_of_ids[IDS_OF_CODES[:4]] = np.arange(4, dtype=np.uint8)
 
@@ -166,7 +181,7 @@ class MarkovLM:
     def log_likelihood(
         self, batch: Batch, *, draws: int = 1, estimator: str = "auto"
     ) -> TokenLikelihood:
-        """Exact -log p of each valid token given the tokens before it in its window.
+        """Exact -log p of each valid token given the tokens before it.
 
         Args:
             batch: windows; a token that is not a base (N, padding, mask) interrupts the context.
@@ -175,12 +190,24 @@ class MarkovLM:
 
         Raises:
             ConfigError: for another estimator.
+            DataError: if the bases before a window are wanted, and it has no place in a genome.
         """
         del draws
         self.chosen_estimator(estimator)
         codes = self._codes(batch.tokens)
-        nats = np.stack([self.model.position_nats(row) for row in codes])
-        on_device = torch.from_numpy(nats).to(batch.tokens.device)
+        before = np.full((len(codes), 1), N_CODE, np.uint8)
+        if self._before is not None:
+            if batch.start is None:
+                raise DataError(
+                    "these windows have no place in a genome, and the bases before them are not "
+                    "known; score them without the genome before them"
+                )
+            starts = batch.start.cpu().numpy()
+            # an N between windows, so that no context reaches into the window before.
+            before = np.hstack([before, codes_before(self._before, starts, self.model.order)])
+        rows = np.hstack([before, codes])
+        nats = self.model.position_nats(rows.reshape(-1)).reshape(rows.shape)[:, before.shape[1] :]
+        on_device = torch.from_numpy(nats.copy()).to(batch.tokens.device)
         return TokenLikelihood(torch.where(batch.valid, on_device, 0.0), batch.valid, "exact")
 
     def chosen_estimator(self, estimator: str) -> str:

@@ -41,6 +41,11 @@ class MarkovFit:
     valid_bits: tuple[float, ...]
 
     @property
+    def models(self) -> list[MarkovModel]:
+        """The model of each order, in the order of `valid_bits`."""
+        return [self.model.truncated(order) for order in range(self.model.order + 1)]
+
+    @property
     def best_order(self) -> int:
         """The order with the fewest bits per base on validation (the lower one of a tie)."""
         return int(np.argmin(self.valid_bits))

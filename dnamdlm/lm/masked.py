@@ -20,7 +20,7 @@ from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
-from dnamdlm.diffusion.ordered import ORDER_RULES, ordered_nats
+from dnamdlm.diffusion.ordered import ORDER_RULES, mean_order_nats, ordered_nats
 from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.reverse import Generated, reverse_process
@@ -31,7 +31,13 @@ from dnamdlm.diffusion.times import Stratified, TimeSampler
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
 from dnamdlm.lm.conditioning import conditioning_value
-from dnamdlm.lm.estimators import bound_draws, chosen_estimator
+from dnamdlm.lm.estimators import (
+    bound_draws,
+    chosen_estimator,
+    number_of_orders,
+    random_orders,
+)
+from dnamdlm.lm.hidden_tokens import HiddenTokens
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
 from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
 from dnamdlm.lm.noising import Draw, NoiseProcess
@@ -240,14 +246,14 @@ class MaskedDiffusionLM(nn.Module):
     def log_likelihood(
         self, batch: Batch, *, draws: int = 1, estimator: str = "auto"
     ) -> TokenLikelihood:
-        """-log p of each row: a stratified estimate of its upper bound, or exact for an order.
+        """-log p of each row: an estimate of its upper bound, or exact for an order.
 
         A model with classes gives -log p(x | y) where the batch has labels, else -log p(x).
 
         Args:
             batch: windows; only `valid` tokens are masked and scored.
             draws: noise draws per row, taken from equal strata and run one after the other; an
-                order does not need them.
+                order, or `orders:K`, does not need them.
             estimator: see `dnamdlm.lm.estimators`. `auto` is `objective` where the objective has a
                 bound of its own, else `count` for a network without time conditioning, else `time`.
 
@@ -260,23 +266,42 @@ class MaskedDiffusionLM(nn.Module):
             raise ConfigError(f"draws must be at least 1, got {draws}")
         chosen = self.chosen_estimator(estimator)
         with evaluating(self):
-            if chosen in ORDER_RULES:
-                nats = ordered_nats(
-                    lambda xt: self.denoise(xt, None, batch.attended, label=batch.label),
-                    batch.tokens,
-                    batch.valid,
-                    rule=chosen,  # pyright: ignore[reportArgumentType]
-                    mask_id=self.mask_id,
-                )
-                return TokenLikelihood(nats, batch.valid, "exact")
+            number = number_of_orders(chosen)
+            if number is not None or chosen in ORDER_RULES:
+                return self._in_order(batch, chosen, number)
             total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.key.device)
+            hidden = HiddenTokens.none(batch)
             for draw in range(draws):
                 parts = bound_draws(
                     chosen, self.process, self.objective, batch, draw=draw, draws=draws
                 )
                 nats = [self._nats(part, batch, batch.label) for part in parts]
                 total += sum(nats[1:], nats[0])
-        return TokenLikelihood(total / draws, batch.valid, "upper bound")
+                if hidden is not None:
+                    hidden = hidden.after(parts, nats)
+        found = () if hidden is None else (hidden.nats, hidden.count)
+        return TokenLikelihood(total / draws, batch.valid, "upper bound", *found)
+
+    def _in_order(self, batch: Batch, rule: str, number: int | None) -> TokenLikelihood:
+        """Likelihood of the order of a rule, or the bound of a number of random orders."""
+
+        def denoise(xt: Tensor) -> Tensor:
+            return self.denoise(xt, None, batch.attended, label=batch.label)
+
+        if number is None:
+            nats = ordered_nats(
+                denoise,
+                batch.tokens,
+                batch.valid,
+                rule=rule,  # pyright: ignore[reportArgumentType]
+                mask_id=self.mask_id,
+            )
+            return TokenLikelihood(nats, batch.valid, "exact")
+        orders = random_orders(batch.key, batch.tokens.shape[1], number=number)
+        nats = mean_order_nats(
+            denoise, batch.tokens, batch.valid, orders=orders, mask_id=self.mask_id
+        )
+        return TokenLikelihood(nats, batch.valid, "upper bound")
 
     def chosen_estimator(self, estimator: str) -> str:
         """The estimator with `auto` resolved; a `ConfigError` if the model does not have it."""

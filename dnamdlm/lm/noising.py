@@ -40,6 +40,7 @@ class Draw:
             has no time.
         scored: positions whose logits `loss` reads; None for all.
         loss: the loss in nats at those positions, zero where nothing is predicted.
+        weight: factor of each row by which a cross-entropy was multiplied; None for other losses.
         bound_weight: factor of each row that turns the loss into the bound that is reported; None
             where the loss itself is reported.
     """
@@ -49,6 +50,7 @@ class Draw:
     scored: Bool[Tensor, "B L"] | None
     loss: Loss
     bound_weight: Float[Tensor, " B"] | None = None
+    weight: Float[Tensor, " B"] | None = None
 
     def times_rows(self, factor: Float[Tensor, " B"]) -> Draw:
         """The same draw, its loss multiplied by a factor per row."""
@@ -57,7 +59,7 @@ class Draw:
             nats = self.loss(logits, places)
             return nats * places.of_rows(factor).to(nats.dtype)[:, None]
 
-        return replace(self, loss=loss)
+        return replace(self, loss=loss, weight=None)
 
     def over_rows(self, divisor: Float[Tensor, " B"]) -> Draw:
         """The same draw, its loss divided by a number per row."""
@@ -66,7 +68,7 @@ class Draw:
             nats = self.loss(logits, places)
             return nats / places.of_rows(divisor).to(nats.dtype)[:, None]
 
-        return replace(self, loss=loss)
+        return replace(self, loss=loss, weight=None)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class NoiseProcess:
             clean, factor = places.of_positions(batch.tokens), places.of_rows(weight)
             return masked_nll(log_probs, clean, shown, factor, mask_id=self.mask_id)
 
-        return Draw(xt, time, xt == self.mask_id, loss)
+        return Draw(xt, time, xt == self.mask_id, loss, weight=weight)
 
     def bound_at_time(self, batch: Batch, t: Float[Tensor, " B"], draw: int) -> Draw:
         """The bound of continuous time at time t, tokens hidden independently.

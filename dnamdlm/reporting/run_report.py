@@ -78,6 +78,12 @@ def data_files(files: RunFiles) -> dict[str, str]:
                 for name, cell in entry["classes"].items()
             ),
         )
+        columns = ("above", "to", "hidden_bases", "bits_per_base", "standard_error")
+        if likelihood.get("mask_rates"):
+            texts["mask_rates.csv"] = csv_text(
+                ("split", *columns),
+                ((split, *(entry[c] for c in columns)) for entry in likelihood["mask_rates"]),
+            )
     if (found := files.section("quality")) is not None:
         texts |= quality_files(found[1])
     return texts
@@ -99,6 +105,7 @@ def _content(files: RunFiles, drawings: Mapping[str, Drawing]) -> dict[str, Any]
         "likelihood_table": tables.likelihood_table(likelihood, every_order=False)
         if likelihood
         else None,
+        "mask_rates": tables.mask_rate_rows(likelihood) if likelihood else [],
         "full_table": tables.likelihood_table(likelihood, every_order=True) if likelihood else None,
         "loci": [inline(drawings[f"locus_{number}"]) for number in range(1, len(files.loci) + 1)],
         "quality": quality_content(quality, drawings) if quality else None,

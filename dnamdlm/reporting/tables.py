@@ -11,6 +11,7 @@ from typing import Any
 from dnamdlm.reporting.run_files import RunFiles
 
 _CERTAIN = 1.96  # standard errors of a 95 % interval
+_UNIQUE_WINDOWS = "unique windows"
 _EXAMPLES, _EXAMPLE_BASES, _LINE, _GROUP = 5, 600, 60, 10
 
 
@@ -45,7 +46,60 @@ def headline(split: str, likelihood: Mapping[str, Any]) -> dict[str, Any]:
     )
     if strongest in rows:
         meaning += " " + _verdict(gaps[strongest], rows[strongest]["label"])
+    if (unique := _on_unique_windows(likelihood, rows)) is None:
+        return {"cards": cards, "meaning": meaning}
+    return {
+        "cards": [*unique["cards"], *cards],
+        "meaning": f"{unique['meaning']} Over all windows: {meaning}",
+    }
+
+
+def _on_unique_windows(
+    likelihood: Mapping[str, Any], rows: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Cards and meaning for windows that share no word with training; None without that split."""
+    repeats = likelihood.get("repeats")
+    best = (repeats or {}).get("best_markov_by_class", {}).get(_UNIQUE_WINDOWS)
+    if repeats is None or best is None:
+        return None
+    gaps = {entry["baseline"]: entry["classes"] for entry in likelihood["differences"]}
+    model, gap = rows["model"], gaps[best][_UNIQUE_WINDOWS]
+    bits, whole = model["classes"][_UNIQUE_WINDOWS], model["classes"]["all"]
+    baseline, word = rows[best], f"{repeats['word_length']}-mer"
+    cards = [
+        {
+            "title": f"Bits per base, windows without a {word} of training",
+            "value": f"{bits['bits_per_base']:.4f}",
+            "note": f"{_plus_minus(bits['standard_error'], 4)}{_bound(model['kind'])}",
+        },
+        {
+            "title": f"Against {baseline['label']}, the best there",
+            "value": f"{gap['bits_per_base']:+.4f}",
+            "note": f"{_plus_minus(gap['standard_error'], 4)} bits per base; that model has "
+            f"{baseline['classes'][_UNIQUE_WINDOWS]['bits_per_base']:.4f}",
+        },
+    ]
+    meaning = (
+        f"On the {bits['bases'] / whole['bases']:.1%} of held-out bases in windows that share no "
+        f"{word} with the training split, the model needs {_at_most(model['kind'])}"
+        f"{bits['bits_per_base']:.4f} bits to name a base. {_verdict(gap, baseline['label'])} "
+        "In the other windows, the repeats, a long Markov context copies what training has."
+    )
     return {"cards": cards, "meaning": meaning}
+
+
+def mask_rate_rows(likelihood: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Cross-entropy of hidden bases by tenth of the mask rate; empty where it is not known."""
+    return [
+        {
+            "share": f"{entry['above']:.0%} to {entry['to']:.0%}",
+            "bases": f"{entry['hidden_bases']:,}",
+            "value": f"{entry['bits_per_base']:.4f}",
+            "note": _plus_minus(entry["standard_error"], 4),
+        }
+        for entry in likelihood.get("mask_rates", [])
+        if entry["bits_per_base"] is not None
+    ]
 
 
 def likelihood_table(likelihood: Mapping[str, Any], *, every_order: bool) -> dict[str, Any]:
@@ -71,6 +125,7 @@ def likelihood_table(likelihood: Mapping[str, Any], *, every_order: bool) -> dic
                 "cells": [_signed(entry["classes"][name]) for name in classes],
             }
             for entry in likelihood["differences"]
+            if _is_compared(entry["baseline"], likelihood)
         ],
     }
 
@@ -161,8 +216,15 @@ def _verdict(gap: Mapping[str, Any], baseline: str) -> str:
     )
 
 
+def _is_compared(baseline: str, likelihood: Mapping[str, Any]) -> bool:
+    """Whether a baseline is the best on validation, or the best of a class of windows."""
+    repeats = likelihood.get("repeats") or {}
+    chosen = {row["name"] for row in likelihood["rows"] if row.get("chosen_on_validation")}
+    return baseline in chosen | {*repeats.get("best_markov_by_class", {}).values()}
+
+
 def _is_telling(row: Mapping[str, Any], likelihood: Mapping[str, Any]) -> bool:
-    if row["family"] != "markov":
+    if row["family"] != "markov" or _is_compared(row["name"], likelihood):
         return True
     if row["smoothing"] == "additive":
         return row["order"] in (0, 3, 6) or row["name"] == likelihood["best_additive_markov"]
@@ -170,8 +232,10 @@ def _is_telling(row: Mapping[str, Any], likelihood: Mapping[str, Any]) -> bool:
 
 
 def _row_note(row: Mapping[str, Any]) -> str:
-    if row["family"] == "model":
-        return "upper bound" if row["kind"] == "upper bound" else ""
+    if row["family"] in ("model", "mixture"):
+        too_low = row["kind"] == "upper bound" and row.get("shares") == "posterior"
+        note = ", made too low by the noise of the draws" if too_low else ""
+        return f"upper bound{note}" if row["kind"] == "upper bound" else ""
     return "chosen on validation" if row.get("chosen_on_validation") else ""
 
 

@@ -17,6 +17,9 @@ from dnamdlm.words.codes import CODE_MASK, N_CODE
 MAX_KMER = 31
 """Bases of the longest word that fits 64 bits."""
 
+# a word of 15 bases fits 31 bits.
+_INT32_ORDER = 14
+
 # the words of one size, and their reverse complements.
 _Strands = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
@@ -29,16 +32,18 @@ def has_only_bases(codes: np.ndarray, length: int) -> NDArray[np.bool_]:
     return gaps[length:] == gaps[:-length]
 
 
-def pack_contexts(codes: np.ndarray, max_order: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def pack_contexts(
+    codes: np.ndarray, max_order: int
+) -> tuple[NDArray[np.signedinteger], NDArray[np.int32]]:
     """The word that ends at each position, and how many of its bases are real.
 
     Args:
         codes: uint8 (n,), store codes; the soft mask is ignored.
-        max_order: longest context wanted, at most 14.
+        max_order: longest context wanted, at most 30.
 
     Returns:
-        words: int32 (n,), the `max_order + 1` bases ending at each position; only the newest
-            `depth` of them have a meaning.
+        words: int32 (n,), or int64 above order 14, the `max_order + 1` bases ending at each
+            position; only the newest `depth` of them have a meaning.
         depth: int32 (n,), number of those bases that are real and contiguous; 0 at N.
 
     >>> import numpy as np
@@ -48,7 +53,7 @@ def pack_contexts(codes: np.ndarray, max_order: int) -> tuple[NDArray[np.int32],
     """
     bases = codes & CODE_MASK
     is_base = bases < N_CODE
-    digits = np.where(is_base, bases, 0).astype(np.int32)
+    digits = np.where(is_base, bases, 0).astype(np.int32 if max_order <= _INT32_ORDER else np.int64)
     words = digits.copy()
     for distance in range(1, max_order + 1):
         words[distance:] += digits[:-distance] << (2 * distance)

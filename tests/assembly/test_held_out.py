@@ -72,9 +72,11 @@ def test_the_figure_is_kept_with_the_run_wherever_the_evaluation_is_written(weak
     evaluated(weak, f"out={tmp_path}/e.json")
     entry = json.loads((weak / HELD_OUT).read_text())["splits"]["test"]
     section = json.loads((tmp_path / "e.json").read_text())["likelihood"]
-    by_name = {row["name"]: row["classes"]["all"] for row in section["rows"]}
+    by_name = {row["name"]: row["classes"]["unique windows"] for row in section["rows"]}
+    best = section["repeats"]["best_markov_by_class"]["unique windows"]
+    assert entry["windows"] == "windows without a 20-mer of the training split"
     assert entry["bits"] == by_name["model"]["bits_per_base"]
-    assert entry["baseline_bits"] == by_name[section["best_markov"]]["bits_per_base"]
+    assert entry["baseline_bits"] == by_name[best]["bits_per_base"]
     assert entry["difference"] == pytest.approx(entry["bits"] - entry["baseline_bits"], abs=1e-12)
 
 
@@ -185,6 +187,27 @@ def test_a_model_is_worse_if_the_difference_is_more_than_chance(case, is_worse):
     found = of_genome(case, "abc")
     assert found.is_worse == is_worse
     assert bool(verdict(found, "test")) == is_worse
+
+
+def test_the_verdict_is_about_windows_that_no_table_can_copy():
+    whole, part = Rate(1.9, 0.01, 90), Rate(1.93, 0.01, 80)
+    copier = {"all": Rate(1.5, 0.1, 90), "unique windows": Rate(1.99, 0.1, 80)}
+    counts = {"all": Rate(1.91, 0.1, 90), "unique windows": Rate(1.94, 0.1, 80)}
+    rows = (
+        LikelihoodRow("uniform", "Uniform", "uniform", "exact", {"all": Rate(2.0, 0, 90)}, {}),
+        LikelihoodRow("m20", "Markov order 20", "markov", "exact", copier, {}),
+        LikelihoodRow("m8", "Markov order 8", "markov", "exact", counts, {}),
+        LikelihoodRow("model", "This model", "model", "upper bound",
+                      {"all": whole, "unique windows": part}, {}),
+    )  # fmt: skip
+    gaps = {
+        "m20": {"all": Rate(0.4, 0.01, 90), "unique windows": Rate(-0.06, 0.001, 80)},
+        "m8": {"all": Rate(-0.01, 0.01, 90), "unique windows": Rate(-0.01, 0.001, 80)},
+    }
+    found = of_genome(LikelihoodReport(rows, gaps, "m20", None, 9, 10, 1, 0.1, (), 20), "abc")
+    assert (found.baseline, found.difference, found.count) == ("Markov order 8", -0.01, 80)
+    assert found.comparison.endswith("on windows without a 20-mer of the training split")
+    assert verdict(found, "test") == ""
 
 
 @pytest.mark.parametrize(("bits", "is_worse"), [(4.2, True), (3.9, False)])

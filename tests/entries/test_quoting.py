@@ -179,9 +179,9 @@ def test_every_setting_that_may_be_a_text_is_named():
 # settings with few possible values, which Hydra reads as they are.
 WORDS = frozenset({
     "accelerator", "activation", "device", "devices", "directions", "dtype", "estimator",
-    "guide_order", "inner", "iupac", "kind", "layout", "long", "method", "metric", "num_nodes",
-    "ops", "order", "pooling", "precision", "probe", "split", "strand", "strands", "strategy",
-    "transform", "version", "weights",
+    "guide_order", "inner", "iupac", "kind", "layout", "long", "method", "metric", "mixture",
+    "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe", "split", "strand",
+    "strands", "strategy", "transform", "version", "weights",
 })  # fmt: skip
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({

@@ -251,6 +251,31 @@ def test_an_order_gives_the_exact_likelihood_of_the_oracle(rule):
     torch.testing.assert_close(likelihood.nats.sum(dim=1), -LAW.probs.log())
 
 
+def test_random_orders_give_a_bound_that_the_oracle_reaches():
+    likelihood = _oracle(ContinuousTime()).log_likelihood(
+        _batch(LAW.sequences), estimator="orders:3"
+    )
+    assert likelihood.kind == "upper bound"
+    torch.testing.assert_close(likelihood.nats.sum(dim=1), -LAW.probs.log())
+
+
+def test_random_orders_of_a_row_do_not_depend_on_its_batch():
+    model, batch = _network().double(), _batch(_bases(6, 5))
+    part = batch.rows(torch.tensor([4, 1]))
+    one, two = (
+        model.log_likelihood(rows, estimator="orders:2").nats.sum(dim=1) for rows in (part, batch)
+    )
+    torch.testing.assert_close(one, two[[4, 1]])
+    first = model.log_likelihood(part, estimator="orders:1").nats.sum(dim=1)
+    assert bool((first != one).all())
+
+
+@pytest.mark.parametrize("number", ["", "0", "-1", "2.5", "many", "1000000", "\u0663"])
+def test_a_number_of_orders_that_cannot_be_is_refused(number):
+    with pytest.raises(ConfigError, match="needs a number of orders from 1 to 999999"):
+        _network().chosen_estimator(f"orders:{number}")
+
+
 def test_clipped_times_hide_a_share_within_the_range():
     model, seen = _network(times=Clipped(0.4, 0.6)), []
     model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
@@ -298,6 +323,11 @@ def test_scores_are_given_for_samplers():
             ),
             "estimator=margin has no time for a network",
         ),
+        (
+            lambda: _network(time_conditioning=True).chosen_estimator("orders:2"),
+            "estimator=orders:2 has no time for a network",
+        ),
+        (lambda: _network().chosen_estimator("orders"), "needs a number of orders from 1"),
         (
             lambda: _network().log_likelihood(_batch(_bases(1, 4)), draws=1, estimator="objective"),
             "ContinuousTime has no bound of its own",

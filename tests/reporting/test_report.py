@@ -166,6 +166,53 @@ def test_the_meaning_is_said_in_one_plain_sentence(tmp_path, bits, sentence):
     assert sentence in Page(write_report(run)).text
 
 
+def with_repeats(model_bits: float = 1.93) -> dict[str, Any]:
+    """Figures with unique windows and repeats, and with the share of hidden bases."""
+    section = likelihood(model_bits)
+    section["classes"] += ["unique windows", "repeats"]
+    for row in section["rows"]:
+        bits = row["classes"]["all"]["bits_per_base"]
+        row["classes"]["unique windows"] = cell(bits) | {"bases": 7650}
+        row["classes"]["repeats"] = cell(1.2) | {"bases": 1350}
+    for entry in section["differences"]:
+        entry["classes"]["unique windows"] = {"bits_per_base": -0.02, "standard_error": 0.0005}
+        entry["classes"]["repeats"] = {"bits_per_base": 0.7, "standard_error": 0.03}
+    unused = dict(section["differences"][0], baseline="markov_additive_0")
+    section["differences"].append(unused)
+    best = {"all": "markov_interpolated_9", "unique windows": "markov_additive_5"}
+    section["repeats"] = {"word_length": 20, "best_markov_by_class": best}
+    section["mask_rates"] = [
+        {"above": 0.0, "to": 0.1, "hidden_bases": 100, "bits_per_base": 1.9015,
+         "standard_error": 0.004},
+        {"above": 0.1, "to": 0.2, "hidden_bases": 0, "bits_per_base": None,
+         "standard_error": None},
+    ]  # fmt: skip
+    return section
+
+
+def test_the_page_leads_with_windows_that_share_nothing_with_training(tmp_path):
+    run = make_run(tmp_path / "run")
+    write_evaluation(run / "evaluation/test.json", "test", {"likelihood": with_repeats()})
+    text = Page(write_report(run)).text
+    first = text.index("Bits per base, windows without a 20-mer of training")
+    assert first < text.index("Bits per base, test split")
+    assert "On the 85.0% of held-out bases in windows that share no 20-mer" in text
+    assert "That is 0.0200 bits better than" in text
+    assert "This model minus Markov order 5, additive" in text
+    assert "This model minus Markov order 0, additive" not in text
+
+
+def test_the_cross_entropy_is_given_by_the_share_of_hidden_bases(tmp_path):
+    run = make_run(tmp_path / "run")
+    write_evaluation(run / "evaluation/test.json", "test", {"likelihood": with_repeats()})
+    text = Page(write_report(run)).text
+    assert "0% to 10%" in text
+    assert "1.9015" in text
+    assert "10% to 20%" not in text
+    lines = (run / "report_data/mask_rates.csv").read_text().splitlines()
+    assert lines[1:] == ["test,0.0,0.1,100,1.9015,0.004", "test,0.1,0.2,0,,"]
+
+
 def test_a_run_without_results_names_the_commands_that_make_them(tmp_path):
     run = make_run(tmp_path / "my run", metrics=False)
     text = Page(write_report(run)).text

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
     Positive,
     Seed,
+    Share,
     Split,
     Strands,
     Weights,
@@ -31,7 +32,10 @@ class EvaluateSettings:
     estimator: str = "auto"
     limit: Positive | None = None
     batch_size: Positive | None = None
-    max_order: Annotated[int, Field(ge=0, le=12)] = 10
+    max_order: Annotated[int, Field(ge=0, le=24)] = 20
+    repeat_length: Annotated[int, Field(ge=8, le=31)] | None = 20
+    mixture: Literal["markov"] | None = None
+    pi: Literal["auto"] | Share = "auto"
     overlap_report: bool = False
     strands: Strands = "one"
     weights: Weights = "average"
@@ -45,3 +49,7 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that have no effect, given the others, and why."""
+        return {} if self.mixture else {"pi": "nothing is mixed without mixture=markov"}

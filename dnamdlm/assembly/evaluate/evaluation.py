@@ -10,6 +10,7 @@ from typing import Any
 from dnamdlm.assembly.class_labels import check_same_labels
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.evaluate.markov_mixture import check_mixture, choose_markov_mixture
 from dnamdlm.assembly.evaluate.spread_likelihoods import spread_likelihoods
 from dnamdlm.assembly.evaluate.text_evaluation import score_text
 from dnamdlm.assembly.evaluation_target import (
@@ -33,13 +34,23 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, evaluate_likelihood
 from dnamdlm.evaluation.likelihood.mixtures import pooled_report
-from dnamdlm.evaluation.window_scores import SOFT_MASKED, UNIQUE, Likelihoods
+from dnamdlm.evaluation.shared_windows import SharedWindows, shared_windows
+from dnamdlm.evaluation.window_scores import (
+    REPEATS,
+    SOFT_MASKED,
+    UNIQUE,
+    UNIQUE_WINDOWS,
+    Likelihoods,
+)
+from dnamdlm.lm.chain_fit import fit_markov_chain
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
 from dnamdlm.progress import watched
 from dnamdlm.threads import running_with
 from dnamdlm.training.run_folder import read_run
+from dnamdlm.words.markov_chain import DENSE_ORDER, ChainFit, chain_orders
+from dnamdlm.words.sorted_words import MAX_BASES
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +104,8 @@ def _score_genome(
         refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, settings.split)
     for genome in genomes.values():
         genome.check_files()
+    if settings.mixture:
+        check_mixture(loaded, genomes, opened.fingerprint())
     windows = _windows_of(opened, genomes, settings)
     reports = _score_genomes(settings, lm, windows, genomes, loaded=loaded, likelihoods=likelihoods)
     report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
@@ -136,17 +149,30 @@ def _score_genomes(
             f"{settings.split} of {name}" if name else settings.split, len(part), part.length,
             settings.draws,
         )  # fmt: skip
-        markov = fit_baselines(genomes[name], settings.max_order)
+        markov = fit_baselines(
+            genomes[name], settings.max_order, is_wanted="max_order" in settings.given
+        )
+        groups = _repeats_of(part, genomes[name], settings.repeat_length)
+        batch_size = settings.batch_size or windows_at_once(part.length, loaded.device)
+        mixture = None
+        if settings.mixture and markov:
+            mixture = choose_markov_mixture(
+                settings, lm, genomes[name], markov["interpolated"],
+                batch_size=batch_size, likelihoods=likelihoods,
+            )  # fmt: skip
         with watched("scoring", "windows") as watch:
             reports[name] = evaluate_likelihood(
                 lm,
                 part,
                 draws=settings.draws,
                 estimator=settings.estimator,
-                batch_size=settings.batch_size or windows_at_once(part.length, loaded.device),
+                batch_size=batch_size,
                 device=loaded.device,
                 region_classes=genomes[name].region_classes,
                 markov=markov,
+                mixture=mixture,
+                groups=groups,
+                word_length=None if groups is None else groups.length,
                 progress=watch,
                 likelihoods=likelihoods,
             )
@@ -166,12 +192,47 @@ def _windows_of(
     }
 
 
-def fit_baselines(genome: OpenGenome, max_order: int) -> dict[Smoothing, MarkovFit] | None:
-    """Markov models of the training split; None where there is no validation split to choose by."""
-    if not genome.splits.valid or not genome.splits.train:
+def _repeats_of(
+    windows: Sweep[SplitWindows], genome: OpenGenome, length: int | None
+) -> SharedWindows | None:
+    """Which windows share a word with the training split; None where there is none."""
+    if length is None or not genome.splits.train:
+        return None
+    return shared_windows(windows, genome.splits.train, length)
+
+
+def fit_baselines(
+    genome: OpenGenome, max_order: int, *, is_wanted: bool = True
+) -> dict[Smoothing, MarkovFit | ChainFit] | None:
+    """Markov models of the training split; None where there is no validation split to choose by.
+
+    Args:
+        genome: store and splits.
+        max_order: of the interpolated models, 0 to 24; additive ones go to 10 at most.
+        is_wanted: False if the order is only a default, which a large training split lowers to 10.
+
+    Raises:
+        DataError: if the training split is too large for the order.
+    """
+    splits = genome.splits
+    if not splits.valid or not splits.train:
         logger.info("there is no train or valid split; the Markov baselines are left out")
         return None
-    return fit_markov(genome.store, genome.splits.train, genome.splits.valid, max_order=max_order)
+    num_bases = sum(map(len, splits.train))
+    if max_order > DENSE_ORDER and not is_wanted and num_bases > MAX_BASES:
+        logger.info(
+            "Markov models go to order %d, since higher ones are counted for a training split of "
+            "at most %d bases, and this one has %d", DENSE_ORDER, MAX_BASES, num_bases,
+        )  # fmt: skip
+        max_order = DENSE_ORDER
+    if max_order <= DENSE_ORDER:
+        return dict(fit_markov(genome.store, splits.train, splits.valid, max_order=max_order))
+    additive = fit_markov(
+        genome.store, splits.train, splits.valid, max_order=DENSE_ORDER, smoothings=("additive",)
+    )
+    orders = chain_orders(max_order)
+    chain = fit_markov_chain(genome.store, splits.train, splits.valid, orders)
+    return {**additive, "interpolated": chain}
 
 
 def sentence(report: LikelihoodReport, split: str, genomes: Sequence[str] = ()) -> str:
@@ -191,11 +252,30 @@ def sentence(report: LikelihoodReport, split: str, genomes: Sequence[str] = ()) 
                 f"\n  {name} bases: {part.value:.4f} +- {part.standard_error:.4f} "
                 f"({part.count:,} bases)"
             )
-    for baseline, by_class in report.differences.items():
+    for name, label in _groups_of(report).items():
+        part, best = report.model.bits[name], report.best_on(name)
+        share = part.count / bits.count
+        text += f"\n  {label} ({share:.1%} of bases): {part.value:.4f} +- {part.standard_error:.4f}"
+        if best is not None and best.name in report.differences:
+            difference = report.differences[best.name][name]
+            text += (
+                f"; best there: {best.label} {best.bits[name].value:.4f}, this model minus it "
+                f"{difference.value:+.4f} +- {difference.standard_error:.4f}"
+            )
+    for baseline in report.chosen:
         row = next(row for row in report.rows if row.name == baseline)
-        difference = by_class["all"]
+        difference = report.differences[baseline]["all"]
         text += (
             f"\n  {row.label}: {row.bits['all'].value:.4f}; this model minus it "
             f"{difference.value:+.4f} +- {difference.standard_error:.4f}"
         )
     return text
+
+
+def _groups_of(report: LikelihoodReport) -> dict[str, str]:
+    """Class -> words for people, of the windows with and without words of the training split."""
+    labels = {
+        UNIQUE_WINDOWS: f"windows without a {report.word_length}-mer of the training split",
+        REPEATS: "repeats, the other windows",
+    }
+    return {name: label for name, label in labels.items() if name in report.model.bits}

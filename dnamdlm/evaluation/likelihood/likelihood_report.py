@@ -19,17 +19,25 @@ from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.likelihood.markov_scores import score_markov
+from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, mixed_scores
 from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.window_scores import (
+    REPEATS,
+    UNIQUE_WINDOWS,
     BaseClasses,
     Likelihoods,
     Progress,
+    WindowGroups,
     WindowScores,
     score_windows,
 )
 from dnamdlm.lm.language_model import LanguageModel
-from dnamdlm.lm.markov import MarkovModel, Smoothing
+from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import MarkovFit
+from dnamdlm.words.markov_chain import ChainFit, MarkovChain
+
+MIXTURE, MIXTURE_POSTERIOR = "mixture_markov", "mixture_markov_posterior"
+"""Names of the rows of a mixture: its bound without bias, and the tighter one."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class LikelihoodRow:
     Attributes:
         name: unique short name.
         label: shown to people.
-        family: "uniform", "markov" or "model".
+        family: "uniform", "markov", "mixture" or "model".
         kind: "exact" or "upper bound".
         bits: bits per base of each class.
         details: further JSON values (order, smoothing, ...).
@@ -69,14 +77,19 @@ class LikelihoodReport:
     """Everything about the likelihood of one split; `to_json` is the section of the file.
 
     Attributes:
-        rows: uniform, Markov orders, and the model last.
-        differences: baseline name -> class -> bits per base of the model minus the baseline.
+        rows: uniform, Markov orders, mixtures of the model with them, and the model last.
+        differences: baseline name -> class -> bits per base of the model minus the baseline, for
+            every Markov row and mixture; first those that are best on validation.
         best_markov: name of the Markov row that is best on validation, or None.
         best_additive_markov: the same among additive (textbook) models, or None.
         num_windows: windows scored.
         length: positions per window.
         draws: noise draws per window.
         seconds: time spent on the model alone.
+        mask_rates: bits per hidden base in each tenth of the mask rate; empty for a model that
+            does not hide.
+        word_length: bases of the words that make a window a repeat, or None where windows were not
+            compared with the training split.
     """
 
     rows: tuple[LikelihoodRow, ...]
@@ -87,6 +100,26 @@ class LikelihoodReport:
     length: int
     draws: int
     seconds: float
+    mask_rates: tuple[Rate, ...] = ()
+    word_length: int | None = None
+
+    def best_on(self, name: str) -> LikelihoodRow | None:
+        """The Markov row with the fewest bits per base of a class; chosen on the split itself.
+
+        The choice favours the baseline.
+        """
+        rows = [row for row in self.rows if row.family == "markov" and name in row.bits]
+        return min(rows, key=lambda row: row.bits[name].value, default=None)
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the baselines that are best on validation, one for each smoothing."""
+        rows = {row.name: row for row in self.rows}
+        return [
+            name
+            for name in self.differences
+            if name in rows and rows[name].details.get("chosen_on_validation", True)
+        ]
 
     @property
     def model(self) -> LikelihoodRow:
@@ -104,6 +137,17 @@ class LikelihoodReport:
             "rows": [row.to_json() for row in self.rows],
             "best_markov": self.best_markov,
             "best_additive_markov": self.best_additive_markov,
+            "repeats": None if self.word_length is None else self._repeats_json(),
+            "mask_rates": [
+                {
+                    "above": decile / len(self.mask_rates),
+                    "to": (decile + 1) / len(self.mask_rates),
+                    "hidden_bases": rate.count,
+                    "bits_per_base": _finite(rate.value),
+                    "standard_error": _finite(rate.standard_error),
+                }
+                for decile, rate in enumerate(self.mask_rates)
+            ],
             "differences": [
                 {
                     "baseline": baseline,
@@ -119,6 +163,14 @@ class LikelihoodReport:
             ],
         }
 
+    def _repeats_json(self) -> dict[str, Any]:
+        """What the split into unique windows and repeats is, and the best Markov row of each."""
+        best = {name: self.best_on(name) for name in ("all", UNIQUE_WINDOWS, REPEATS)}
+        return {
+            "word_length": self.word_length,
+            "best_markov_by_class": {name: row.name for name, row in best.items() if row},
+        }
+
 
 def evaluate_likelihood(
     model: LanguageModel,
@@ -129,7 +181,10 @@ def evaluate_likelihood(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     region_classes: RegionClasses | None = None,
-    markov: Mapping[Smoothing, MarkovFit] | None = None,
+    markov: Mapping[Smoothing, MarkovFit | ChainFit] | None = None,
+    mixture: ChosenMixture | None = None,
+    groups: WindowGroups | None = None,
+    word_length: int | None = None,
     progress: Progress | None = None,
     likelihoods: Likelihoods | None = None,
 ) -> LikelihoodReport:
@@ -143,11 +198,15 @@ def evaluate_likelihood(
         batch_size: windows per call.
         device: where the model is.
         region_classes: coding and non-coding regions; None without an annotation.
-        markov: fitted families, see `fit_markov`; None leaves the Markov rows out.
+        markov: fitted families, see `fit_markov` and `fit_markov_chain`; None leaves the Markov
+            rows out.
+        mixture: of the model with Markov models of `markov`; None leaves its rows out.
+        groups: which windows are repeats; None does not distinguish them.
+        word_length: bases of the words that `groups` compared.
         progress: called with (windows done, total windows).
         likelihoods: as in `score_windows`.
     """
-    classes = BaseClasses(windows.source.store, region_classes)
+    classes = BaseClasses(windows.source.store, region_classes, groups)
     began = time.perf_counter()
     scores = score_windows(
         model,
@@ -168,21 +227,36 @@ def evaluate_likelihood(
     baselines: dict[str, WindowScores] = {}
     fits = dict(markov or {})
     for smoothing, fit in fits.items():
-        models = [fit.model.truncated(order) for order in range(fit.model.order + 1)]
-        for entry, markov_scores in zip(
-            models, score_markov(models, windows, classes), strict=True
+        models = fit.models
+        for entry, valid_bits, markov_scores in zip(
+            models, fit.valid_bits, score_markov(models, windows, classes), strict=True
         ):
             baselines[entry.name] = markov_scores
-            rows.append(_markov_row(entry, fit, smoothing, markov_scores, present))
+            details = {
+                "order": entry.order,
+                "smoothing": smoothing,
+                "pseudo_count": entry.pseudo_counts[-1],
+                "valid_bits_per_base": valid_bits,
+                "chosen_on_validation": entry.order == fit.best_order,
+            }
+            if isinstance(entry, MarkovChain):
+                details["orders"] = list(entry.orders)
+            bits = {name: markov_scores.bits(name) for name in present}
+            rows.append(LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details))
     best = {smoothing: fit.best.name for smoothing, fit in fits.items()}
+    mixtures: dict[str, WindowScores] = {}
+    if mixture is not None:
+        mixtures = _mixtures(mixture, scores, baselines)
+        rows += [_mixture_row(row, mixture, present) for row in mixtures.items()]
+    ordered = {name: baselines[name] for name in best.values()} | baselines | mixtures
     strongest = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best.name if fits else None
     model_bits = {name: scores.bits(name) for name in present}
     rows.append(LikelihoodRow("model", "This model", "model", scores.kind, model_bits, {}))
     return LikelihoodReport(
         rows=tuple(rows),
         differences={
-            baseline: {name: scores.bits_above(baselines[baseline], name) for name in present}
-            for baseline in dict.fromkeys(best.values())
+            baseline: {name: scores.bits_above(found, name) for name in present}
+            for baseline, found in ordered.items()
         },
         best_markov=strongest,
         best_additive_markov=best.get("additive"),
@@ -190,25 +264,42 @@ def evaluate_likelihood(
         length=windows.length,
         draws=draws,
         seconds=seconds,
+        mask_rates=scores.decile_bits(),
+        word_length=word_length,
     )
 
 
-def _markov_row(
-    entry: MarkovModel,
-    fit: MarkovFit,
-    smoothing: Smoothing,
-    scores: WindowScores,
-    present: Sequence[str],
-) -> LikelihoodRow:
-    details = {
-        "order": entry.order,
-        "smoothing": smoothing,
-        "pseudo_count": entry.pseudo_counts[-1],
-        "valid_bits_per_base": fit.valid_bits[entry.order],
-        "chosen_on_validation": entry.order == fit.best_order,
+def _mixtures(
+    mixture: ChosenMixture, scores: WindowScores, baselines: Mapping[str, WindowScores]
+) -> dict[str, WindowScores]:
+    """The forms of a mixture by the names of their rows: one where the model is exact."""
+    posterior = mixed_scores(scores, baselines, mixture, by_rule=False)
+    if posterior.kind == "exact":
+        return {MIXTURE: posterior}
+    return {
+        MIXTURE: mixed_scores(scores, baselines, mixture, by_rule=True),
+        MIXTURE_POSTERIOR: posterior,
     }
-    bits = {name: scores.bits(name) for name in present}
-    return LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details)
+
+
+def _mixture_row(
+    found: tuple[str, WindowScores], mixture: ChosenMixture, present: Sequence[str]
+) -> LikelihoodRow:
+    name, scores = found
+    has_rule = name == MIXTURE and scores.kind != "exact"
+    label = f"Mixture with Markov models, pi = {mixture.fit.pi:.3f}"
+    if name == MIXTURE_POSTERIOR:
+        label += ", with shares by its own likelihood"
+    details = {
+        "pi": mixture.fit.pi,
+        "weights": mixture.weights,
+        "shares": "rule" if has_rule else "posterior",
+        "rule": list(mixture.fit.rule.coefficients) if has_rule else None,
+        "num_windows_to_choose_by": mixture.num_windows,
+        "chosen_on_validation": True,
+    }
+    bits = {part: scores.bits(part) for part in present}
+    return LikelihoodRow(name, label, "mixture", scores.kind, bits, details)
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:

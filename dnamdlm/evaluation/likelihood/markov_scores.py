@@ -15,12 +15,13 @@ from dnamdlm.evaluation.window_scores import BaseClasses, WindowScores, starts_o
 from dnamdlm.lm.markov import MarkovModel
 from dnamdlm.words.codes import CODE_MASK, N_CODE
 from dnamdlm.words.kmers import pack_contexts
+from dnamdlm.words.markov_chain import MarkovChain
 
 _WINDOWS_AT_ONCE = 1 << 12
 
 
 def score_markov(
-    models: Sequence[MarkovModel], windows: Sweep[SplitWindows], classes: BaseClasses
+    models: Sequence[MarkovModel | MarkovChain], windows: Sweep[SplitWindows], classes: BaseClasses
 ) -> list[WindowScores]:
     """Score every window with Markov models that see the chromosome before the window.
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
+from dnamdlm.evaluation.likelihood.likelihood_report import (
+    MIXTURE_POSTERIOR,
+    LikelihoodReport,
+    LikelihoodRow,
+)
 from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.window_scores import ALL
 
@@ -58,6 +62,15 @@ def pooled_report(reports: Mapping[str, LikelihoodReport]) -> LikelihoodReport:
         differences[found.name] = _pooled(
             reports, [r.differences[name] for r, name in zip(every, names, strict=True)]
         )
+    for row in (row for row in every[0].rows if row.family == "mixture"):
+        # weights and rule differ between genomes; they are in the report of each.
+        shared = {"shares": row.details["shares"]}
+        label = "Mixture with Markov models of each genome"
+        if row.name == MIXTURE_POSTERIOR:
+            label += ", with shares by its own likelihood"
+        found = LikelihoodRow(row.name, label, row.family, row.kind, {}, shared)
+        rows.append(_pooled_row(reports, found, [row.name] * len(every)))
+        differences[row.name] = _pooled(reports, [r.differences[row.name] for r in every])
     rows.append(_pooled_row(reports, every[0].model, ["model"] * len(every)))
     markov = [row for row in rows if row.family == "markov"]
     names = {row.name for row in markov}
@@ -70,6 +83,10 @@ def pooled_report(reports: Mapping[str, LikelihoodReport]) -> LikelihoodReport:
         length=every[0].length,
         draws=every[0].draws,
         seconds=sum(report.seconds for report in every),
+        mask_rates=tuple(
+            pooled_rate(rates) for rates in zip(*(r.mask_rates for r in every), strict=True)
+        ),
+        word_length=every[0].word_length,
     )
 
 

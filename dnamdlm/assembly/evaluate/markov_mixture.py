@@ -1,0 +1,102 @@
+"""The mixture of a network with the Markov models of its genome, chosen on the validation split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.evaluation.likelihood.markov_scores import score_markov
+from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, choose_mixture
+from dnamdlm.evaluation.window_scores import BaseClasses, Likelihoods, score_windows
+from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.markov_fit import MarkovFit
+from dnamdlm.progress import watched
+from dnamdlm.training.run_folder import read_run
+from dnamdlm.words.markov_chain import ChainFit
+
+logger = logging.getLogger(__name__)
+
+WINDOWS_TO_CHOOSE_BY = (512, 4096)
+"""Fewest and most windows of a validation split that a mixture is chosen on, spread evenly."""
+
+
+def check_mixture(loaded: LoadedModel, genomes: Mapping[str, OpenGenome], fingerprint: str) -> None:
+    """Refuse a mixture with Markov models of data that the network was not trained on.
+
+    Args:
+        loaded: the network; one without a run folder does not say what it was trained on.
+        genomes: those that are evaluated, by name.
+        fingerprint: of the data that are evaluated.
+
+    Raises:
+        ConfigError: if the genome or its splits differ from those of the run.
+        DataError: if there is no training or validation split.
+    """
+    if loaded.run_dir is not None:
+        trained_on = read_run(loaded.run_dir).get("data", {}).get("fingerprint")
+        if trained_on != fingerprint:
+            raise ConfigError(
+                "mixture=markov counts words of the training split, and these data are not those "
+                f"that {loaded.run_dir} was trained on; leave out data.*, or mixture"
+            )
+    for name, genome in genomes.items():
+        if not (genome.splits.train and genome.splits.valid):
+            where = f" of {name}" if name else ""
+            raise DataError(
+                "mixture=markov needs a training split to count words and a validation split to "
+                f"choose the weights, and one of them{where} is empty; set data.train and "
+                "data.valid, or leave mixture out"
+            )
+
+
+def choose_markov_mixture(
+    settings: EvaluateSettings,
+    lm: LanguageModel,
+    genome: OpenGenome,
+    fit: MarkovFit | ChainFit,
+    *,
+    batch_size: int,
+    likelihoods: Likelihoods,
+) -> ChosenMixture:
+    """Choose the weights of the network and of Markov models of several orders.
+
+    Args:
+        settings: of the entry.
+        lm: the network.
+        genome: whose validation split is scored.
+        fit: Markov models of its training split.
+        batch_size: windows at once.
+        likelihoods: as in `score_windows`.
+    """
+    fewest, most = WINDOWS_TO_CHOOSE_BY
+    limit = min(max(settings.limit or most, fewest), most)
+    windows = genome.evaluation_windows("valid", limit=limit, seed=settings.seed)
+    logger.info("choosing the mixture on %d windows of the validation split", len(windows))
+    with watched("choosing", "windows") as watch:
+        network = score_windows(
+            lm,
+            windows,
+            draws=settings.draws,
+            estimator=settings.estimator,
+            batch_size=batch_size,
+            device="cpu",
+            progress=watch,
+            likelihoods=likelihoods,
+        )
+    models = [model for model in fit.models if model.order in mixed_orders(fit.model.order)]
+    scores = score_markov(models, windows, BaseClasses(genome.store))
+    copiers = dict(zip((model.name for model in models), scores, strict=True))
+    pi = None if settings.pi == "auto" else float(settings.pi)
+    return choose_mixture(network, copiers, pi=pi)
+
+
+def mixed_orders(highest: int) -> set[int]:
+    """Orders of Markov models that are components: 8, 12, 16, 20, 24 up to the highest, and that.
+
+    Order 8 predicts what the network needs, which the rule uses; the longest contexts copy.
+    """
+    return {highest, *(order for order in (8, 12, 16, 20, 24) if order < highest)}

@@ -1,0 +1,116 @@
+"""`evaluate mixture=markov`: rows beside the network alone, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.errors import ConfigError
+from tests.assembly.test_configs import compose
+from tests.helpers.entries import evaluate, train
+
+SMALL = [
+    "config=tiny", "backbone.hidden_size=8", "backbone.num_blocks=1", "backbone.num_heads=2",
+    "trainer.max_steps=2", "trainer.accelerator=cpu", "trainer.valid_windows=4", "threads=1",
+]  # fmt: skip
+CHEAP = ["max_order=9", "draws=2", "device=cpu", "workers=1", "mixture=markov"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("mixture")
+
+
+@pytest.fixture(scope="module")
+def genome(folder):
+    """Three records of random bases; half of the second and third are a repeat of the first."""
+    rng = np.random.default_rng(0)
+    unit = "".join(rng.choice(list("ACGT"), 40))
+    texts = {}
+    for name in ("r1", "r2", "r3"):
+        random = "".join(rng.choice(list("ACGT"), 6400))
+        texts[name] = random[:3200] + unit * 80 + random[3200:]
+    path = folder / "g.fa"
+    path.write_text("".join(f">{name}\n{text}\n" for name, text in texts.items()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder, genome):
+    data = [f"data.fasta={genome}", "data.annotation=null", "data.valid=[r2]", "data.test=[r3]"]
+    train(compose(*SMALL, *data, f"run_dir={folder}/run"))
+    return folder / "run"
+
+
+def evaluated(run, *overrides):
+    path, headline = evaluate(compose(f"model={run}", *CHEAP, *overrides, name="evaluate"))
+    section = json.loads(path.read_text())["likelihood"]
+    return {row["name"]: row for row in section["rows"]}, section, headline
+
+
+def test_the_mixture_has_its_rows_beside_the_network(run, tmp_path):
+    rows, section, headline = evaluated(run, f"out={tmp_path}/e.json")
+    names = list(rows)
+    assert names[-3:] == ["mixture_markov", "mixture_markov_posterior", "model"]
+    by_rule, posterior, model = (rows[name] for name in names[-3:])
+    bits = [row["classes"]["all"]["bits_per_base"] for row in (by_rule, posterior, model)]
+    assert bits[1] <= bits[0] < bits[2]
+    assert {row["kind"] for row in (by_rule, posterior)} == {"upper bound"}
+    assert (by_rule["shares"], posterior["shares"]) == ("rule", "posterior")
+    assert list(by_rule["weights"]) == ["markov_interpolated_8", "markov_interpolated_9"]
+    assert sum(by_rule["weights"].values()) == pytest.approx(by_rule["pi"])
+    found = [entry["baseline"] for entry in section["differences"]]
+    assert found[-2:] == ["mixture_markov", "mixture_markov_posterior"]
+    assert "repeats" in model["classes"]
+    assert f"Mixture with Markov models, pi = {by_rule['pi']:.3f}: {bits[0]:.4f}" in headline
+    assert section["best_markov"].startswith("markov_")
+
+
+@pytest.mark.parametrize("pi", [0, 0.3])
+def test_the_weight_of_the_markov_models_can_be_given(run, tmp_path, pi):
+    rows, _, _ = evaluated(run, f"out={tmp_path}/e.json", f"pi={pi}", "limit=20")
+    assert rows["mixture_markov"]["pi"] == pytest.approx(pi)
+    if pi == 0:
+        for name, figures in rows["model"]["classes"].items():
+            found = rows["mixture_markov"]["classes"][name]["bits_per_base"]
+            assert found == pytest.approx(figures["bits_per_base"], rel=1e-12)
+
+
+def test_nothing_is_mixed_unless_it_is_asked_for(run, tmp_path):
+    options = [*CHEAP[:-1], "limit=2", f"out={tmp_path}/e.json"]
+    path, headline = evaluate(compose(f"model={run}", *options, name="evaluate"))
+    rows = json.loads(path.read_text())["likelihood"]["rows"]
+    assert "mixture" not in {row["family"] for row in rows}
+    assert "Mixture" not in headline
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["pi=1.5"], "pi=1.5 must be"),
+        (["pi=-0.1"], "pi=-0.1 must be"),
+        (["mixture=network"], "mixture=network is unknown; choose markov"),
+    ],
+)
+def test_a_value_outside_of_its_range_is_refused(run, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluated(run, *overrides)
+
+
+def test_a_weight_without_a_mixture_is_refused():
+    settings = EvaluateSettings("run", pi=0.1)
+    assert list(settings.without_effect()) == ["pi"]
+    assert not EvaluateSettings("run", mixture="markov", pi=0.1).without_effect()
+
+
+def test_markov_models_of_another_genome_are_refused(run, tmp_path):
+    rng = np.random.default_rng(1)
+    other = tmp_path / "other.fa"
+    other.write_text(
+        "".join(f">{name}\n{''.join(rng.choice(list('ACGT'), 3000))}\n" for name in "abc")
+    )
+    with pytest.raises(ConfigError, match=r"these data are not those that .* was trained on"):
+        evaluated(run, f"data.fasta={other}", "data.valid=[b]", "data.test=[c]")
+    with pytest.raises(ConfigError, match="these data are not those"):
+        evaluated(run, "data.valid=[]", "data.test=[r2,r3]")
