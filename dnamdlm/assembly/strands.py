@@ -36,7 +36,8 @@ def with_strands(lm: LM, strands: Strands) -> LM:
             f"strands=both averages a network that sees both sides, which a {type(lm).__name__} "
             "does not; use strands=one"
         )
-    if isinstance(lm.backbone, CaduceusPS | StrandAverage):
+    # gates are linear in the hidden states, which treats the strands differently.
+    if isinstance(lm.backbone, CaduceusPS | StrandAverage) and lm.expert_gates is None:
         logger.info(
             "strands=both changes nothing: %s always reads both strands", type(lm.backbone).__name__
         )
@@ -47,6 +48,8 @@ def with_strands(lm: LM, strands: Strands) -> LM:
     averaged = copy.copy(lm)
     # a module of its own around the same weights; copy.copy shares the table of sub-modules.
     averaged._modules = dict(lm._modules)
-    average = StrandAverage(lm.backbone, complement).to(lm.real_tokens.device)
+    average = StrandAverage(lm.network, complement).to(lm.real_tokens.device)
     averaged.backbone = average.train(lm.training)
+    # they are within the average.
+    averaged.expert_gates = None
     return averaged

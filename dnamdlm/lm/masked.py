@@ -32,6 +32,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.estimators import bound_draws, chosen_estimator
+from dnamdlm.lm.expert_gates import ExpertGates, ExpertNetwork, Experts
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
 from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
 from dnamdlm.lm.noising import Draw, NoiseProcess
@@ -81,6 +82,7 @@ class MaskedDiffusionLM(nn.Module):
         objective: Objective | None = None,
         *,
         label_dropout: float | int = 0.1,
+        experts: Experts | None = None,
     ) -> None:
         """Join the parts.
 
@@ -93,6 +95,8 @@ class MaskedDiffusionLM(nn.Module):
             objective: what is minimised; None is the bound of continuous time.
             label_dropout: probability of leaving the class of a window out in training; only for
                 a network with classes.
+            experts: laws from counts of words that are added to the network, for DNA; None adds
+                none. They count in training, or when `expert_gates.count` is called.
 
         Raises:
             ConfigError: if the backbone has fewer outputs than the vocabulary has ids, sees only
@@ -116,6 +120,8 @@ class MaskedDiffusionLM(nn.Module):
         self.times: TimeSampler = Stratified() if times is None else times
         self._vocabulary = vocabulary
         self.objective: Objective = ContinuousTime() if objective is None else objective
+        self.experts = experts
+        self.expert_gates = None if experts is None else ExpertGates(experts, backbone, vocabulary)
         self.objective.check(self.process)
 
     def without_effect(self) -> dict[str, str]:
@@ -133,6 +139,11 @@ class MaskedDiffusionLM(nn.Module):
     def mask_id(self) -> int:
         """Id of the mask."""
         return self._vocabulary.mask_id
+
+    @property
+    def network(self) -> Backbone:
+        """The network with its experts; the backbone itself where there are none."""
+        return self._network(None)
 
     @property
     def sees_time(self) -> bool:
@@ -156,7 +167,7 @@ class MaskedDiffusionLM(nn.Module):
         label: Label = None,
     ) -> Float[Tensor, "P Q V"]:
         """Output of the network; arguments as in `denoise`."""
-        return places.logits(self.backbone, *self._inputs(xt, time, present, label))
+        return places.logits(self.network, *self._inputs(xt, time, present, label))
 
     def denoise(
         self,
@@ -225,7 +236,7 @@ class MaskedDiffusionLM(nn.Module):
         if label is not None:
             label = dropped_labels(label, RowNoise(batch.key), probability=self.label_dropout)
         draws = self.objective.hide(self.process, batch)
-        losses = [self._nats(draw, batch, label) for draw in draws]
+        losses = [self._nats(draw, batch, label, counted=batch.tokens) for draw in draws]
         minimised = sum(losses[1:], losses[0])
         if all(draw.bound_weight is None for draw in draws):
             return LossTerms(minimised, batch.valid)
@@ -378,10 +389,19 @@ class MaskedDiffusionLM(nn.Module):
         ids = class_ids(label, len(xt), self.num_classes, xt.device)
         return xt, conditioning, present, ids
 
-    def _nats(self, draw: Draw, batch: Batch, label: Label) -> Float[Tensor, "B L"]:
+    def _network(self, counted: Tensor | None) -> Backbone:
+        """The network with its experts, for windows in which their words may have been counted."""
+        if self.expert_gates is None:
+            return self.backbone
+        return ExpertNetwork(self.backbone, self.expert_gates, counted)
+
+    def _nats(
+        self, draw: Draw, batch: Batch, label: Label, *, counted: Tensor | None = None
+    ) -> Float[Tensor, "B L"]:
         """Call the network on a draw and score its output."""
         places = places_of(draw.scored, len(self.real_tokens))
-        logits = self.logits(draw.xt, draw.time, batch.attended, places, label=label)
+        inputs = self._inputs(draw.xt, draw.time, batch.attended, label)
+        logits = places.logits(self._network(counted), *inputs)
         return places.spread(draw.loss(logits, places))
 
     def _present(self, initial: Tensor) -> Tensor | None:

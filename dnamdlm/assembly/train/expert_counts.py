@@ -1,0 +1,22 @@
+"""Giving the experts of a model the words of its training split."""
+
+from __future__ import annotations
+
+from dnamdlm.assembly.building.model_config import TrainedLM
+from dnamdlm.data.data_source import OpenData
+from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.lm.expert_gates import ExpertGates
+
+
+def count_for_experts(lm: TrainedLM, opened: OpenData) -> None:
+    """Count the words of the training split, of all genomes of a mixture, if there are experts.
+
+    Raises:
+        ConfigError: if the model counted another split before.
+        DataError: if the split has no word.
+    """
+    gates = getattr(lm, "expert_gates", None)
+    if not isinstance(gates, ExpertGates):
+        return
+    genomes = [part for part in (opened, *opened.parts.values()) if isinstance(part, OpenGenome)]
+    gates.count([(genome.store, genome.splits["train"]) for genome in genomes])
