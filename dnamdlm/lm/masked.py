@@ -122,6 +122,8 @@ class MaskedDiffusionLM(nn.Module):
         self.objective: Objective = ContinuousTime() if objective is None else objective
         self.experts = experts
         self.expert_gates = None if experts is None else ExpertGates(experts, backbone, vocabulary)
+        # network and experts together, averaged over strands.
+        self.averaged_network: nn.Module | None = None
         self.objective.check(self.process)
 
     def without_effect(self) -> dict[str, str]:
@@ -391,6 +393,8 @@ class MaskedDiffusionLM(nn.Module):
 
     def _network(self, counted: Tensor | None) -> Backbone:
         """The network with its experts, for windows in which their words may have been counted."""
+        if self.averaged_network is not None:
+            return self.averaged_network  # pyright: ignore[reportReturnType]
         if self.expert_gates is None:
             return self.backbone
         return ExpertNetwork(self.backbone, self.expert_gates, counted)
