@@ -54,6 +54,6 @@ def with_strands(lm: LM, strands: Strands) -> LM:
     averaged.backbone = StrandAverage(lm.backbone, complement).to(device).train(lm.training)
     if lm.expert_gates is not None:
         # gates read one strand, so that each strand has the logits of its own experts.
-        whole = StrandAverage(lm.network, complement).to(device)
+        whole = StrandAverage(lm.network(), complement).to(device)
         averaged.averaged_network = whole.train(lm.training)
     return averaged

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dnamdlm.backbones.backbone import Backbone
@@ -146,13 +146,26 @@ class ExpertNetwork(nn.Module):
         self.time_conditioning = backbone.time_conditioning
         self.num_classes: int = getattr(backbone, "num_classes", 0)
 
-    def forward(self, tokens: Int[Tensor, "B L"], *inputs: Any) -> Float[Tensor, "B L V"]:
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
         """Logits; arguments as in `ClassBackbone`."""
-        return self.head(self.hidden(tokens, *inputs))
+        return self.head(self.hidden(tokens, time, present, label))
 
-    def hidden(self, tokens: Int[Tensor, "B L"], *inputs: Any) -> Float[Tensor, "B L DK4"]:
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B L DK4"]:
         """The hidden states of the network, then the log-probabilities of the experts."""
-        states = self.backbone.hidden(tokens, *inputs)
+        inputs: tuple[Any, ...] = (tokens, time, present)
+        states = self.backbone.hidden(*inputs, *((label,) if self.num_classes else ()))
         wide = torch.promote_types(states.dtype, torch.float32)
         laws = self.gates.log_laws(tokens, self.counted, wide)
         return torch.cat((states.to(wide), laws), dim=-1)
@@ -162,6 +175,25 @@ class ExpertNetwork(nn.Module):
         size = self.gates.weight.shape[1]
         own, laws = states[..., :size], states[..., size:]
         return self.gates.add(self.backbone.head(own), own, laws)
+
+
+def joined(
+    backbone: Backbone,
+    gates: ExpertGates | None,
+    averaged: nn.Module | None,
+    counted: Int[Tensor, "B L"] | None,
+) -> Backbone:
+    """The network that gives the logits of a model.
+
+    Args:
+        backbone: the network alone, which it is without experts.
+        gates: the experts.
+        averaged: network and experts together, where they are averaged over strands.
+        counted: see `Expert`.
+    """
+    if averaged is not None:
+        return averaged  # pyright: ignore[reportReturnType]
+    return backbone if gates is None else ExpertNetwork(backbone, gates, counted)
 
 
 @torch.no_grad()

@@ -32,9 +32,15 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.estimators import bound_draws, chosen_estimator
-from dnamdlm.lm.expert_gates import ExpertGates, ExpertNetwork, Experts
+from dnamdlm.lm.expert_gates import ExpertGates, Experts, joined
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
+from dnamdlm.lm.model_parts import (
+    checked_start,
+    evaluating,
+    network_of,
+    present_of,
+    real_token_mask,
+)
 from dnamdlm.lm.noising import Draw, NoiseProcess
 from dnamdlm.lm.objectives import ContinuousTime, Objective, ScoreEntropy
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
@@ -143,11 +149,6 @@ class MaskedDiffusionLM(nn.Module):
         return self._vocabulary.mask_id
 
     @property
-    def network(self) -> Backbone:
-        """The network with its experts; the backbone itself where there are none."""
-        return self._network(None)
-
-    @property
     def sees_time(self) -> bool:
         """Whether the network is conditioned on time."""
         return self.backbone.time_conditioning
@@ -169,7 +170,7 @@ class MaskedDiffusionLM(nn.Module):
         label: Label = None,
     ) -> Float[Tensor, "P Q V"]:
         """Output of the network; arguments as in `denoise`."""
-        return places.logits(self.network, *self._inputs(xt, time, present, label))
+        return places.logits(self.network(), *self._inputs(xt, time, present, label))
 
     def denoise(
         self,
@@ -238,7 +239,7 @@ class MaskedDiffusionLM(nn.Module):
         if label is not None:
             label = dropped_labels(label, RowNoise(batch.key), probability=self.label_dropout)
         draws = self.objective.hide(self.process, batch)
-        losses = [self._nats(draw, batch, label, counted=batch.tokens) for draw in draws]
+        losses = [self._nats(draw, batch, label, batch.tokens) for draw in draws]
         minimised = sum(losses[1:], losses[0])
         if all(draw.bound_weight is None for draw in draws):
             return LossTerms(minimised, batch.valid)
@@ -367,7 +368,7 @@ class MaskedDiffusionLM(nn.Module):
         with evaluating(self):
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
                 part = reverse_process(
-                    denoiser_of(calls, self._present(initial[rows]), guidance),
+                    denoiser_of(calls, present_of(initial[rows], self._vocabulary), guidance),
                     initial[rows],
                     rule=rule,
                     schedule=self.schedule,
@@ -391,25 +392,14 @@ class MaskedDiffusionLM(nn.Module):
         ids = class_ids(label, len(xt), self.num_classes, xt.device)
         return xt, conditioning, present, ids
 
-    def _network(self, counted: Tensor | None) -> Backbone:
-        """The network with its experts, for windows in which their words may have been counted."""
-        if self.averaged_network is not None:
-            return self.averaged_network  # pyright: ignore[reportReturnType]
-        if self.expert_gates is None:
-            return self.backbone
-        return ExpertNetwork(self.backbone, self.expert_gates, counted)
+    def network(self, counted: Tensor | None = None) -> Backbone:
+        """The network with its experts; `counted` as in `Expert`."""
+        return joined(self.backbone, self.expert_gates, self.averaged_network, counted)
 
     def _nats(
-        self, draw: Draw, batch: Batch, label: Label, *, counted: Tensor | None = None
+        self, draw: Draw, batch: Batch, label: Label, counted: Tensor | None = None
     ) -> Float[Tensor, "B L"]:
         """Call the network on a draw and score its output."""
         places = places_of(draw.scored, len(self.real_tokens))
         inputs = self._inputs(draw.xt, draw.time, batch.attended, label)
-        logits = places.logits(self._network(counted), *inputs)
-        return places.spread(draw.loss(logits, places))
-
-    def _present(self, initial: Tensor) -> Tensor | None:
-        """False at padding; None without padding."""
-        present = initial != self._vocabulary.pad_id
-        # attention without a mask is faster than any wait for this answer.
-        return None if bool(present.all()) else present
+        return places.spread(draw.loss(places.logits(self.network(counted), *inputs), places))

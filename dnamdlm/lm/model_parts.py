@@ -80,6 +80,13 @@ def checked_start(
     return initial
 
 
+def present_of(tokens: Int[Tensor, "B L"], vocabulary: Vocabulary) -> Bool[Tensor, "B L"] | None:
+    """False at padding; None without padding."""
+    present = tokens != vocabulary.pad_id
+    # attention without a mask is faster than any wait for this answer.
+    return None if bool(present.all()) else present
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Switch dropout off for the duration of a block."""

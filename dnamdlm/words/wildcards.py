@@ -13,7 +13,6 @@ There is one m for each set of known neighbours and its mirror image.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -135,8 +134,7 @@ class _Level:
         probs, share = self.smoothed(m)
         seen = self.counts > 0
         rest = np.maximum(probs - share, np.finfo(np.float64).tiny) / np.maximum(1 - share, 1e-12)
-        # sums in a fixed order of numpy; equal inputs give equal costs.
-        return -math.fsum(np.atleast_1d((self.counts[seen] * np.log(rest[seen])).sum()))
+        return -float(np.dot(self.counts[seen], np.log(rest[seen])))
 
 
 def _part(known: _Subset) -> tuple[slice, ...]:

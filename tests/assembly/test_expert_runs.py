@@ -136,6 +136,11 @@ def test_experts_of_another_genome_are_refused(run, tmp_path):
         fit(lm, other, run_dir=tmp_path / "run", max_steps=1, **SMALL)
 
 
+def test_weights_with_experts_are_not_divided(genome, tmp_path):
+    with pytest.raises(ConfigError, match="fsdp2 cannot divide a network with experts"):
+        fit(made(), genome, run_dir=tmp_path / "run", max_steps=1, strategy="fsdp2", **SMALL)
+
+
 def test_experts_of_text_are_refused_by_name():
     tree = compose("config=text8", "data.corpus=x", "experts=wildcard")
     with pytest.raises(ConfigError, match="another vocabulary; use experts=none"):

@@ -260,7 +260,7 @@ def test_a_state_dictionary_gives_the_same_model():
 def test_a_model_without_experts_has_the_weights_that_it_always_had():
     lm = MaskedDiffusionLM(DiT(12, 8, 1, 2), NUCLEOTIDE_VOCABULARY)
     assert all(name.startswith("backbone.") for name in lm.state_dict())
-    assert lm.network is lm.backbone
+    assert lm.network() is lm.backbone
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     loggers = build_loggers(settings.config)
     opened = settings.data.open()
     labels = labels_of(lm, opened)
-    count_for_experts(lm, opened)
+    count_for_experts(lm, opened, trainer.strategy)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
     names = metric_names(
         opened.unit, is_classifier=isinstance(lm, NoisyClassifier), path=run_dir / METRICS
