@@ -1,4 +1,4 @@
-"""AdamW with parameter groups, and learning-rate schedules as functions of the step alone."""
+"""Optimizers with parameter groups, and learning-rate schedules as functions of the step alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from dnamdlm.errors import ConfigError
+
+
+class OptimizerSettings(Protocol):
+    """How weights are updated; each kind is a frozen dataclass.
+
+    Attributes:
+        learning_rate: peak step size of all parameters.
+    """
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    def build(self, module: nn.Module) -> Optimizer:
+        """The optimizer over all trainable parameters of `module`."""
+        ...
+
+    def apply_to(self, optimizer: Optimizer, module: nn.Module) -> None:
+        """Put these settings into an optimizer as `build` makes it; its state stays."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,16 +50,14 @@ class AdamWSettings:
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("learning_rate", 0.0, math.inf),
-            ("beta1", 0.0, 1.0),
-            ("beta2", 0.0, 1.0),
-            ("eps", 0.0, math.inf),
-            ("weight_decay", 0.0, math.inf),
-        ):
-            value = getattr(self, name)
-            if not (low <= value < high) or (name == "learning_rate" and value == 0):
-                raise ConfigError(f"optimizer.{name}={value} must lie in [{low:g}, {high:g})")
+        check_ranges(
+            self,
+            learning_rate=math.inf,
+            beta1=1.0,
+            beta2=1.0,
+            eps=math.inf,
+            weight_decay=math.inf,
+        )
 
     def build(self, module: nn.Module) -> Optimizer:
         """The optimizer over all trainable parameters of `module`."""
@@ -69,6 +86,18 @@ class AdamWSettings:
                 "eps": self.eps,
                 "weight_decay": own["weight_decay"],
             }
+
+
+def check_ranges(settings: OptimizerSettings, **limits: float) -> None:
+    """Require each named setting to lie in [0, limit), and a positive learning rate.
+
+    Raises:
+        ConfigError: naming the first that does not.
+    """
+    for name, limit in limits.items():
+        value = getattr(settings, name)
+        if not (0.0 <= value < limit) or (name == "learning_rate" and value == 0):
+            raise ConfigError(f"optimizer.{name}={value} must lie in [0, {limit:g})")
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -59,6 +59,8 @@ FREE_SETTINGS = (
 )
 # settings of which a resumed run has no use.
 _AT_START = ("init_from",)
+# a checkpoint holds the state of one kind of optimizer.
+_OPTIMIZER = "optimizer._target_"
 # groups of settings; something else in their place is damage.
 _GROUPS = ("data", "backbone", "noise", "times", "lm", "optimizer", "learning_rate", "trainer")
 
@@ -310,6 +312,13 @@ def _changes(
             f"run_dir={run_dir} holds a run of another config ({shown}{more}); choose another "
             "run_dir, give the same settings, or name those that may change, as in "
             f"resume.allow=[{refused[0]}]"
+        )
+    if _OPTIMIZER in changed:
+        raise ConfigError(
+            f"the checkpoints of run_dir={run_dir} hold the state of another optimizer "
+            f"({_OPTIMIZER} was {before.get(_OPTIMIZER)!r} and is now {now.get(_OPTIMIZER)!r}), "
+            f"which resume.allow cannot change; give the same optimizer, or start another run_dir from "
+            f"these weights with init_from={run_dir}"
         )
     return {key: [before.get(key), now.get(key)] for key in changed}
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from dnamdlm.data.genome.genome_settings import GenomeData
+from dnamdlm.training.muon import MuonSettings
 from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant, WarmupCosine
 from dnamdlm.training.trainer_settings import TrainerSettings
 from tests.repository.sources import ROOT
@@ -16,6 +17,7 @@ from tests.repository.sources import ROOT
     [
         ("trainer/default.yaml", TrainerSettings),
         ("optimizer/adamw.yaml", AdamWSettings),
+        ("optimizer/muon.yaml", MuonSettings),
         ("learning_rate/cosine.yaml", WarmupCosine),
         ("learning_rate/constant.yaml", WarmupConstant),
     ],
@@ -29,7 +31,8 @@ def test_a_class_has_the_defaults_of_its_config(path, kind):
     assert {name: node[name] for name in defaults} == defaults
 
 
-def test_no_two_groups_of_fit_have_a_setting_of_one_name():
-    kinds = (GenomeData, TrainerSettings, AdamWSettings, WarmupCosine)
+@pytest.mark.parametrize("optimizer", [AdamWSettings, MuonSettings])
+def test_no_two_groups_of_fit_have_a_setting_of_one_name(optimizer):
+    kinds = (GenomeData, TrainerSettings, optimizer, WarmupCosine)
     names = [field.name for kind in kinds for field in dataclasses.fields(kind)]
     assert len(names) == len(set(names))

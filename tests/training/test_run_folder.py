@@ -186,3 +186,17 @@ def test_room_for_the_checkpoints_is_asked_for(tmp_path, monkeypatch):
     # a place without size says nothing about space
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 0))
     check_space(tmp_path / "not" / "there", model, 2)
+
+
+def test_the_state_of_one_optimizer_is_not_given_to_another(tmp_path):
+    tree = TREE | {"optimizer": {"_target_": "adamw", "eps": 1e-8}}
+    open_run(tmp_path, tree, DATA)
+    other = tree | {"optimizer": {"_target_": "muon", "eps": 1e-8}}
+    with pytest.raises(ConfigError, match=r"'adamw' and is now 'muon'.*init_from="):
+        open_run(tmp_path, other, DATA, allow=["optimizer"])
+    open_run(
+        tmp_path,
+        tree | {"optimizer": {"_target_": "adamw", "eps": 1e-6}},
+        DATA,
+        allow=["optimizer"],
+    )

@@ -14,8 +14,15 @@ from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.errors import ConfigError
 from dnamdlm.suggestions import did_you_mean
 from dnamdlm.training.launch import launched_shape
-from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine
+from dnamdlm.training.muon import MuonSettings
+from dnamdlm.training.optimizers import AdamWSettings, OptimizerSettings, WarmupCosine
 from dnamdlm.training.trainer_settings import ResumeSettings, TrainerSettings
+
+OPTIMIZERS: Mapping[str, type[AdamWSettings] | type[MuonSettings]] = {
+    "adamw": AdamWSettings,
+    "muon": MuonSettings,
+}
+"""The settings of each optimizer by its name."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class ChosenSettings:
 
     source: DataSource
     trainer: TrainerSettings
-    optimizer: AdamWSettings
+    optimizer: OptimizerSettings
     learning_rate: WarmupCosine
 
 
@@ -63,7 +70,11 @@ def run_settings(
 
 
 def chosen_settings(
-    data: str | Path | DataSource, max_steps: int, device: str, settings: Mapping[str, Any]
+    data: str | Path | DataSource,
+    max_steps: int,
+    device: str,
+    optimizer: str,
+    settings: Mapping[str, Any],
 ) -> ChosenSettings:
     """Each setting in the object that has it.
 
@@ -71,6 +82,7 @@ def chosen_settings(
         data: path of a genome, or settings of data.
         max_steps: optimizer steps of the whole run.
         device: as for `fit`.
+        optimizer: its name, a key of `OPTIMIZERS`.
         settings: further settings of `fit` by name.
 
     Raises:
@@ -82,10 +94,12 @@ def chosen_settings(
             f"data={data} is a folder; give a FASTA file, or TextData(corpus=...) for a prepared "
             "corpus of text"
         )
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(f"optimizer={optimizer} must be one of {', '.join(OPTIMIZERS)}")
     kinds = {
         "data": GenomeData,
         "trainer": TrainerSettings,
-        "optimizer": AdamWSettings,
+        "optimizer": OPTIMIZERS[optimizer],
         "learning_rate": WarmupCosine,
     }
     reserved = {"fasta", "max_steps"}
@@ -115,7 +129,7 @@ def chosen_settings(
     return ChosenSettings(
         GenomeData(str(data), **groups["data"]) if is_path else data,
         TrainerSettings(max_steps, **trainer),
-        AdamWSettings(**groups["optimizer"]),
+        OPTIMIZERS[optimizer](**groups["optimizer"]),
         WarmupCosine(**groups["learning_rate"]),
     )
 

@@ -48,6 +48,7 @@ def fit(
     times: TimeSampler | None = None,
     arguments: Mapping[str, Any] | None = None,
     allow: str | Sequence[str] = (),
+    optimizer: str = "adamw",
     ops: str = "auto",
     threads: int | None = None,
     overlap_report: bool = False,
@@ -83,13 +84,14 @@ def fit(
         times: how times are drawn for a network; None is in equal strata.
         arguments: constructor arguments of a network of another package.
         allow: settings that may differ from those of the run that is resumed.
+        optimizer: adamw, or muon for the hidden matrices with AdamW for the rest.
         ops: implementations of the primitives: auto, reference, portable or fused.
         threads: of the CPU; None chooses by the size of the network.
         overlap_report: compare the splits first.
         settings: further settings by name: those of `GenomeData` for a path (`length`, `valid`,
             `test`, ...), of `TrainerSettings` (`global_batch_size`, `valid_every`, ...), of
-            `AdamWSettings` (`learning_rate`, `weight_decay`, ...) and of `WarmupCosine`
-            (`warmup_steps`, ...).
+            `AdamWSettings` or `MuonSettings` (`learning_rate`, `weight_decay`, ...) and of
+            `WarmupCosine` (`warmup_steps`, ...).
 
     Returns:
         The model, with the averaged weights of its last step; from `dnamdlm.fit` a `Model`.
@@ -103,7 +105,7 @@ def fit(
         >>> net = MyNet(vocab_size=12)  # doctest: +SKIP
         >>> fit(net, "my.fa", run_dir="runs/mine", max_steps=1000, length=256)  # doctest: +SKIP
     """
-    chosen = chosen_settings(data, max_steps, device, settings)
+    chosen = chosen_settings(data, max_steps, device, optimizer, settings)
     lm = _language_model(model, chosen.source, _Parts(objective, schedule, times))
     nodes = model_nodes(lm, arguments=arguments, trial=_Trial(chosen.source))
     packages = sorted({found.package for found in foreign_classes(nodes)})
