@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+_PACKAGE = "# @package "
 _KEY = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?P<rest>.*)")
 _NOT_SETTINGS = ("defaults", "hydra")
 _TARGET = "_target_"
@@ -44,12 +45,14 @@ class SettingFile:
         notes: dotted key -> its comment, empty where it has none.
         bases: files of the same folder that it begins from.
         groups: group -> the option that it chooses.
+        package: dotted key that its settings lie under; None is the name of its group.
     """
 
     about: tuple[str, ...]
     notes: Mapping[str, str]
     bases: tuple[str, ...]
     groups: Mapping[str, str]
+    package: str | None = None
 
     @property
     def leaves(self) -> tuple[str, ...]:
@@ -83,7 +86,8 @@ def read_setting_file(path: Path) -> SettingFile:
             notes[".".join(parents)] = "; ".join(filter(None, [" ".join(above), *note]))
         above = []
     bases, groups = _defaults(yaml.safe_load("\n".join(lines)))
-    return SettingFile(about, notes, bases, groups)
+    packages = [line.removeprefix(_PACKAGE) for line in lines if line.startswith(_PACKAGE)]
+    return SettingFile(about, notes, bases, groups, packages[0] if packages else None)
 
 
 def _beginning(lines: list[str]) -> tuple[tuple[str, ...], int]:
@@ -92,7 +96,7 @@ def _beginning(lines: list[str]) -> tuple[tuple[str, ...], int]:
     for number, line in enumerate(lines):
         if not line.startswith("# "):
             return tuple(about), number
-        if not line.startswith("# @package"):
+        if not line.startswith(_PACKAGE):
             about.append(line[2:])
     return tuple(about), len(lines)
 
@@ -151,8 +155,8 @@ def notes_of(folder: Path, name: str, choices: Mapping[str, str]) -> dict[str, s
     """
     found: dict[str, str] = {}
     for group in (RECIPES, *(group for group in choices if group != RECIPES)):
-        prefix = "" if group == RECIPES else f"{group}."
         for file in files_of(folder, group, choices.get(group, "")):
+            prefix = "" if group == RECIPES else f"{file.package or group}."
             found |= {f"{prefix}{key}": note for key, note in file.notes.items() if note}
     own = read_setting_file(folder / f"{name}.yaml").notes
     return found | {key: note for key, note in own.items() if note}

@@ -36,7 +36,10 @@ def with_strands(lm: LM, strands: Strands) -> LM:
             f"strands=both averages a network that sees both sides, which a {type(lm).__name__} "
             "does not; use strands=one"
         )
-    if isinstance(lm.backbone, CaduceusPS | StrandAverage):
+    if lm.averaged_network is not None or (
+        # gates treat the strands differently even where the network does not.
+        isinstance(lm.backbone, CaduceusPS | StrandAverage) and lm.expert_gates is None
+    ):
         logger.info(
             "strands=both changes nothing: %s always reads both strands", type(lm.backbone).__name__
         )
@@ -47,6 +50,10 @@ def with_strands(lm: LM, strands: Strands) -> LM:
     averaged = copy.copy(lm)
     # a module of its own around the same weights; copy.copy shares the table of sub-modules.
     averaged._modules = dict(lm._modules)
-    average = StrandAverage(lm.backbone, complement).to(lm.real_tokens.device)
-    averaged.backbone = average.train(lm.training)
+    device = lm.real_tokens.device
+    averaged.backbone = StrandAverage(lm.backbone, complement).to(device).train(lm.training)
+    if lm.expert_gates is not None:
+        # gates read one strand, so that each strand has the logits of its own experts.
+        whole = StrandAverage(lm.network(), complement).to(device)
+        averaged.averaged_network = whole.train(lm.training)
     return averaged

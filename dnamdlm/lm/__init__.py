@@ -2,6 +2,8 @@
 
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.expert_gates import Experts
+from dnamdlm.lm.experts import Expert
 from dnamdlm.lm.language_model import LanguageModel, LossTerms, TokenLikelihood
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -50,6 +52,8 @@ __all__ = [
     "Draw",
     "EntropyBoundedSampler",
     "ExactCount",
+    "Expert",
+    "Experts",
     "FirstHittingSampler",
     "Guidance",
     "LanguageModel",

@@ -23,6 +23,7 @@ from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.language_model import LossTerms
+from dnamdlm.lm.model_parts import hidden_size_of
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -90,7 +91,7 @@ class NoisyClassifier(nn.Module):
         self.num_classes = num_classes
         self._vocabulary = vocabulary
         _drop_output_layer(backbone)
-        self.head = OutputHead(_width(backbone), num_classes)
+        self.head = OutputHead(hidden_size_of(backbone), num_classes)
         real = torch.zeros(backbone.vocab_size, dtype=torch.bool)
         real[list(vocabulary.real_ids)] = True
         self.register_buffer("real_tokens", real, persistent=False)
@@ -216,13 +217,3 @@ def _drop_output_layer(backbone: ClassBackbone) -> None:
     for module in list(backbone.modules()):
         if isinstance(getattr(module, "head", None), nn.Module):
             module.head = nn.Identity()
-
-
-@torch.no_grad()
-def _width(backbone: ClassBackbone) -> int:
-    """Channels of the hidden states, from a call with one position."""
-    assert isinstance(backbone, nn.Module)
-    was_training = backbone.training
-    states = backbone.eval().hidden(torch.zeros((1, 1), dtype=torch.int64), torch.zeros(1))
-    backbone.train(was_training)
-    return states.shape[-1]

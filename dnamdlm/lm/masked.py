@@ -20,7 +20,6 @@ from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
-from dnamdlm.diffusion.ordered import ORDER_RULES, mean_order_nats, ordered_nats
 from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.reverse import Generated, reverse_process
@@ -31,17 +30,20 @@ from dnamdlm.diffusion.times import Stratified, TimeSampler
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
 from dnamdlm.lm.conditioning import conditioning_value
-from dnamdlm.lm.estimators import (
-    bound_draws,
-    chosen_estimator,
-    number_of_orders,
-    random_orders,
-)
+from dnamdlm.lm.estimators import bound_draws, chosen_estimator
+from dnamdlm.lm.expert_gates import ExpertGates, Experts, joined
 from dnamdlm.lm.hidden_tokens import HiddenTokens
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
+from dnamdlm.lm.model_parts import (
+    checked_start,
+    evaluating,
+    network_of,
+    present_of,
+    real_token_mask,
+)
 from dnamdlm.lm.noising import Draw, NoiseProcess
 from dnamdlm.lm.objectives import ContinuousTime, Objective, ScoreEntropy
+from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
 from dnamdlm.lm.position_probs import position_log_probs
 from dnamdlm.lm.sampling.class_guidance import Guidance
@@ -71,9 +73,8 @@ class MaskedDiffusionLM(nn.Module):
         >>> lm.generate(keys, length=10, num_steps=5).tokens.shape
         torch.Size([3, 10])
         >>> own = nn.Sequential(nn.Embedding(12, 16), nn.Linear(16, 12))
-        >>> lm = MaskedDiffusionLM(own, NUCLEOTIDE_VOCABULARY)
-        >>> lm.generate(keys, length=10, num_steps=5).tokens.shape
-        torch.Size([3, 10])
+        >>> MaskedDiffusionLM(own, NUCLEOTIDE_VOCABULARY).num_classes
+        0
     """
 
     real_tokens: Tensor
@@ -87,6 +88,7 @@ class MaskedDiffusionLM(nn.Module):
         objective: Objective | None = None,
         *,
         label_dropout: float | int = 0.1,
+        experts: Experts | None = None,
     ) -> None:
         """Join the parts.
 
@@ -99,6 +101,8 @@ class MaskedDiffusionLM(nn.Module):
             objective: what is minimised; None is the bound of continuous time.
             label_dropout: probability of leaving the class of a window out in training; only for
                 a network with classes.
+            experts: laws from counts of words that are added to the network, for DNA; None adds
+                none. They count in training, or when `expert_gates.count` is called.
 
         Raises:
             ConfigError: if the backbone has fewer outputs than the vocabulary has ids, sees only
@@ -122,6 +126,9 @@ class MaskedDiffusionLM(nn.Module):
         self.times: TimeSampler = Stratified() if times is None else times
         self._vocabulary = vocabulary
         self.objective: Objective = ContinuousTime() if objective is None else objective
+        self.experts = experts
+        self.expert_gates = None if experts is None else ExpertGates(experts, backbone, vocabulary)
+        self.averaged_network: nn.Module | None = None
         self.objective.check(self.process)
 
     def without_effect(self) -> dict[str, str]:
@@ -162,7 +169,7 @@ class MaskedDiffusionLM(nn.Module):
         label: Label = None,
     ) -> Float[Tensor, "P Q V"]:
         """Output of the network; arguments as in `denoise`."""
-        return places.logits(self.backbone, *self._inputs(xt, time, present, label))
+        return places.logits(self.network(), *self._inputs(xt, time, present, label))
 
     def denoise(
         self,
@@ -231,7 +238,7 @@ class MaskedDiffusionLM(nn.Module):
         if label is not None:
             label = dropped_labels(label, RowNoise(batch.key), probability=self.label_dropout)
         draws = self.objective.hide(self.process, batch)
-        losses = [self._nats(draw, batch, label) for draw in draws]
+        losses = [self._nats(draw, batch, label, batch.tokens) for draw in draws]
         minimised = sum(losses[1:], losses[0])
         if all(draw.bound_weight is None for draw in draws):
             return LossTerms(minimised, batch.valid)
@@ -266,42 +273,19 @@ class MaskedDiffusionLM(nn.Module):
             raise ConfigError(f"draws must be at least 1, got {draws}")
         chosen = self.chosen_estimator(estimator)
         with evaluating(self):
-            number = number_of_orders(chosen)
-            if number is not None or chosen in ORDER_RULES:
-                return self._in_order(batch, chosen, number)
+            if (in_order := order_likelihood(self, batch, chosen)) is not None:
+                return in_order
             total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.key.device)
             hidden = HiddenTokens.none(batch)
+            process, objective = self.process, self.objective
             for draw in range(draws):
-                parts = bound_draws(
-                    chosen, self.process, self.objective, batch, draw=draw, draws=draws
-                )
+                parts = bound_draws(chosen, process, objective, batch, draw=draw, draws=draws)
                 nats = [self._nats(part, batch, batch.label) for part in parts]
                 total += sum(nats[1:], nats[0])
                 if hidden is not None:
                     hidden = hidden.after(parts, nats)
         found = () if hidden is None else (hidden.nats, hidden.count)
         return TokenLikelihood(total / draws, batch.valid, "upper bound", *found)
-
-    def _in_order(self, batch: Batch, rule: str, number: int | None) -> TokenLikelihood:
-        """Likelihood of the order of a rule, or the bound of a number of random orders."""
-
-        def denoise(xt: Tensor) -> Tensor:
-            return self.denoise(xt, None, batch.attended, label=batch.label)
-
-        if number is None:
-            nats = ordered_nats(
-                denoise,
-                batch.tokens,
-                batch.valid,
-                rule=rule,  # pyright: ignore[reportArgumentType]
-                mask_id=self.mask_id,
-            )
-            return TokenLikelihood(nats, batch.valid, "exact")
-        orders = random_orders(batch.key, batch.tokens.shape[1], number=number)
-        nats = mean_order_nats(
-            denoise, batch.tokens, batch.valid, orders=orders, mask_id=self.mask_id
-        )
-        return TokenLikelihood(nats, batch.valid, "upper bound")
 
     def chosen_estimator(self, estimator: str) -> str:
         """The estimator with `auto` resolved; a `ConfigError` if the model does not have it."""
@@ -379,7 +363,7 @@ class MaskedDiffusionLM(nn.Module):
         with evaluating(self):
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
                 part = reverse_process(
-                    denoiser_of(calls, self._present(initial[rows]), guidance),
+                    denoiser_of(calls, present_of(initial[rows], self._vocabulary), guidance),
                     initial[rows],
                     rule=rule,
                     schedule=self.schedule,
@@ -403,14 +387,14 @@ class MaskedDiffusionLM(nn.Module):
         ids = class_ids(label, len(xt), self.num_classes, xt.device)
         return xt, conditioning, present, ids
 
-    def _nats(self, draw: Draw, batch: Batch, label: Label) -> Float[Tensor, "B L"]:
+    def network(self, counted: Tensor | None = None) -> Backbone:
+        """The network with its experts; `counted` as in `Expert`."""
+        return joined(self.backbone, self.expert_gates, self.averaged_network, counted)
+
+    def _nats(
+        self, draw: Draw, batch: Batch, label: Label, counted: Tensor | None = None
+    ) -> Float[Tensor, "B L"]:
         """Call the network on a draw and score its output."""
         places = places_of(draw.scored, len(self.real_tokens))
-        logits = self.logits(draw.xt, draw.time, batch.attended, places, label=label)
-        return places.spread(draw.loss(logits, places))
-
-    def _present(self, initial: Tensor) -> Tensor | None:
-        """False at padding; None without padding."""
-        present = initial != self._vocabulary.pad_id
-        # attention without a mask is faster than any wait for this answer.
-        return None if bool(present.all()) else present
+        inputs = self._inputs(draw.xt, draw.time, batch.attended, label)
+        return places.spread(draw.loss(places.logits(self.network(counted), *inputs), places))

@@ -80,6 +80,13 @@ def checked_start(
     return initial
 
 
+def present_of(tokens: Int[Tensor, "B L"], vocabulary: Vocabulary) -> Bool[Tensor, "B L"] | None:
+    """False at padding; None without padding."""
+    present = tokens != vocabulary.pad_id
+    # attention without a mask is faster than any wait for this answer.
+    return None if bool(present.all()) else present
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Switch dropout off for the duration of a block."""
@@ -89,3 +96,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(was_training)
+
+
+@torch.no_grad()
+def hidden_size_of(backbone: Backbone) -> int:
+    """Channels of the hidden states of a network, from a call with one position."""
+    assert isinstance(backbone, nn.Module)
+    was_training = backbone.training
+    place = next(backbone.parameters()).device
+    tokens = torch.zeros((1, 1), dtype=torch.int64, device=place)
+    states = backbone.eval().hidden(tokens, torch.zeros(1, device=place))
+    backbone.train(was_training)
+    return states.shape[-1]

@@ -317,8 +317,8 @@ def _changes(
         raise ConfigError(
             f"the checkpoints of run_dir={run_dir} hold the state of another optimizer "
             f"({_OPTIMIZER} was {before.get(_OPTIMIZER)!r} and is now {now.get(_OPTIMIZER)!r}), "
-            f"which resume.allow cannot change; give the same optimizer, or start another run_dir from "
-            f"these weights with init_from={run_dir}"
+            "which resume.allow cannot change; give the same optimizer, or start another run_dir "
+            f"from these weights with init_from={run_dir}"
         )
     return {key: [before.get(key), now.get(key)] for key in changed}
 

@@ -76,8 +76,8 @@ def model_nodes(
         if name in ("backbone", "vocabulary", "schedule", "times"):
             continue
         value = getattr(lm, name)
-        # the default objective is written as it is left out in a config.
-        if value != ContinuousTime():
+        # the default objective, and no experts, are written as they are left out in a config.
+        if value is not None and value != ContinuousTime():
             own[name] = settings_node(value) if dataclasses.is_dataclass(value) else value
     return {
         "backbone": _backbone_node(lm.backbone, lm.vocabulary, arguments, trial),

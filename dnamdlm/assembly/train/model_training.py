@@ -19,6 +19,7 @@ from dnamdlm.assembly.class_labels import labels_of
 from dnamdlm.assembly.devices import plan_for
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.dry_run import time_needed
+from dnamdlm.assembly.train.expert_counts import count_for_experts
 from dnamdlm.assembly.train.split_validation import validation
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData, source_of
@@ -58,6 +59,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     loggers = build_loggers(settings.config)
     opened = settings.data.open()
     labels = labels_of(lm, opened)
+    count_for_experts(lm, opened, trainer.strategy)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
     names = metric_names(
         opened.unit, is_classifier=isinstance(lm, NoisyClassifier), path=run_dir / METRICS
