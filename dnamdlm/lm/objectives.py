@@ -168,18 +168,30 @@ class ExactCount:
     p u^(p-1), so that its expectation is the same: every k has total weight 1/n. Above 1 the
     nearly clean sequences, whose few masked tokens make the loss noisy, are drawn more often.
 
+    With `lowest` r the share is r + (1 - r) u^p: sequences with fewer masked tokens, which cost a
+    call and teach little, are never drawn. The loss is then the bound without those counts, a
+    little above it; likelihoods are estimated with all counts in any case.
+
     Attributes:
         power: exponent of the share of masked tokens, at least 1.
+        lowest: smallest share of masked tokens in training, in [0, 1).
 
     Source: Ou et al. 2024 (arXiv:2406.03736), lambda- and k-denoising cross-entropy.
+
+    Example:
+        >>> ExactCount(power=2.0, lowest=0.05)
+        ExactCount(power=2.0, lowest=0.05)
     """
 
     power: float = 1.0
+    lowest: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the exponent."""
+        """Check the exponent and the share."""
         if not 1.0 <= self.power < float("inf"):
             raise ConfigError(f"lm.objective.power={self.power} must be at least 1")
+        if not 0.0 <= self.lowest < 1.0:
+            raise ConfigError(f"lm.objective.lowest={self.lowest} must lie in [0, 1)")
 
     def check(self, process: NoiseProcess) -> None:
         """Refuse a network with time conditioning, and warped times."""
@@ -189,7 +201,8 @@ class ExactCount:
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """One draw of the bound at a random count."""
         place = process.training_place(batch, Stream.COUNTS)
-        drawn = process.bound_at_count(batch, place**self.power, draw=0)
+        share = self.lowest + (1.0 - self.lowest) * place**self.power
+        drawn = process.bound_at_count(batch, share, draw=0)
         return [drawn.times_rows(self.power * place ** (self.power - 1))]
 
 

@@ -59,6 +59,8 @@ FREE_SETTINGS = (
 )
 # settings of which a resumed run has no use.
 _AT_START = ("init_from",)
+# settings that came later, with the value that earlier runs had.
+_LATER = {"lm.objective.lowest": 0.0}
 # a checkpoint holds the state of one kind of optimizer.
 _OPTIMIZER = "optimizer._target_"
 # groups of settings; something else in their place is damage.
@@ -292,7 +294,8 @@ def _changes(
     run_dir: Path, recorded: Mapping[str, Any], tree: Mapping[str, Any], allow: Collection[str]
 ) -> dict[str, Any]:
     """Settings that differ and may differ, with both values; others are refused."""
-    before, now = _flat(recorded), _flat(tree)
+    now = _flat(tree)
+    before = {key: value for key, value in _LATER.items() if key in now} | _flat(recorded)
     for name in allow:
         if not any(_is_within(key, name) for key in before.keys() | now.keys()):
             raise ConfigError(f"resume.allow names {name}, which is not a setting of this run")
