@@ -179,7 +179,14 @@ def load_into(
 
 
 def _description_of(folder: Path) -> dict[str, Any]:
-    return read_description(folder / MODEL, config=dict, vocabulary=str, step=int)
+    wanted = {"config": dict, "vocabulary": str, "step": int}
+    description = read_description(folder / MODEL, **wanted)
+    labels = description.setdefault("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
+        raise CheckpointError(
+            f"{folder / MODEL} has labels that are not a list of names; use another checkpoint"
+        )
+    return description
 
 
 def _filled(
@@ -203,7 +210,7 @@ def _filled(
         file_hash(path),
         folder,
         run_dir,
-        labels=tuple(description.get("labels", ())),
+        labels=tuple(description["labels"]),
         weights=weights,
     )
 

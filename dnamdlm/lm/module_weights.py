@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -50,8 +50,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
         CheckpointError: listing the first names that do not fit, that differ and are tied here, or
             whose numbers are not finite.
     """
-    _check_finite(module, weights, source)
-    _compare_shapes(module, {k: tuple(v.shape) for k, v in weights.items()}, source)
+    check_fit(module, weights, source)
     own = module.state_dict()
     by_place: dict[tuple[int, torch.Size], list[str]] = {}
     for name, tensor in own.items():
@@ -67,13 +66,35 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
     module.load_state_dict(dict(weights), strict=True)
 
 
-def _check_finite(module: torch.nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
-    """Refuse NaN, and infinities except in buffers, where a mask may hold them."""
+def check_fit(module: torch.nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse weights that are not finite, or not those of `module`; nothing is loaded.
+
+    Raises:
+        CheckpointError: as `load_weights`, except for tensors that are tied.
+    """
+    # in a buffer a mask may hold infinities.
     buffers = {name for name, _ in module.named_buffers()}
-    for name, tensor in weights.items():
+    check_finite(weights, source, infinite=buffers)
+    _compare_shapes(module, {k: tuple(v.shape) for k, v in weights.items()}, source)
+
+
+def check_finite(
+    tensors: Mapping[str, Tensor], source: Path, *, infinite: Collection[str] = ()
+) -> None:
+    """Refuse NaN and infinities.
+
+    Args:
+        tensors: by name; those of integers are not looked at.
+        source: the file, for the message.
+        infinite: names of tensors that may hold infinities.
+
+    Raises:
+        CheckpointError: naming the first tensor that is not finite.
+    """
+    for name, tensor in tensors.items():
         if not tensor.is_floating_point() or tensor.is_meta:
             continue
-        bad = tensor.isnan() if name in buffers else ~tensor.isfinite()
+        bad = tensor.isnan() if name in infinite else ~tensor.isfinite()
         if bad.any():
             raise CheckpointError(
                 f"{source}: {int(bad.sum())} of {tensor.numel()} numbers of {name} are NaN or "

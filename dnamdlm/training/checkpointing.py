@@ -32,6 +32,7 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
     write_folder,
 )
+from dnamdlm.lm.module_weights import check_finite
 
 logger = logging.getLogger(__name__)
 
@@ -106,17 +107,40 @@ class FolderCheckpointIO(CheckpointIO):
                 f"{folder} has no optimizer state, as in a copy made by slim, so that no run can "
                 f"resume from it; train in another run_dir with init_from={folder.parent.parent}"
             )
-        tensors = read_tensors(folder / _TRAINER_TENSORS)
-        checkpoint = decode_tree(read_json(folder / _TRAINER_TREE), tensors)
-        checkpoint["state_dict"] = {
-            MODULE_PREFIX + name: tensor for name, tensor in read_tensors(folder / WEIGHTS).items()
-        }
-        checkpoint["average"]["weights"] = read_tensors(folder / AVERAGE)
+        # a run saves what is finite alone, so that whatever is not was damaged later.
+        tensors, weights, average = (
+            _finite_tensors(folder / name) for name in (_TRAINER_TENSORS, WEIGHTS, AVERAGE)
+        )
+        checkpoint = _decoded(folder / _TRAINER_TREE, tensors)
+        checkpoint["state_dict"] = {MODULE_PREFIX + name: item for name, item in weights.items()}
+        checkpoint["average"]["weights"] = average
         return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove one checkpoint folder."""
         remove_checkpoint_folder(Path(path))
+
+
+def _finite_tensors(path: Path) -> dict[str, Tensor]:
+    tensors = read_tensors(path)
+    check_finite(tensors, path)
+    return tensors
+
+
+def _decoded(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """The tree of a file with its tensors.
+
+    Raises:
+        CheckpointError: if it is not one that was written here.
+    """
+    try:
+        tree = decode_tree(read_json(path), tensors)
+        is_whole = isinstance(tree, dict) and isinstance(tree["average"], dict)
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RecursionError):
+        is_whole = False
+    if not is_whole:
+        raise CheckpointError(f"{path} is not what dnamdlm wrote; use another checkpoint")
+    return tree
 
 
 def encode_tree(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import (
     json_writer,
-    read_json,
+    read_description,
     read_tensors,
     tensors_writer,
     verify_folder,
     write_folder,
 )
+from dnamdlm.lm.module_weights import check_finite, check_fit
 from dnamdlm.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -107,8 +108,7 @@ class EpochKeeper:
         if self.folder is None or not self.folder.is_dir():
             return None
         try:
-            verify_folder(self.folder)
-            facts, tensors = read_json(self.folder / _STATE), read_tensors(self.folder / _TENSORS)
+            facts, tensors = _checked(self.folder, predictor)
         except CheckpointError as error:
             logger.warning("the fit starts anew: %s", error)
             return None
@@ -132,6 +132,24 @@ class EpochKeeper:
         """Remove the state of a fit that is finished."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _checked(folder: Path, predictor: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and tensors of a state that fits a predictor and is finite.
+
+    Raises:
+        CheckpointError: naming what is damaged.
+    """
+    verify_folder(folder)
+    facts = read_description(
+        folder / _STATE, history=list, best=int, order=dict, schedule=dict, rates=list
+    )
+    path = folder / _TENSORS
+    tensors = read_tensors(path)
+    for part in ("latest.", "best."):
+        check_fit(predictor, _within(tensors, part), path)
+    check_finite(_within(tensors, "optimizer."), path)
+    return facts, tensors
 
 
 def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -19,6 +19,8 @@ import yaml
 
 from dnamdlm.data.data_source import source_of
 from dnamdlm.data.files import keep_aside, write_text
+from dnamdlm.data.json_files import JsonError, read_json_text
+from dnamdlm.data.yaml_text import YamlError, read_yaml_text
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.lm.checkpoint import (
     MODEL,
@@ -203,8 +205,8 @@ def _stored_config(run_dir: Path) -> _StoredConfig:
     text = _text_of(path)
     is_absent = text is None
     try:
-        tree = None if text is None else yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError):
+        tree = None if text is None else read_yaml_text(text)
+    except YamlError:
         tree = None
     if _is_config(tree):
         return _StoredConfig(with_present_names(tree), is_intact=True)
@@ -267,8 +269,8 @@ def _stored_run(run_dir: Path) -> dict[str, Any] | None:
     """The record of a run; None where it is missing or damaged."""
     text = _text_of(run_dir / RUN)
     try:
-        run: Any = None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
+        run = None if text is None else read_json_text(text)
+    except JsonError:
         return None
     parts = ("data", "versions")
     if not isinstance(run, dict) or not all(isinstance(run.get(k, {}), dict) for k in parts):

@@ -179,6 +179,18 @@ def test_damaged_folders_are_refused_in_one_sentence(folder):
         load_model(str(path))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_published_weights_that_are_not_finite_are_refused(folder, value):
+    path = folder(ps=False)
+    file = path / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in sorted(tensors) if name.endswith("in_proj.weight"))
+    tensors[name][0, 0] = value
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=r"model.safetensors: 1 of \d+ numbers of .* are NaN"):
+        load_model(str(path))
+
+
 def test_a_hub_id_needs_huggingface_hub(monkeypatch):
     monkeypatch.setattr(
         "dnamdlm.assembly.building.published.importlib.util.find_spec", lambda name: None

@@ -10,7 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from dnamdlm.lm.checkpoint import MANIFEST
-from tests.entries.commands import command, run
+from tests.entries.commands import SHORT, command, run
+from tests.entries.forks import run_all
 
 VCF = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 GENOME = "ACGTTGCAAC" * 40
@@ -98,16 +99,40 @@ def test_predict_refuses_what_embed_refuses(head, trained, folder):
         assert "'a' was used before" in " ".join(result.stderr.split())
 
 
-def test_a_checkpoint_of_nan_gives_no_result(trained, folder):
+def test_a_checkpoint_of_nan_gives_no_result(trained, folder, head):
+    del head
     step = spoiled(trained, folder / "nan")
-    for entry, *given in (
-        ("sample", "num_sequences=1", f"out={folder}/n.fa"),
-        ("score", f"variants={folder}/v.vcf", f"data.fasta={folder}/g.fa", f"out={folder}/n.tsv"),
-        ("embed", f"data.fasta={folder}/g.fa", f"out={folder}/n.npz"),
-    ):
-        result = run(entry, f"model={step}", *given, check=False)
-        assert result.returncode == 2, (entry, result.stderr)
-        assert "are NaN or infinite" in " ".join(result.stderr.split())
+    commands = [
+        [entry, f"model={step}", *given]
+        for entry, *given in (
+            ("sample", "num_sequences=1", f"out={folder}/n.fa"),
+            ("score", f"variants={folder}/v.vcf", f"data.fasta={folder}/g.fa",
+             f"out={folder}/n.tsv"),
+            ("embed", f"data.fasta={folder}/g.fa", f"out={folder}/n.npz"),
+            ("evaluate", "limit=4", "max_order=0", f"out={folder}/n.json"),
+            ("tracks", "locus=c:10-100", f"data.fasta={folder}/g.fa", f"out={folder}/n2.tsv"),
+            ("finetune", *SHORT_FT, f"data.train={folder}/train.csv", f"run_dir={folder}/n"),
+            ("finetune", *SHORT_FT[:-1], "method=full", f"data.train={folder}/train.csv",
+             f"run_dir={folder}/n"),
+        )
+    ]  # fmt: skip
+    commands.append(["train", *SHORT, f"init_from={step}", f"run_dir={folder}/n"])
+    for asked, (code, _, err) in zip(commands, run_all(commands, folder), strict=True):
+        assert code == 2, (asked, err)
+        assert "are NaN or infinite" in err.splitlines()[-1]
+    assert not [path for path in folder.glob("n*") if path.is_file()]
+
+
+def test_a_run_does_not_resume_from_a_checkpoint_of_nan(trained, folder):
+    run_dir = folder / "nan_run"
+    shutil.copytree(trained, run_dir)
+    newest = max((run_dir / "checkpoints").glob("step_*"))
+    shutil.rmtree(newest)
+    spoiled(trained, newest)
+    result = run("train", *SHORT, "trainer.max_steps=21", "resume.allow=[trainer]",
+                 f"run_dir={run_dir}", check=False)  # fmt: skip
+    assert result.returncode == 2, result.stderr
+    assert "are NaN or infinite" in result.stderr.splitlines()[-1]
 
 
 def spoiled(run_dir, target):

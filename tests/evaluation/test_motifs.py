@@ -57,6 +57,7 @@ def test_both_formats_give_the_same_matrix(tmp_path, text):
         ("hello\n", "neither JASPAR format"),
         (">MA1 x\nA [ 0 ]\n", "motif"),
         ("", "the file is empty"),
+        (JASPAR_TEXT.replace("9", "9" * 400), "needs a row of counts"),
     ],
 )
 def test_a_file_without_motifs_is_one_sentence(tmp_path, text, message):

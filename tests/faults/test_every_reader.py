@@ -1,6 +1,7 @@
 """No file that anybody can give defeats a command: every reader, every entry, broken files.
 
-With DNAMDLM_SWEEP=all every reader gets every file, which takes about an hour.
+With DNAMDLM_SWEEP=all every reader gets every file, which takes hours. DNAMDLM_SWEEP=N is share
+number N of the files, so that other numbers sweep other files.
 """
 
 import os
@@ -56,8 +57,9 @@ def prepare_text(folder):
 
 def faults_of(reader, folder):
     """What is wrong, of all files of a reader: variant, fault, command, what it said."""
-    number = ALL.index(reader)
-    cases = cases_of(reader, number, complete=os.environ.get("DNAMDLM_SWEEP") == "all")
+    share = os.environ.get("DNAMDLM_SWEEP", "0")
+    number = ALL.index(reader) + (0 if share == "all" else int(share))
+    cases = cases_of(reader, number, complete=share == "all")
     part = re.sub(r"\W+", "_", reader[0])
     commands, places = commands_of(reader, cases, folder, part)
     before = state(folder, places)
@@ -72,8 +74,11 @@ def faults_of(reader, folder):
 
 
 def state(folder, places):
-    """Names and sizes of all that lies in a folder outside of the places of the cases."""
-    apart = {places[0].parents[1]} if places else set()
+    """Names and sizes of all that lies in a folder outside of the places of the cases.
+
+    A locus that `tracks` evaluated is kept in the folder of its run.
+    """
+    apart = {folder / "run/evaluation", *(place.parents[1] for place in places[:1])}
     return {
         str(path.relative_to(folder)): path.lstat().st_size
         for path in folder.rglob("*")

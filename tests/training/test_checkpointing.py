@@ -1,5 +1,8 @@
 """Lightning's checkpoint dictionary survives the trip through safetensors and JSON."""
 
+import hashlib
+import json
+
 import pytest
 import torch
 from hypothesis import given
@@ -54,6 +57,44 @@ def test_a_checkpoint_is_read_as_it_was_saved(tmp_path):
     assert loaded["average"]["weights"]["w"].tolist() == [1.0] * 3
     assert loaded["average"]["num_updates"] == loaded["global_step"] == 3
     assert loaded["optimizer_states"][0]["state"][0]["step"].item() == 4.0
+
+
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [
+        (("state_dict", "lm.w"), "weights"),
+        (("average", "weights", "w"), "average"),
+        (("optimizer_states", 0, "state", 0, "step"), "trainer"),
+    ],
+    ids=["weights", "average", "moments"],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_run_does_not_resume_from_what_is_not_finite(tmp_path, place, file, value):
+    checkpoint = node = _checkpoint(3)
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = torch.tensor([1.0, value])
+    io = FolderCheckpointIO({"config": {}, "vocabulary": "abc"})
+    io.save_checkpoint(checkpoint, tmp_path / "step_000000003")
+    with pytest.raises(CheckpointError, match=f"{file}.safetensors: 1 of 2 numbers of .* NaN or"):
+        io.load_checkpoint(tmp_path / "step_000000003")
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "7", '{"x": 1}', '{"dict": 7}', '{"dict": [["a", {}]]}', '{"tensor": "no"}',
+                '{"dict": [["average", {"list": []}]]}'],
+)  # fmt: skip
+def test_a_state_that_is_not_ours_is_refused(tmp_path, content):
+    folder = tmp_path / "step_000000003"
+    FolderCheckpointIO({"config": {}, "vocabulary": "abc"}).save_checkpoint(_checkpoint(3), folder)
+    (folder / "trainer.json").write_text(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["trainer.json"] = {
+        "bytes": len(content), "sha256": hashlib.sha256(content.encode()).hexdigest()
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"trainer.json is not what dnamdlm wrote"):
+        FolderCheckpointIO({}).load_checkpoint(folder)
 
 
 def test_pruning_keeps_the_newest_and_never_trusts_a_damaged_one(tmp_path):

@@ -1,16 +1,21 @@
 """Training of predictors: learning, choice by validation, determinism, frozen parts."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dnamdlm.data.tasks.labelled import LabelledSet
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.checkpoint import tensors_writer, text_writer, write_folder
 from dnamdlm.lm.states.heads import predict_outputs
 from dnamdlm.lm.states.suite_cnn import SuiteCnn
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.training.head_fitting import FinetuneSettings, TargetScale, train_predictor
+from dnamdlm.training.head_state import EpochKeeper, FitInterrupted
 
 SETTINGS = FinetuneSettings(epochs=4, batch_size=16, learning_rate=0.01)
 
@@ -109,3 +114,52 @@ def test_impossible_settings_are_refused():
         FinetuneSettings(epochs=0)
     with pytest.raises(ConfigError, match=r"training.warmup_fraction=2 must lie in 0\.\.1"):
         FinetuneSettings(warmup_fraction=2)
+
+
+class StopAfterAnEpoch:
+    """A signal that arrives when a state was kept."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @property
+    def number(self):
+        return signal.SIGTERM if self.folder.exists() else None
+
+
+def kept_fit(folder, *, stop=None):
+    """The weights of a fit that keeps its state."""
+    predictor = made()
+    train_predictor(
+        predictor, "classes", rows(97, 1), rows(40, 2), SETTINGS, metric="accuracy", seed=1,
+        keeper=EpochKeeper(folder, stop),
+    )  # fmt: skip
+    return predictor.map.weight.tolist()
+
+
+@pytest.mark.parametrize("name", ["latest.map.weight", "best.map.bias", "optimizer.0.exp_avg"])
+def test_a_fit_does_not_resume_from_what_is_not_finite(tmp_path, caplog, name):
+    folder = tmp_path / "state"
+    with pytest.raises(FitInterrupted):
+        kept_fit(folder, stop=StopAfterAnEpoch(folder))
+    tensors = load_file(folder / "state.safetensors")
+    tensors[name] *= float("nan")
+    write_folder(
+        folder,
+        {
+            "state.json": text_writer((folder / "state.json").read_text()),
+            "state.safetensors": tensors_writer(tensors),
+        },
+    )
+    assert kept_fit(folder) == kept_fit(None)
+    assert "the fit starts anew" in caplog.text
+    assert "are NaN or infinite" in caplog.text
+
+
+def test_a_fit_resumes_where_a_signal_ended_it(tmp_path, caplog):
+    caplog.set_level("INFO")
+    folder = tmp_path / "state"
+    with pytest.raises(FitInterrupted):
+        kept_fit(folder, stop=StopAfterAnEpoch(folder))
+    assert kept_fit(folder) == kept_fit(None)
+    assert "resumes after epoch 1" in caplog.text

@@ -141,7 +141,7 @@ class ModelConfig:
     @functools.cached_property
     def data(self) -> DataSource:
         """The settings of the training data; no file is opened."""
-        return build(self.tree["data"], "data", self.trust)
+        return build(self.tree.get("data", {}), "data", self.trust)
 
     @functools.cached_property
     def modality(self) -> Dna | Text:

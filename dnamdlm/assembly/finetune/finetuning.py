@@ -19,6 +19,7 @@ import numpy as np
 from dnamdlm.assembly.devices import choose_device, plan_for
 from dnamdlm.assembly.finetune.finetune_results import finite, split_figures, write_results
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
+from dnamdlm.assembly.finetune.head_record import HEAD
 from dnamdlm.assembly.finetune.predictors import (
     Fit,
     Predictors,
@@ -54,9 +55,7 @@ from dnamdlm.training.signals import StopRequest, restored_handlers
 
 logger = logging.getLogger(__name__)
 
-RESULT, HEAD, HEAD_WEIGHTS, PREDICTIONS = (
-    "result.json", "head.json", "head.safetensors", "predictions.tsv",
-)  # fmt: skip
+RESULT, HEAD_WEIGHTS, PREDICTIONS = "result.json", "head.safetensors", "predictions.tsv"
 SPLITS = "splits"
 _UNFINISHED = "unfinished"
 _MAX_SHOWN = 8

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
-from dnamdlm.assembly.finetune.finetuning import HEAD
+from dnamdlm.assembly.finetune.head_record import head_of
 from dnamdlm.assembly.finetune.predicted_rows import (
     PredictedRows,
     distinct_columns,
@@ -30,7 +30,6 @@ from dnamdlm.data.tasks.sentences import chosen
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
 from dnamdlm.errors import DataError
-from dnamdlm.lm.checkpoint import read_json
 from dnamdlm.lm.states.heads import calls_of
 from dnamdlm.ops.selection import get_mode
 
@@ -62,7 +61,7 @@ class Head:
         self.folders = head_folders(self.run_dir, seed)
         self.device, self.trust = device, tuple(trust)
         self._reader = HeadReader(self.folders, device, self.trust)
-        head = read_json(self.folders[0] / HEAD)
+        head = head_of(self.folders[0])
         self.task: str = head["task"]
         self.kind: str = head["kind"]
         self.label_names: tuple[str, ...] = tuple(head["label_names"])
@@ -132,10 +131,8 @@ class Head:
                 "one string was given where a list of sequences is wanted; put it into a list, or "
                 "give a file as pathlib.Path"
             )
-        head = read_json(self.folders[0] / HEAD)
-        wanted: tuple[str, ...] = tuple(head.get("text_columns", ())) or (
-            _column(sequences, column),
-        )
+        head = head_of(self.folders[0])
+        wanted: tuple[str, ...] = tuple(head["text_columns"]) or (_column(sequences, column),)
         if not isinstance(sequences, DataFrame):
             if len(wanted) != 1:
                 raise DataError(f"a table with the columns {', '.join(wanted)} is wanted")

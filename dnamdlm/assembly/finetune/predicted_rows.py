@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
-from dnamdlm.assembly.finetune.finetuning import HEAD
+from dnamdlm.assembly.finetune.head_record import head_of
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text
 from dnamdlm.data.genome.genome_files import open_genome
@@ -30,7 +30,7 @@ from dnamdlm.data.tasks.sequence_inputs import (
 from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.checkpoint import read_description, verify_folder
+from dnamdlm.lm.checkpoint import verify_folder
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,6 @@ class PredictedRows:
             rest = iter(values)
             columns[name] = ["" if row in self.faults else next(rest) for row in range(count)]
         return columns | {"reason": [self.faults.get(row, "") for row in range(count)]}
-
-
-def head_of(folder: Path) -> dict[str, Any]:
-    """What is recorded of a fine-tuned head.
-
-    Raises:
-        CheckpointError: if the record is missing or damaged.
-    """
-    return read_description(
-        folder / HEAD, model_config=dict, vocabulary=str, windows=dict, label_names=list,
-        strand=str, target_mean=list, target_deviation=list, kind=str, task=str,
-    )  # fmt: skip
 
 
 def input_of(

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.devices import choose_device, plan_for
 from dnamdlm.assembly.finetune.finetune_settings import PredictSettings
-from dnamdlm.assembly.finetune.finetuning import HEAD, HEAD_WEIGHTS, SPLITS
+from dnamdlm.assembly.finetune.finetuning import HEAD_WEIGHTS, SPLITS
+from dnamdlm.assembly.finetune.head_record import HEAD, head_of
 from dnamdlm.assembly.finetune.predicted_rows import (
-    head_of,
     input_of,
     predicted_columns,
     table_of,

@@ -71,13 +71,13 @@ def _ids(
         return retokenized(record["text"], tokenizer, marks)[0]
     if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
         raise DataError(f"samples={path} has ids that are not a list of integers; fix the file")
-    found = np.array(ids, dtype=np.int64)
     vocabulary = tokenizer.vocabulary
-    if len(found) and not 0 <= found.min() <= found.max() < len(vocabulary):
+    if ids and not 0 <= min(ids) <= max(ids) < len(vocabulary):
         raise DataError(
             f"samples={path} has ids outside [0, {len(vocabulary)}), so another tokenizer made "
             "them; evaluate them with the model that did"
         )
+    found = np.array(ids, dtype=np.int64)
     return found[found != vocabulary.pad_id]
 
 

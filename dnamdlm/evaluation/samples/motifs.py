@@ -98,8 +98,9 @@ def _from_file(source: str) -> list[Motif]:
 
 def _motif(name: str, item: Any) -> Motif:
     counts = np.array([item.counts[base] for base in "ACGT"], np.float64).T
-    if not len(counts) or counts.min() < 0 or not (counts.sum(axis=1) > 0).all():
-        raise ValueError(f"motif {name} has a position without counts")
+    totals = counts.sum(axis=1)
+    if not len(counts) or counts.min() < 0 or not (totals > 0).all() or np.isinf(totals).any():
+        raise ValueError(f"motif {name} has a position without counts, or with infinite ones")
     return Motif(" ".join(str(name).split()), counts)
 
 
