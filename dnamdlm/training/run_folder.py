@@ -31,6 +31,7 @@ from dnamdlm.lm.checkpoint import (
     step_of_folder,
 )
 from dnamdlm.training.renamed_targets import with_present_names
+from dnamdlm.training.run_changes import changed_settings
 from dnamdlm.training.surroundings import difference, instruction_set
 
 logger = logging.getLogger(__name__)
@@ -39,32 +40,8 @@ CONFIG = "config.yaml"
 RUN = "run.json"
 METRICS = "metrics.csv"
 LOCK = ".lock"
-# settings that change what a run displays or where it computes, not what it computes.
-FREE_SETTINGS = (
-    "run_dir",
-    "debug",
-    "trust",
-    "threads",
-    "logger",
-    "resume",
-    "overlap_report",
-    "data.cache_dir",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.micro_batch_size",
-    "trainer.num_workers",
-    "trainer.keep_checkpoints",
-    "trainer.checkpoint_every",
-    "trainer.max_minutes",
-)
 # settings of which a resumed run has no use.
 _AT_START = ("init_from",)
-# settings that came later, with the value that earlier runs had.
-_LATER = {"lm.objective.lowest": 0.0}
-# a checkpoint holds the state of one kind of optimizer.
-_OPTIMIZER = "optimizer._target_"
 # groups of settings; something else in their place is damage.
 _GROUPS = ("data", "backbone", "noise", "times", "lm", "optimizer", "learning_rate", "trainer")
 
@@ -100,7 +77,7 @@ def open_run(
     stored, run = _stored_config(run_dir), _stored_run(run_dir)
     changes: dict[str, Any] = {}
     if stored.tree is not None:
-        changes = _changes(run_dir, stored.tree, tree, allow)
+        changes = changed_settings(run_dir, stored.tree, tree, allow)
         before = (run or {}).get("data", {}).get("fingerprint")
         if before is not None and before != data["fingerprint"]:
             if "data" not in allow:
@@ -290,56 +267,6 @@ def _text_of(path: Path) -> str | None:
         raise DataError(
             f"{path} cannot be read ({error.strerror}); check the file and its folder"
         ) from error
-
-
-def _changes(
-    run_dir: Path, recorded: Mapping[str, Any], tree: Mapping[str, Any], allow: Collection[str]
-) -> dict[str, Any]:
-    """Settings that differ and may differ, with both values; others are refused."""
-    now = _flat(tree)
-    before = {key: value for key, value in _LATER.items() if key in now} | _flat(recorded)
-    for name in allow:
-        if not any(_is_within(key, name) for key in before.keys() | now.keys()):
-            raise ConfigError(f"resume.allow names {name}, which is not a setting of this run")
-    changed = [
-        key
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-        and not any(_is_within(key, free) for free in FREE_SETTINGS)
-    ]
-    refused = [key for key in changed if not any(_is_within(key, name) for name in allow)]
-    if refused:
-        shown = ", ".join(
-            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in refused[:5]
-        )
-        more = f", and {len(refused) - 5} more" if len(refused) > 5 else ""
-        raise ConfigError(
-            f"run_dir={run_dir} holds a run of another config ({shown}{more}); choose another "
-            "run_dir, give the same settings, or name those that may change, as in "
-            f"resume.allow=[{refused[0]}]"
-        )
-    if _OPTIMIZER in changed:
-        raise ConfigError(
-            f"the checkpoints of run_dir={run_dir} hold the state of another optimizer "
-            f"({_OPTIMIZER} was {before.get(_OPTIMIZER)!r} and is now {now.get(_OPTIMIZER)!r}), "
-            "which resume.allow cannot change; give the same optimizer, or start another run_dir "
-            f"from these weights with init_from={run_dir}"
-        )
-    return {key: [before.get(key), now.get(key)] for key in changed}
-
-
-def _is_within(key: str, name: str) -> bool:
-    return key == name or key.startswith(f"{name}.")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def versions() -> dict[str, str]:
