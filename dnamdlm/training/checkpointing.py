@@ -9,6 +9,7 @@ text also holds the files of its tokenizer, so that it needs no corpus.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,10 @@ def _decoded(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is not one that was written here.
     """
-    try:
+    tree = None
+    with suppress(KeyError, TypeError, ValueError, AttributeError, StopIteration, RecursionError):
         tree = decode_tree(read_json(path), tensors)
-        is_whole = isinstance(tree, dict) and isinstance(tree["average"], dict)
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RecursionError):
-        is_whole = False
-    if not is_whole:
+    if not isinstance(tree, dict) or not isinstance(tree.get("average"), dict):
         raise CheckpointError(f"{path} is not what dnamdlm wrote; use another checkpoint")
     return tree
 
