@@ -20,7 +20,9 @@ class OptimizerSettings(Protocol):
     """
 
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Peak step size of all parameters."""
+        ...
 
     def build(self, module: nn.Module) -> Optimizer:
         """The optimizer over all trainable parameters of `module`."""
