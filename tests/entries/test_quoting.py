@@ -187,7 +187,7 @@ WORDS = frozenset({
 NUMBERS = frozenset({
     "batch_size", "expand", "genetic_code", "genomes", "grid", "length", "limit", "max_length",
     "max_minutes", "micro_batch_size", "overlap", "seed", "seeds", "threads", "threshold",
-    "time_points", "top_k", "window", "workers",
+    "time_points", "top_k", "wildcards", "window", "workers",
 })  # fmt: skip
 
 
