@@ -92,6 +92,7 @@ class Model:
         forbid: str | Sequence[str] | None = None,
         infill: str | Path | None = None,
         fasta: str | Path | None = None,
+        circular: Sequence[str] | None = None,
         rna: bool = False,
         flank: int = 0,
         label: str | int | None = None,
@@ -118,6 +119,7 @@ class Model:
             forbid: letters that no filled position becomes.
             infill: BED file; its intervals are filled in the context of `fasta`.
             fasta: genome of `infill`.
+            circular: names of its circular records.
             rna: read U in files as T.
             flank: bases of context that are returned on both sides of an interval.
             label: name or index of a class, of this model or else of `guide`; None is no class.
@@ -150,7 +152,7 @@ class Model:
             motif=None if motif is None else as_tuple(motif),
             forbid=forbid if forbid is None or isinstance(forbid, str) else tuple(forbid),
             infill=None if infill is None else str(infill),
-            data=GenomeOfInfill(None if fasta is None else str(fasta), rna=rna),
+            data=GenomeOfInfill(fasta and str(fasta), circular and as_tuple(circular), rna=rna),
             flank=flank,
             label=label if guide is None else None,
             guidance=float(guidance),
@@ -335,6 +337,7 @@ class Model:
         strands: Strands = "both",
         region: str | None = None,
         circular: Sequence[str] | None = None,
+        rna: bool = False,
         seed: int = 0,
     ) -> dict[str, float]:
         """Score one variant given as text, such as 'chr1:12345 A>G' (1-based, as in VCF).
@@ -347,6 +350,7 @@ class Model:
             strands: 'both' averages the network over both strands, or 'one'.
             region: the part of a chromosome that `fasta` holds.
             circular: names of circular records; None: as a genome that is open says, or none.
+            rna: read U as T, in the change too.
             seed: of the noise.
 
         Returns:
@@ -356,8 +360,8 @@ class Model:
             ConfigError: for a change that cannot be read.
             DataError: if it contradicts the genome, or cannot be scored.
         """
-        row = parse_change(change)
-        store = open_genome(fasta, circular=circular)
+        row = parse_change(change, rna=rna)
+        store = open_genome(fasta, rna=rna, circular=circular)
         how = ScoreSettings(
             as_tuple(scores), draws=draws, strands=strands, seed=seed, region=region
         )
@@ -391,8 +395,6 @@ class Model:
         if template is None or isinstance(template, Path):
             return None
         if length is not None or motif is not None:
-            raise ConfigError(
-                "template says all that is to be filled, so leave length and motif out"
-            )
+            raise ConfigError("template says all that is to be filled; leave length and motif out")
         self.loaded.require_dna()
         return of_strings([template] if isinstance(template, str) else template)

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from dnamdlm.data.textfile import plain_cell
+
 ENDINGS = (".parquet", ".npz")
 _ROWS_PER_GROUP = 4096
 _COPIED_BYTES = 1 << 20
@@ -47,6 +49,7 @@ def embedding_sink(
         dtype: float16 or float32.
     """
     kind = np.dtype(dtype)
+    names = [plain_cell(name) for name in names]
     opened = (
         _parquet(path, names, shape[1], kind)
         if ending == ".parquet"

@@ -108,6 +108,8 @@ def plain_cell(text: str) -> str:
     Tabs and line ends become blanks, and other control characters, on which a terminal would act,
     become `\x1b` and the like. Everything else stays, so that tables can be joined by name.
     """
+    if text.isprintable():
+        return text
     text = " ".join(text.replace("\t", " ").splitlines())
     return "".join(f"\\x{ord(letter):02x}" if _is_control(letter) else letter for letter in text)
 

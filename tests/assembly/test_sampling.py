@@ -138,6 +138,32 @@ def test_intervals_are_filled_in_their_context(tmp_path, monkeypatch):
     assert headers[1].endswith("interval=chr1:0-3 written=chr1:0-5")
 
 
+def test_the_context_of_an_interval_of_a_circular_record_goes_across_its_origin(
+    tmp_path, monkeypatch
+):
+    seen = []
+    plain = generating.generate_pieces
+
+    def spy(lm, keys, template, **settings):
+        seen.append(template.ids)
+        return plain(lm, keys, template, **settings)
+
+    monkeypatch.setattr(generating, "generate_pieces", spy)
+    bed = _bed(tmp_path, "chr1\t0\t3\nchr1\t58\t60\nchr2\t0\t3\n")
+    _sample(tmp_path / "x.fa", *_genome(tmp_path), bed, "num_sequences=1", "flank=2",
+            "data.circular=[chr1]")  # fmt: skip
+    symbols = np.array(list("?" * 3 + "." + "?" * 3 + "ACGTN"))
+    contexts = ["".join(symbols[ids]) for batch in seen for ids in batch]
+    assert contexts == [
+        GENOME[-7:] + "..." + GENOME[3:9],
+        GENOME[51:58] + ".." + GENOME[:7],
+        "...TACGTAC",
+    ]
+    made = list(_letters(tmp_path / "x.fa").values())
+    assert (made[0][:2], made[0][-2:]) == (GENOME[-2:], GENOME[3:5])
+    assert (made[1][:2], made[1][-2:]) == (GENOME[56:58], GENOME[:2])
+
+
 def test_a_header_says_what_a_design_was_asked_to_have(tmp_path):
     asked = ["motif=[TATAAA@2,CCRNG@9]", "forbid=[T,K]", "temperature=0.5", "top_k=3"]
     _sample(tmp_path / "x.fa", "length=20", "num_sequences=2", *asked)

@@ -109,6 +109,25 @@ def test_predictions_of_a_table_are_those_of_the_run(glue, tmp_path, task, loade
         entries.predict(tree | {"input": str(tmp_path / "bad.tsv")})
 
 
+def test_a_row_without_text_has_a_reason_and_the_others_a_prediction(glue, tmp_path):
+    run_dir, source, out = tmp_path / "run", tmp_path / "mine.csv", tmp_path / "p.tsv"
+    finetune(glue, "task=cola", f"run_dir={run_dir}", "baselines=[]", "pooling=first")
+    source.write_text('sentence,name\ngood,a\n"",b\nbad,c\n')
+    tree = compose("predict", f"model={run_dir}", f"input={source}", f"out={out}", "seed=2")
+    entries.predict(tree)
+    header, *rows = (line.split("\t") for line in out.read_text().splitlines())
+    assert [bool(row[header.index("prediction")]) for row in rows] == [True, False, True]
+    assert [row[header.index("reason")] for row in rows] == [
+        "", "is empty; give it text or remove it", ""
+    ]  # fmt: skip
+    source.write_text('sentence,name\n"",b\n')
+    with pytest.raises(DataError, match=r"mine\.csv: b is empty"):
+        entries.predict(tree)
+    tree["data"] = dict(tree["data"]) | {"rna": True}
+    with pytest.raises(ConfigError, match=r"data\.rna is for models of DNA"):
+        entries.predict(tree)
+
+
 def test_a_table_of_ones_own_is_read_as_text(tmp_path):
     rows = [f'"{"good" if i % 2 else "bad"}, {i} times",{i % 2}' for i in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]) + "\n")

@@ -157,11 +157,11 @@ def cases_of(reader, number=0, *, complete=False):
     Args:
         reader: one of the readers.
         number: its number, so that others get other variants.
-        complete: all variants, rather than one of eight where a kind of file is read first, and one
-            of forty elsewhere.
+        complete: all variants, rather than one of twelve where a kind of file is read first, and
+            one of forty elsewhere.
     """
     what, endings, *_ = reader
-    step = 1 if complete else 8 if what in _THOROUGH else 40
+    step = 1 if complete else 12 if what in _THOROUGH else 40
     found = [(name, ending) for ending in endings for name in broken_of(ending)]
     return found[number % step :: step]
 

@@ -125,6 +125,10 @@ def test_score(folder, model, tmp_path):
     # float32 on a batch of another shape, of log-probabilities near -log 4.
     allowed = rounding(additions(model.loaded.lm), scale=2.0)
     assert one["llr"] == pytest.approx(row["llr"], abs=allowed)
+    rna = (folder / "g.fa").read_text().replace("T", "U")
+    (tmp_path / "u.fa").write_text(rna)
+    change = f"a:50 {row['ref']}>{row['alt']}".replace("T", "U")
+    assert model.score(change, tmp_path / "u.fa", rna=True) == one
 
 
 def test_fit(folder, tmp_path):

@@ -58,6 +58,11 @@ def test_variants_through_a_pipe_and_rna_score_as_files_of_dna_do(trained, folde
     table = (folder / "file.tsv").read_text()
     assert table == (folder / "pipe.tsv").read_text()
     assert "\t=x\\x1b[31m\t" in table
+    for ending in ("vcf", "parquet"):
+        run("score", *settings, f"variants={folder}/v.vcf", f"data.fasta={folder}/g.fa",
+            f"out={folder}/o.{ending}")  # fmt: skip
+    assert "\t=x\\x1b[31m\t" in (folder / "o.vcf").read_text()
+    assert pd.read_parquet(folder / "o.parquet").id.tolist() == ["=x\\x1b[31m"]
 
 
 def test_a_genome_through_a_pipe_is_embedded_and_n_alone_is_counted(trained, folder):
@@ -85,7 +90,17 @@ def test_a_row_that_is_no_dna_has_a_reason_and_the_others_a_prediction(head, fol
     assert table.name.tolist() == ["=a", "b", "c", "-d"]
     assert table.prediction.astype(bool).tolist() == [True, False, False, True]
     assert [reason[:5] for reason in table.reason] == ["", "is em", "has '", ""]
-    assert "2 rows are no DNA" in " ".join(result.stdout.split())
+    assert "2 rows cannot be read" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "given", ["data.fasta={folder}/g.fa", "data.cache_dir={folder}"], ids=["fasta", "cache_dir"]
+)
+def test_predict_refuses_a_genome_without_effect(head, folder, given):
+    result = run("predict", f"model={head}", f"input={folder}/train.csv", f"out={folder}/x.tsv",
+                 given.format(folder=folder), check=False)  # fmt: skip
+    assert result.returncode == 2
+    assert "has no effect: no genome is read for a file that ends in .csv" in result.stderr
 
 
 def test_predict_refuses_what_embed_refuses(head, trained, folder):

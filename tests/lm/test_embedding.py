@@ -1,17 +1,23 @@
 """Embeddings per record, bin and base, against states that can be computed by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords
+from dnamdlm.assembly.embed.embedding import read_records
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.embedding_tables import embedding_sink
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.states.record_states import (
     EmbeddingSettings,
+    PartReader,
+    Pieces,
     StateReader,
     count_rows,
     embed_records,
+    rows_of,
 )
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from tests.assembly.test_configs import compose
@@ -90,6 +96,45 @@ def test_every_base_has_its_row_from_the_tile_with_the_most_context(at_once):
     assert context[inner].min() >= 2
 
 
+@pytest.mark.parametrize("at_once", [1, 24, 1000])
+@pytest.mark.parametrize(("length", "overlap"), [(8, 0.5), (8, 0.9), (7, 0.4), (25, 0.5)])
+def test_windows_go_across_the_origin_of_a_circular_record(tmp_path, at_once, length, overlap):
+    texts = {"line": "ACGTNACGTAAC", "ring": "ACGTTGCAAGCTTAGGCCTANNNCA", "small": "ACGTA"}
+    (tmp_path / "g.fa").write_text("".join(f">{k}\n{v}\n" for k, v in texts.items()))
+    records = read_records(
+        EmbeddedRecords(f"{tmp_path}/g.fa", circular=("ring", "small"), cache_dir=str(tmp_path))
+    )
+    assert records.circular == {1, 2}
+    settings = EmbeddingSettings("none", length, overlap=overlap)
+    reader = PartReader(StateReader(Positions()), records, settings, tokens_at_once=at_once)
+    pieces = Pieces(
+        [len(text) for text in texts.values()], settings, reader.at_once, frozenset({1, 2})
+    )
+    parts = [part for chosen in pieces for part in reader.read(chosen)]
+    assert len(pieces) == -(-len(parts) // reader.at_once)
+    rows = list(rows_of(parts, settings))
+    record, start, values = (
+        np.concatenate([getattr(row, key) for row in rows]) for key in ("record", "start", "values")
+    )
+    np.testing.assert_array_equal(
+        start, np.concatenate([np.arange(len(t)) for t in texts.values()])
+    )
+    ids = np.concatenate([NucleotideTokenizer().encode(text) for text in texts.values()])
+    np.testing.assert_array_equal(values[:, 0], ids)
+    # a window that holds the whole circle sees each base once, and so does that of a line.
+    reach = int(length * overlap) // 2 if length < 25 else 0
+    assert values[record == 1, 1:].min() >= min(reach, 2)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_names_in_tables_have_no_letters_on_which_a_terminal_acts(tmp_path, ending):
+    path = tmp_path / f"x{ending}"
+    with embedding_sink(path, ending, ["a\x1b[31m\tb"], (1, 2), "float32") as sink:
+        sink.add(*(np.array([value]) for value in (0, 0, 4, 4)), np.ones((1, 2), np.float32))
+    names = np.load(path)["names"] if ending == ".npz" else pd.read_parquet(path).name
+    assert list(names) == ["a\\x1b[31m b"]
+
+
 @pytest.mark.parametrize("at_once", [1, 1000])
 @pytest.mark.parametrize("size", [1, 3, 5, 8, 100])
 def test_bins_are_means_over_the_bases_that_are_known(size, at_once):
@@ -162,8 +207,6 @@ def test_tables_hold_what_was_added_and_are_the_same_bytes_each_time(tmp_path, e
         assert [found["names"][i] for i in found["record"]] == [names[i] for i in record]
         columns, vectors = found, found["embedding"]
     else:
-        import pandas as pd
-
         columns = pd.read_parquet(paths[0])
         assert columns["name"].tolist() == [names[i] for i in record]
         vectors = np.stack(columns["embedding"])

@@ -16,12 +16,14 @@ class EmbeddedRecords:
     Attributes:
         fasta: records to embed, or the genome of `bed`.
         bed: intervals to embed in place of whole records.
+        circular: names of circular records, whose windows go across their origin.
         cache_dir: folder of prepared genomes.
         rna: read U as T.
     """
 
     fasta: str
     bed: str | None = None
+    circular: tuple[str, ...] | None = None
     cache_dir: str | None = None
     rna: bool = False
 
@@ -60,4 +62,7 @@ class EmbedSettings:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        return {} if self.pooling == "bin" else {"bin_size": "pooling is not bin"}
+        reasons = {} if self.pooling == "bin" else {"bin_size": "pooling is not bin"}
+        if self.data.bed is not None:
+            reasons["data.circular"] = "an interval of data.bed is read without what surrounds it"
+        return reasons

@@ -71,6 +71,17 @@ class GenomeRecords:
         ends = np.array([offsets[x.chrom] + x.end for x in self.intervals], dtype=np.int64)
         return self.store.count_n(starts, ends)
 
+    @property
+    def circular(self) -> frozenset[int]:
+        """Numbers of the records that are circular and whole."""
+        return frozenset(
+            number
+            for number, where in enumerate(self.intervals)
+            if where.chrom in self.store.circular
+            and len(where) == self.store.lengths[where.chrom]
+            and where.strand != "-"
+        )
+
     def __getitem__(self, index: int) -> IntervalIds:
         return IntervalIds(self.store, self.intervals[index])
 
@@ -81,7 +92,7 @@ def read_records(data: EmbeddedRecords) -> GenomeRecords:
     Raises:
         DataError: for files that the strict readers refuse, and for records without bases.
     """
-    store = open_genome(data.fasta, cache_dir=data.cache_dir, rna=data.rna)
+    store = open_genome(data.fasta, cache_dir=data.cache_dir, rna=data.rna, circular=data.circular)
     if data.bed is not None:
         table = read_bed(data.bed, store.lengths)
         names = [
@@ -164,7 +175,7 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     lengths = [len(interval) for interval in records.intervals]
     with running_with(plan.threads):
         shape = (count_rows(lengths, windows), reader.width(loaded.device))
-    items = Pieces(lengths, windows, _CALLS_PER_ITEM * parts.at_once)
+    items = Pieces(lengths, windows, _CALLS_PER_ITEM * parts.at_once, records.circular)
     with (
         replacing(out) as partial,
         embedding_sink(partial, ending, records.names, shape, settings.dtype) as sink,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.data.tasks.delimited import ending_of
 from dnamdlm.data.tasks.labelled import TaskSource
 from dnamdlm.data.tasks.target_transforms import Transform
 from dnamdlm.training.head_fitting import FinetuneSettings
@@ -135,3 +137,12 @@ class PredictSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that have no effect, given the others, and why."""
+        ending = ending_of(Path(self.input))
+        if ending == ".bed":
+            return {"data.sequence_column": "a BED file is read with its genome"}
+        # of a pipe the ending is not known yet.
+        reason = f"no genome is read for a file that ends in {ending}"
+        return {} if not ending else {"data.fasta": reason, "data.cache_dir": reason}

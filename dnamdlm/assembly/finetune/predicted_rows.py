@@ -29,7 +29,7 @@ from dnamdlm.data.tasks.sequence_inputs import (
 )
 from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
 from dnamdlm.data.textfile import plain_cell
-from dnamdlm.errors import ConfigError
+from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.checkpoint import verify_folder
 
 
@@ -131,27 +131,45 @@ def read_texts(
 ) -> PredictedRows:
     """Texts of a table, in the columns that the task had, as ids of a model of text.
 
-    In a `.csv` file quotes group fields; in a `.tsv` file they are letters.
+    In a `.csv` file quotes group fields; in a `.tsv` file they are letters. A row without text has
+    a fault in place of ids.
 
     Raises:
         ConfigError: for a setting that is for DNA.
         DataError: for a file that is missing, or without these columns.
     """
-    if data.fasta is not None:
-        raise ConfigError("data.fasta is for models of DNA, and this is one of text; leave it out")
+    for key, is_given in (("fasta", data.fasta is not None), ("rna", data.rna)):
+        if is_given:
+            raise ConfigError(
+                f"data.{key} is for models of DNA, and this is one of text; leave it out"
+            )
     if ending_of(on_disk(path)) not in (".csv", ".tsv"):
         raise ConfigError(
             f"input={path} must end in .csv or .tsv for a model of text, with the columns "
             f"{', '.join(columns)}"
         )
-    if data.sequence_column is not None and len(columns) == 1:
+    if data.sequence_column is not None:
+        if len(columns) != 1:
+            raise ConfigError(
+                f"data.sequence_column={data.sequence_column} names one column, and this head "
+                f"reads {' and '.join(columns)}; leave it out and name the columns so"
+            )
         columns = (data.sequence_column,)
     table = read_delimited(on_disk(path)).columns
     texts = list(zip(*chosen(table, columns, Path(path)), strict=True))
     count = len(texts)
     name_column = next((name for name in NAME_COLUMNS if name in table), None)
     names = table[name_column] if name_column else [f"row_{row + 1}" for row in range(count)]
-    return PredictedRows(encoder.encode(names, texts, path), _with_names(table, names))
+    faults: dict[int, str] = {}
+    try:
+        sequences = encoder.encode(names, texts, path)
+    except DataError:
+        faults = encoder.faults(texts)
+        kept = [row for row in range(count) if row not in faults]
+        if not kept:
+            raise
+        sequences = encoder.encode([names[row] for row in kept], [texts[row] for row in kept], path)
+    return PredictedRows(sequences, _with_names(table, names), faults)
 
 
 def predicted_columns(

@@ -80,7 +80,7 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     if len(folders) > 1:
         said += f" with the mean of {len(folders)} heads"
     if rows.faults:
-        said += f"; {len(rows.faults)} rows are no DNA, see the column reason"
+        said += f"; {len(rows.faults)} rows cannot be read, see the column reason"
     return out, said
 
 

@@ -127,7 +127,8 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
     """Hide an interval within its genomic context.
 
     The context is a window of the training length around the interval, or a quarter of it (and at
-    least the flank) on both sides where the interval is too long for that. N stays as it is.
+    least the flank) on both sides where the interval is too long for that. That of a circular
+    record goes across its origin. N stays as it is.
 
     Args:
         store: the genome.
@@ -137,10 +138,15 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
     """
     size = max(window, len(interval) + 2 * max(window // 4, flank))
     length = store.lengths[interval.chrom]
-    start = max(0, min((interval.start + interval.end - size) // 2, length - size))
-    start = min(start, max(0, interval.start - flank))
-    end = min(length, max(start + size, interval.end + flank))
-    codes = store.fetch(Interval(interval.chrom, start, end)) & CODE_MASK
+    middle = (interval.start + interval.end - size) // 2
+    if interval.chrom in store.circular and size <= length:
+        # the size leaves space for the flanks on both sides.
+        start, end = middle, middle + size
+    else:
+        start = max(0, min(middle, length - size))
+        start = min(start, max(0, interval.start - flank))
+        end = min(length, max(start + size, interval.end + flank))
+    codes = store.stretch(interval.chrom, start, end) & CODE_MASK
     ids = IDS_OF_CODES[codes].astype(np.uint8)
     ids[interval.start - start : interval.end - start] = NUCLEOTIDE_VOCABULARY.mask_id
     first = max(interval.start - flank, start)

@@ -27,11 +27,13 @@ class GenomeOfInfill:
 
     Attributes:
         fasta: FASTA file or `embedded:NAME`.
+        circular: names of circular records, whose context goes across their origin.
         cache_dir: folder of the prepared genome.
         rna: read U as T.
     """
 
     fasta: str | None = None
+    circular: tuple[str, ...] | None = None
     cache_dir: str | None = None
     rna: bool = False
 
@@ -108,6 +110,7 @@ class SampleSettings:
         if self.infill is None:
             reasons["flank"] = "it is the context of intervals of infill, and there are none"
             reasons["data.cache_dir"] = "no genome is read without infill"
+            reasons["data.circular"] = "no genome is read without infill"
         if self.infill is None and self.template is None:
             reasons["data.rna"] = "no file of sequences is read; it is for template and infill"
         if self.guide is None:

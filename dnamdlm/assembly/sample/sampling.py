@@ -195,7 +195,10 @@ def _read_inputs(settings: SampleSettings) -> _Inputs:
         return _Inputs(of_templates(read_templates(settings.template, rna=settings.data.rna)))
     if settings.infill is not None and settings.data.fasta is not None:
         store = open_genome(
-            settings.data.fasta, cache_dir=settings.data.cache_dir, rna=settings.data.rna
+            settings.data.fasta,
+            cache_dir=settings.data.cache_dir,
+            rna=settings.data.rna,
+            circular=settings.data.circular,
         )
         return _Inputs(infill=(store, read_bed(settings.infill, store.lengths).intervals))
     return _Inputs()

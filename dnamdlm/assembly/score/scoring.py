@@ -346,8 +346,12 @@ class VariantTask:
         return context.score_together(item)
 
 
-def parse_change(text: str) -> Variant:
+def parse_change(text: str, *, rna: bool = False) -> Variant:
     """A variant from its text, chrom:position REF>ALT, 1-based as in VCF.
+
+    Args:
+        text: the variant.
+        rna: read U as T.
 
     Raises:
         ConfigError: if it is written otherwise.
@@ -356,13 +360,15 @@ def parse_change(text: str) -> Variant:
     >>> row.chrom, row.start, row.ref, row.alts
     ('chr1', 4, 'A', ('G',))
     """
-    match = re.fullmatch(r"(\S+):(\d+)\s+([ACGTNacgtn]+)\s*>\s*([ACGTNacgtn]+)", text.strip())
+    letters = "ACGTUNacgtun" if rna else "ACGTNacgtn"
+    match = re.fullmatch(rf"(\S+):(\d+)\s+([{letters}]+)\s*>\s*([{letters}]+)", text.strip())
     if match is None or int(match[2]) < 1:
         raise ConfigError(
             f"change={text!r} is not a valid variant; use chrom:position REF>ALT, for instance "
             "chr1:12345 A>G"
         )
-    chrom, position, ref, alt = match[1], match[2], match[3].upper(), match[4].upper()
+    chrom, position = match[1], match[2]
+    ref, alt = (letters.upper().replace("U", "T") for letters in match.groups()[2:])
     fields = (chrom, position, ".", ref, alt, ".", ".", ".")
     return Variant(1, chrom, int(position) - 1, ref, (alt,), fields)
 

@@ -19,6 +19,7 @@ from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
 Sentences = tuple[str, ...]
 """One sentence, or two."""
+_EMPTY = "is empty; give it text or remove it"
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,26 @@ class TextEncoder:
         rows = []
         for name, row in zip(names, zip(*parts, strict=True), strict=True):
             if not any(map(len, row)):
-                raise DataError(f"{source}: {name} is empty; give it text or remove it")
+                raise DataError(f"{source}: {name} {_EMPTY}")
             kept = _shortened([len(ids) for ids in row], capacity)
             pieces = [np.array([] if begin is None else [begin], dtype=np.int64)]
             for ids, count in zip(row, kept, strict=True):
                 pieces += [ids[:count], np.array([] if end is None else [end], dtype=np.int64)]
             rows.append(np.concatenate(pieces).astype(np.int32))
         return SequenceSet.of(names, rows)
+
+    def faults(self, texts: Sequence[Sentences]) -> dict[int, str]:
+        """Number of each row that cannot be encoded -> why, in order."""
+        found = {}
+        for row, sentences in enumerate(texts):
+            try:
+                parts = self.tokenizer.encode_all(sentences)
+            except DataError as error:
+                found[row] = str(error)
+            else:
+                if not any(map(len, parts)):
+                    found[row] = _EMPTY
+        return found
 
     def _ids(self, texts: Sequence[str], source: str) -> list[NDArray[np.int64]]:
         try:

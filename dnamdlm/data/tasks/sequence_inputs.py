@@ -202,6 +202,10 @@ class IntervalIds:
         return len(self.interval)
 
     def __getitem__(self, stretch: slice) -> NDArray[np.uint8]:
+        """Ids of a stretch; that of a whole circular record may go across its origin."""
+        if stretch.start is not None and not 0 <= stretch.start <= stretch.stop <= len(self):
+            name = self.interval.chrom
+            return _IDS[self.store.stretch(name, stretch.start, stretch.stop) & CODE_MASK]
         first, last, _ = stretch.indices(len(self))
         low, high = self.interval.start, self.interval.end
         if self.interval.strand == "-":

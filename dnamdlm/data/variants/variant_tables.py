@@ -30,7 +30,7 @@ PREFIX = "DNAMDLM_"
 COLUMNS_OF_ROW = ("chrom", "pos", "id", "ref", "alt")
 """Columns of a table before the scores; `reason` stands after them."""
 _ROW_GROUP = 4096
-_MISSING = "."
+_MISSING, _TAB = ".", "\t"
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _VcfSink:
         )
         kept = [line for line in file.meta if not line.startswith(f"##INFO=<ID={PREFIX}")]
         for line in [*kept, *declared, reason, "\t".join(file.columns)]:
-            stream.write(f"{line}\n")
+            stream.write(f"{_plain_line(line)}\n")
 
     def add(self, row: ScoredVariant) -> None:
         fields = list(row.variant.fields)
@@ -172,7 +172,12 @@ class _VcfSink:
         if any(row.reasons):
             info.append(f"{PREFIX}REASON={','.join(x or _MISSING for x in row.reasons)}")
         fields[7] = ";".join(info) or _MISSING
-        self._stream.write("\t".join(fields) + "\n")
+        self._stream.write(_plain_line(_TAB.join(fields)) + "\n")
+
+
+def _plain_line(line: str) -> str:
+    """A line of a VCF file, without letters on which a terminal would act."""
+    return _TAB.join(map(plain_cell, line.split(_TAB)))
 
 
 class _ParquetSink:
@@ -200,11 +205,11 @@ def as_record(row: ScoredVariant) -> dict[str, Any]:
     """
     variant = row.variant
     record: dict[str, Any] = {
-        "chrom": variant.chrom,
+        "chrom": plain_cell(variant.chrom),
         "pos": None if variant.fault is not None else variant.start + 1,
-        "id": variant.identifier,
-        "ref": variant.fields[3],
-        "alt": variant.fields[4].split(","),
+        "id": plain_cell(variant.identifier),
+        "ref": plain_cell(variant.fields[3]),
+        "alt": plain_cell(variant.fields[4]).split(","),
     }
     for name, values in row.scores.items():
         record[name] = [None if math.isnan(value) else float(value) for value in values]

@@ -108,10 +108,11 @@ class EmbeddingSettings:
         if not 0 <= self.overlap < 1:
             raise ConfigError(f"overlap={self.overlap} must be at least 0 and below 1")
 
-    def tiles(self, length: int) -> Tiling | tuple[Tile]:
-        """Windows of a record of `length` bases."""
+    def tiles(self, length: int, *, circular: bool = False) -> Tiling | tuple[Tile]:
+        """Windows of a record of `length` bases; if it is circular, they go across its origin."""
         if self.pooling != "center":
-            return Tiling(length, self.length, self.overlap)
+            margin = round(self.length * self.overlap) // 2 if circular else 0
+            return Tiling(length, self.length, self.overlap, margin if length > self.length else 0)
         center = length // 2
         start = max(0, min(center - self.length // 2, length - self.length))
         return (Tile(start, min(length, start + self.length), center, center + 1),)
@@ -186,22 +187,27 @@ class Pieces:
         lengths: bases of each record.
         settings: how the records are read.
         size: pieces that are given together; at the end there may be fewer.
+        circular: numbers of the records whose windows go across the origin.
     """
 
     lengths: Sequence[int]
     settings: EmbeddingSettings
     size: int
+    circular: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         """How often pieces are given."""
-        number = sum(len(self.settings.tiles(length)) for length in self.lengths)
+        number = sum(len(self._tiles(*item)) for item in enumerate(self.lengths))
         return math.ceil(number / self.size)
+
+    def _tiles(self, record: int, length: int) -> Tiling | tuple[Tile]:
+        return self.settings.tiles(length, circular=record in self.circular)
 
     def __iter__(self) -> Iterator[list[Piece]]:
         pieces = (
             Piece(record, length, tile)
             for record, length in enumerate(self.lengths)
-            for tile in self.settings.tiles(length)
+            for tile in self._tiles(record, length)
         )
         while chosen := list(islice(pieces, self.size)):
             yield chosen

@@ -89,6 +89,7 @@ class Tiling:
         length: tokens of the sequence.
         window: tokens of a window.
         overlap: least share of a window that neighbours have in common.
+        margin: tokens before the sequence and after it that are read too, and not counted.
 
     >>> [(tile.start, tile.end, tile.first, tile.last) for tile in Tiling(20, 10, 0.25)]
     [(0, 10, 0, 7), (5, 15, 7, 12), (10, 20, 12, 20)]
@@ -97,19 +98,25 @@ class Tiling:
     length: int
     window: int
     overlap: float
+    margin: int = 0
+
+    @property
+    def _read(self) -> int:
+        """Tokens that are read."""
+        return self.length + 2 * self.margin
 
     def __len__(self) -> int:
         """Number of windows."""
-        if self.length <= self.window:
+        if self._read <= self.window:
             return 1
         stride = max(1, round(self.window * (1 - self.overlap)))
-        return -(-(self.length - self.window) // stride) + 1
+        return -(-(self._read - self.window) // stride) + 1
 
     def __iter__(self) -> Iterator[Tile]:
-        count, end = len(self), min(self.window, self.length)
-        start = edge = 0
+        count, begin = len(self), -self.margin
+        start, end, edge = begin, begin + min(self.window, self._read), 0
         for number in range(1, count):
-            following = round(number * (self.length - self.window) / (count - 1))
+            following = begin + round(number * (self._read - self.window) / (count - 1))
             # neighbours meet in the middle of what they share.
             next_edge = (start + self.window + following) // 2
             yield Tile(start, end, edge, next_edge)
