@@ -152,7 +152,7 @@ class Model:
             motif=None if motif is None else as_tuple(motif),
             forbid=forbid if forbid is None or isinstance(forbid, str) else tuple(forbid),
             infill=None if infill is None else str(infill),
-            data=GenomeOfInfill(fasta and str(fasta), circular and as_tuple(circular), rna=rna),
+            data=GenomeOfInfill(fasta and str(fasta), as_tuple(circular or ()) or None, rna=rna),
             flank=flank,
             label=label if guide is None else None,
             guidance=float(guidance),
