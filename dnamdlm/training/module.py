@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from dnamdlm.data.batch import Batch
 from dnamdlm.lm.language_model import Trainable
 from dnamdlm.training.averaging import MovingAverage
-from dnamdlm.training.optimizers import LearningRateSchedule, OptimizerSettings
+from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import exchange_device, num_ranks, rank, sum_over_ranks
 from dnamdlm.training.sharding import local, shard
 
@@ -39,7 +39,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(
         self,
         lm: Trainable,
-        optimizer: OptimizerSettings,
+        optimizer: AdamWSettings,
         learning_rate: LearningRateSchedule,
         *,
         max_steps: int,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from dnamdlm.errors import ConfigError
-from dnamdlm.training.optimizers import check_ranges, parameter_groups
+from dnamdlm.training.optimizers import AdamWSettings, parameter_groups
 
 # the update has the root mean square of an AdamW step, so that both take the same rate (Liu et al.
 # 2025, arXiv:2502.16982, eq. 4).
@@ -20,7 +19,7 @@ _SCALING = "match_rms_adamw"
 
 
 @dataclass(frozen=True)
-class MuonSettings:
+class MuonSettings(AdamWSettings):
     """Momentum made orthogonal for matrices (Jordan et al. 2024), AdamW for the rest.
 
     The momentum of each hidden matrix is replaced by the nearest orthogonal one, which five
@@ -29,13 +28,9 @@ class MuonSettings:
     convolutions, biases and gains are left to AdamW.
 
     Attributes:
-        learning_rate: peak step size of both; the update of a matrix is scaled to the root mean
-            square that AdamW's has.
-        momentum: decay of the momentum of matrices.
-        beta1: decay of AdamW's first moment.
-        beta2: decay of AdamW's second moment.
-        eps: added to the root of AdamW's second moment.
-        weight_decay: on matrices only.
+        momentum: decay of the momentum of matrices; the other settings are those of AdamW, of which
+            `learning_rate` and `weight_decay` hold for matrices too. The update of a matrix is
+            scaled to the root mean square that AdamW's has.
 
     Example: one step turns a gradient of rank 1 into an update along that direction alone.
         >>> import torch
@@ -51,23 +46,7 @@ class MuonSettings:
         True
     """
 
-    learning_rate: float = 0.001
     momentum: float = 0.95
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            learning_rate=math.inf,
-            momentum=1.0,
-            beta1=1.0,
-            beta2=1.0,
-            eps=math.inf,
-            weight_decay=math.inf,
-        )
 
     def build(self, module: nn.Module) -> Optimizer:
         """The optimizer over all trainable parameters of `module`.
@@ -88,30 +67,7 @@ class MuonSettings:
             momentum=self.momentum,
             adjust_lr_fn=_SCALING,
         )
-        adamw = AdamW(
-            others,
-            lr=self.learning_rate,
-            betas=(self.beta1, self.beta2),
-            eps=self.eps,
-        )
-        return MuonWithAdamW(muon, adamw)
-
-    def apply_to(self, optimizer: Optimizer, module: nn.Module) -> None:
-        """Put these settings into an optimizer that has others, such as those of a checkpoint.
-
-        Its state (momentum, moments and number of steps) stays.
-
-        Args:
-            optimizer: over the trainable parameters of `module`, as `build` makes it.
-            module: of which parameters are decayed.
-        """
-        of_all = {"lr": self.learning_rate, "initial_lr": self.learning_rate}
-        of_adamw = {"betas": (self.beta1, self.beta2), "eps": self.eps}
-        _, others = _divided(module, self.weight_decay)
-        first, *rest = optimizer.param_groups
-        first |= of_all | {"momentum": self.momentum, "weight_decay": self.weight_decay}
-        for group, own in zip(rest, others, strict=True):
-            group.update(of_all | of_adamw | {"weight_decay": own["weight_decay"]})
+        return MuonWithAdamW(muon, self._adamw(others))
 
 
 class MuonWithAdamW(Optimizer):
@@ -166,5 +122,5 @@ def _divided(
         left = [p for p in parameters if id(p) not in trained]
         if left:
             others.append(group | {"params": left})
-    # torch refuses no groups, not an empty one.
+    # AdamW takes an empty group, but not an empty list of groups.
     return matrices, others or [{"params": [], "weight_decay": 0.0}]

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from dnamdlm.errors import ConfigError
-
-
-class OptimizerSettings(Protocol):
-    """How weights are updated; each kind is a frozen dataclass.
-
-    Attributes:
-        learning_rate: peak step size of all parameters.
-    """
-
-    @property
-    def learning_rate(self) -> float:
-        """Peak step size of all parameters."""
-        ...
-
-    def build(self, module: nn.Module) -> Optimizer:
-        """The optimizer over all trainable parameters of `module`."""
-        ...
-
-    def apply_to(self, optimizer: Optimizer, module: nn.Module) -> None:
-        """Put these settings into an optimizer as `build` makes it; its state stays."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,24 +31,17 @@ class AdamWSettings:
     eps: float = 1e-8
     weight_decay: float = 0.01
 
+    _LIMITS: ClassVar[Mapping[str, float]] = {"beta1": 1.0, "beta2": 1.0, "momentum": 1.0}
+
     def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            learning_rate=math.inf,
-            beta1=1.0,
-            beta2=1.0,
-            eps=math.inf,
-            weight_decay=math.inf,
-        )
+        for field in fields(self):
+            value, limit = getattr(self, field.name), self._LIMITS.get(field.name, math.inf)
+            if not (0.0 <= value < limit) or (field.name == "learning_rate" and value == 0):
+                raise ConfigError(f"optimizer.{field.name}={value} must lie in [0, {limit:g})")
 
     def build(self, module: nn.Module) -> Optimizer:
         """The optimizer over all trainable parameters of `module`."""
-        return AdamW(
-            parameter_groups(module, self.weight_decay),
-            lr=self.learning_rate,
-            betas=(self.beta1, self.beta2),
-            eps=self.eps,
-        )
+        return self._adamw(parameter_groups(module, self.weight_decay))
 
     def apply_to(self, optimizer: Optimizer, module: nn.Module) -> None:
         """Put these settings into an optimizer that has others, such as those of a checkpoint.
@@ -79,27 +52,12 @@ class AdamWSettings:
             optimizer: over the trainable parameters of `module`, as `build` makes it.
             module: of which parameters are decayed.
         """
-        groups = parameter_groups(module, self.weight_decay)
-        for group, own in zip(optimizer.param_groups, groups, strict=True):
-            group |= {
-                "lr": self.learning_rate,
-                "initial_lr": self.learning_rate,
-                "betas": (self.beta1, self.beta2),
-                "eps": self.eps,
-                "weight_decay": own["weight_decay"],
-            }
+        for group, own in zip(optimizer.param_groups, self.build(module).param_groups, strict=True):
+            group |= {key: value for key, value in own.items() if key != "params"}
+            group["initial_lr"] = self.learning_rate
 
-
-def check_ranges(settings: OptimizerSettings, **limits: float) -> None:
-    """Require each named setting to lie in [0, limit), and a positive learning rate.
-
-    Raises:
-        ConfigError: naming the first that does not.
-    """
-    for name, limit in limits.items():
-        value = getattr(settings, name)
-        if not (0.0 <= value < limit) or (name == "learning_rate" and value == 0):
-            raise ConfigError(f"optimizer.{name}={value} must lie in [0, {limit:g})")
+    def _adamw(self, groups: list[dict[str, object]]) -> AdamW:
+        return AdamW(groups, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.eps)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ from dnamdlm.training.guard import UpdateGuard
 from dnamdlm.training.hardware import hardware
 from dnamdlm.training.metrics import OF_BASES, MetricNames
 from dnamdlm.training.module import TrainingModule
-from dnamdlm.training.optimizers import LearningRateSchedule, OptimizerSettings
+from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, num_ranks, require_same
 from dnamdlm.training.run_callback import RunCallback
 from dnamdlm.training.run_folder import METRICS, FolderWatch, step_of
@@ -75,7 +75,7 @@ class RunPlan:
     run_dir: Path
     seed: int
     settings: TrainerSettings
-    optimizer: OptimizerSettings
+    optimizer: AdamWSettings
     learning_rate: LearningRateSchedule
     length: int
     description: dict[str, Any]

@@ -97,8 +97,8 @@ def test_a_rate_of_zero_in_the_groups_stops_both():
 def test_settings_replace_those_of_a_checkpoint():
     module = network()
     optimizer = MuonSettings().build(module)
-    MuonSettings(0.5, 0.4, 0.3, 0.2, 0.1, 0.05).apply_to(optimizer, module)
-    wanted = MuonSettings(0.5, 0.4, 0.3, 0.2, 0.1, 0.05).build(module)
+    MuonSettings(0.5, 0.3, 0.2, 0.1, 0.05, momentum=0.4).apply_to(optimizer, module)
+    wanted = MuonSettings(0.5, 0.3, 0.2, 0.1, 0.05, momentum=0.4).build(module)
     for group, own in zip(optimizer.param_groups, wanted.param_groups, strict=True):
         rest = {key: value for key, value in group.items() if key not in {"params", "initial_lr"}}
         assert rest == {key: own[key] for key in rest}

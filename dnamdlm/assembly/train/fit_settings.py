@@ -15,10 +15,10 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.suggestions import did_you_mean
 from dnamdlm.training.launch import launched_shape
 from dnamdlm.training.muon import MuonSettings
-from dnamdlm.training.optimizers import AdamWSettings, OptimizerSettings, WarmupCosine
+from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine
 from dnamdlm.training.trainer_settings import ResumeSettings, TrainerSettings
 
-OPTIMIZERS: Mapping[str, type[AdamWSettings] | type[MuonSettings]] = {
+OPTIMIZERS: Mapping[str, type[AdamWSettings]] = {
     "adamw": AdamWSettings,
     "muon": MuonSettings,
 }
@@ -31,7 +31,7 @@ class ChosenSettings:
 
     source: DataSource
     trainer: TrainerSettings
-    optimizer: OptimizerSettings
+    optimizer: AdamWSettings
     learning_rate: WarmupCosine
 
 

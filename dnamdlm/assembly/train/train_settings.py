@@ -10,7 +10,7 @@ from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.building.field_types import Positive, Seed, check_fields
 from dnamdlm.assembly.building.model_config import NODES, ModelConfig
 from dnamdlm.data.data_source import DataSource
-from dnamdlm.training.optimizers import LearningRateSchedule, OptimizerSettings
+from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.trainer_settings import ResumeSettings, TrainerSettings
 
 
@@ -25,7 +25,7 @@ class TrainSettings:
     name: str
     run_dir: str
     data: DataSource
-    optimizer: OptimizerSettings
+    optimizer: AdamWSettings
     learning_rate: LearningRateSchedule
     trainer: TrainerSettings
     init_from: str | None = None
