@@ -22,7 +22,6 @@ from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.evaluation.rates import clustered_rate
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
-from dnamdlm.lm.markov_fit import MarkovFit
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
@@ -106,7 +105,7 @@ def main() -> None:
                 row_calls += piece.row_calls
         filled[label] = np.concatenate(made), row_calls / len(tokens)
     for fit in (fit_baselines(genome, arguments.max_order) or {}).values():
-        assert isinstance(fit, MarkovFit), "orders above 10 have no table"
+        assert isinstance(fit.model, MarkovModel), "orders above 10 have no table"
         for way, model in (("drawn", fit.best), ("most likely", sharpest(fit.best))):
             generated = MarkovLM(model).generate(
                 keys, tokens.shape[1], initial=torch.from_numpy(hidden)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dnamdlm.data.batch import Batch
@@ -27,15 +28,14 @@ from dnamdlm.lm.language_model import GeneratedTokens, LossTerms, TokenLikelihoo
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.words.codes import N_CODE
-from dnamdlm.words.kmers import pack_contexts
-from dnamdlm.words.markov_chain import MarkovChain
+from dnamdlm.words.context_model import ContextModel, log_probs_of_tables
 
 Smoothing = Literal["additive", "interpolated"]
 BASE_STREAM = 0x4D41524B
 
 
 @dataclass(frozen=True)
-class MarkovModel:
+class MarkovModel(ContextModel):
     """Markov models of order 0 to `order` that share one set of counts.
 
     Attributes:
@@ -58,9 +58,9 @@ class MarkovModel:
     pseudo_counts: tuple[float, ...]
 
     @property
-    def order(self) -> int:
-        """The longest context used."""
-        return len(self.log_probs) - 1
+    def context_lengths(self) -> tuple[int, ...]:
+        """All orders up to the longest context."""
+        return tuple(range(len(self.log_probs)))
 
     @property
     def name(self) -> str:
@@ -81,26 +81,16 @@ class MarkovModel:
             self.smoothing, self.log_probs[: order + 1], self.pseudo_counts[: order + 1]
         )
 
-    def position_nats(self, codes: np.ndarray, context: int = 0) -> np.ndarray:
-        """-log p of each base given the bases before it.
+    def next_log_probs(
+        self, contexts: NDArray[np.int64], depth: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """See `ContextModel`."""
+        return log_probs_of_tables(self.log_probs, self.context_lengths, contexts, depth)
 
-        Args:
-            codes: uint8 (context + n,), store codes.
-            context: number of leading bases that are only context.
-
-        Returns:
-            float64 (n,), nats; 0 where there is no base (N).
-        """
-        words, depth = pack_contexts(codes, self.order)
-        return self.word_nats(words[context:], depth[context:])
-
-    def word_nats(self, words: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """-log p of the last base of each word, 0 where its depth is 0.
-
-        Args:
-            words: int (n,), from `pack_contexts` with this order or a larger one.
-            depth: int (n,), from the same call.
-        """
+    def word_nats(
+        self, words: NDArray[np.signedinteger], depth: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """See `ContextModel`."""
         nats = np.zeros(len(words))
         for order in range(self.order + 1):
             here = np.flatnonzero(depth > order if order == self.order else depth == order + 1)
@@ -108,34 +98,6 @@ class MarkovModel:
             index = words[here] & (4 ** (order + 1) - 1)
             nats[here] = -self.log_probs[order].reshape(-1)[index]
         return nats
-
-    def fill(self, codes: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """Draw the absent bases from left to right; present bases are kept and serve as context.
-
-        A drawn base depends only on the bases before it, even if bases after it are given.
-
-        Args:
-            codes: uint8 (n, length), 0..3 where a base is given, anything else where one is drawn.
-            uniforms: float64 (n, length) in (0, 1); the inverse distribution is taken at them.
-
-        Returns:
-            uint8 (n, length) of codes 0..3.
-        """
-        filled = codes.copy()
-        context = np.zeros(len(codes), np.int64)
-        for position in range(codes.shape[1]):
-            order = min(position, self.order)
-            context &= 4**order - 1
-            cumulative = np.cumsum(np.exp(self.log_probs[order][context]), axis=1)[:, :3]
-            drawn = (uniforms[:, position, None] > cumulative).sum(axis=1)
-            filled[:, position] = np.where(codes[:, position] < N_CODE, codes[:, position], drawn)
-            context = context * 4 + filled[:, position]
-        return filled
-
-    def sample(self, rng: np.random.Generator, num_sequences: int, length: int) -> np.ndarray:
-        """Independent sequences, uint8 (num_sequences, length) of codes 0..3."""
-        wanted = np.full((num_sequences, length), N_CODE, np.uint8)
-        return self.fill(wanted, rng.random((num_sequences, length)))
 
 
 class MarkovLM:
@@ -153,9 +115,7 @@ class MarkovLM:
         torch.Size([2, 5])
     """
 
-    def __init__(
-        self, model: MarkovModel | MarkovChain, *, before: GenomeStore | None = None
-    ) -> None:
+    def __init__(self, model: ContextModel, *, before: GenomeStore | None = None) -> None:
         """Wrap a fitted model; the vocabulary is the nucleotide vocabulary.
 
         Args:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,37 +22,8 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
 from dnamdlm.lm.contexts import ContextCounts, count_contexts
 from dnamdlm.lm.markov import MarkovModel, Smoothing
+from dnamdlm.words.context_model import PSEUDO_COUNTS, MarkovFit, smoothed
 from dnamdlm.words.kmers import add_reverse_complement
-
-PSEUDO_COUNTS: tuple[float, ...] = tuple(2.0**power for power in range(-1, 14))
-
-
-@dataclass(frozen=True)
-class MarkovFit:
-    """A fitted family of models and how each order does on the validation split.
-
-    Attributes:
-        model: all orders up to the largest tried.
-        valid_bits: bits per base on the validation split, one per order.
-    """
-
-    model: MarkovModel
-    valid_bits: tuple[float, ...]
-
-    @property
-    def models(self) -> list[MarkovModel]:
-        """The model of each order, in the order of `valid_bits`."""
-        return [self.model.truncated(order) for order in range(self.model.order + 1)]
-
-    @property
-    def best_order(self) -> int:
-        """The order with the fewest bits per base on validation (the lower one of a tie)."""
-        return int(np.argmin(self.valid_bits))
-
-    @property
-    def best(self) -> MarkovModel:
-        """The model of the best order."""
-        return self.model.truncated(self.best_order)
 
 
 def fit_markov(
@@ -63,7 +33,7 @@ def fit_markov(
     *,
     max_order: int = 10,
     smoothings: Sequence[Smoothing] = ("additive", "interpolated"),
-) -> dict[Smoothing, MarkovFit]:
+) -> dict[Smoothing, MarkovFit[MarkovModel]]:
     """Fit orders 0..max_order on both strands of `train`; choose pseudo-counts on `valid`.
 
     The genome is read once whatever the number of orders and smoothings.
@@ -73,13 +43,9 @@ def fit_markov(
     """
     train_counts = count_contexts(store, train, max_order)
     valid_counts = count_contexts(store, valid, max_order, beyond_interval=True)
-    for split, counts in (("training", train_counts), ("validation", valid_counts)):
-        if not counts.num_bases:
-            raise DataError(
-                f"the {split} split holds no A, C, G or T; choose intervals with sequence"
-            )
+    require_bases(train=train_counts.num_bases > 0, valid=valid_counts.num_bases > 0)
     train_tables = [add_reverse_complement(table) for table in train_counts.tables()]
-    fits: dict[Smoothing, MarkovFit] = {}
+    fits: dict[Smoothing, MarkovFit[MarkovModel]] = {}
     for smoothing in smoothings:
         model = _fit_tables(train_tables, valid_counts.tables(), smoothing)
         bits = tuple(
@@ -87,6 +53,19 @@ def fit_markov(
         )
         fits[smoothing] = MarkovFit(model, bits)
     return fits
+
+
+def require_bases(*, train: bool, valid: bool) -> None:
+    """Refuse splits to count or to choose by that have no bases.
+
+    Raises:
+        DataError: naming the split.
+    """
+    for split, has_bases in (("training", train), ("validation", valid)):
+        if not has_bases:
+            raise DataError(
+                f"the {split} split holds no A, C, G or T; choose intervals with sequence"
+            )
 
 
 def interval_bits(model: MarkovModel, store: GenomeStore, intervals: Iterable[Interval]) -> float:
@@ -126,11 +105,6 @@ def _fit_tables(
             for m in PSEUDO_COUNTS
         ]
         pseudo_counts.append(PSEUDO_COUNTS[int(np.argmin(costs))])
-        prior = _smooth(train_table, prior, pseudo_counts[-1])
+        prior = smoothed(train_table, prior, pseudo_counts[-1])
         log_probs.append(np.log(prior))
     return MarkovModel(smoothing, tuple(log_probs), tuple(pseudo_counts))
-
-
-def _smooth(counts: np.ndarray, prior: np.ndarray, pseudo_count: float) -> np.ndarray:
-    """(n(c, b) + m q(b | c)) / (n(c) + m)."""
-    return (counts + pseudo_count * prior) / (counts.sum(axis=1, keepdims=True) + pseudo_count)

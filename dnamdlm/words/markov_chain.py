@@ -22,7 +22,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.words.codes import CODE_MASK, N_CODE
+from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.context_model import (
+    PSEUDO_COUNTS,
+    ContextModel,
+    MarkovFit,
+    log_probs_of_tables,
+    smoothed,
+)
 from dnamdlm.words.kmers import add_reverse_complement, pack_contexts
 from dnamdlm.words.sorted_words import SortedWords, check_size
 
@@ -31,9 +38,6 @@ DENSE_ORDER = 10
 
 MAX_ORDER = 24
 """Highest order of a chain."""
-
-PSEUDO_COUNTS: tuple[float, ...] = tuple(2.0**power for power in range(-1, 14))
-"""Pseudo-counts that are tried for each order with a table."""
 
 LONG_PSEUDO_COUNTS: tuple[float, ...] = tuple(2.0**power for power in range(-6, 14))
 """Pseudo-counts that are tried for each higher order, where one occurrence may be certain."""
@@ -57,12 +61,10 @@ def chain_orders(max_order: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class MarkovChain:
+class MarkovChain(ContextModel):
     """An interpolated Markov model of several orders.
 
     Attributes:
-        codes: uint8 (n,), the training sequence, with N between its parts; from these and the
-            pseudo-counts the rest can be computed again.
         orders: increasing, the first is 0.
         pseudo_counts: the m of each order.
         tables: log p of the orders up to `DENSE_ORDER`, float64 (4^order, 4).
@@ -78,7 +80,6 @@ class MarkovChain:
         'Markov order 4, interpolated over orders 0, 4'
     """
 
-    codes: NDArray[np.uint8]
     orders: tuple[int, ...]
     pseudo_counts: tuple[float, ...]
     tables: tuple[NDArray[np.float64], ...]
@@ -107,9 +108,9 @@ class MarkovChain:
         return _grown(codes, orders, lambda order, _: known[order])
 
     @property
-    def order(self) -> int:
-        """The longest context used."""
-        return self.orders[-1]
+    def context_lengths(self) -> tuple[int, ...]:
+        """The orders."""
+        return self.orders
 
     @property
     def smoothing(self) -> str:
@@ -139,7 +140,6 @@ class MarkovChain:
         size = self.orders.index(order) + 1
         num_tables = len(self.tables)
         return MarkovChain(
-            self.codes,
             self.orders[:size],
             self.pseudo_counts[:size],
             self.tables[:size],
@@ -149,40 +149,21 @@ class MarkovChain:
     def next_log_probs(
         self, contexts: NDArray[np.int64], depth: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Log p of each base after contexts, normalised over the four.
-
-        Args:
-            contexts: int (n,), packed; only the newest `depth` bases are read.
-            depth: int (n,), bases of each context that are known, 0 for none.
-
-        Returns:
-            float64 (n, 4).
-        """
-        log_probs = np.zeros((len(contexts), 4))
-        last = len(self.tables) - 1
-        for number, (order, table) in enumerate(zip(self.orders, self.tables, strict=False)):
-            is_used = depth >= order
-            if number < last:
-                is_used &= depth < self.orders[number + 1]
-            here = np.flatnonzero(is_used)
-            log_probs[here] = table[contexts[here] & (4**order - 1)]
-        for found, m in zip(self.counts, self.pseudo_counts[last + 1 :], strict=True):
+        """See `ContextModel`."""
+        num = len(self.tables)
+        log_probs = log_probs_of_tables(self.tables, self.orders[:num], contexts, depth)
+        for found, m in zip(self.counts, self.pseudo_counts[num:], strict=True):
             here = np.flatnonzero(depth >= found.order)
             after = found.after(contexts[here].astype(np.int64) & (4**found.order - 1))
             is_seen = after.any(axis=1)
             rows, after = here[is_seen], after[is_seen]
-            log_probs[rows] = np.log(_smoothed(after, np.exp(log_probs[rows]), m))
+            log_probs[rows] = np.log(smoothed(after, np.exp(log_probs[rows]), m))
         return log_probs
 
     def word_nats(
         self, words: NDArray[np.signedinteger], depth: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """-log p of the last base of each word, 0 where its depth is 0.
-
-        Args:
-            words: int (n,), from `pack_contexts` with this order or a larger one.
-            depth: int (n,), from the same call.
-        """
+        """See `ContextModel`."""
         nats = np.zeros(len(words))
         for first in range(0, len(words), _CHUNK_BASES):
             part, known = words[first : first + _CHUNK_BASES], depth[first : first + _CHUNK_BASES]
@@ -191,81 +172,13 @@ class MarkovChain:
             nats[first : first + len(part)] = np.where(known > 0, -chosen[:, 0], 0.0)
         return nats
 
-    def position_nats(self, codes: np.ndarray, context: int = 0) -> NDArray[np.float64]:
-        """-log p of each base given the bases before it.
-
-        Args:
-            codes: uint8 (context + n,), store codes.
-            context: number of leading bases that are only context.
-
-        Returns:
-            float64 (n,), nats; 0 where there is no base (N).
-        """
-        words, depth = pack_contexts(codes, self.order)
-        return self.word_nats(words[context:], depth[context:])
-
-    def fill(self, codes: np.ndarray, uniforms: np.ndarray) -> NDArray[np.uint8]:
-        """Draw the absent bases from left to right; present bases are kept and serve as context.
-
-        A drawn base depends only on the bases before it, even if bases after it are given.
-
-        Args:
-            codes: uint8 (n, length), 0..3 where a base is given, anything else where one is drawn.
-            uniforms: float64 (n, length) in (0, 1); the inverse distribution is taken at them.
-
-        Returns:
-            uint8 (n, length) of codes 0..3.
-        """
-        filled = codes.copy()
-        context = np.zeros(len(codes), np.int64)
-        for position in range(codes.shape[1]):
-            depth = np.full(len(codes), min(position, self.order))
-            cumulative = np.cumsum(np.exp(self.next_log_probs(context, depth)), axis=1)[:, :3]
-            drawn = (uniforms[:, position, None] > cumulative).sum(axis=1)
-            filled[:, position] = np.where(codes[:, position] < N_CODE, codes[:, position], drawn)
-            context = (context * 4 + filled[:, position]) & (4**self.order - 1)
-        return filled
-
-    def sample(self, rng: np.random.Generator, num_sequences: int, length: int) -> np.ndarray:
-        """Independent sequences, uint8 (num_sequences, length) of codes 0..3."""
-        wanted = np.full((num_sequences, length), N_CODE, np.uint8)
-        return self.fill(wanted, rng.random((num_sequences, length)))
-
-
-@dataclass(frozen=True)
-class ChainFit:
-    """A fitted chain and how each of its orders does on the validation sequence.
-
-    Attributes:
-        model: the chain of all orders.
-        valid_bits: bits per base on validation, one per order.
-    """
-
-    model: MarkovChain
-    valid_bits: tuple[float, ...]
-
-    @property
-    def models(self) -> list[MarkovChain]:
-        """The chain that ends at each order, in the order of `valid_bits`."""
-        return [self.model.truncated(order) for order in self.model.orders]
-
-    @property
-    def best_order(self) -> int:
-        """The order with the fewest bits per base on validation (the lower one of a tie)."""
-        return self.model.orders[int(np.argmin(self.valid_bits))]
-
-    @property
-    def best(self) -> MarkovChain:
-        """The chain that ends at the best order."""
-        return self.model.truncated(self.best_order)
-
 
 def fit_chain(
     codes: NDArray[np.uint8],
     valid: NDArray[np.uint8],
     is_scored: NDArray[np.bool_],
     orders: Sequence[int],
-) -> ChainFit:
+) -> MarkovFit[MarkovChain]:
     """Count words of both strands of the training sequence; choose pseudo-counts on validation.
 
     Args:
@@ -303,7 +216,7 @@ def fit_chain(
         bits.append(-float(log_probs.sum()) / math.log(2.0) / len(log_probs))
         return best
 
-    return ChainFit(_grown(codes, orders, chosen), tuple(bits))
+    return MarkovFit(_grown(codes, orders, chosen), tuple(bits))
 
 
 def named_orders(orders: Sequence[int]) -> str:
@@ -340,18 +253,13 @@ def _grown(
     for order, counted in zip(dense, _tables(codes, dense), strict=True):
         chosen.append(pseudo_count(order, lambda contexts, counted=counted: counted[contexts]))
         # the newest bases are the last digits of a context: rows of the shorter one repeat.
-        prior = _smoothed(counted, np.resize(prior, counted.shape), chosen[-1])
+        prior = smoothed(counted, np.resize(prior, counted.shape), chosen[-1])
         tables.append(np.log(prior))
     sparse: list[SortedWords] = []
     for order in orders[len(dense) :]:
         sparse.append(SortedWords.counted(codes, order))
         chosen.append(pseudo_count(order, sparse[-1].after))
-    return MarkovChain(codes, orders, tuple(chosen), tuple(tables), tuple(sparse))
-
-
-def _smoothed(counts: np.ndarray, prior: np.ndarray, pseudo_count: float) -> np.ndarray:
-    """(n(c, b) + m p'(b | c)) / (n(c) + m)."""
-    return (counts + pseudo_count * prior) / (counts.sum(axis=1, keepdims=True) + pseudo_count)
+    return MarkovChain(orders, tuple(chosen), tuple(tables), tuple(sparse))
 
 
 def _tables(codes: NDArray[np.uint8], orders: Sequence[int]) -> Iterator[NDArray[np.int64]]:

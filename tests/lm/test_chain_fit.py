@@ -1,4 +1,4 @@
-"""Chains of a genome against the Markov models with tables, and their files."""
+"""Chains of a genome against the Markov models with tables."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
-from dnamdlm.errors import CheckpointError, DataError
+from dnamdlm.errors import DataError
 from dnamdlm.lm import contexts
-from dnamdlm.lm.chain_fit import (
-    CHAIN_FILE,
-    fit_markov_chain,
-    joined_codes,
-    load_chain,
-    save_chain,
-)
-from dnamdlm.lm.checkpoint import verify_folder, write_folder
+from dnamdlm.lm.chain_fit import fit_markov_chain, joined_codes
 from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.markov_fit import fit_markov
 from tests.lm.test_markov import batch_of, random_dna, store_of, whole
@@ -77,27 +70,6 @@ def test_a_chain_generates_from_keys(fit):
     made = MarkovLM(fit.model).generate(torch.arange(3), 40).tokens
     assert made.shape == (3, 40)
     assert set(made.unique().tolist()) <= {7, 8, 9, 10}
-
-
-def test_a_chain_in_a_checkpoint_folder_is_read_back_bit_for_bit(tmp_path, genome, fit):
-    folder = write_folder(
-        tmp_path / "step_000000001", {CHAIN_FILE: lambda path: save_chain(path, fit.model)}
-    )
-    verify_folder(folder)
-    found = load_chain(folder / CHAIN_FILE)
-    codes = np.asarray(genome.fetch(Interval("test", 0, 701)))
-    assert (found.orders, found.pseudo_counts) == (fit.model.orders, fit.model.pseudo_counts)
-    np.testing.assert_array_equal(found.position_nats(codes), fit.model.position_nats(codes))
-    # two bits a base, and little more.
-    assert (folder / CHAIN_FILE).stat().st_size < 3900 / 4 + 500
-
-
-def test_a_damaged_file_of_a_chain_is_refused(tmp_path, fit):
-    path = tmp_path / CHAIN_FILE
-    save_chain(path, fit.model)
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(CheckpointError, match="not a readable Markov chain; save it again"):
-        load_chain(path)
 
 
 @pytest.mark.parametrize("chunk", [7, 50])

@@ -45,11 +45,12 @@ from dnamdlm.evaluation.window_scores import (
 from dnamdlm.lm.chain_fit import fit_markov_chain
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
-from dnamdlm.lm.markov_fit import MarkovFit, fit_markov
+from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.progress import watched
 from dnamdlm.threads import running_with
 from dnamdlm.training.run_folder import read_run
-from dnamdlm.words.markov_chain import DENSE_ORDER, ChainFit, chain_orders
+from dnamdlm.words.context_model import MarkovFit
+from dnamdlm.words.markov_chain import DENSE_ORDER, chain_orders
 from dnamdlm.words.sorted_words import MAX_BASES
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ def _repeats_of(
 
 def fit_baselines(
     genome: OpenGenome, max_order: int, *, is_wanted: bool = True
-) -> dict[Smoothing, MarkovFit | ChainFit] | None:
+) -> dict[Smoothing, MarkovFit[Any]] | None:
     """Markov models of the training split; None where there is no validation split to choose by.
 
     Args:

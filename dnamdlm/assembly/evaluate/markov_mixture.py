@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.models import LoadedModel
@@ -13,10 +14,9 @@ from dnamdlm.evaluation.likelihood.markov_scores import score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, choose_mixture
 from dnamdlm.evaluation.window_scores import BaseClasses, Likelihoods, score_windows
 from dnamdlm.lm.language_model import LanguageModel
-from dnamdlm.lm.markov_fit import MarkovFit
 from dnamdlm.progress import watched
 from dnamdlm.training.run_folder import read_run
-from dnamdlm.words.markov_chain import ChainFit
+from dnamdlm.words.context_model import MarkovFit
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def choose_markov_mixture(
     settings: EvaluateSettings,
     lm: LanguageModel,
     genome: OpenGenome,
-    fit: MarkovFit | ChainFit,
+    fit: MarkovFit[Any],
     *,
     batch_size: int,
     likelihoods: Likelihoods,

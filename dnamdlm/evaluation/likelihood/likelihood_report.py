@@ -33,8 +33,8 @@ from dnamdlm.evaluation.window_scores import (
 )
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
-from dnamdlm.lm.markov_fit import MarkovFit
-from dnamdlm.words.markov_chain import ChainFit, MarkovChain
+from dnamdlm.words.context_model import MarkovFit
+from dnamdlm.words.markov_chain import MarkovChain
 
 MIXTURE, MIXTURE_POSTERIOR = "mixture_markov", "mixture_markov_posterior"
 """Names of the rows of a mixture: its bound without bias, and the tighter one."""
@@ -181,7 +181,7 @@ def evaluate_likelihood(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     region_classes: RegionClasses | None = None,
-    markov: Mapping[Smoothing, MarkovFit | ChainFit] | None = None,
+    markov: Mapping[Smoothing, MarkovFit[Any]] | None = None,
     mixture: ChosenMixture | None = None,
     groups: WindowGroups | None = None,
     word_length: int | None = None,

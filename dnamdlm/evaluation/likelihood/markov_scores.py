@@ -9,19 +9,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dnamdlm.data.genome.code_batches import gather
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.window_scores import BaseClasses, WindowScores, starts_of
-from dnamdlm.lm.markov import MarkovModel
+from dnamdlm.lm.contexts import codes_before
 from dnamdlm.words.codes import CODE_MASK, N_CODE
+from dnamdlm.words.context_model import ContextModel
 from dnamdlm.words.kmers import pack_contexts
-from dnamdlm.words.markov_chain import MarkovChain
 
 _WINDOWS_AT_ONCE = 1 << 12
 
 
 def score_markov(
-    models: Sequence[MarkovModel | MarkovChain], windows: Sweep[SplitWindows], classes: BaseClasses
+    models: Sequence[ContextModel], windows: Sweep[SplitWindows], classes: BaseClasses
 ) -> list[WindowScores]:
     """Score every window with Markov models that see the chromosome before the window.
 
@@ -53,15 +54,11 @@ def _windows_with_context(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Window starts, and codes (B, context + L) without soft mask.
 
-    Codes are `N_CODE` before the start of the chromosome and after the end of the window.
+    Before the start of the chromosome and after the end of a window stand codes that are not bases.
     """
     store = windows.source.store
-    chromosome_starts = np.array(list(store.offsets.values()))
     for batch in windows.batches(_WINDOWS_AT_ONCE):
         starts = starts_of(batch)
         sizes = batch.present.numpy().sum(axis=1)
-        lowest = chromosome_starts[np.searchsorted(chromosome_starts, starts, side="right") - 1]
-        offsets = starts[:, None] + np.arange(-context, windows.length)
-        is_inside = (offsets >= lowest[:, None]) & (offsets < (starts + sizes)[:, None])
-        codes = store.codes[np.clip(offsets, 0, len(store.codes) - 1)] & CODE_MASK
-        yield starts, np.where(is_inside, codes, np.uint8(N_CODE))
+        codes = gather(store.codes, starts, windows.length, sizes=sizes) & CODE_MASK
+        yield starts, np.hstack([codes_before(store, starts, context), codes])
