@@ -25,8 +25,8 @@ def read_yaml_text(text: str) -> Any:
     {'a': [1, 'x']}
 
     Raises:
-        YamlError: if it is not YAML, holds a value that does not suit its tag, or is so large, with
-            its aliases written out, that no config is.
+        YamlError: if it is not YAML, holds a value that does not suit its tag, or has more values
+            than any config, with its aliases written out.
     """
     try:
         value = yaml.safe_load(text)

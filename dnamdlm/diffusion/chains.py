@@ -1,4 +1,4 @@
-"""Exact conditionals of a Markov law of bases given any pattern of hidden positions.
+"""Exact conditional distributions of a Markov chain of bases given any pattern of hidden positions.
 
 Forward and backward messages run over the words of up to k bases before each position. A position
 with fewer than k bases before it (window start, after a base that is not known to be A, C, G or T)

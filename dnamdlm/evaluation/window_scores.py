@@ -21,6 +21,7 @@ from dnamdlm.data.genome.code_batches import gather
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.rates import Rate, clustered_rate
+from dnamdlm.lm.hidden_tokens import NUM_DECILES
 from dnamdlm.lm.language_model import LanguageModel, TokenLikelihood
 from dnamdlm.words.codes import SOFT_MASK
 
@@ -29,8 +30,6 @@ Progress = Callable[[int, int], None]
 ALL, SOFT_MASKED, UNIQUE = "all", "soft-masked", "unique"
 UNIQUE_WINDOWS, REPEATS = "unique windows", "repeats"
 """Windows that share no word with the training split, and the others."""
-
-NUM_DECILES = 10
 
 
 class WindowGroups(Protocol):

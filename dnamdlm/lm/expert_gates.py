@@ -33,8 +33,8 @@ class Experts:
     Attributes:
         wildcards: neighbours on either side, 1 to 5, of each table of patterns. The memory is
             20 bytes times 25^width; 5 takes ten seconds to tabulate.
-        chain: order of a Markov model whose exact conditionals come last, 1 to 6; 0 is none. It is
-            much slower than the tables: 4^chain numbers per position.
+        chain: order of a Markov model whose exact conditionals come last, 1 to 6; 0 adds none. It
+            is much slower than the tables: 4^chain numbers per position.
     """
 
     wildcards: tuple[int, ...] = (4,)
@@ -106,7 +106,7 @@ class ExpertGates(nn.Module):
                     "on that one, or make a new model"
                 )
 
-    def log_laws(
+    def log_probs_of(
         self, xt: Int[Tensor, "B L"], counted: Int[Tensor, "B L"] | None, dtype: torch.dtype
     ) -> Float[Tensor, "B L K4"]:
         """The log-probabilities of all experts, one after the other."""
@@ -117,18 +117,19 @@ class ExpertGates(nn.Module):
         self,
         logits: Float[Tensor, "*positions V"],
         states: Float[Tensor, "*positions D"],
-        laws: Float[Tensor, "*positions K4"],
+        expert_log_probs: Float[Tensor, "*positions K4"],
     ) -> Float[Tensor, "*positions V"]:
         """The logits of the network and of the experts together."""
         wide = logits.dtype
         with torch.autocast(logits.device.type, enabled=False):
             gates = nn.functional.linear(states.to(wide), self.weight.to(wide), self.bias.to(wide))
-            added = (gates.unsqueeze(-1) * laws.unflatten(-1, (-1, 4)).to(wide)).sum(dim=-2)
+            of_experts = expert_log_probs.unflatten(-1, (-1, 4)).to(wide)
+            added = (gates.unsqueeze(-1) * of_experts).sum(dim=-2)
             return (logits * self.gain.to(wide)).index_add(-1, self.real_ids, added)
 
 
 class ExpertNetwork(nn.Module):
-    """A network with experts as a `ClassBackbone`; its hidden states include what they say."""
+    """A network with experts as a `ClassBackbone`; log-probabilities follow its hidden states."""
 
     def __init__(
         self, backbone: Backbone, gates: ExpertGates, counted: Int[Tensor, "B L"] | None = None
@@ -167,14 +168,14 @@ class ExpertNetwork(nn.Module):
         inputs: tuple[Any, ...] = (tokens, time, present)
         states = self.backbone.hidden(*inputs, *((label,) if self.num_classes else ()))
         wide = torch.promote_types(states.dtype, torch.float32)
-        laws = self.gates.log_laws(tokens, self.counted, wide)
-        return torch.cat((states.to(wide), laws), dim=-1)
+        log_probs = self.gates.log_probs_of(tokens, self.counted, wide)
+        return torch.cat((states.to(wide), log_probs), dim=-1)
 
     def head(self, states: Float[Tensor, "*positions DK4"]) -> Float[Tensor, "*positions V"]:
         """Logits from the states of `hidden`."""
         size = self.gates.weight.shape[1]
-        own, laws = states[..., :size], states[..., size:]
-        return self.gates.add(self.backbone.head(own), own, laws)
+        own, log_probs = states[..., :size], states[..., size:]
+        return self.gates.add(self.backbone.head(own), own, log_probs)
 
 
 def joined(

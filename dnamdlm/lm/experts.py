@@ -1,4 +1,4 @@
-"""Laws of a base that count words instead of training a network: experts for a denoiser.
+"""Distributions of a base from counts of words, without a network: experts for a denoiser.
 
 An expert is a function of what is visible and of the training split alone, so that log p(x0 | xt)
 may contain it (`expert_gates`). Its tables are made from counts of words, which are all that a
@@ -36,7 +36,7 @@ _LARGEST_COUNT = 2**31 - 1
 
 @runtime_checkable
 class Expert(Protocol):
-    """A law of each base given what is visible."""
+    """A distribution of each base given what is visible."""
 
     def __call__(
         self, xt: Int[Tensor, "B L"], counted: Int[Tensor, "B L"] | None = None
@@ -54,7 +54,7 @@ class Expert(Protocol):
 class _CountedWords(nn.Module):
     """Counts of words of one length on both strands; nothing is known before `count`.
 
-    The counts are integers, so that a checkpoint has them once, beside the averaged weights.
+    The counts are integers, so that a checkpoint has them once and not in the averaged weights.
     """
 
     counts: Tensor
@@ -94,7 +94,7 @@ class _CountedWords(nn.Module):
 
 
 class WildcardExpert(_CountedWords):
-    """The law of a base given those of its neighbours that are visible, from a table.
+    """The distribution of a base given those of its neighbours that are visible, from a table.
 
     One lookup per position. Equivariant under the reverse complement, exactly.
     """

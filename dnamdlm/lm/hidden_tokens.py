@@ -34,7 +34,7 @@ class HiddenTokens:
     num_valid: Int[Tensor, " B"]
 
     @classmethod
-    def none(cls, batch: Batch) -> HiddenTokens | None:
+    def none(cls, batch: Batch) -> HiddenTokens:
         """Before the first draw."""
         shape, device = (len(batch), NUM_DECILES), batch.tokens.device
         return cls(

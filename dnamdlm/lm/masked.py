@@ -101,8 +101,8 @@ class MaskedDiffusionLM(nn.Module):
             objective: what is minimised; None is the bound of continuous time.
             label_dropout: probability of leaving the class of a window out in training; only for
                 a network with classes.
-            experts: laws from counts of words that are added to the network, for DNA; None adds
-                none. They count in training, or when `expert_gates.count` is called.
+            experts: counts of words that are added to the network, for DNA; None adds none. They
+                count in training, or when `expert_gates.count` is called.
 
         Raises:
             ConfigError: if the backbone has fewer outputs than the vocabulary has ids, sees only
@@ -276,7 +276,7 @@ class MaskedDiffusionLM(nn.Module):
             if (in_order := order_likelihood(self, batch, chosen)) is not None:
                 return in_order
             total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.key.device)
-            hidden = HiddenTokens.none(batch)
+            hidden: HiddenTokens | None = HiddenTokens.none(batch)
             process, objective = self.process, self.objective
             for draw in range(draws):
                 parts = bound_draws(chosen, process, objective, batch, draw=draw, draws=draws)

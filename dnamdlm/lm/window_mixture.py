@@ -135,7 +135,7 @@ class MixtureLM:
         """Join the components.
 
         Args:
-            model: the network, or any other model; `generate` uses it alone unless told otherwise.
+            model: the network, or any other model; `generate` uses it alone by default.
             copiers: models of the same vocabulary.
             pi: weight of each copier; the model has the rest.
             rule: share of the network in the bound of a window; None is the `posterior` form.
@@ -236,7 +236,7 @@ class MixtureLM:
     ) -> GeneratedTokens:
         """One sequence per key, from the first component alone unless `from_copiers`.
 
-        What a copier writes is copied from the training sequence, which is seldom wanted.
+        What a copier generates is copied from the training sequence.
 
         Args:
             keys: noise keys.

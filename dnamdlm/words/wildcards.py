@@ -30,7 +30,7 @@ _Subset = tuple[bool, ...]
 
 @dataclass(frozen=True)
 class WildcardTable:
-    """Laws of a base for every pattern of its neighbours.
+    """Distributions of a base for every pattern of its neighbours.
 
     The number of a pattern has one digit in base 5 per neighbour, from left to right, the leftmost
     the most significant: A 0, C 1, G 2, T 3, * 4.
@@ -52,11 +52,11 @@ class WildcardTable:
 def smoothed_table(
     counts: np.ndarray, left: int, right: int, *, pseudo_count: float | None = None
 ) -> WildcardTable:
-    """The laws of all patterns from the counts of words.
+    """The distributions of all patterns from the counts of words.
 
     Args:
         counts: (4^(left + 1 + right),), how often each word occurs, in alphabetical order; from
-            both strands for laws that are equivariant (`add_reverse_complement`).
+            both strands for an equivariant table (`add_reverse_complement`).
         left: letters of a word before the base that is predicted.
         right: letters after it.
         pseudo_count: the m of all patterns. None chooses each as the power of two under which the
@@ -100,17 +100,17 @@ def smoothed_table(
 
 @dataclass(frozen=True)
 class _Level:
-    """The patterns with one set of known neighbours: counts, and the laws of the shorter ones."""
+    """The patterns with one set of known neighbours: counts, and the shorter patterns."""
 
     counts: np.ndarray
     prior: np.ndarray | float
     prior_share: np.ndarray | float
 
     def smoothed(self, m: float) -> tuple[np.ndarray, np.ndarray]:
-        """The laws, and the share of one occurrence in them."""
+        """The distributions, and the share of one occurrence in them."""
         total = self.counts.sum(axis=-1, keepdims=True) + m
         if m == 0:
-            # a pattern that was not seen has the law of the shorter one.
+            # a pattern that was not seen has the distribution of the shorter one.
             unseen = total == 0
             total = np.where(unseen, 1.0, total)
             probs = np.where(unseen, self.prior, self.counts / total)
@@ -130,7 +130,7 @@ class _Level:
         return min(costs, key=lambda m: (costs[m], m))
 
     def _cost(self, m: float) -> float:
-        """Nats of all occurrences, each under the law without it."""
+        """Nats of all occurrences, each under the counts without it."""
         probs, share = self.smoothed(m)
         seen = self.counts > 0
         rest = np.maximum(probs - share, np.finfo(np.float64).tiny) / np.maximum(1 - share, 1e-12)

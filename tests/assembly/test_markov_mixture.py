@@ -1,4 +1,4 @@
-"""`evaluate mixture=markov`: rows beside the network alone, and what is refused."""
+"""`evaluate mixture=markov`: rows besides that of the network, and what is refused."""
 
 import json
 

@@ -59,9 +59,6 @@ def in_child(entry, arguments, files, each):
         run_entry(entry, importlib.import_module(f"dnamdlm.{entry}").main, arguments)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
-    except Exception as error:  # noqa: BLE001 - as the interpreter would
-        sys.excepthook(type(error), error, error.__traceback__)
-        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

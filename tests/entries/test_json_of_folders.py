@@ -53,23 +53,21 @@ def write(file, content):
     manifest.write_text(json.dumps(tree))
 
 
-def faults(file, act):
-    """What goes wrong otherwise than with a sentence."""
+def try_every_variant(file, act):
+    """Every variant must work or be refused; whatever else an action raises is left to pytest."""
     content = file.read_text()
-    found, counts = [], [0, 0]
+    worked = refused = 0
     for what, tree in [*variants(json.loads(content))][::STEP]:
         write(file, json.dumps(tree))
+        # pytest shows the last of these lines with what was raised.
+        print(what)
         try:
             act()
-            counts[0] += 1
+            worked += 1
         except (DnamdlmError, TypeCheckError):
             # only tests check the types of arguments, and an integer does for a number.
-            counts[1] += 1
-        except Exception as error:  # noqa: BLE001 - any other is a fault
-            found.append((what, repr(error)[:200]))
-    write(file, content)
-    assert min(counts) > 10
-    return found
+            refused += 1
+    assert min(worked, refused) > 10
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +90,7 @@ def test_a_model_whose_description_is_damaged_is_refused_or_works(trained, tmp_p
         loaded = load_model(str(step))
         assert loaded.length > 0
 
-    assert faults(step / "model.json", act) == []
+    try_every_variant(step / "model.json", act)
 
 
 def test_a_head_whose_description_is_damaged_is_refused_or_works(heads, tmp_path):
@@ -103,4 +101,4 @@ def test_a_head_whose_description_is_damaged_is_refused_or_works(heads, tmp_path
         head = Head(run_dir, device="cpu")
         assert len(head.predict(["ACGTTGCAAC" * 2])) == 1
 
-    assert faults(run_dir / "splits/model_seed_1/head.json", act) == []
+    try_every_variant(run_dir / "splits/model_seed_1/head.json", act)

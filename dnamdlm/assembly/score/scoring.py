@@ -368,7 +368,7 @@ def parse_change(text: str, *, rna: bool = False) -> Variant:
             "chr1:12345 A>G"
         )
     chrom, position = match[1], match[2]
-    ref, alt = (letters.upper().replace("U", "T") for letters in match.groups()[2:])
+    ref, alt = (allele.upper().replace("U", "T") for allele in match.groups()[2:])
     fields = (chrom, position, ".", ref, alt, ".", ".", ".")
     return Variant(1, chrom, int(position) - 1, ref, (alt,), fields)
 
