@@ -39,6 +39,8 @@ def place(tmp_path_factory):
         torch.manual_seed(0)
         net = importlib.import_module(f"{NAME}.nets").Plain()
         dnamdlm.fit(net, place / "my.fa", run_dir=place / "run", max_steps=2, **TRAINING)
+        head = [*settings_of(place, "finetune"), f"run_dir={place}/heads", f"trust=[{NAME}]"]
+        entries.finetune(entries.composed("finetune", *head))
         yield place
 
 
@@ -49,7 +51,7 @@ def settings_of(place, name):
         "embed": [model, device, fasta, f"out={place}/e.npz"],
         "evaluate": [model, device, "split=valid", "draws=1", f"out={place}/e.json"],
         "finetune": [
-            *tables, model, device, f"run_dir={place}/heads", "training.epochs=1", "seeds=1",
+            *tables, model, device, f"run_dir={place}/tuned", "training.epochs=1", "seeds=1",
             "baselines=[]",
         ],
         "predict": [
@@ -63,7 +65,6 @@ def settings_of(place, name):
     }[name]  # fmt: skip
 
 
-# `predict` reads what `finetune` writes.
 @pytest.mark.parametrize(
     "name", ["embed", "evaluate", "finetune", "predict", "sample", "score", "tracks"]
 )
