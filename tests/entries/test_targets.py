@@ -39,6 +39,7 @@ def inputs(trained, tmp_path_factory):
     (folder / "e.html").write_text('{"format": "dnamdlm.evaluation"}')
     (folder / "link.html").symlink_to("e.html")
     (folder / "link.fa").symlink_to("t.fa")
+    os.link(folder / "g.fa", folder / "genome.tsv")
     os.link(folder / "tab.csv", folder / "hard.csv")
     shutil.copytree(folder / "run", folder / "ft2")
     (folder / "ft2" / "results.tsv").write_text((folder / "tab.csv").read_text())
@@ -83,7 +84,7 @@ REFUSED = [
     ("G24", ("evaluate", "model=run", "split=test", "out=run/run.json"), "belongs to the run"),
     ("G3", ("slim", "run_dir=run", "out=run/checkpoints/slim"), "belongs to the run"),
     ("G3", ("slim", "run_dir=run", "out=ft2"), "exists; choose a folder that does not"),
-    ("G3", (*TRACK, "out=g.fa"), "is an input of the command"),
+    ("G3", (*TRACK, "out=genome.tsv"), "is an input of the command"),
     ("G3", (*TRACK, "out=run/checkpoints/x.tsv"), "belongs to the run"),
     ("G3", ("report", "evaluation=e.html"), "would be replaced by its own page"),
     ("G3", ("report", "evaluation=link.html"), "would be replaced by its own page"),
