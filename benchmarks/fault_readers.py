@@ -98,7 +98,7 @@ def cases() -> list[Case]:
         Case("protein", protein, None),
         Case("RNA", b">c1\nACGUACGU\n", None),
         Case("gaps", b">c1\nAC-GT*AC\n", None),
-        Case("byte-order mark", b"\xef\xbb\xbf" + GOOD, None),
+        Case("byte-order mark", b"\xef\xbb\xbf" + GOOD, TRUTH),
         Case("HTML page", b"<!DOCTYPE html>\n<html>404</html>\n", None),
         Case("git-lfs pointer", b"version https://git-lfs.github.com/spec/v1\noid x\n", None),
         Case("no header", b"ACGTACGT\nACGT\n", None),

@@ -3,9 +3,9 @@
     python -m benchmarks.faults [--flips 300] [--fetches 1000000]
 
 Tables: files of sequence, fetches by several workers, files of weights, training that is resumed in
-the middle of a pass or with another rate, and a full disk. Packages that are not installed are left
-out and named. What the suite `make faults` breaks beyond this cannot be run elsewhere in the same
-way.
+the middle of a pass or with another rate, tables of labels, and a full disk. Packages that are not
+installed are left out and named. What the suite `make faults` breaks beyond this cannot be run
+elsewhere in the same way.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmarks import fault_readers, fetches
 from benchmarks.fault_outcomes import changed_rates, full_disks
+from benchmarks.fault_tables import tables_read, weights_of_nan
 from benchmarks.results_table import environment_of_run
 from benchmarks.resumption import Recorder, resumption_rows
 from dnamdlm.errors import CheckpointError
@@ -179,6 +180,16 @@ def main() -> None:
                 "last step.",
                 ("trainer", "rate"),
                 changed_rates(folder / "rates"),
+            ),
+            "Weights with a number that is NaN": (
+                "One of twenty numbers.", ("reader", "outcome"), weights_of_nan(folder),
+            ),
+            "Tables as people have them": (
+                "`right`: the sequences and labels that stand there. pandas is `read_csv` with the "
+                "separator of the ending and its defaults. A file without a fair reading should be "
+                "refused.",
+                ("table", "dnamdlm", "pandas"),
+                tables_read(folder),
             ),
             "A table for which the disk has no space": (
                 "Written over an earlier file through a link, where no file may exceed 4 kB.",

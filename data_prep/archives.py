@@ -33,6 +33,8 @@ _EXTENDED_TYPES = (
 _SPARSE_TYPES = (tarfile.GNUTYPE_SPARSE,)
 _MAX_HEADER_BYTES = 1 << 13
 _MAX_HEADERS_BYTES = 1 << 22
+# of the directory of a zip file, with names of some hundred letters.
+_MEAN_ENTRY_BYTES = 1 << 9
 # times and sizes have twenty digits.
 _LONG_NUMBER = re.compile(rb"[0-9]{40}")
 # RuntimeError is what an encrypted member, or one packed in an unknown way, raises.
@@ -83,7 +85,7 @@ def extract_archive(archive: Path, target: Path, limits: ArchiveLimits) -> list[
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with _opened(archive) as opened:
+        with _opened(archive, limits) as opened:
             members = _checked(archive, opened, limits)
             check_room(target, sum(member.size for member in members))
             left = limits.max_bytes
@@ -99,13 +101,27 @@ def extract_archive(archive: Path, target: Path, limits: ArchiveLimits) -> list[
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+def _opened(archive: Path, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     if zipfile.is_zipfile(archive):
+        _check_directory(archive, limits)
         with zipfile.ZipFile(archive) as opened:
             yield opened
     else:
         with tarfile.open(archive, tarinfo=_ModestHeader) as opened:
             yield opened
+
+
+def _check_directory(archive: Path, limits: ArchiveLimits) -> None:
+    """Refuse a zip file of millions of members before `zipfile` makes a list of them.
+
+    The number of members that such a file states is not what `zipfile` goes by; the size of the
+    directory is.
+    """
+    with archive.open("rb") as file:
+        end = zipfile._EndRecData(file)  # pyright: ignore[reportAttributeAccessIssue]
+    size = end[zipfile._ECD_SIZE] if end else 0  # pyright: ignore[reportAttributeAccessIssue]
+    if size > limits.max_members * _MEAN_ENTRY_BYTES:
+        raise _too_large(archive, limits)
 
 
 class _ModestHeader(tarfile.TarInfo):

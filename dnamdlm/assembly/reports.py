@@ -12,6 +12,7 @@ import jinja2
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.building.model_config import config_of_run
 from dnamdlm.data.path_kinds import what_it_is
+from dnamdlm.data.targets import clash
 from dnamdlm.errors import ConfigError, DataError, DnamdlmError
 from dnamdlm.reporting.other_reports import (
     is_finetuning,
@@ -45,8 +46,15 @@ def report(settings: ReportSettings) -> Path:
         DataError: if the folder holds no run, or that of a classifier.
     """
     if settings.evaluation is not None:
-        with _content_of(Path(settings.evaluation)):
-            return write_samples_report(Path(settings.evaluation))
+        path = Path(settings.evaluation)
+        page = path.with_suffix(".html")
+        if clash(page, [path]) is not None:
+            raise ConfigError(
+                f"evaluation={path} would be replaced by its own page, {page}; "
+                "rename it so that it ends in .json"
+            )
+        with _content_of(path):
+            return write_samples_report(path)
     run_dir = Path(str(settings.run_dir))
     if is_finetuning(run_dir):
         with _content_of(run_dir / "results.json"):

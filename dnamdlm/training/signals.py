@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+STOPPING_SIGNALS = (
+    signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
+)  # fmt: skip
 
 
 TIME_LIMIT = 1_000
@@ -94,10 +96,15 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def install(self) -> None:
-        """Handle the stopping signals from here on, in place of other handlers."""
+        """Handle the stopping signals from here on, in place of other handlers.
+
+        A command that was started with nohup still outlives its terminal.
+        """
         if _is_main_thread():
             for number in STOPPING_SIGNALS:
-                signal.signal(number, self.receive)
+                is_nohup = number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+                if not is_nohup:
+                    signal.signal(number, self.receive)
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data_prep.text import main
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
+from dnamdlm.assembly.finetune.head_model import Head
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.data.tasks.delimited import read_delimited
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.reporting.other_reports import write_finetune_report
 from tests.assembly.test_configs import compose as compose_training
@@ -96,6 +99,14 @@ def test_predictions_of_a_table_are_those_of_the_run(glue, tmp_path, task, loade
     found = [line.split("\t") for line in out.read_text().splitlines()[1:]]
     stored = (run_dir / "splits/model_seed_2/predictions.tsv").read_text().splitlines()[1:]
     expected = [line.split("\t") for line in stored]
+    head = Head(run_dir, seed=2, device="cpu")
+    table = pd.DataFrame(read_delimited(source).columns)
+    names = [f"probability_{name}" for name in head.label_names]
+    in_python = head.predict(table)[names].to_numpy()
+    # the table has six digits.
+    np.testing.assert_allclose(
+        in_python, np.array([row[-2:] for row in found], float), rtol=0, atol=1e-6
+    )
     # the columns of the input stand first, the probabilities last.
     shown, wanted = (np.array([row[-2:] for row in rows], float) for rows in (found, expected))
     # six digits of probabilities from float32 batches of other shapes.

@@ -92,6 +92,16 @@ def test_rows_in_equal_rows_out_plus_rejected(bed):
     assert table.num_rows == 4 == len(table.intervals) + len(table.rejected)
 
 
+def test_many_unknown_records_are_looked_for_once(bed):
+    lengths = {f"contig_{i}": 100 for i in range(100_000)}
+    rows = "".join(f"scaffold_{i}\t0\t5\n" for i in range(50_000))
+    table = read_bed(bed(f"{rows}contig_7\t0\t5\n"), lengths, bad_rows="skip")
+    first, *rest = (row.reason for row in table.rejected)
+    assert "the nearest of 100000 names" in first
+    assert rest[-1] == "record 'scaffold_49999' is not in the genome"
+    assert len(rest) == 49_999
+
+
 def test_all_rows_rejected_is_an_error(bed):
     with pytest.raises(DataError, match="all 1 rows were rejected"):
         read_bed(bed("chr9\t0\t5\n"), LENGTHS, bad_rows="skip")

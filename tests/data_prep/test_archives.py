@@ -3,6 +3,7 @@
 import io
 import re
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -121,6 +122,22 @@ def test_too_many_members_are_refused(tmp_path, make):
     archive = make(tmp_path / "archive", {f"f{i}": b"" for i in range(21)})
     with pytest.raises(DataError, match="or 20 members"):
         extract_archive(archive, tmp_path / "out", LIMITS)
+
+
+def test_a_zip_file_of_a_million_members_is_refused_before_they_are_listed(tmp_path):
+    entry = b"PK\1\2" + bytes(24) + (1).to_bytes(2, "little") + bytes(16) + b"x"
+    directory = entry * 1_000_000
+    end = b"PK\5\6" + bytes(4) + b"\1\0\1\0" + len(directory).to_bytes(4, "little") + bytes(6)
+    (tmp_path / "archive").write_bytes(directory + end)
+    size = len(directory)
+    del directory
+    tracemalloc.start()
+    with pytest.raises(DataError, match="or 10000 members"):
+        extract_archive(tmp_path / "archive", tmp_path / "out", ArchiveLimits(max_bytes=10_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < size / 10
+    assert tree(tmp_path) == ["archive"]
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar], ids=["zip", "tar"])

@@ -36,7 +36,10 @@ def inputs(trained, tmp_path_factory):
     (folder / "v.vcf").write_text(VCF)
     rows = [f"{BASES[i : i + 20]},{i % 2}" for i in range(40)]
     (folder / "tab.csv").write_text("\n".join(["sequence,label", *rows]) + "\n")
+    (folder / "e.html").write_text('{"format": "dnamdlm.evaluation"}')
+    (folder / "link.html").symlink_to("e.html")
     (folder / "link.fa").symlink_to("t.fa")
+    os.link(folder / "g.fa", folder / "genome.tsv")
     os.link(folder / "tab.csv", folder / "hard.csv")
     shutil.copytree(folder / "run", folder / "ft2")
     (folder / "ft2" / "results.tsv").write_text((folder / "tab.csv").read_text())
@@ -55,6 +58,10 @@ def state(folder):
 WEIGHTS = "run/checkpoints/step_000000020/weights.safetensors"
 S = ("sample", "model=run", "num_sequences=1")
 TABLE = ("finetune", "config=table", "model=run", "baselines=[]", "seeds=1")
+TRACK = (
+    "tracks", "model=run", "locus=a:100-200", "data.fasta=g.fa", "data.train=null",
+    "data.valid=null", "data.test=null", "max_order=0",
+)  # fmt: skip
 # case of the public reports or of the injected faults, command, and what it answers.
 REFUSED = [
     ("G3", (*S, "template=t.fa", "out=t.fa"), "is an input of the command"),
@@ -77,6 +84,10 @@ REFUSED = [
     ("G24", ("evaluate", "model=run", "split=test", "out=run/run.json"), "belongs to the run"),
     ("G3", ("slim", "run_dir=run", "out=run/checkpoints/slim"), "belongs to the run"),
     ("G3", ("slim", "run_dir=run", "out=ft2"), "exists; choose a folder that does not"),
+    ("G3", (*TRACK, "out=genome.tsv"), "is an input of the command"),
+    ("G3", (*TRACK, "out=run/checkpoints/x.tsv"), "belongs to the run"),
+    ("G3", ("report", "evaluation=e.html"), "would be replaced by its own page"),
+    ("G3", ("report", "evaluation=link.html"), "would be replaced by its own page"),
     ("F21", (*S, "out=x.fa.bz2"), "a compression that is not written here"),
     ("F21", ("predict", "model=ft2", "input=tab.csv", "out=x.tsv.gz"), "leave .gz out"),
     ("F1", (*S, "out=run"), "is a folder; give a file name"),

@@ -95,12 +95,12 @@ def test_every_good_file_is_taken_where_it_is_read(place):
     """Else a sweep over broken ones would see the same mistake in all."""
     # of JSON only what a folder holds is read by a command that ends well.
     readers = [reader for reader in ALL if ".json" not in reader[1]]
+    asked = [(words, ending) for _, endings, words, *_ in readers for ending in endings]
     commands = [
-        [word.format(file=f"good{ending}", out=f"good_{number}") for word in asked]
-        for number, (_, endings, asked, *_) in enumerate(readers)
-        for ending in endings
+        [word.format(file=f"good{ending}", out=f"good_{number}") for word in words]
+        for number, (words, ending) in enumerate(asked)
     ]
-    for number in range(len(readers)):
+    for number in range(len(commands)):
         (place / f"good_{number}").mkdir()
     answers = run_all(commands, place)
     assert [(words, *answer) for words, answer in zip(commands, answers, strict=True)

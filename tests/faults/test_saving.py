@@ -267,7 +267,7 @@ def test_at_every_instant_of_fifty_saves_a_good_checkpoint_is_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO]
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE]
 )
 def test_whatever_the_disk_says_earlier_checkpoints_stay(tmp_path, monkeypatch, number):
     storage = FolderCheckpointIO({})

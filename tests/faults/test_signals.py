@@ -20,7 +20,7 @@ from tests.faults.harness import (
 
 pytestmark = pytest.mark.faults
 
-SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 def code_of(name):

@@ -6,11 +6,12 @@ import resource
 import shutil
 import socket
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from torch import nn
 
-from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.lm.checkpoint import json_writer, write_folder
 from dnamdlm.training import disk_space
 from dnamdlm.training.disk_space import check_space, try_space
@@ -103,6 +104,34 @@ def test_other_data_may_be_allowed(tmp_path):
     open_run(tmp_path, tree, DATA | {"fingerprint": "f2"}, allow=["data"])
     assert read_run(tmp_path)["data"]["fingerprint"] == "f2"
     assert read_run(tmp_path)["changes"][0]["changed"] == {"data": ["f1", "f2"]}
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "run.json"])
+def test_a_server_that_has_lost_a_file_for_a_moment_is_no_damage(tmp_path, monkeypatch, name):
+    open_run(tmp_path, TREE, DATA)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    plain = Path.read_text
+
+    def read(path, *arguments, **settings):
+        if path.name == name:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return plain(path, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    with pytest.raises(DataError, match=rf"{name} cannot be read \(Stale file handle\)"):
+        open_run(tmp_path, TREE, DATA)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_record_that_a_server_does_not_take_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DataError, match=r"run.json cannot be written \(Stale file handle\)"):
+        open_run(tmp_path, TREE, DATA)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_permission_for_no_setting_is_refused(tmp_path):

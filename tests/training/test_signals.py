@@ -41,6 +41,19 @@ def test_a_worker_ignores_what_is_meant_for_the_trainer():
             os.kill(os.getpid(), number)
 
 
+@pytest.mark.parametrize("is_nohup", [True, False])
+def test_a_command_of_nohup_outlives_its_terminal(is_nohup):
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_nohup else signal.SIG_DFL)
+    try:
+        with restored_handlers():
+            request = StopRequest()
+            request.install()
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert request.number == (None if is_nohup else signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+
+
 def test_handlers_are_given_back():
     before = signal.getsignal(signal.SIGTERM)
     with restored_handlers():

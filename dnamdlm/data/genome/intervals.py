@@ -106,7 +106,7 @@ def read_bed(
     names: list[str | None] = []
     lines: list[int] = []
     rejected: list[RejectedRow] = []
-    other = ""
+    other = unknown = ""
     for number, line in read_lines(path):
         if not line.strip() or line.split(maxsplit=1)[0].startswith(_SKIPPED_PREFIXES):
             continue
@@ -115,12 +115,17 @@ def read_bed(
             other = other or chrom
             rejected.append(RejectedRow(number, f"record {chrom!r} is not in the genome"))
             continue
+        # what it may have been called is looked for once, since names may be hundred thousands.
+        if unknown and bad_rows == "skip" and chrom not in lengths and "\t" in line:
+            rejected.append(RejectedRow(number, f"record {chrom!r} is not in the genome"))
+            continue
         try:
             interval, name = _parse_row(line, lengths)
         except DataError as error:
             if bad_rows == "error":
                 raise DataError(f"{path}, line {number}: {error}") from None
             rejected.append(RejectedRow(number, str(error)))
+            unknown = unknown or ("" if chrom in lengths else chrom)
             continue
         intervals.append(interval)
         names.append(name)

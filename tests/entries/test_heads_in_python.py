@@ -1,0 +1,72 @@
+"""A head in Python predicts what `predict` writes: labels, several numbers, tables of any kind."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dnamdlm
+from dnamdlm.errors import DataError
+from tests.entries.commands import run
+
+QUICK = ("config=table", "baselines=[]", "seeds=1", "bootstrap=0", "training.epochs=1")
+LABELS = ["coding;long", "coding", "", "long"]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(4)
+    sequences = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(48)]
+    return pd.DataFrame(
+        {
+            "name": [f"r{i}" for i in range(48)], "sequence": sequences,
+            "label": [LABELS[i % 4] for i in range(48)], "score": rng.normal(size=48),
+            "rate": rng.normal(size=48),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["labels", "numbers"])
+def fitted(request, rows, trained, tmp_path_factory):
+    """A folder with a run of this kind and a table of the first rows."""
+    folder = tmp_path_factory.mktemp("python_heads")
+    rows.to_parquet(folder / "train.parquet")
+    rows.head(5)[["name", "sequence"]].to_parquet(folder / "new.parquet")
+    kind = ["data.kind=labels"] if request.param == "labels" else ["data.label_column=[score,rate]"]
+    run("finetune", *QUICK, *kind, f"model={trained}", f"data.train={folder}/train.parquet",
+        f"run_dir={folder}/ft")  # fmt: skip
+    run("predict", f"model={folder}/ft", f"input={folder}/new.parquet", f"out={folder}/p.tsv")
+    return request.param, folder
+
+
+def test_it_predicts_what_the_command_writes(fitted, rows):
+    kind, folder = fitted
+    head = dnamdlm.load(folder / "ft", device="cpu")
+    written = pd.read_csv(folder / "p.tsv", sep="\t", keep_default_na=False)
+    names = {"labels": ("coding", "long"), "numbers": ("score", "rate")}[kind]
+    assert (head.kind, head.label_names) == ({"numbers": "regression"}.get(kind, kind), names)
+    stem = "probability" if kind == "labels" else "value"
+    columns = [f"{stem}_{name}" for name in names]
+    sequences = rows.sequence.head(5)
+    for found in (
+        head.predict(Path(folder / "new.parquet")),
+        head.predict(rows.head(5)[["name", "sequence"]]),
+        head.predict(list(sequences)),
+    ):
+        assert found.length.tolist() == written.length.tolist() == [30] * 5
+        # the table has six digits.
+        np.testing.assert_allclose(found[columns], written[columns], rtol=1e-5)
+        if kind == "labels":
+            assert found.prediction.tolist() == written.prediction.tolist()
+    assert ("prediction" in written) == (kind == "labels")
+
+
+def test_what_it_cannot_read_is_one_sentence(fitted):
+    head = dnamdlm.load(fitted[1] / "ft", device="cpu")
+    with pytest.raises(DataError, match="one string was given"):
+        head.predict("ACGT")
+    with pytest.raises(DataError, match=r"sequence 2 .* is empty"):
+        head.predict(["ACGT", ""])
+    with pytest.raises(DataError, match="at least one sequence"):
+        head.predict([])
