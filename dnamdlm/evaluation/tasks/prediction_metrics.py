@@ -7,15 +7,15 @@ for `classes` and `labels`, and numbers for `regression`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from dnamdlm.data.tasks.labelled import Kind
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.auroc import auroc
+from dnamdlm.evaluation.correlations import pearson, spearman
 from dnamdlm.evaluation.resampling import interval, resampled_rows
 
 METRICS: dict[Kind, tuple[str, ...]] = {
@@ -160,20 +160,19 @@ def _of_labels(targets: NDArray, shares: NDArray) -> dict[str, float]:
     return {
         "accuracy": float((guesses == targets).mean()),
         "f1": float(scores.mean()),
-        "auroc": _mean([area for area in areas if not math.isnan(area)]),
+        "auroc": _mean(_defined(areas)),
     }
 
 
 def _of_numbers(targets: NDArray, outputs: NDArray) -> dict[str, float]:
     columns = range(targets.shape[1])
-    varies = [i for i in columns if np.ptp(targets[:, i]) > 0 and np.ptp(outputs[:, i]) > 0]
-    pairs = [(targets[:, i], outputs[:, i]) for i in varies]
+    pairs = [(targets[:, i], outputs[:, i]) for i in columns]
     spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
     left = ((targets - outputs) ** 2).sum(axis=0)
     return {
         "r2": _mean([float(1 - left[i] / spread[i]) for i in columns if spread[i] > 0]),
-        "pearson": _mean([_correlation(a, b) for a, b in pairs]),
-        "spearman": _mean([_correlation(rankdata(a), rankdata(b)) for a, b in pairs]),
+        "pearson": _mean(_defined(pearson(a, b) for a, b in pairs)),
+        "spearman": _mean(_defined(spearman(a, b) for a, b in pairs)),
         "mse": float(((targets - outputs) ** 2).mean()),
     }
 
@@ -183,8 +182,8 @@ def _f1(hits: NDArray, true: NDArray, found: NDArray) -> NDArray[np.float64]:
     return 2.0 * hits / np.maximum(true + found, 1)
 
 
-def _correlation(a: NDArray, b: NDArray) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
+def _defined(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def _mean(values: list[float]) -> float:
