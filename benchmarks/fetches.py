@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -104,7 +104,8 @@ def in_processes(
     workers: int,
 ) -> Counts:
     """Sums over `workers` processes that share the work."""
-    context = multiprocessing.get_context(kind)
+    # a context of either kind has processes, which the common type does not say.
+    context: Any = multiprocessing.get_context(kind)
     results = context.SimpleQueue()
     share = number // workers
     processes = [

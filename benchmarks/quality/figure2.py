@@ -22,6 +22,7 @@ from matplotlib.ticker import NullFormatter
 
 from benchmarks.results_table import RESULTS, Cell, ResultTable, environment_of_run, store
 from benchmarks.text_runs import LABELS
+from benchmarks.trained import text_of
 from dnamdlm.assembly.judge.judge_text import marks_of, open_scorer, real_texts
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.diffusion.categorical import Choice
@@ -114,8 +115,7 @@ def made(
     seed: int = 1,
 ) -> tuple[list[TextSample], float, float]:
     """Texts of a model, one after another; CPU seconds and network calls of each."""
-    settings = loaded.config.data
-    tokenizer = settings.open_tokenizer()
+    tokenizer = text_of(loaded).open_tokenizer()
     template = Template(torch.full((length,), tokenizer.vocabulary.mask_id).numpy(), None)
     samples: list[TextSample] = []
     calls = 0
@@ -128,7 +128,7 @@ def made(
                 template,
                 sampler=sampler,
                 choice=Choice(temperature=temperature),
-                trained_length=settings.length,
+                trained_length=text_of(loaded).length,
             )
         )
         ids = torch.cat([piece.tokens for piece in pieces], dim=1)[0].numpy()
@@ -160,7 +160,7 @@ def points(
 ) -> tuple[list[Point], TextQuality]:
     """All points, and the figures of as many held-out rows."""
     models = {name: load_model(str(runs / f"{name}_seed1")) for name in NAMES}
-    source = models["mdlm"].config.data
+    source = text_of(models["mdlm"])
     opened = source.open()
     marks, length = marks_of(opened.tokenizer), source.length
     found = []

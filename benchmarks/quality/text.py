@@ -34,6 +34,7 @@ from benchmarks.text_runs import (
     prepare,
     train_run,
 )
+from benchmarks.trained import text_of
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.text.corpus import OpenText
 from dnamdlm.evaluation.rates import Rate
@@ -80,8 +81,7 @@ def measured(
             run = folder / f"{model}_seed{seed}"
             seconds[model].append(train_run(model, place, run, seed, size))
             loaded = load_model(str(run))
-            source = loaded.config.data
-            opened = source.open()
+            opened = text_of(loaded).open()
             reports[model].append(
                 evaluate_text(
                     loaded.language_model,

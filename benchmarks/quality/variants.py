@@ -28,6 +28,7 @@ from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_places import Places, VariantCounts, check_variants
 from dnamdlm.data.variants.variant_tables import ScoredVariant
 from dnamdlm.data.variants.vcf import Variant, VariantFile
+from dnamdlm.evaluation.auroc import auroc
 
 COMMON, RARE = 0.05, 0.001
 BOOTSTRAP = 1000
@@ -48,17 +49,16 @@ class SomeRows(VariantFile):
 
 def frequencies(row: Variant) -> list[float]:
     """AF of each allele, nan where the file does not say."""
-    info = dict(part.partition("=")[::2] for part in row.fields[7].split(";"))
+    pairs = (part.partition("=") for part in row.fields[7].split(";"))
+    info = {name: value for name, _, value in pairs}
     values = [float(x) if x not in ("", ".") else np.nan for x in info.get("AF", "").split(",")]
     return values if len(values) == len(row.alts) else [np.nan] * len(row.alts)
 
 
 def area(higher: np.ndarray, lower: np.ndarray) -> float:
     """Probability that a value of the first group exceeds one of the second, ties counting half."""
-    lower = np.sort(lower)
-    left = np.searchsorted(lower, higher, side="left")
-    right = np.searchsorted(lower, higher, side="right")
-    return float((left + right).mean() / (2 * len(lower)))
+    is_first = np.arange(len(higher) + len(lower)) < len(higher)
+    return auroc(is_first, np.concatenate((higher, lower)))
 
 
 def compared(common: np.ndarray, rare: np.ndarray, rng: np.random.Generator) -> list[Cell]:
@@ -128,6 +128,7 @@ def main() -> None:
     scored = list(scorer.scored(chosen, VariantCounts(rows=expected)))
     seconds = time.perf_counter() - began
     assert len(scored) == expected
+    reasons = Counter(reason for row in scored for reason in row.reasons if reason)
     rng = np.random.default_rng(arguments.seed)
     table = ResultTable(
         theme="quality-variants",
@@ -137,7 +138,7 @@ def main() -> None:
         rows=[(name, *compared(*groups, rng)) for name, groups in groups_of(scored).items()],
         notes=(
             f"{expected:,} rows in, {len(scored):,} rows out, of {counts.rows:,} in the file; "
-            f"alleles with a reason: {dict(sorted(Counter(scorer.reasons).items()))}",
+            f"alleles with a reason: {dict(sorted(reasons.items()))}",
             f"windows of {scorer.length} bases, both strands, {arguments.draws} draws for elbo, "
             f"{seconds:,.0f} s",
             "distances are taken with a minus sign; differences of llr and elbo are in nats",

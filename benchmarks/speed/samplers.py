@@ -25,7 +25,7 @@ from benchmarks.results_table import Cell, ResultTable, store
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.data.genome.opened_genome import OpenGenome
-from dnamdlm.diffusion.categorical import UNCHANGED
+from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.steps import Ancestral, Step
 from dnamdlm.evaluation.samples.spectra import spectrum_divergences
@@ -67,8 +67,8 @@ class OriginalSchedule(AncestralSampler):
 
     cached: bool = False
 
-    def rule(self, **_settings: float | None) -> Ancestral:
-        return BatchWideCache() if self.cached else EveryStep()
+    def rule(self, choice: Choice) -> Ancestral:
+        return BatchWideCache(choice) if self.cached else EveryStep(choice)
 
 
 def samplers_of(num_steps: int, length: int) -> dict[str, Sampler]:

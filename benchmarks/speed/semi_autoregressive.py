@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality.figure2 import quality_cells
 from benchmarks.results_table import RESULTS, Cell, ResultTable, environment_of_run, store
+from benchmarks.trained import text_of
 from dnamdlm.assembly.judge.judge_text import marks_of, open_scorer, real_texts
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.diffusion.categorical import Choice
@@ -129,7 +130,7 @@ def measured(
 ) -> tuple[list[tuple[Way, list[float], float, TextQuality]], TextQuality, str]:
     """Each way with CPU seconds of its texts, calls per text and quality; held-out text; scorer."""
     models = {name: load_model(str(runs / f"{name}_seed1")) for name in ("ar", "mdlm_time")}
-    source = models["mdlm_time"].config.data
+    source = text_of(models["mdlm_time"])
     opened = source.open()
     scorer, marks = open_scorer(scorer_name, "cpu"), marks_of(opened.tokenizer)
     found = []

@@ -17,14 +17,15 @@ import torch
 
 from benchmarks.results_table import Cell, ResultTable, median_seconds, store
 from dnamdlm.assembly.models import LoadedModel, load_model
-from dnamdlm.assembly.score.score_settings import ScoreSettings
+from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
-from dnamdlm.data.variants.vcf import VariantCounts, VariantFile
+from dnamdlm.data.variants.variant_places import VariantCounts
+from dnamdlm.data.variants.vcf import VariantFile
 
 GENOME_BASES = 200_000
 REPEATS = 5
-KINDS = {
+KINDS: dict[str, tuple[tuple[Kind, ...], str]] = {
     "llr": (("llr",), ""),
     "elbo, one base": (("elbo",), ""),
     "elbo, insertion of 3": (("elbo",), "GAT"),
@@ -39,7 +40,7 @@ def make_files(folder: Path, number: int, rng: np.random.Generator) -> tuple[Gen
     for added in ("", "GAT"):
         lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
         for place in rng.integers(0, GENOME_BASES, number):
-            ref = letters[place]
+            ref = str(letters[place])
             alt = ref + added if added else "ACGT"[("ACGT".index(ref) + 1) % 4]
             lines.append(f"a\t{place + 1}\t.\t{ref}\t{alt}\t.\t.\t.")
         (folder / f"v{added}.vcf").write_text("\n".join(lines) + "\n")

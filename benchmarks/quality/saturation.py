@@ -1,0 +1,137 @@
+"""Saturation mutagenesis of regulatory elements: scores beside measured effects.
+
+    python -m benchmarks.quality.saturation --table satmut_mpra.tsv.gz --elements FILE.fa.gz
+        --model RUN [--scores llr elbo] [--barcodes 10] [--smoke]
+
+Every exchange of one base in an element was measured in a reporter assay (Kircher et al. 2019,
+"Saturation mutagenesis of twenty disease-associated regulatory elements"). A score that knows
+regulation falls where activity falls, so that it correlates with the measured log2 effect, and
+minus its absolute value does if every surprise is harmful. Rows of fewer barcodes than the limit
+are left out; exchanges are averaged over the experiments of an element. Floors: whether the
+exchange is a transition, whether it adds GC, and the log ratio of a Markov chain counted on the
+training split of the model. Correlations are Spearman's; the last row is the mean over elements,
+with an interval from resampling elements. Nothing is chosen on these rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.labelled_variants import LabelledVariants
+from benchmarks.quality.variant_suites import chain_of, floors, model_scores
+from benchmarks.results_table import Cell, ResultTable, store
+from dnamdlm.assembly.models import load_model
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_places import Places
+from dnamdlm.evaluation.correlations import spearman
+from dnamdlm.evaluation.resampling import mean_estimate
+
+_KEY = ["element", "offset0_in_element", "ref", "alt"]
+
+
+def read_effects(path: Path, *, barcodes: int) -> Any:
+    """Mean log2 effect of every exchange of one base, by element, offset, ref and alt."""
+    table: Any = pd.read_csv(path, sep="\t", keep_default_na=False)
+    used = table[table["alt"].isin(list("ACGT")) & (table["barcodes"].astype(int) >= barcodes)]
+    return used.groupby(_KEY, as_index=False)["log2_effect"].mean()
+
+
+def rows_of(effects: Any) -> LabelledVariants:
+    """The exchanges as variants of the elements; the label is whether activity falls."""
+    return LabelledVariants(
+        effects["element"].to_numpy(np.str_),
+        effects["offset0_in_element"].to_numpy(np.int64) + 1,
+        effects["ref"].to_numpy(np.str_),
+        effects["alt"].to_numpy(np.str_),
+        effects["log2_effect"].to_numpy() < 0,
+        None,
+        None,
+        {},
+    )
+
+
+def correlations(
+    elements: NDArray[np.str_],
+    effects: NDArray[np.float64],
+    scores: Mapping[str, NDArray[np.float64]],
+) -> list[tuple[Cell, ...]]:
+    """One row per element: name, exchanges, correlation of each score; the last is their mean."""
+    is_scored = np.all([np.isfinite(values) for values in scores.values()], axis=0)
+    rows: list[tuple[Cell, ...]] = []
+    columns: list[list[float]] = []
+    for element in sorted(set(elements)):
+        here = is_scored & (elements == element)
+        found = [spearman(values[here], effects[here]) for values in scores.values()]
+        columns.append(found)
+        rows.append((element, int(here.sum()), *(f"{value:.3f}" for value in found)))
+    means = [
+        mean_estimate(np.array(column), np.random.default_rng(0))
+        for column in zip(*columns, strict=True)
+    ]
+    last = (f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})" for mean in means)
+    return [*rows, ("mean", int(is_scored.sum()), *last)]
+
+
+def with_absolute(
+    scores: Mapping[str, NDArray[np.float64]], names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """The scores, and minus the absolute value of some: any change of the element may harm it."""
+    return {**scores, **{f"minus |{name}|": -np.abs(scores[name]) for name in names}}
+
+
+def main() -> None:
+    """Score, correlate, print and store."""
+    parser = argparse.ArgumentParser(description="Saturation mutagenesis beside scores.")
+    parser.add_argument("--table", required=True, type=Path, help="TSV of measured effects")
+    parser.add_argument("--elements", required=True, help="FASTA file of the elements")
+    parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
+    parser.add_argument("--scores", nargs="+", default=["llr"], choices=["llr", "elbo"])
+    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--barcodes", type=int, default=10, help="fewest barcodes of a row")
+    parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
+    arguments = parser.parse_args()
+    effects = read_effects(arguments.table, barcodes=arguments.barcodes)
+    variants = rows_of(effects)
+    loaded = load_model(arguments.model)
+    chain = chain_of(loaded)
+    found = model_scores(
+        variants, arguments.model, arguments.elements, scores=arguments.scores,
+        draws=arguments.draws, region=None,
+    )  # fmt: skip
+    kept = {name: found[name] for name in found if name.endswith("both")}
+    without = floors(variants, Places(prepare_genome(arguments.elements)), chain)
+    gains = np.isin(variants.alt, ["C", "G"]).astype(float) - np.isin(variants.ref, ["C", "G"])
+    scores = {
+        **with_absolute(kept, list(kept)),
+        "transition": -without["transversion"],
+        "gain of GC": gains,
+        f"Markov order {chain.order}": without[f"Markov order {chain.order}"],
+    }
+    table = ResultTable(
+        theme="quality-saturation",
+        title="Spearman correlation of scores with measured log2 effects of single bases",
+        columns=("element", "exchanges", *scores),
+        rows=correlations(variants.chrom, effects["log2_effect"].to_numpy(), scores),
+        notes=(
+            f"rows of at least {arguments.barcodes} barcodes; deletions left out; exchanges "
+            "averaged over the experiments of an element",
+            "minus |score|: any change of what the model expects lowers activity",
+            f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
+            f"{loaded.digest[:12]}",
+        ),
+    )  # fmt: skip
+    if arguments.smoke:
+        print(table.markdown({}))
+        return
+    store(table)
+
+
+if __name__ == "__main__":
+    main()

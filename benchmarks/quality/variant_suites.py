@@ -1,0 +1,319 @@
+"""Labelled variants of a suite: how well scores of a model rank them, beside floors without it.
+
+    python -m benchmarks.quality.variant_suites --suite clinvar --table FILE.tsv.gz --model RUN
+        --fasta FILE.fa.gz [--chrom 13] [--region chr13:START-END] [--scores llr elbo] [--smoke]
+
+| suite | what a positive row is | sign of the score | the suite's own figure |
+| --- | --- | --- | --- |
+| clinvar, sge | pathogenic, loss of function | minus | AUROC, AUPRC |
+| traitgym-mendelian | causal for a trait of one gene | minus | AUPRC by chromosome |
+| traitgym-complex | causal for a complex trait | absolute | AUPRC by chromosome |
+| marin-mendelian | causal | minus | pairwise accuracy, macro AUPRC |
+| caqtl, dsqtl | changes accessibility | absolute | AUPRC |
+
+A table is parquet, CSV or TSV with chrom, pos (1-based), ref, alt, label and, where the suite has
+them, match_group and consequence. Every score is given with either sign, read from either strand
+and from both. Floors: a constant, whether the exchange is a transversion, whether it is away from
+a CpG that mutates readily, the log ratio of a Markov chain counted on the model's own training
+split, and the share of positive rows among the other rows of the same consequence, which shows how
+far labels follow from annotation alone. Intervals resample match groups, else chromosomes, else
+blocks of 1,000 bases. Nothing is chosen on these rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dnamdlm
+from benchmarks.labelled_variants import LabelledVariants, read_labelled, transitions
+from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.trained import genome_of
+from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.building.field_types import Strands
+from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.score.score_settings import Kind
+from dnamdlm.data.genome.regions import parse_region
+from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.variant_places import Places, bases
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.auroc import auroc
+from dnamdlm.evaluation.rankings import (
+    RowFigure,
+    average_precision,
+    clustered_estimates,
+    mean_over_groups,
+    pairwise_accuracy,
+)
+from dnamdlm.evaluation.resampling import Estimate
+from dnamdlm.lm.chain_fit import fit_markov_chain
+from dnamdlm.words.context_model import ContextModel
+
+MARKOV_ORDERS = tuple(range(13))
+REACH = 32
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a suite asks of a score.
+
+    Attributes:
+        sign: `minus` if the allele of a positive row is expected to be less probable, `absolute` if
+            it only matters.
+        figures: its own figures, the first of the table.
+    """
+
+    sign: str
+    figures: tuple[str, ...]
+
+
+SUITES: Mapping[str, Suite] = {
+    "clinvar": Suite("minus", ("AUROC", "AUPRC")),
+    "sge": Suite("minus", ("AUROC", "AUPRC")),
+    "traitgym-mendelian": Suite("minus", ("AUPRC by chromosome",)),
+    "traitgym-complex": Suite("absolute", ("AUPRC by chromosome",)),
+    "marin-mendelian": Suite("minus", ("pairwise accuracy", "AUPRC macro")),
+    "caqtl": Suite("absolute", ("AUPRC",)),
+    "dsqtl": Suite("absolute", ("AUPRC",)),
+}
+
+
+def model_scores(
+    variants: LabelledVariants,
+    model: str,
+    fasta: str,
+    *,
+    scores: Sequence[Kind],
+    draws: int,
+    region: str | None,
+) -> dict[str, NDArray[np.float64]]:
+    """Name of a score -> alternative against reference (N,), nan where a row was not scored.
+
+    Both strands are the mean of their logits, so that the log ratio of the other strand is twice
+    that of both less that of the one.
+    """
+    opened = dnamdlm.load(model)
+    if not isinstance(opened, Model):
+        raise ConfigError(f"{model} is a fine-tuned head; give the folder of a language model")
+    found: dict[str, NDArray[np.float64]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "variants.vcf"
+        variants.write_vcf(file)
+        both: tuple[Strands, Strands] = ("both", "one")
+        for strands in both:
+            kinds: Sequence[Kind] = scores if strands == "both" else ("llr",)
+            table = opened.score_variants(
+                file, fasta, scores=kinds, strands=strands, draws=draws, match_names=True,
+                region=region,
+            )  # fmt: skip
+            for kind in kinds:
+                found[f"{kind}, {strands}"] = np.array(
+                    [row[0] for row in table[kind]], dtype=np.float64
+                )
+    if "llr, one" in found and "llr, both" in found:
+        found["llr, other"] = 2 * found["llr, both"] - found["llr, one"]
+    return found
+
+
+def floors(
+    variants: LabelledVariants, places: Places, chain: ContextModel | None
+) -> dict[str, NDArray[np.float64]]:
+    """Scores without a model of ours, larger for rows that are expected to be positive.
+
+    Args:
+        variants: the rows.
+        places: where they lie in the genome; a row that does not is nan.
+        chain: Markov chain, or None.
+    """
+    size = len(variants)
+    found = {
+        "constant": np.zeros(size),
+        "transversion": (~transitions(variants.ref, variants.alt)).astype(float),
+        "no CpG transition": np.full(size, np.nan),
+    }
+    markov = np.full(size, np.nan)
+    for row in range(size):
+        around = around_row(variants, places, row)
+        if around is None:
+            continue
+        before, after = around
+        change = before[-1:] + variants.ref[row] + variants.alt[row] + after[:1]
+        found["no CpG transition"][row] = float(change[1:] != "CTG" and change[:3] != "CGA")
+        if chain is not None:
+            pair = [
+                np.array(["ACGTN".index(letter) for letter in before + allele + after], np.uint8)
+                for allele in (variants.ref[row], variants.alt[row])
+            ]
+            nats = [float(chain.position_nats(codes).sum()) for codes in pair]
+            markov[row] = nats[1] - nats[0]
+    if chain is not None:
+        found[f"Markov order {chain.order}"] = markov
+    if variants.consequence is not None:
+        found["consequence alone"] = other_rows_share(variants.is_positive, variants.consequence)
+    return found
+
+
+def chain_of(loaded: LoadedModel) -> ContextModel:
+    """The best Markov chain to order 12, counted and chosen on the splits of the model."""
+    trained = genome_of(loaded)
+    splits = trained.splits
+    return fit_markov_chain(trained.store, splits.train, splits.valid, MARKOV_ORDERS).best
+
+
+def around_row(variants: LabelledVariants, places: Places, row: int) -> tuple[str, str] | None:
+    """Up to 32 bases before and after a row, or None where the genome does not hold it."""
+    record = places.record(str(variants.chrom[row]))
+    start = int(variants.pos[row]) - 1 - (0 if places.region is None else places.region.start)
+    if record is None or not 0 <= start < places.store.lengths[record]:
+        return None
+    end = min(start + 1 + REACH, places.store.lengths[record])
+    return (
+        bases(places.store, record, max(start - REACH, 0), start),
+        bases(places.store, record, start + 1, end),
+    )
+
+
+def other_rows_share(
+    is_positive: NDArray[np.bool_], groups: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    """Share of positive rows among the other rows of the group, after one more of each kind."""
+    _, numbers = np.unique(groups, return_inverse=True)
+    positive = np.bincount(numbers, weights=is_positive)[numbers] - is_positive
+    return (positive + 1) / (np.bincount(numbers)[numbers] - 1 + 2)
+
+
+def row_figures(variants: LabelledVariants, scores: NDArray[np.float64]) -> dict[str, RowFigure]:
+    """The figures that the layout allows, of rows and of the draw that each came with."""
+    flags = variants.is_positive
+    found: dict[str, RowFigure] = {
+        "AUROC": lambda rows, draws: auroc(flags[rows], scores[rows]),
+        "AUPRC": lambda rows, draws: average_precision(flags[rows], scores[rows]),
+    }
+    if len(set(variants.chrom)) > 1:
+        found["AUPRC by chromosome"] = lambda rows, draws: mean_over_groups(
+            average_precision, flags[rows], scores[rows], variants.chrom[rows], by_size=True
+        )
+    if variants.match_group is not None:
+        found["pairwise accuracy"] = lambda rows, draws: pairwise_accuracy(
+            flags[rows], scores[rows], draws
+        )
+    consequence = variants.consequence
+    if consequence is not None:
+        found["AUPRC macro"] = lambda rows, draws: mean_over_groups(
+            average_precision, flags[rows], scores[rows], consequence[rows], by_size=False
+        )
+    return found
+
+
+def signed(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Each score of a model with minus sign and as an absolute value."""
+    found = {}
+    for name, values in scores.items():
+        found[f"minus {name}"], found[f"absolute {name}"] = -values, np.abs(values)
+    return found
+
+
+def compared(
+    variants: LabelledVariants,
+    scores: Mapping[str, NDArray[np.float64]],
+    *,
+    block: int,
+    repeats: int,
+    seed: int,
+) -> dict[str, dict[str, Estimate]]:
+    """Score -> figure -> value with its interval; every score sees the same rows and resamples."""
+    is_scored = np.all([np.isfinite(values) for values in scores.values()], axis=0)
+    used = variants.taken(np.flatnonzero(is_scored))
+    _, clusters = used.clusters(block)
+    return {
+        name: clustered_estimates(
+            row_figures(used, values[is_scored]), clusters, np.random.default_rng(seed),
+            repeats=repeats,
+        )
+        for name, values in scores.items()
+    }  # fmt: skip
+
+
+def write_leaderboard(
+    path: Path, model: str, suite: str, found: Mapping[str, Mapping[str, Estimate]]
+) -> None:
+    """One line per score and figure: model, dataset, score, metric, value, low, high."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("model", "dataset", "score", "metric", "value", "low", "high"))
+        for score, figures in found.items():
+            for figure, value in figures.items():
+                writer.writerow((model, suite, score, figure, value.value, value.low, value.high))
+
+
+def main() -> None:
+    """Read, score, compare, print and store."""
+    parser = argparse.ArgumentParser(description="Labelled variants of a suite.")
+    parser.add_argument("--suite", required=True, choices=sorted(SUITES))
+    parser.add_argument("--table", required=True, type=Path, help="parquet, CSV or TSV")
+    parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
+    parser.add_argument("--fasta", required=True, help="genome of the variants")
+    parser.add_argument("--chrom", default=None, help="chromosome of a table without that column")
+    parser.add_argument("--region", default=None, help="part that the FASTA file holds")
+    parser.add_argument("--scores", nargs="+", default=["llr"], choices=["llr", "elbo"])
+    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--block", type=int, default=1000, help="bases of a cluster of neighbours")
+    parser.add_argument("--repeats", type=int, default=1000, help="resamples")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--csv", type=Path, default=None, help="leaderboard file")
+    parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
+    arguments = parser.parse_args()
+    variants = read_labelled(arguments.table, chrom=arguments.chrom)
+    loaded = load_model(arguments.model)
+    region = None if arguments.region is None else parse_region(arguments.region)
+    scores = {
+        **signed(
+            model_scores(
+                variants, arguments.model, arguments.fasta, scores=arguments.scores,
+                draws=arguments.draws, region=arguments.region,
+            )
+        ),
+        **floors(variants, Places(prepare_genome(arguments.fasta), True, region), chain_of(loaded)),
+    }  # fmt: skip
+    found = compared(
+        variants, scores, block=arguments.block, repeats=arguments.repeats, seed=arguments.seed
+    )
+    if arguments.csv is not None:
+        write_leaderboard(arguments.csv, arguments.model, arguments.suite, found)
+    suite, (clusters, _) = SUITES[arguments.suite], variants.clusters(arguments.block)
+    names = list(next(iter(found.values())))
+    names.sort(key=lambda name: name not in suite.figures)
+    table = ResultTable(
+        theme=f"quality-variants-{arguments.suite}",
+        title=f"Labelled variants: {arguments.suite}, {arguments.table.name}",
+        columns=("score", *(f"{name} (95 % interval)" for name in names)),
+        rows=[(name, *(shown(figures[figure]) for figure in names)) for name, figures in
+              found.items()],
+        notes=(
+            f"{len(variants):,} rows, {int(variants.is_positive.sum()):,} positive; left out: "
+            f"{dict(variants.left_out)}",
+            f"the suite takes the {suite.sign} score; clusters: {clusters}",
+            f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
+            f"{loaded.digest[:12]}",
+        ),
+    )  # fmt: skip
+    if arguments.smoke:
+        print(table.markdown({}))
+        return
+    store(table)
+
+
+def shown(value: Estimate) -> Cell:
+    """`0.123 (0.1 to 0.2)`."""
+    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
+
+
+if __name__ == "__main__":
+    main()
