@@ -114,8 +114,9 @@ def model_scores(
                 region=region,
             )  # fmt: skip
             for kind in kinds:
+                column = "delta_elbo" if kind == "elbo" else kind
                 found[f"{kind}, {strands}"] = np.array(
-                    [row[0] for row in table[kind]], dtype=np.float64
+                    [row[0] for row in table[column]], dtype=np.float64
                 )
     if "llr, one" in found and "llr, both" in found:
         found["llr, other"] = 2 * found["llr, both"] - found["llr, one"]
