@@ -83,7 +83,7 @@ def with_absolute(
     scores: Mapping[str, NDArray[np.float64]], names: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     """The scores, and minus the absolute value of some: any change of the element may harm it."""
-    return {**scores, **{f"minus |{name}|": -np.abs(scores[name]) for name in names}}
+    return {**scores, **{f"minus absolute {name}": -np.abs(scores[name]) for name in names}}
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def main() -> None:
         notes=(
             f"rows of at least {arguments.barcodes} barcodes; deletions left out; exchanges "
             "averaged over the experiments of an element",
-            "minus |score|: any change of what the model expects lowers activity",
+            "minus absolute score: any change of what the model expects lowers activity",
             f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
             f"{loaded.digest[:12]}",
         ),
