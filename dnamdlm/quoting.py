@@ -27,13 +27,13 @@ PATHS = frozenset({
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "download_command", "genome", "locus", "name", "project", "prompt", "region",
+    "download_command", "genome", "name", "project", "prompt", "region",
     "sequence_column", "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({
-    "allow", "baselines", "circular", "forbid", "label_column", "motif", "regions", "scores",
-    "test", "train", "trust", "valid",
+    "allow", "baselines", "circular", "forbid", "label_column", "locus", "motif", "parts",
+    "regions", "scores", "test", "train", "trust", "valid",
 })  # fmt: skip
 """Settings that are several texts, or one."""
 NAMES_OR_NUMBERS = frozenset({"guide_label", "label"})

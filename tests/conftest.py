@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,14 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no reference data at {folder}; set DNAMDLM_SHARED to its folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups_end_commands() -> Iterator[None]:
+    """Commands that tests start get SIGHUP as from a terminal, also if the tests run under nohup.
+
+    Children inherit an ignored signal, and a command takes that for the wish to outlive a hangup.
+    """
+    kept = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, kept)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
+from dnamdlm.assembly.interpreting import Interpretable
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
 from dnamdlm.assembly.models import LoadedModel
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from pyfaidx import Fasta
 
 
-class Model:
+class Model(Interpretable):
     """Samples, scores and embeds strings with a trained model.
 
     Attributes:
@@ -362,9 +363,7 @@ class Model:
         """
         row = parse_change(change, rna=rna)
         store = open_genome(fasta, rna=rna, circular=circular)
-        how = ScoreSettings(
-            as_tuple(scores), draws=draws, strands=strands, seed=seed, region=region
-        )
+        how = ScoreSettings(as_tuple(scores), None, draws, strands, seed=seed, region=region)
         return VariantScorer(self.loaded, store, how).score_one(row)
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:

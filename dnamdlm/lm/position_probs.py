@@ -90,7 +90,7 @@ def position_log_probs(
             return found.masked_fill(~known.unsqueeze(-1), torch.nan)
         rows, columns = known.nonzero(as_tuple=True)
         parts = [
-            _conditionals(lm, batch.rows(row), column)[:, real_ids]
+            conditionals_at(lm, batch.rows(row), column)[:, real_ids]
             for row, column in zip(
                 rows.split(positions_at_once), columns.split(positions_at_once), strict=True
             )
@@ -102,7 +102,9 @@ def position_log_probs(
     return result
 
 
-def _conditionals(lm: MaskedModel, batch: Batch, column: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
+def conditionals_at(
+    lm: MaskedModel, batch: Batch, column: Int[Tensor, " B"]
+) -> Float[Tensor, "B V"]:
     """Log-probabilities at one position of each row, which is hidden."""
     process = lm.process
     rows = torch.arange(len(batch), device=column.device)

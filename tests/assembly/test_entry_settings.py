@@ -15,6 +15,7 @@ GIVEN = {
     "embed": ["model=x", "out=x.npz", "data.fasta=x.fa"],
     "evaluate": ["model=x"],
     "finetune": ["config=table", "data.train=x.csv", "model=x", "run_dir=x"],
+    "interpret": ["model=x", "out=x", "locus=a:0-9"],
     "judge": ["samples=x.fa", "reference=y.fa"],
     "predict": ["model=x", "input=x.fa", "out=x.tsv"],
     "report": ["run_dir=x"],

@@ -297,7 +297,9 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("entry", ["predict", "evaluate", "report", "sample", "judge", "tracks"])
+@pytest.mark.parametrize(
+    "entry", ["predict", "evaluate", "report", "sample", "judge", "tracks", "interpret"]
+)
 def test_a_full_disk_is_one_sentence_and_changes_nothing(trainer, unbroken, tmp_path, entry):
     run, out = tmp_path / "run", tmp_path / "out"
     shutil.copytree(unbroken, run)
@@ -310,6 +312,7 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(trainer, unbroken, tmp_
         "sample": [f"model={run}", "num_sequences=200", "length=64", f"out={out}/s.fa"],
         "judge": [f"samples={fasta}", f"reference={fasta}", f"out={out}/j.json"],
         "tracks": [f"model={run}", "locus=chrI:1000-1200", f"out={out}/t.tsv"],
+        "interpret": [f"model={run}", "locus=chrI:1000-1008", f"out={out}"],
         "predict": [f"model={tmp_path}/ft", f"input={fasta}", f"out={out}/p.tsv"],
     }[entry]
     if entry == "report":

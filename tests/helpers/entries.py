@@ -13,6 +13,8 @@ from dnamdlm.assembly.evaluate.evaluation import evaluate as run_evaluation
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry, PredictSettings
 from dnamdlm.assembly.finetune.finetuning import finetune as run_finetuning
 from dnamdlm.assembly.finetune.prediction import predict as run_prediction
+from dnamdlm.assembly.interpret.interpret_settings import InterpretSettings
+from dnamdlm.assembly.interpreting import interpret as run_interpreting
 from dnamdlm.assembly.judge.judge_settings import JudgeSettings
 from dnamdlm.assembly.judge.judging import judge as run_judge
 from dnamdlm.assembly.reports import ReportSettings
@@ -34,6 +36,7 @@ KINDS = {
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
     "finetune": FinetuneEntry,
+    "interpret": InterpretSettings,
     "judge": JudgeSettings,
     "predict": PredictSettings,
     "report": ReportSettings,
@@ -84,6 +87,7 @@ def _entry(function, name):
 embed = _entry(embed_records, "embed")
 evaluate = _entry(run_evaluation, "evaluate")
 finetune = _entry(run_finetuning, "finetune")
+interpret = _entry(run_interpreting, "interpret")
 judge = _entry(run_judge, "judge")
 predict = _entry(run_prediction, "predict")
 report = _entry(run_report, "report")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +18,12 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.data.genome.annotation import Feature
-from dnamdlm.data.genome.intervals import Interval, check_inside
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.loci import parse_locus, pieces_of_locus
 from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.likelihood.locus_bits import (
     locus_bits,
     locus_record,
@@ -36,27 +36,6 @@ from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.threads import running_with
 from dnamdlm.words.codes import CODE_MASK, N_CODE
-
-MAX_BASES = 5_000_000
-
-
-def parse_locus(text: str) -> Interval:
-    """`chrom:start-end`, 0-based and half-open.
-
-    Raises:
-        ConfigError: if it is written otherwise.
-    """
-    match = re.fullmatch(r"(\S+):(\d+)-(\d+)", text)
-    if match is None:
-        raise ConfigError(
-            f"locus={text} is not a valid locus; use chrom:start-end, for instance chrXVI:1000-9000"
-        )
-    start, end = (int(number) for number in match.groups()[1:])
-    if not start < end <= start + MAX_BASES:
-        raise ConfigError(
-            f"locus={text} has {end - start:,} bases; 1 to {MAX_BASES:,} can be drawn"
-        )
-    return Interval(match.group(1), start, end)
 
 
 def tracks(settings: TracksSettings) -> tuple[Path, str]:
@@ -147,25 +126,6 @@ def _markov_bits(
     nats = best.position_nats(codes, where.start - first)
     is_base = (codes[where.start - first :] & CODE_MASK) < N_CODE
     return np.where(is_base, nats / np.log(2.0), np.nan), best.label
-
-
-def pieces_of_locus(where: Interval, store: GenomeStore) -> list[Interval]:
-    """A locus as one interval of its record, or two where it goes across the origin of a circle.
-
-    Raises:
-        DataError: if it does not lie in its record.
-    """
-    size = store.lengths.get(where.chrom, 0)
-    if where.chrom not in store.circular or where.end <= size:
-        remedy = f"if the record is circular, set data.circular=[{where.chrom}]"
-        check_inside(where, store.lengths, remedy)
-        return [where]
-    if where.start >= size or len(where) > size:
-        raise DataError(
-            f"locus={where} goes round the circular record {where.chrom!r} of {size} bp more than "
-            "once; begin within the record, and end at most one record later"
-        )
-    return [Interval(where.chrom, where.start, size), Interval(where.chrom, 0, where.end - size)]
 
 
 def features_of_locus(opened: OpenGenome, pieces: Sequence[Interval]) -> list[Feature]:

@@ -1,0 +1,1 @@
+"""Interpretation of a model at a stretch of sequence: mutagenesis and dependency maps."""
