@@ -22,7 +22,7 @@ DEV := $(VENV)/.installed-dev
 # one thread a worker: the tests are small, and workers that share cores only get in each other's way
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
-.PHONY: help demo test test-all faults mutants processors lint types format bench wheel clean
+.PHONY: help demo pretrained test test-all faults mutants processors lint types format bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ demo: $(CORE) ## train on the yeast genome, sample, evaluate and write a report 
 	$(PY) -m dnamdlm.evaluate model=$(RUN_DIR) split=test mixture=markov
 	$(PY) -m dnamdlm.judge model=$(RUN_DIR) samples=$(RUN_DIR)/samples.fa
 	$(PY) -m dnamdlm.report run_dir=$(RUN_DIR)
+
+pretrained: demo ## make the model of the package, yeast-demo, from the demo
+	rm -rf dnamdlm/pretrained/yeast-demo
+	$(PY) -m dnamdlm.export model=$(RUN_DIR) out=dnamdlm/pretrained/yeast-demo license=apache-2.0
 
 test: $(DEV) ## run the tests that take seconds
 	$(PYTEST) -m "not slow and not faults"

@@ -14,6 +14,7 @@ from dnamdlm.errors import CheckpointError, ConfigError, DataError, DnamdlmError
 from dnamdlm.threads import let_idle_threads_sleep
 
 if TYPE_CHECKING:
+    from dnamdlm import hf
     from dnamdlm.assembly.api import Model
     from dnamdlm.assembly.finetune.head_model import Head
     from dnamdlm.assembly.opening import fit, load
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DNA", "CheckpointError", "ConfigError", "DataError", "DnamdlmError", "Head", "Model",
-    "__version__", "fit", "load",
+    "__version__", "fit", "hf", "load",
 ]  # fmt: skip
 
 _LAZY = {
@@ -35,10 +36,12 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in {*_LAZY, "hf"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # what follows loads torch, which reads the waiting policy once.
     let_idle_threads_sleep()
+    if name == "hf":
+        return importlib.import_module("dnamdlm.hf")
     module, attribute = _LAZY[name]
     return getattr(importlib.import_module(module), attribute)
 

@@ -14,7 +14,7 @@ from dnamdlm.suggestions import did_you_mean
 
 ENTRIES = (
     "train", "evaluate", "sample", "judge", "tracks", "interpret", "score", "embed", "finetune",
-    "predict", "report", "slim", "doctor",
+    "predict", "report", "slim", "export", "doctor",
 )  # fmt: skip
 _OTHERS = {
     "prepare": "Download or convert data: dnamdlm prepare NAME key=value ...",

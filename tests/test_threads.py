@@ -33,6 +33,7 @@ ENTRIES = (
     "embed",
     "report",
     "slim",
+    "export",
     "doctor",
 )
 VARIABLES = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
+from dnamdlm.assembly.exporting import ExportSettings, export_loaded
 from dnamdlm.assembly.interpreting import Interpretable
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
@@ -365,6 +366,31 @@ class Model(Interpretable):
         store = open_genome(fasta, rna=rna, circular=circular)
         how = ScoreSettings(as_tuple(scores), None, draws, strands, seed=seed, region=region)
         return VariantScorer(self.loaded, store, how).score_one(row)
+
+    def export(
+        self, out: str | Path, *, license: str | None = None, data_license: str | None = None
+    ) -> Path:
+        """Write the model as a folder that Hugging Face libraries read, as `dnamdlm export` does.
+
+        Args:
+            out: folder that is made; it must not exist.
+            license: of the weights, for the model card, such as 'apache-2.0'.
+            data_license: of the training data, in words.
+
+        Returns:
+            The folder, which `dnamdlm.load` and every command take as a model.
+
+        Raises:
+            ConfigError: if the target exists or belongs to a run.
+            DataError: if the folder cannot be written; nothing stays of it.
+
+        Example:
+            >>> import dnamdlm
+            >>> dnamdlm.load("yeast-demo").export("my-yeast")  # doctest: +SKIP
+            PosixPath('my-yeast')
+        """
+        settings = ExportSettings("", str(out), license=license, data_license=data_license)
+        return export_loaded(self.loaded, settings).folder
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.pretrained import is_in_package
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.text.corpus import OpenText
+from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.evaluation_files import check_evaluation, read_evaluation
-from dnamdlm.training.run_folder import read_run, versions
+from dnamdlm.training.run_folder import versions
 
 EVALUATION = "evaluation"
 """Name of the folder of evaluation files in a run folder."""
@@ -43,6 +45,11 @@ def evaluation_target(settings: EvaluationSettings, loaded: LoadedModel, stem: s
         ConfigError: for a file that the command reads, or that belongs to a run.
         DataError: for a file that cannot be written, or to which the split cannot be added.
     """
+    if settings.out is None and is_in_package(loaded.folder):
+        raise ConfigError(
+            f"model={loaded.folder.name} lies in the package, where no figures are written; give "
+            "out=FILE.json"
+        )
     folder = loaded.run_dir or loaded.folder.parent
     out = Path(settings.out or folder / EVALUATION / f"{stem}.json")
     check_target(
@@ -79,10 +86,8 @@ def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str
 
 def is_own_split(loaded: LoadedModel, opened: OpenData, split: str) -> bool:
     """Whether a split is one that the run of the model held out, with the data as they were."""
-    if loaded.run_dir is None or split == "train":
-        return False
-    trained_on = read_run(loaded.run_dir).get("data", {}).get("fingerprint")
-    return trained_on == opened.fingerprint()
+    trained_on = loaded.data_record.get("fingerprint")
+    return split != "train" and trained_on is not None and trained_on == opened.fingerprint()
 
 
 def other_corpus(loaded: LoadedModel, opened: OpenText) -> str | None:
@@ -90,5 +95,4 @@ def other_corpus(loaded: LoadedModel, opened: OpenText) -> str | None:
     corpus = Path(opened.settings.corpus).resolve()
     if corpus == Path(getattr(loaded.config.data, "corpus", "")).resolve():
         return None
-    data = {} if loaded.run_dir is None else read_run(loaded.run_dir).get("data", {})
-    return None if data.get("fingerprint") == opened.fingerprint() else corpus.name
+    return None if loaded.data_record.get("fingerprint") == opened.fingerprint() else corpus.name

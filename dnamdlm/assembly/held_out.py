@@ -23,6 +23,7 @@ from dnamdlm.errors import DataError
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport
 from dnamdlm.evaluation.text.perplexity import TextReport
 from dnamdlm.evaluation.window_scores import UNIQUE_WINDOWS
+from dnamdlm.lm.published.exported_folder import is_exported, read_record
 
 logger = logging.getLogger(__name__)
 
@@ -172,13 +173,23 @@ def store_held_out(loaded: LoadedModel, split: str, found: HeldOut) -> None:
 
 def held_out_of(loaded: LoadedModel) -> tuple[str, HeldOut] | None:
     """Split and figures of exactly these weights, of the test split if there are any of it."""
-    if loaded.run_dir is None:
-        return None
-    kept = _read(loaded.run_dir / HELD_OUT)
+    kept = held_out_by_split(loaded)
     for split in SPLITS:
         if split in kept and kept[split].model_sha256 == loaded.digest:
             return split, kept[split]
     return None
+
+
+def held_out_by_split(loaded: LoadedModel) -> dict[str, HeldOut]:
+    """Split -> figures of the run of a model, or those that its exported folder has."""
+    if loaded.run_dir is not None:
+        return _read(loaded.run_dir / HELD_OUT)
+    if not is_exported(loaded.folder):
+        return {}
+    try:
+        return _READER.validate_python(read_record(loaded.folder).held_out)
+    except ValidationError:
+        return {}
 
 
 def warn_if_worse(loaded: LoadedModel) -> None:
@@ -189,7 +200,7 @@ def warn_if_worse(loaded: LoadedModel) -> None:
     split, figures = found
     logger.warning(
         "%s is worse than %s on its own %s split (%s); take its results with caution",
-        loaded.run_dir, figures.baseline, split, figures.comparison,
+        loaded.run_dir or loaded.folder, figures.baseline, split, figures.comparison,
     )  # fmt: skip
 
 

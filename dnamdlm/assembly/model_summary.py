@@ -9,7 +9,6 @@ from dnamdlm.assembly.held_out import SPLITS, held_out_of
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
-from dnamdlm.training.run_folder import read_run
 
 Facts = Sequence[tuple[str, str]]
 
@@ -30,24 +29,23 @@ def facts_of(loaded: LoadedModel) -> Facts:
 
 
 def _data(loaded: LoadedModel) -> str:
-    if loaded.run_dir is not None:
-        described = read_run(loaded.run_dir).get("data", {})
-        if name := described.get("corpus") or described.get("fasta"):
-            return str(name)
+    described = loaded.data_record
+    if name := described.get("corpus") or described.get("fasta"):
+        return str(name)
     data = loaded.config.data
     return str(getattr(data, "fasta", None) or getattr(data, "corpus", None) or "a mixture")
 
 
 def _quality(loaded: LoadedModel) -> Facts:
     """Held-out figures of these weights, where they were evaluated."""
-    if loaded.run_dir is None:
-        return []
     if (found := held_out_of(loaded)) is not None:
         split, figures = found
         text = f"{figures.bits:.4f} bits per {figures.unit}"
         if figures.is_worse:
             text += f", worse than {figures.baseline} ({figures.baseline_bits:.4f})"
         return [(f"{split} split", text)]
+    if loaded.run_dir is None:
+        return []
     # figures of a run that was evaluated by an earlier version.
     for split in SPLITS:
         try:

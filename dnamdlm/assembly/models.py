@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from dnamdlm.assembly.building.published import (
 )
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.modality import Dna, Text
+from dnamdlm.assembly.pretrained import place_of, pretrained_names
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.data.path_kinds import is_run, what_it_is
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -30,6 +31,7 @@ from dnamdlm.lm.checkpoint import (
     AVERAGE,
     MODEL,
     WEIGHTS,
+    check_keys,
     file_hash,
     list_checkpoints,
     newest_valid,
@@ -40,8 +42,18 @@ from dnamdlm.lm.checkpoint import (
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.module_weights import load_weights
+from dnamdlm.lm.published.exported_folder import (
+    WEIGHTS_FILE,
+    is_exported,
+    read_exported,
+    read_record,
+    verify_exported,
+)
+from dnamdlm.lm.published.import_mdlm import HUB_CONFIG
+from dnamdlm.suggestions import did_you_mean
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
+from dnamdlm.training.run_folder import read_run
 
 WeightSet = Literal["average", "raw"]
 
@@ -56,7 +68,7 @@ class LoadedModel:
             it keeps, where it does.
         step: optimizer steps behind it.
         digest: SHA-256 of the weights file.
-        folder: the checkpoint folder, or what was published.
+        folder: the checkpoint folder, the exported folder, or what was published.
         run_dir: the run folder, or None where the checkpoint stands alone.
         labels: names of the classes that it was trained with.
         weights: which set of weights it has.
@@ -101,6 +113,13 @@ class LoadedModel:
         return next(self.lm.parameters()).device
 
     @property
+    def data_record(self) -> Mapping[str, Any]:
+        """How its training described the data: content, splits; empty where nothing says."""
+        if self.run_dir is not None:
+            return read_run(self.run_dir).get("data", {})
+        return read_record(self.folder).run.get("data", {}) if is_exported(self.folder) else {}
+
+    @property
     def num_parameters(self) -> int:
         """Number of trained numbers."""
         return sum(parameter.numel() for parameter in self.lm.parameters())
@@ -127,7 +146,8 @@ def load_model(
     """Build the model of a run or checkpoint folder, or of another project, with its weights.
 
     Args:
-        model: run folder, checkpoint folder, folder or file of another project, or hub id.
+        model: run folder, checkpoint folder, exported folder, name of a model that comes with the
+            package, folder or file of another project, or hub id.
         weights: 'average', the moving average, or 'raw', the weights as trained.
         device: where the model goes.
         setting: name of the setting, for messages.
@@ -179,12 +199,16 @@ def load_into(
 
 
 def _description_of(folder: Path) -> dict[str, Any]:
-    wanted = {"config": dict, "vocabulary": str, "step": int}
-    description = read_description(folder / MODEL, **wanted)
+    if is_exported(folder):
+        path, description = folder / HUB_CONFIG, read_record(folder).description
+    else:
+        path = folder / MODEL
+        description = read_description(path)
+    check_keys(description, path, config=dict, vocabulary=str, step=int)
     labels = description.setdefault("labels", [])
     if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
         raise CheckpointError(
-            f"{folder / MODEL} has labels that are not a list of names; use another checkpoint"
+            f"{path} has labels that are not a list of names; use another checkpoint"
         )
     return description
 
@@ -200,8 +224,7 @@ def _filled(
 ) -> LoadedModel:
     description = _description_of(folder)
     check_vocabulary(description, folder, lm.vocabulary.fingerprint(), config)
-    path = folder / (AVERAGE if weights == "average" else WEIGHTS)
-    load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
+    path = _fill(lm, folder, weights)
     lm.to(choose_device(device)).eval()
     return LoadedModel(
         lm,
@@ -213,6 +236,22 @@ def _filled(
         labels=tuple(description["labels"]),
         weights=weights,
     )
+
+
+def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
+    """Give a model the weights of a checkpoint or an exported folder; returns their file."""
+    if is_exported(folder):
+        if weights != (stored := read_record(folder).weights):
+            raise ConfigError(
+                f"weights={weights} is not in {folder}, which holds the {stored} weights alone; "
+                f"give weights={stored}"
+            )
+        path = folder / WEIGHTS_FILE
+        load_weights(lm, read_exported(folder, lm), path)
+        return path
+    path = folder / (AVERAGE if weights == "average" else WEIGHTS)
+    load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
+    return path
 
 
 def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
@@ -238,7 +277,7 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
 
     Args:
         lm: filled in place; every tensor must be there and of the same shape.
-        model: run folder, checkpoint folder, or weights of another project (`published`).
+        model: run folder, checkpoint folder, exported folder, or weights of another project.
 
     Returns:
         The folder or file that was read.
@@ -260,8 +299,7 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
         )
     config = ModelConfig.stored(description["config"])
     check_same_use(config.backbone_node, lm.get_submodule("backbone"), f"init_from={model}")
-    path = folder / AVERAGE
-    load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
+    _fill(lm, folder, read_record(folder).weights if is_exported(folder) else "average")
     return folder
 
 
@@ -271,31 +309,42 @@ def published_path(model: str, *, setting: str = "model") -> Path | None:
     Raises:
         CheckpointError: if it is a hub id that cannot be fetched.
     """
-    path = Path(model)
-    if is_published(path):
-        return path
-    return None if path.exists() else from_hub(model, setting)
+    path = place_of(model)
+    if not path.exists():
+        path = from_hub(model, setting) or path
+    return path if is_published(path) and not is_exported(path) else None
 
 
 def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path | None]:
-    """The checkpoint folder that `model=` means, and the run folder it belongs to.
+    """The checkpoint or exported folder that `model=` means, and the run folder it belongs to.
 
     Args:
-        model: run folder or checkpoint folder.
+        model: run folder, checkpoint folder, exported folder, or name of a model of the package.
         setting: name of the setting, for messages.
 
     Raises:
         CheckpointError: if there is none, or none that verifies.
     """
-    path = Path(model)
+    path = place_of(model)
+    if not path.exists():
+        path = from_hub(model, setting) or path
+    if is_exported(path):
+        if verify_exported(path).head:
+            raise CheckpointError(
+                f"{setting}={model} is a fine-tuned head that was exported for transformers; load "
+                "it with AutoModelForSequenceClassification, or give the run that it is from"
+            )
+        return path, None
     if (path / MODEL).is_file():
         verify_folder(path)
         is_in_run = path.parent.name == "checkpoints"
         return path, path.parent.parent if is_in_run else None
     if not path.exists():
+        names = pretrained_names()
         raise CheckpointError(
-            f"{setting}={model} does not exist; give a run folder, a checkpoint folder or "
-            "published weights; for a hub id, install huggingface_hub"
+            f"{setting}={model} does not exist{did_you_mean(model, names)}; give a run folder, a "
+            "checkpoint folder, an exported folder or published weights, or a model that comes "
+            f"with dnamdlm ({', '.join(names)}); for a hub id, install huggingface_hub"
         )
     checkpoints = path / "checkpoints"
     has_some = bool(list_checkpoints(checkpoints))

@@ -36,8 +36,9 @@ def load(
     warning.
 
     Args:
-        model: run folder, checkpoint folder, published weights (folder or file), hub id, or run
-            folder of `dnamdlm finetune`.
+        model: run folder, checkpoint folder, exported folder, name of a model that comes with the
+            package ('yeast-demo'), published weights (folder or file), hub id, or run folder of
+            `dnamdlm finetune`.
         weights: 'average', the moving average of the weights, or 'raw'.
         device: 'auto', 'cpu', 'cuda' or another device of torch.
         strands: 'both' averages the network over both strands, which takes twice the time; for
@@ -54,9 +55,10 @@ def load(
         ConfigError: if the model cannot do what is asked.
 
     Example:
-        >>> model = dnamdlm.load("runs/demo")  # doctest: +SKIP
-        >>> model.sample(2, length=20, seed=1)  # doctest: +SKIP
-        ['TTTATTTTTCAAAAACAATA', 'CATTGAAGAAGTTTGTCAAT']
+        >>> import dnamdlm
+        >>> model = dnamdlm.load("yeast-demo", device="cpu")
+        >>> len(model.fill("ACGTNNNNACGT"))
+        12
     """
     if (Path(model) / SPLITS).is_dir():
         if (weights, strands, backbone) != ("average", "one", None):

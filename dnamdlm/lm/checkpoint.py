@@ -316,12 +316,26 @@ def read_description(path: Path, **kinds: type) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a description of a model; use another checkpoint")
+    check_keys(content, path, **kinds)
+    return content
+
+
+def check_keys(content: Mapping[str, Any], path: Path, **kinds: type) -> None:
+    """Refuse a description that lacks a key or has a value of another kind.
+
+    Args:
+        content: the description.
+        path: the file that it is from, for the message.
+        **kinds: key -> type of its value.
+
+    Raises:
+        CheckpointError: naming the first key.
+    """
     for key, kind in kinds.items():
         if not isinstance(content.get(key), kind):
             raise CheckpointError(
                 f"{path} has no {key} of the kind that dnamdlm writes; use another checkpoint"
             )
-    return content
 
 
 def file_hash(path: Path) -> str:

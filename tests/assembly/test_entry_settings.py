@@ -14,6 +14,7 @@ GIVEN = {
     "doctor": [],
     "embed": ["model=x", "out=x.npz", "data.fasta=x.fa"],
     "evaluate": ["model=x"],
+    "export": ["model=x", "out=y"],
     "finetune": ["config=table", "data.train=x.csv", "model=x", "run_dir=x"],
     "interpret": ["model=x", "out=x", "locus=a:0-9"],
     "judge": ["samples=x.fa", "reference=y.fa"],

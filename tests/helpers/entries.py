@@ -10,6 +10,8 @@ from dnamdlm.assembly.embed.embed_settings import EmbedSettings
 from dnamdlm.assembly.embed.embedding import embed as embed_records
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.evaluate.evaluation import evaluate as run_evaluation
+from dnamdlm.assembly.exporting import ExportSettings
+from dnamdlm.assembly.exporting import export as run_export
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry, PredictSettings
 from dnamdlm.assembly.finetune.finetuning import finetune as run_finetuning
 from dnamdlm.assembly.finetune.prediction import predict as run_prediction
@@ -35,6 +37,7 @@ KINDS = {
     "doctor": DoctorSettings,
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
+    "export": ExportSettings,
     "finetune": FinetuneEntry,
     "interpret": InterpretSettings,
     "judge": JudgeSettings,
@@ -86,6 +89,7 @@ def _entry(function, name):
 
 embed = _entry(embed_records, "embed")
 evaluate = _entry(run_evaluation, "evaluate")
+export = _entry(run_export, "export")
 finetune = _entry(run_finetuning, "finetune")
 interpret = _entry(run_interpreting, "interpret")
 judge = _entry(run_judge, "judge")

@@ -82,12 +82,13 @@ def is_published(path: Path) -> bool:
     return path.is_file() and path.suffix in FILES and not is_ours
 
 
-def from_hub(model: str, setting: str) -> Path | None:
+def from_hub(model: str, setting: str, **options: Any) -> Path | None:
     """Fetch the model of a hub id, or find it among those fetched before.
 
     Args:
         model: what the user gave, which is not a path.
         setting: name of the setting, for messages.
+        **options: of `huggingface_hub.snapshot_download`, such as `revision`.
 
     Returns:
         The local folder, or None if it cannot be a hub id or huggingface_hub is not installed.
@@ -103,7 +104,7 @@ def from_hub(model: str, setting: str) -> Path | None:
 
     try:
         folder = snapshot_download(
-            model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES]
+            model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES], **options
         )
     except hub_failures() as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]

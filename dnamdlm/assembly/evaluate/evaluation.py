@@ -48,7 +48,6 @@ from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.progress import watched
 from dnamdlm.threads import running_with
-from dnamdlm.training.run_folder import read_run
 from dnamdlm.words.context_model import MarkovFit
 from dnamdlm.words.markov_chain import DENSE_ORDER, chain_orders
 from dnamdlm.words.sorted_words import MAX_BASES
@@ -101,8 +100,8 @@ def _score_genome(
     opened = genome_data(loaded, settings.data).open()
     check_same_labels(loaded, opened)
     genomes = chosen_genomes(opened, settings.genome)
-    if loaded.run_dir is not None:
-        refuse_trained_bases(read_run(loaded.run_dir).get("data", {}), genomes, settings.split)
+    if loaded.data_record:
+        refuse_trained_bases(loaded.data_record, genomes, settings.split)
     for genome in genomes.values():
         genome.check_files()
     if settings.mixture:

@@ -15,7 +15,6 @@ from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, choose_m
 from dnamdlm.evaluation.window_scores import BaseClasses, Likelihoods, score_windows
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.progress import watched
-from dnamdlm.training.run_folder import read_run
 from dnamdlm.words.context_model import MarkovFit
 
 logger = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ def check_mixture(loaded: LoadedModel, genomes: Mapping[str, OpenGenome], finger
     """Refuse a mixture with Markov models of data that the network was not trained on.
 
     Args:
-        loaded: the network; one without a run folder does not say what it was trained on.
+        loaded: the network; published weights do not say what it was trained on.
         genomes: those that are evaluated, by name.
         fingerprint: of the data that are evaluated.
 
@@ -36,12 +35,13 @@ def check_mixture(loaded: LoadedModel, genomes: Mapping[str, OpenGenome], finger
         ConfigError: if the genome or its splits differ from those of the run.
         DataError: if there is no training or validation split.
     """
-    if loaded.run_dir is not None:
-        trained_on = read_run(loaded.run_dir).get("data", {}).get("fingerprint")
+    if loaded.run_dir is not None or loaded.data_record:
+        trained_on = loaded.data_record.get("fingerprint")
         if trained_on != fingerprint:
             raise ConfigError(
                 "mixture=markov counts words of the training split, and these data are not those "
-                f"that {loaded.run_dir} was trained on; leave out data.*, or mixture"
+                f"that {loaded.run_dir or loaded.folder} was trained on; leave out data.*, or "
+                "mixture"
             )
     for name, genome in genomes.items():
         if not (genome.splits.train and genome.splits.valid):

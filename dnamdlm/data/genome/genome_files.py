@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _EMBEDDED_PREFIX = "embedded:"
+EMBEDDED_LICENSES = {
+    "embedded:yeast": "Saccharomyces cerevisiae S288C, R64, INSDC records BK006934 to BK006949, "
+    "whose use and redistribution are not restricted (https://www.insdc.org/policy)",
+}
+"""What a model card says of the data of the package."""
 _PIECE_BASES = 1 << 20
 
 

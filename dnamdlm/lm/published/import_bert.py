@@ -39,7 +39,7 @@ _BLOCK = {
     "mlp.output": "output.dense",
     "mlp_norm": "output.LayerNorm",
 }
-_ACTIVATIONS = {
+ACTIVATIONS_OF_BERT = {
     "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu",
     "silu": "silu", "swish": "silu",
 }  # fmt: skip
@@ -75,7 +75,7 @@ def import_bert(
                 f"{source}: {copy} differs from {original}, and the network has one for both"
             )
     num_blocks = len({name.split(".")[3] for name in tensors if ".layer." in name})
-    names = _original_names(num_blocks)
+    names = bert_names(num_blocks)
     wanted = {name for originals in names.values() for name in originals}
     missing, left_over = sorted(wanted - set(tensors)), sorted(set(tensors) - wanted)
     if missing or left_over:
@@ -110,9 +110,10 @@ def _network(
             "config.json that has num_attention_heads"
         )
     activation = config.get("hidden_act", "gelu")
-    if activation not in _ACTIVATIONS:
+    if activation not in ACTIVATIONS_OF_BERT:
         raise CheckpointError(
-            f"{source}: hidden_act={activation} is not supported, only {', '.join(_ACTIVATIONS)}"
+            f"{source}: hidden_act={activation} is not supported, only "
+            f"{', '.join(ACTIVATIONS_OF_BERT)}"
         )
     vocab_size, hidden_size = tensors["bert.embeddings.word_embeddings.weight"].shape
     inner_size = tensors["bert.encoder.layer.0.intermediate.dense.bias"].numel()
@@ -139,12 +140,12 @@ def _network(
         mlp_ratio=int(ratio) if ratio.is_integer() else ratio,
         max_length=found["max_position_embeddings"],
         num_token_types=found["type_vocab_size"],
-        activation=_ACTIVATIONS[activation],
+        activation=ACTIVATIONS_OF_BERT[activation],
         norm_epsilon=float(config.get("layer_norm_eps", 1e-12)),
     )
 
 
-def _original_names(num_blocks: int) -> dict[str, tuple[str, ...]]:
+def bert_names(num_blocks: int) -> dict[str, tuple[str, ...]]:
     """Our parameter names to the original ones; several are joined along the first axis."""
     pairs = dict(_TRUNK)
     for i in range(num_blocks):

@@ -115,7 +115,7 @@ def import_caduceus(
         raise CheckpointError(f"{source}: needs one {_COMPLEMENT}, found {len(complements)}")
     num_blocks = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
     sees_time = any(name.startswith("sigma_map.") for name in tensors)
-    names = _original_names(num_blocks, time_conditioning=sees_time)
+    names = caduceus_names(num_blocks, time_conditioning=sees_time)
     is_tied = _drop_shared(tensors, num_blocks, source)
     if is_tied:
         del names["head.weight"]
@@ -157,7 +157,7 @@ def _plain_name(name: str) -> str:
     return name.replace("word_embeddings.embedding.", "word_embeddings.")
 
 
-def _original_names(num_blocks: int, *, time_conditioning: bool) -> dict[str, str]:
+def caduceus_names(num_blocks: int, *, time_conditioning: bool) -> dict[str, str]:
     """Our parameter names to the original ones without their wrappers."""
     names = {
         "embedding.weight": "embeddings.word_embeddings.weight",

@@ -158,7 +158,7 @@ class _Originals:
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
         rotary = tensors.pop(ROTARY_BUFFER, None)
         blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
-        names = _original_names(len(blocks), sees_time=sees_time)
+        names = mdlm_names(len(blocks), sees_time=sees_time)
         missing = sorted(set(names.values()) - set(tensors))
         left_over = sorted(set(tensors) - set(names.values()))
         if missing or left_over:
@@ -246,7 +246,7 @@ def _fold_block(block: TransformerBlock, cond: Tensor) -> None:
     block.modulation = None
 
 
-def _original_names(num_blocks: int, *, sees_time: bool) -> dict[str, str]:
+def mdlm_names(num_blocks: int, *, sees_time: bool) -> dict[str, str]:
     """Our parameter names to the original ones."""
     trunk, block = (
         {

@@ -103,7 +103,7 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, inputs: Windows) -> Float[Tensor, "B C"]:
         """Logits."""
-        return self.head(self.features(inputs))
+        return self.head(self.features(inputs).to(self.head.weight.dtype))
 
     def _num_features(self) -> int:
         device = next(self.lm.parameters()).device if isinstance(self.lm, nn.Module) else "cpu"
