@@ -50,6 +50,7 @@ from dnamdlm.lm.published.exported_folder import (
     verify_exported,
 )
 from dnamdlm.lm.published.import_mdlm import HUB_CONFIG
+from dnamdlm.lm.published.letter_rows import letter_ids
 from dnamdlm.suggestions import did_you_mean
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
@@ -257,7 +258,7 @@ def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
 def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
     """A language model around the weights of another project."""
     vocabulary, tokenizer = NUCLEOTIDE_VOCABULARY, None
-    if path.is_dir() and has_tokenizer(path):
+    if path.is_dir() and has_tokenizer(path) and letter_ids(path) is None:
         vocabulary, tokenizer = SubwordTokenizer(path).vocabulary, str(path)
     published = read_published(path, vocabulary, weights=weights)
     config = ModelConfig.of_published(

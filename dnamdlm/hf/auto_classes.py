@@ -29,7 +29,7 @@ from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.exporting import Exported, save_into
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.errors import ConfigError
-from dnamdlm.hf.sources import Classifier, local_folder, open_classifier, weights_in
+from dnamdlm.hf.sources import Classifier, check_ids, local_folder, open_classifier, weights_in
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.model_parts import present_of
 from dnamdlm.lm.published.exported_folder import RECORD
@@ -82,6 +82,7 @@ class _FromFolder(PreTrainedModel):
         """
         hub = {name: settings.pop(name) for name in _OF_HUB if name in settings}
         folder = local_folder(str(pretrained_model_name_or_path), **hub)
+        check_ids(folder)
         if config is None:
             config, _ = cls.config_class.from_pretrained(
                 str(folder), return_unused_kwargs=True, **settings

@@ -16,7 +16,7 @@ from dnamdlm.assembly.exporting import Exported
 from dnamdlm.assembly.finetune.predictors import strand_of
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
 from dnamdlm.assembly.pretrained import place_of
-from dnamdlm.errors import CheckpointError
+from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.module_weights import load_weights
 from dnamdlm.lm.published.exported_folder import (
     WEIGHTS_FILE,
@@ -26,6 +26,7 @@ from dnamdlm.lm.published.exported_folder import (
     read_record,
     verify_exported,
 )
+from dnamdlm.lm.published.letter_rows import is_as_ours, letter_ids
 from dnamdlm.lm.states.heads import SequenceClassifier, opposite
 from dnamdlm.lm.states.state_pooling import WindowSettings
 
@@ -51,6 +52,20 @@ def local_folder(name: str, **hub: Any) -> Path:
             f"{name} does not exist; give an exported folder, published weights or a hub id"
         )
     return found
+
+
+def check_ids(folder: Path) -> None:
+    """Refuse published weights whose tokenizer has other ids than the network has here.
+
+    Raises:
+        ConfigError: naming the command that writes a folder with ids that agree.
+    """
+    ids = None if is_exported(folder) else letter_ids(folder)
+    if ids is not None and not is_as_ours(ids):
+        raise ConfigError(
+            f"{folder} has token ids of its own, which its network does not keep here; write a "
+            f"folder with ours by dnamdlm export model={folder} out=DIR, and load that"
+        )
 
 
 def weights_in(folder: Path) -> WeightSet:

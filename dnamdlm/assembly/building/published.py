@@ -40,6 +40,7 @@ from dnamdlm.lm.published.import_mdlm import (
     import_dit,
     read_mdlm_checkpoint,
 )
+from dnamdlm.lm.published.letter_rows import is_as_ours, letter_ids, with_our_rows
 from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -146,6 +147,10 @@ def read_published(
             network = fold_time(network)
     else:
         network = import_autoregressive(state, num_heads=config.get("n_heads"), source=str(path))
+    ids = letter_ids(path) if vocabulary.complement is not None else None
+    if ids is not None and not is_as_ours(ids):
+        with_our_rows(network, ids, str(path))
+        logger.info("%s: rows of the vocabulary are put in the order of A, C, G, T, N here", path)
     network = _with_padding_row(network, vocabulary)
     _check_vocabulary(network, vocabulary, path)
     length = config.get("model_length") or USUAL_LENGTH
@@ -235,8 +240,8 @@ def _check_vocabulary(network: Network, vocabulary: Vocabulary, path: Path) -> N
             + (
                 f"this text has {size}; use weights that were trained with the same tokenizer"
                 if has_tokenizer_ids
-                else f"DNA has {size}; use weights that were trained on DNA, or put the files of "
-                "their tokenizer into a folder with weights of text"
+                else f"DNA has {size}; use weights that were trained on DNA, and put the files of "
+                "their tokenizer into the folder, with tokenizer.json for other ids of the bases"
             )
         )
     if has_tokenizer_ids and path.is_dir() and has_tokenizer(path):
