@@ -23,7 +23,7 @@ from dnamdlm.assembly.held_out import SPLITS, HeldOut, held_out_by_split
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_card import model_card
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
-from dnamdlm.assembly.slimming import without_folders
+from dnamdlm.assembly.without_folders import without_folders
 from dnamdlm.data.path_kinds import is_fine_tuned, owner_of
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.models import find_checkpoint
+from dnamdlm.assembly.without_folders import without_folders
 from dnamdlm.data.files import write_text
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.data.path_kinds import owner_of
@@ -27,8 +26,6 @@ from dnamdlm.training.checkpointing import TRAINER_FILES
 from dnamdlm.training.run_folder import CONFIG, METRICS, RUN, read_run, read_run_config
 
 _EVALUATION = "evaluation"
-_COMMAND = "command"
-_FOLDERS = ("cache_dir",)
 
 
 @dataclass(frozen=True)
@@ -115,31 +112,6 @@ def _copy_records(run_dir: Path, target: Path) -> None:
         (target / _EVALUATION).mkdir(exist_ok=True)
         content = without_folders(read_json_file(path))
         write_text(target / _EVALUATION / path.name, json.dumps(content, indent=1) + "\n")
-
-
-def without_folders(tree: Any) -> Any:
-    """A tree of settings or records in which every path is a file name, without command lines.
-
-    >>> without_folders({"command": ["train"], "data": {"fasta": "../genomes/g.fa", "length": 64}})
-    {'data': {'fasta': 'g.fa', 'length': 64}}
-    """
-    if isinstance(tree, Mapping):
-        return {
-            key: None if key in _FOLDERS else without_folders(value)
-            for key, value in tree.items()
-            if key != _COMMAND
-        }
-    if isinstance(tree, list | tuple):
-        return [without_folders(item) for item in tree]
-    if isinstance(tree, str) and _is_local(tree):
-        return Path(tree).name
-    return tree
-
-
-def _is_local(text: str) -> bool:
-    """Whether a text is a path of this machine; a name of the hub, as ORGANISATION/NAME, is not."""
-    is_path = "/" in text and "\n" not in text and "://" not in text
-    return is_path and (text.startswith(("/", "~", ".")) or os.path.lexists(text))
 
 
 def _size(folder: Path) -> int:

@@ -79,6 +79,14 @@ def test_importing_the_package_loads_no_heavy_library():
     assert (done.stdout.split(), done.stderr) == ([], "")
 
 
+def test_using_a_model_loads_no_framework_of_training():
+    code = "import sys, dnamdlm; dnamdlm.load('yeast-demo', device='cpu').fill('ACGN')"
+    done = run_python(
+        f"{code}; print(*({{'lightning', 'hydra', 'transformers'}} & set(sys.modules)))"
+    )
+    assert (done.stdout.split(), done.stderr) == ([], "")
+
+
 def test_every_module_imports_without_the_optional_extras():
     done = run_python(IMPORT_EVERYTHING)
     assert done.returncode == 0, done.stderr
