@@ -85,8 +85,8 @@ class ExportedModel:
         """What was made, for people."""
         names = "dnamdlm" if self.layout == "own" else f"the original {self.layout}"
         return (
-            f"wrote {self.folder}: {self.num_bytes / 1e6:,.2f} MB, tensors named as in {names}; "
-            f"model={self.folder} works in every command"
+            f"wrote {self.folder}: {self.num_bytes / 1e6:,.2f} MB, with the tensor names of "
+            f"{names}; model={self.folder} works in every command"
         )
 
 

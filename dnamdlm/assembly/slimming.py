@@ -22,6 +22,7 @@ from dnamdlm.data.json_files import read_json_file
 from dnamdlm.data.path_kinds import owner_of
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.checkpoint import MANIFEST, MODEL, Writer, json_writer, read_json, write_folder
+from dnamdlm.lm.published.exported_folder import is_exported
 from dnamdlm.training.checkpointing import TRAINER_FILES
 from dnamdlm.training.run_folder import CONFIG, METRICS, RUN, read_run, read_run_config
 
@@ -70,6 +71,11 @@ def slim(settings: SlimSettings) -> Slimmed:
     if (owner := owner_of(out)) is not None:
         raise ConfigError(f"out={out} belongs to the run in {owner}; choose another folder")
     checkpoint, _ = find_checkpoint(str(run_dir), setting="run_dir")
+    if is_exported(checkpoint):
+        raise ConfigError(
+            f"run_dir={run_dir} is an exported model, of which nothing can be left out; copy the "
+            "folder as it is"
+        )
     partial = out.parent / f".partial-{out.name}-{os.getpid()}"
     try:
         (partial / "checkpoints").mkdir(parents=True)

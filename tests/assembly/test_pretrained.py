@@ -2,13 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import dnamdlm
+from dnamdlm.assembly.finetune.prediction import head_folders
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.pretrained import place_of, pretrained_names
+from dnamdlm.assembly.slimming import SlimSettings, slim
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -87,6 +90,13 @@ def test_a_misspelt_name_is_answered_with_the_right_one(name, tmp_path, monkeypa
 def test_nothing_is_written_into_the_package(tmp_path):
     with pytest.raises(ConfigError, match=r"lies in the package.*give out=FILE\.json"):
         evaluate(compose(f"model={NAME}", name="evaluate"))
+
+
+def test_commands_that_need_something_else_say_so():
+    with pytest.raises(CheckpointError, match="is a language model or an exported head; give the"):
+        head_folders(Path(NAME), None)
+    with pytest.raises(ConfigError, match="is an exported model, of which nothing can be left out"):
+        slim(SlimSettings(NAME, "slim"))
 
 
 def test_commands_take_the_name(tmp_path, monkeypatch):

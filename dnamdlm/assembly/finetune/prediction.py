@@ -28,6 +28,7 @@ from dnamdlm.assembly.finetune.predicted_rows import (
     table_of,
 )
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.pretrained import place_of
 from dnamdlm.assembly.worker_process import Advance
 from dnamdlm.assembly.workers import spread
 from dnamdlm.data.files import write_text
@@ -40,6 +41,7 @@ from dnamdlm.errors import CheckpointError
 from dnamdlm.evaluation.tasks.prediction_metrics import probabilities
 from dnamdlm.lm.checkpoint import read_tensors, verify_folder
 from dnamdlm.lm.module_weights import load_weights
+from dnamdlm.lm.published.exported_folder import is_exported
 from dnamdlm.lm.states.heads import SequenceClassifier, calls_of, in_order, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.ops.selection import get_mode
@@ -202,6 +204,11 @@ def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
     """
     folders = sorted((run_dir / SPLITS).glob("model_seed_*"), key=lambda path: _seed_of(path.name))
     usable = [folder for folder in folders if (folder / HEAD).is_file()]
+    if not usable and is_exported(place_of(str(run_dir))):
+        raise CheckpointError(
+            f"model={run_dir} is a language model or an exported head; give the run folder of "
+            f"dnamdlm.finetune, which makes a head with model={run_dir} run_dir=NEW"
+        )
     if not usable and not run_dir.exists():
         raise CheckpointError(
             f"model={run_dir} does not exist; give a run folder of dnamdlm.finetune"
