@@ -148,7 +148,7 @@ def _use(
 def _training(loaded: LoadedModel, record: Record) -> Iterator[str]:
     run, data = record.run, record.run.get("data", {})
     yield f"- data: {_data_name(record)}"
-    if isinstance(source := data.get("source"), Mapping):
+    if isinstance(source := data.get("source"), Mapping) and source.get("sha256"):
         yield f"- file: {source.get('name')}, SHA-256 `{source.get('sha256')}`"
     if data.get("sha256"):
         size = f"{data.get('num_records')} records, {data.get('num_bases'):,} bases"
@@ -169,7 +169,8 @@ def _split(part: Mapping[str, Any], units: str) -> str:
     shown = ", ".join(intervals[:_MOST_RECORDS])
     more = f" and {len(intervals) - _MOST_RECORDS} more" if len(intervals) > _MOST_RECORDS else ""
     size = part.get("num_bases", part.get("num_tokens"))
-    return (f"{size:,} {units}; " if size is not None else "") + (shown or "nothing") + more
+    counted = f"{size:,} {units}" if size is not None else ""
+    return "; ".join(filter(None, [counted, shown + more])) or "empty"
 
 
 def _tables(record: Record, figures: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:

@@ -161,12 +161,12 @@ def load_model(
     """
     if weights not in ("average", "raw"):
         raise ConfigError(f"weights={weights} is unknown; choose average or raw")
-    path = published_path(model, setting=setting)
-    if path is not None and backbone is not None:
+    path = local_path(model, setting=setting)
+    if is_foreign(path) and backbone is not None:
         raise ConfigError(f"{setting}={model} is built without your help; leave backbone out")
-    if path is not None:
+    if is_foreign(path):
         return _load_published(path, weights, device)
-    folder, run_dir = find_checkpoint(model, setting=setting)
+    folder, run_dir = find_checkpoint(str(path), setting=setting)
     description = _description_of(folder)
     config = config_of_checkpoint(description, folder, trust)
     check_foreign(description, config.tree, folder, trust=trust, has_backbone=backbone is not None)
@@ -286,13 +286,13 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
     Raises:
         CheckpointError: if it is missing, damaged, of another form or of another vocabulary.
     """
-    path = published_path(model, setting="init_from")
-    if path is not None:
+    path = local_path(model, setting="init_from")
+    if is_foreign(path):
         published = read_published(path, lm.vocabulary)
         check_same_form(published, lm.get_submodule("backbone"), f"init_from={model}")
         load_weights(lm.get_submodule("backbone"), published.network.state_dict(), path)
         return path
-    folder, _ = find_checkpoint(model, setting="init_from")
+    folder, _ = find_checkpoint(str(path), setting="init_from")
     description = _description_of(folder)
     if description["vocabulary"] != lm.vocabulary.fingerprint():
         raise CheckpointError(
@@ -304,16 +304,22 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
     return folder
 
 
-def published_path(model: str, *, setting: str = "model") -> Path | None:
-    """Where the weights of another project lie that a setting names; None if it names none.
+def local_path(model: str, *, setting: str = "model") -> Path:
+    """Where a model lies that a setting names; one of the hub is fetched.
+
+    Returns:
+        The path, which need not exist.
 
     Raises:
         CheckpointError: if it is a hub id that cannot be fetched.
     """
     path = place_of(model)
-    if not path.exists():
-        path = from_hub(model, setting) or path
-    return path if is_published(path) and not is_exported(path) else None
+    return path if path.exists() else from_hub(model, setting) or path
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether weights at a path are those of another project, not a folder that we exported."""
+    return is_published(path) and not is_exported(path)
 
 
 def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path | None]:
@@ -327,8 +333,6 @@ def find_checkpoint(model: str, *, setting: str = "model") -> tuple[Path, Path |
         CheckpointError: if there is none, or none that verifies.
     """
     path = place_of(model)
-    if not path.exists():
-        path = from_hub(model, setting) or path
     if is_exported(path):
         if verify_exported(path).head:
             raise CheckpointError(

@@ -84,9 +84,8 @@ class _FromFolder(PreTrainedModel):
         folder = local_folder(str(pretrained_model_name_or_path), **hub)
         check_ids(folder)
         if config is None:
-            config, _ = cls.config_class.from_pretrained(
-                str(folder), return_unused_kwargs=True, **settings
-            )
+            kind: Any = cls.config_class
+            config, _ = kind.from_pretrained(str(folder), return_unused_kwargs=True, **settings)
         model = cls._open(config, folder, *model_args).eval()
         wanted = dtype or torch_dtype
         if isinstance(wanted, torch.dtype):
@@ -204,7 +203,8 @@ class DnamdlmForSequenceClassification(_FromFolder):
         return cls(config, opened)
 
     def _exported(self, title: str) -> Exported:
-        names = [self.config.id2label[number] for number in range(self.config.num_labels)]
+        config: Any = self.config
+        names = [config.id2label[number] for number in range(config.num_labels)]
         return self._opened.exported(names, title)
 
     def forward(

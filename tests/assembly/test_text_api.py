@@ -178,6 +178,17 @@ def test_a_model_needs_no_corpus_wherever_it_is_used(folder, tmp_path, monkeypat
         assert len(dnamdlm.load(str(run), device="cpu").sample(2)) == 2
 
 
+@pytest.mark.parametrize("name", ["words", "bytes"])
+def test_an_exported_model_has_its_tokenizer_and_needs_no_corpus(folder, tmp_path, name):
+    run = folder / f"run_{name}"
+    exported = dnamdlm.load(str(run), device="cpu").export(tmp_path / "mine")
+    # a built-in tokenizer has no files.
+    assert (exported / "tokenizer.json").is_file() == (name == "words")
+    text = dnamdlm.load(str(run), device="cpu").sample(2)
+    assert dnamdlm.load(str(exported), device="cpu").sample(2) == text
+    assert str(folder) not in "".join(path.read_text("latin-1") for path in exported.iterdir())
+
+
 def test_a_head_predicts_without_the_corpus_of_its_model(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [f"{'red' if i % 2 else 'blue'} and green,{i % 2}" for i in range(20)]

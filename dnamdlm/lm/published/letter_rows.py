@@ -97,8 +97,9 @@ def with_our_rows(network: nn.Module, ids: Mapping[str, int], source: str) -> No
                 setattr(part, name, nn.Parameter(_moved(values, rows)))
     if is_tied:
         trunk.head.weight = trunk.embedding.weight
-    trunk.vocab_size = network.vocab_size = len(rows)
+    trunk.vocab_size = len(rows)
     if isinstance(network, CaduceusPS):
+        network.vocab_size = len(rows)
         network.complement = torch.tensor(NUCLEOTIDE_VOCABULARY.complement)
 
 
