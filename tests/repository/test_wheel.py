@@ -24,6 +24,7 @@ TINY = (
     "judge samples=s.fa reference=s.fa model=run out=j.json",
     "report run_dir=run",
     "tracks model=yeast-demo locus=chrI:1000-1200 out=t.tsv",
+    "interpret model=yeast-demo locus=chrI:1000-1020 out=i parts=[mutagenesis]",
     "score model=yeast-demo variants=v.vcf data.fasta=g.fa out=v.tsv draws=1",
     "embed model=yeast-demo data.fasta=s.fa out=e.npz",
     "finetune config=table data.train=t.csv model=yeast-demo run_dir=ft baselines=[] seeds=1 "
