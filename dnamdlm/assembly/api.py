@@ -21,7 +21,7 @@ from dnamdlm.assembly.exporting import ExportSettings, export_loaded
 from dnamdlm.assembly.interpreting import Interpretable
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
-from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings
@@ -390,7 +390,12 @@ class Model(Interpretable):
             PosixPath('my-yeast')
         """
         settings = ExportSettings("", str(out), license=license, data_license=data_license)
-        return export_loaded(self.loaded, settings).folder
+        loaded = self.loaded
+        if self.strands == "both":
+            # the average over strands is a way to call the network, not a part of it.
+            trust = loaded.config.trust
+            loaded = load_model(str(loaded.folder), weights=loaded.weights, trust=trust)
+        return export_loaded(loaded, settings).folder
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).

@@ -179,10 +179,12 @@ def test_weights_that_were_not_evaluated_have_no_figures(run, tmp_path):
 
 
 def test_python_exports_what_the_command_exports(run, tmp_path):
-    export(ExportSettings(str(run), str(tmp_path / "one" / "mine")))
-    dnamdlm.load(run, device="cpu").export(tmp_path / "two" / "mine")
-    for path in (tmp_path / "one" / "mine").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / "mine" / path.name).read_bytes(), path.name
+    export(ExportSettings(str(run), str(tmp_path / "command" / "mine")))
+    for strands in ("one", "both"):
+        model = dnamdlm.load(run, device="cpu", strands=strands)
+        folder = model.export(tmp_path / strands / "mine")
+        for path in (tmp_path / "command" / "mine").iterdir():
+            assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
 
 
 def test_training_starts_from_an_exported_model(run, tmp_path, monkeypatch):
