@@ -181,10 +181,13 @@ def word_of(text: str, setting: str) -> Word:
         return Word(name, both)
     site = rest_dict.get(name, {}).get("site", "")
     if not site or set(site) - set(BASES_OF_CODE):
+        # EcoR1 and ecori are usual spellings of EcoRI.
+        spelt = name.lower().replace("1", "i")
+        same = [known for known in rest_dict if known.lower() == spelt]
+        hint = f" (did you mean {same[0]}?)" if same else did_you_mean(name, list(rest_dict))
         raise ConfigError(
-            f"{setting}={text} is neither IUPAC letters in upper case nor the name of an "
-            f"enzyme{did_you_mean(name, list(rest_dict))}; write for instance {setting}=GAATTC or "
-            f"{setting}=EcoRI"
+            f"{setting}={text} is neither IUPAC letters in upper case nor the name of an enzyme"
+            f"{hint}; write for instance {setting}=GAATTC or {setting}=EcoRI"
         )
     return Word(site, both, name)
 

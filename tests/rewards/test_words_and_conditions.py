@@ -109,6 +109,12 @@ def test_a_word_that_is_neither_is_one_sentence(text):
         word_of(text, "avoid")
 
 
+@pytest.mark.parametrize("text", ["EcoR1", "ecori", "EcoRi"])
+def test_an_enzyme_in_another_spelling_is_recognised(text):
+    with pytest.raises(ConfigError, match=r"did you mean EcoRI\?"):
+        word_of(text, "avoid")
+
+
 def test_failures_are_listed_per_condition():
     conditions = [ForbiddenWord(Word("AA")), GcShare(0.5, 1.0)]
     found = failures_of(conditions, ["AACG", "ACAT", "CCGG"])

@@ -32,7 +32,9 @@ from dnamdlm.rewards.reward import Reward
 from dnamdlm.rewards.sequence_rewards import EditDistance, GcWindow, MotifCount
 from dnamdlm.suggestions import did_you_mean
 
-Terms: TypeAlias = str | Sequence[Mapping[str, Any]]
+Terms: TypeAlias = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+RewardLike: TypeAlias = Terms | Reward | Callable[[Sequence[str]], Any]
+"""What Python takes as a reward."""
 
 _OPTIONS = {
     "head": ("class", "seed"),
@@ -60,7 +62,7 @@ class RewardReader:
     device: str = "auto"
     setting: str = "reward"
 
-    def read(self, terms: Terms | Reward | Callable[..., Any], output: str | None = None) -> Reward:
+    def read(self, terms: RewardLike, output: str | None = None) -> Reward:
         """The reward of a text, a list of terms, a function, or a reward as it is.
 
         Args:
@@ -216,7 +218,7 @@ def _module_of_file(path: str) -> Any:
 
 
 def reward(
-    terms: Terms | Reward | Callable[..., Any],
+    terms: RewardLike,
     *,
     reward_class: str | None = None,
     trust: str | Sequence[str] = (),
