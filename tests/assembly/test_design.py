@@ -20,7 +20,7 @@ from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Uniform
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import ConfigError, DataError, DnamdlmError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling.samplers import AncestralSampler
 from dnamdlm.rewards import ForbiddenWord, GcShare
@@ -136,6 +136,9 @@ def test_files_hold_the_designs_with_their_rewards(loaded, natural, tmp_path, mo
         "sampler.num_steps=3", f"natural={natural}", "natural_column=activity", "audit=kmer",
     )  # fmt: skip
     path, text = designing.design(settings)
+    before = path.read_bytes()
+    # earlier designs are replaced.
+    assert designing.design(settings)[0].read_bytes() == before
     table = pd.read_csv(tmp_path / "d.tsv", sep="\t")
     report = json.loads((tmp_path / "d.json").read_text())
     records = {
@@ -166,6 +169,23 @@ def test_files_hold_the_designs_with_their_rewards(loaded, natural, tmp_path, mo
     # 4 of 40 rewards are left for mutation after reading five parents seven times more.
     assert rows["mutation with selection"]["reward_mean"] >= best
     assert text.endswith("wrote 5 sequences to " + f"{tmp_path}/d.fa, d.tsv, d.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("d.tsv", "designs have a table of that name"),
+        ("d.json", "designs have a table of that name"),
+        ("mine.fa", r"would replace .*mine\.tsv, which is not a file of designs"),
+        ("none/d.fa", "lies in a folder that does not exist"),
+    ],
+)
+def test_a_target_that_would_harm_another_file_is_refused(tmp_path, name, message):
+    (tmp_path / "mine.tsv").write_text("gene\tvalue\n")
+    settings = settings_of("design", "model=x", "reward={motif:A}", f"out={tmp_path}/{name}")
+    with pytest.raises(DnamdlmError, match=message):
+        designing.design(settings)
+    assert (tmp_path / "mine.tsv").read_text() == "gene\tvalue\n"
 
 
 def test_rounds_do_not_change_which_draws_pass():
@@ -244,7 +264,10 @@ def test_a_reward_that_is_no_number_is_found_before_anything_is_drawn(
     [
         ("sequence\tactivity\nACGT\t1\n", "has 1 sequences of A, C, G and T"),
         ("sequence\tactivity\nACGT\thigh\n", "row 1 has 'high' in the column activity"),
-        ("sequence\tother\nACGT\t1\n", "there is no label column 'activity'"),
+        (
+            "sequence\tother\nACGT\t1\n",
+            "has no column activity; name .* natural_column=NAME, one of sequence, other",
+        ),
     ],
 )
 def test_natural_sequences_that_cannot_be_used_are_one_sentence(loaded, tmp_path, content, message):

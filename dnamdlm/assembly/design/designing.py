@@ -23,7 +23,7 @@ from dnamdlm.assembly.design.candidates import Pool, passing_draws
 from dnamdlm.assembly.design.costs import cost_of
 from dnamdlm.assembly.design.design_lines import design_text
 from dnamdlm.assembly.design.design_settings import KMER_AUDIT, DesignSettings
-from dnamdlm.assembly.design.designs import Designs, side_files
+from dnamdlm.assembly.design.designs import Designs, check_files
 from dnamdlm.assembly.design.head_rewards import HeadReward
 from dnamdlm.assembly.design.natural_sequences import Natural, read_natural
 from dnamdlm.assembly.design.requirements import (
@@ -40,7 +40,7 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sample.generating import Generation, generated
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_writers import Origin, writer_of
-from dnamdlm.data.targets import check_target, inputs_of
+from dnamdlm.data.targets import inputs_of
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.generation import check_guided, check_served
@@ -96,10 +96,7 @@ def design(settings: DesignSettings) -> tuple[Path, str]:
             satisfy the constraints.
     """
     out = Path(settings.out)
-    inputs = inputs_of(settings)
-    check_target(out, inputs=inputs, compressed=(".gz",))
-    for path in side_files(out):
-        check_target(path, inputs=inputs)
+    check_files(out, inputs_of(settings))
     wanted = _read(settings, Given())
     if (request := request_of(settings, None)) is not None:
         _check(settings, request, wanted)
@@ -198,7 +195,6 @@ def _designed(
     }
     columns |= audit.columns(sequences)
     report: dict[str, Any] = {
-        "format": "dnamdlm.design",
         "command": sys.argv,
         "versions": versions(),
         "model_sha256": loaded.digest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from dnamdlm.data.files import text_file, write_together
 from dnamdlm.data.genome.fasta_writer import fasta_file, write_fasta
 from dnamdlm.data.output_streams import stream_of
+from dnamdlm.data.targets import check_target
+from dnamdlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 _DIGITS = 6
+_FORMAT = "dnamdlm.design"
+# of the table and of the report.
+_BEGINNINGS = (b"name\tsequence\treward\t", f'{{\n "format": "{_FORMAT}"'.encode())
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Designs:
         writers: dict[Path, Callable[[Path], object]] = {
             out: fasta_file(self._records(), width=width, is_compressed=out.suffix == ".gz"),
             table: text_file(self._table_text()),
-            report: text_file(json.dumps(self.report, indent=1) + "\n"),
+            report: text_file(json.dumps({"format": _FORMAT, **self.report}, indent=1) + "\n"),
         }
         write_together(writers)
         return [out, table, report]
@@ -92,6 +97,37 @@ def side_files(out: Path) -> tuple[Path, Path]:
     name = out.name.removesuffix(".gz")
     stem = Path(name).stem
     return out.with_name(f"{stem}.tsv"), out.with_name(f"{stem}.json")
+
+
+def check_files(out: Path, inputs: Iterable[str]) -> None:
+    """Refuse targets that would harm something, before anything is computed.
+
+    The table and the report take the place of those of earlier designs and of nothing else.
+
+    Args:
+        out: the FASTA file.
+        inputs: what the command reads.
+
+    Raises:
+        ConfigError: naming the file.
+        DataError: if one cannot be written.
+    """
+    inputs = list(inputs)
+    check_target(out, inputs=inputs, compressed=(".gz",))
+    if stream_of(out) is not None:
+        return
+    for path, begins in zip(side_files(out), _BEGINNINGS, strict=True):
+        if path == out:
+            raise ConfigError(
+                f"out={out} is to be a FASTA file, and designs have a table of that name; let it "
+                "end in .fa"
+            )
+        check_target(path, inputs=inputs)
+        if path.is_file() and not path.read_bytes().startswith(begins):
+            raise ConfigError(
+                f"out={out} would replace {path}, which is not a file of designs; choose another "
+                "out"
+            )
 
 
 def _cell(value: object) -> str:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.tasks.sequence_inputs import faults_of_dna
-from dnamdlm.data.tasks.task_tables import read_label_rows
+from dnamdlm.data.tasks.task_tables import LABEL_COLUMNS, read_label_rows
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.tasks.kmer_oracle import KmerOracle, fit_kmer_oracle
 from dnamdlm.rewards.sequence_rewards import store_codes
 
+ACTIVITY_COLUMNS = ("activity", *LABEL_COLUMNS)
 _LEAST_ROWS = 20
 _HIGH_SHARE = 0.1
 
@@ -70,13 +71,20 @@ def read_natural(path: str, column: str | None) -> Natural:
 
     Args:
         path: as `read_label_rows`.
-        column: of the activities; None as there.
+        column: of the activities; None takes one of `ACTIVITY_COLUMNS`.
 
     Raises:
         DataError: for a file that cannot be read, or an activity that is not a finite number.
     """
-    rows = read_label_rows(Path(path), label_columns=None if column is None else [column])
-    (name, texts), *_ = rows.labels.items()
+    rows = read_label_rows(Path(path), labelled=False)
+    usual = ACTIVITY_COLUMNS if column is None else (column,)
+    name = next((item for item in usual if item in rows.table), None)
+    if name is None:
+        raise DataError(
+            f"natural={path} has no column {' or '.join(usual)}; name that of the activities with "
+            f"natural_column=NAME, one of {', '.join(rows.table) or 'none, since it is no table'}"
+        )
+    texts = rows.table[name]
     activities = np.array([_number(text, path, name, row) for row, text in enumerate(texts)])
     sequences = [text.upper() for text in rows.sequences]
     for row, fault in faults_of_dna(sequences).items():
@@ -98,7 +106,7 @@ def _number(text: str, path: str, column: str, row: int) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(
-            f"{path}: row {row + 1} has {text!r} in the column {column}, which is not a finite "
-            "number; remove the row, or name another column with natural_column=NAME"
+            f"{path}: row {row + 1} has {text[:40]!r} in the column {column}, which is not a "
+            "finite number; remove the row, or name another column with natural_column=NAME"
         )
     return value
