@@ -16,6 +16,7 @@ from dnamdlm.threads import let_idle_threads_sleep
 if TYPE_CHECKING:
     from dnamdlm import hf
     from dnamdlm.assembly.api import Model
+    from dnamdlm.assembly.design.reward_terms import reward
     from dnamdlm.assembly.finetune.head_model import Head
     from dnamdlm.assembly.opening import fit, load
     from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DNA", "CheckpointError", "ConfigError", "DataError", "DnamdlmError", "Head", "Model",
-    "__version__", "fit", "hf", "load",
+    "__version__", "fit", "hf", "load", "reward",
 ]  # fmt: skip
 
 _LAZY = {
@@ -32,6 +33,7 @@ _LAZY = {
     "Model": ("dnamdlm.assembly.api", "Model"),
     "fit": ("dnamdlm.assembly.opening", "fit"),
     "load": ("dnamdlm.assembly.opening", "load"),
+    "reward": ("dnamdlm.assembly.design.reward_terms", "reward"),
 }
 
 

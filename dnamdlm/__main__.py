@@ -13,8 +13,8 @@ from dnamdlm.errors import DnamdlmError
 from dnamdlm.suggestions import did_you_mean
 
 ENTRIES = (
-    "train", "evaluate", "sample", "judge", "tracks", "interpret", "score", "embed", "finetune",
-    "predict", "report", "slim", "export", "doctor",
+    "train", "evaluate", "sample", "design", "judge", "tracks", "interpret", "score", "embed",
+    "finetune", "predict", "report", "slim", "export", "doctor",
 )  # fmt: skip
 _OTHERS = {
     "prepare": "Download or convert data: dnamdlm prepare NAME key=value ...",

@@ -21,21 +21,23 @@ from dnamdlm.errors import ConfigError
 
 # all are the last part of a dotted name.
 PATHS = frozenset({
-    "annotation", "bed", "cache_dir", "corpus", "evaluation", "fasta", "folder", "guide",
-    "infill", "init_from", "input", "labels", "model", "motifs", "out", "reference", "run_dir",
-    "samples", "save_dir", "scorer", "template", "tokenizer", "variants",
+    "annotation", "audit", "bed", "cache_dir", "corpus", "evaluation", "fasta", "folder", "guide",
+    "infill", "init_from", "input", "labels", "model", "motifs", "natural", "out", "reference",
+    "run_dir", "samples", "save_dir", "scorer", "template", "tokenizer", "unlike", "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "download_command", "genome", "name", "project", "prompt", "region",
-    "sequence_column", "task",
+    "audit_class", "download_command", "genome", "name", "natural_column", "project",
+    "prompt", "region", "reward_class", "sequence_column", "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({
-    "allow", "baselines", "circular", "forbid", "label_column", "locus", "motif", "parts",
-    "regions", "scores", "test", "train", "trust", "valid",
+    "allow", "avoid", "baselines", "circular", "forbid", "label_column", "locus", "motif", "parts",
+    "regions", "require", "scores", "test", "train", "trust", "valid",
 })  # fmt: skip
 """Settings that are several texts, or one."""
+TERMS = frozenset({"reward"})
+"""Settings that are a path, or lists of groups of texts and numbers."""
 NAMES_OR_NUMBERS = frozenset({"guide_label", "label"})
 """Settings that are a text or a number."""
 
@@ -50,6 +52,7 @@ _FUNCTION = re.compile(
     r"(choice|extend_list|float|glob|int|interval|json_str|range|shuffle|sort|str|tag)\s*\(.*\)",
     re.DOTALL,
 )
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _REFERENCE = re.compile(r"\$\{[^{}$]+\}")
 _OPENING, _CLOSING = "[{", "]}"
 
@@ -75,12 +78,15 @@ def quoted_argument(argument: str, entry: str, *, sweeps: bool = False) -> str:
     last = key.lstrip("+").rpartition(".")[2]
     is_path = last in PATHS or last in _FILES_OF.get(entry, ())
     is_list = last in LISTS and not is_path
-    if not equals or not (is_path or is_list or last in NAMES or last in NAMES_OR_NUMBERS):
+    is_named = last in NAMES | NAMES_OR_NUMBERS | TERMS
+    if not equals or not (is_path or is_list or is_named):
         return argument
     if not value and last not in _MAYBE_EMPTY and not is_list:
         raise ConfigError(f"{key}= is empty; give {key}=VALUE, or leave it out")
     if is_list:
         quoted = _quoted_lists(key, value, sweeps=sweeps)
+    elif last in TERMS:
+        quoted = _quoted_paths(value, _terms, sweeps=sweeps)
     elif is_path:
         read = _value if last in _SEVERAL else _text
         quoted = _quoted_paths(value, read, sweeps=sweeps)
@@ -100,7 +106,7 @@ def _quoted_paths(value: str, read: Callable[[str], str], *, sweeps: bool) -> st
         return read(value)
     if _FUNCTION.fullmatch(value):
         return value
-    pieces = _pieces(value) if read is _value else value.split(",")
+    pieces = value.split(",") if read is _text else _pieces(value)
     return ",".join(map(read, _paths_between(pieces)))
 
 
@@ -123,16 +129,28 @@ def _quoted_lists(key: str, value: str, *, sweeps: bool) -> str:
     return ",".join(map(_value, pieces))
 
 
-def _value(value: str) -> str:
-    """A text, or several in brackets."""
+def _terms(value: str) -> str:
+    """Lists and groups of texts, in which numbers are numbers, or a text."""
+    stripped = value.strip()
+    return stripped if _NUMBER.fullmatch(stripped) else _value(value, _terms)
+
+
+def _value(value: str, read: Callable[[str], str] | None = None) -> str:
+    """A text, or several in brackets.
+
+    Args:
+        value: as it was typed.
+        read: for what stands within brackets; None is this function.
+    """
+    read = read or _value
     stripped = value.strip()
     inside = stripped[1:-1]
     if (stripped[:1], stripped[-1:]) == ("[", "]"):
-        return f"[{','.join(_value(piece.strip()) for piece in _pieces(inside))}]"
+        return f"[{','.join(read(piece.strip()) for piece in _pieces(inside))}]"
     pairs = [piece.partition(":") for piece in _pieces(inside)]
     is_mapping = not inside or all(colon for _, colon, _ in pairs)
     if (stripped[:1], stripped[-1:]) == ("{", "}") and is_mapping:
-        return "{" + ",".join(f"{key}{colon}{_value(v.strip())}" for key, colon, v in pairs) + "}"
+        return "{" + ",".join(f"{key}{colon}{read(v.strip())}" for key, colon, v in pairs) + "}"
     return _text(value)
 
 

@@ -6,15 +6,18 @@ Each method calls the function that the command of its name calls, with the same
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
+from dnamdlm.assembly.design.design_call import designs_of
+from dnamdlm.assembly.design.designs import Designs
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
 from dnamdlm.assembly.exporting import ExportSettings, export_loaded
@@ -24,7 +27,7 @@ from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
-from dnamdlm.assembly.sample.sampling import sampled_strings
+from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
 from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, parse_change, scored_table
 from dnamdlm.assembly.string_scores import (
@@ -38,10 +41,8 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
-from dnamdlm.lm.sampling.sampler_names import as_sampler
-from dnamdlm.lm.sampling.samplers import AncestralSampler, LeftToRightSampler, Sampler
+from dnamdlm.lm.sampling.samplers import Sampler
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -161,13 +162,18 @@ class Model(Interpretable):
             guide=None if guide is None else str(guide.loaded.folder),
             guide_label=label if guide is not None else None,
             guide_order=guide_order,
-            sampler=self._sampler(sampler),
+            sampler=sampler_of(self.loaded, sampler),
             batch_size=batch_size,
             seed=seed,
         )
         requests = self._templates(template, length, motif)
         other = None if guide is None else guide.loaded
         return list(sampled_strings(self.loaded, settings, templates=requests, guide=other))
+
+    @functools.wraps(designs_of)
+    def design(self, *arguments: Any, **settings: Any) -> Designs:
+        """Design sequences; `designs_of` gives the docstring."""
+        return designs_of(self.loaded, *arguments, **settings)
 
     def fill(self, sequences: str | Sequence[str], **settings: object) -> str | list[str]:
         """Fill N, or another ambiguity code, with bases given all others.
@@ -408,12 +414,6 @@ class Model(Interpretable):
         """
         at_least_one(batch_size=batch_size)
         return string_classes(self.loaded, sequences, batch_size=batch_size)
-
-    def _sampler(self, sampler: str | StepRule | Sampler | None) -> Sampler:
-        if sampler is not None:
-            return as_sampler(sampler)
-        is_causal = isinstance(self.loaded.language_model, CausalLM)
-        return LeftToRightSampler() if is_causal else AncestralSampler()
 
     def _templates(
         self,

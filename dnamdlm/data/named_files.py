@@ -13,7 +13,10 @@ from typing import Any
 from dnamdlm.errors import DataError
 
 # settings of commands, and of their group `data`, that name a file to be read.
-_OF_COMMANDS = ("variants", "samples", "template", "infill", "input", "motifs", "reference")
+_OF_COMMANDS = (
+    "variants", "samples", "template", "infill", "input", "motifs", "reference", "natural",
+    "unlike",
+)  # fmt: skip
 _OF_DATA = ("fasta", "annotation", "bed", "labels")
 # of a table that is learned from these are files, elsewhere names of records.
 _OF_TABLES = ("train", "test", "valid")

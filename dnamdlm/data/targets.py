@@ -30,7 +30,9 @@ _DEPTH = 4
 # settings that name what is written, or a folder that has its own way of writing.
 _NOT_READ = ("out", "run_dir", "cache_dir")
 # settings whose value may be a folder; elsewhere a word such as `test` only looks like one.
-_FOLDERS_READ = ("model", "guide", "corpus", "folder", "tokenizer", "scorer")
+_FOLDERS_READ = (
+    "model", "guide", "corpus", "folder", "tokenizer", "scorer", "reward", "audit", "head",
+)  # fmt: skip
 
 
 def check_target(

@@ -11,6 +11,7 @@ from tests.helpers.entries import KINDS, composed, settings_of
 
 # what has to be given, with values that need no file.
 GIVEN = {
+    "design": ["model=x", "reward=y", "out=x.fa"],
     "doctor": [],
     "embed": ["model=x", "out=x.npz", "data.fasta=x.fa"],
     "evaluate": ["model=x"],
@@ -75,6 +76,12 @@ def test_a_key_is_known_or_refused_with_the_nearest_name():
         ("embed", "pooling=median", "pooling=median is unknown"),
         ("judge", "infill_windows=-1", "infill_windows=-1 must be at least 0"),
         ("finetune", "baselines=[kmer,x]", "baselines=x is unknown"),
+        ("design", "gc=[0.4]", "gc=[0.4] is not allowed"),
+        ("design", "gc=[0.4,1.5]", "gc=1.5 must be at most 1"),
+        ("design", "reward=7", "reward=7 is not allowed"),
+        ("design", "pool=3", "pool=3 is smaller than num_sequences=16"),
+        ("design", "most_draws=3", "most_draws=3 is smaller than the pool of 16"),
+        ("design", "audit=kmer", "audit=kmer is fitted on natural sequences"),
         ("score", "max_mismatch=2", "max_mismatch=2 must be at most 1"),
     ],
 )
@@ -93,6 +100,11 @@ def test_a_value_out_of_range_is_one_sentence(name, override, message):
         ("embed", ["bin_size=64"], "bin_size"),
         ("score", ["scores=[llr]", "draws=2"], "draws"),
         ("judge", ["split=valid"], "split"),
+        ("design", ["pool=32"], "pool"),
+        ("design", ["unlike_share=0.2"], "unlike_share"),
+        ("design", ["baselines=false"], "baselines"),
+        ("design", ["natural_column=y"], "natural_column"),
+        ("design", ["audit_class=y"], "audit_class"),
         ("judge", ["infill_windows=2"], "infill_windows"),
         ("sample", ["sampler=remask", "sampler.begin=0.9"], r"sampler\.begin"),
         ("sample", ["sampler=remask", "sampler.strength=3.0"], r"sampler\.strength"),

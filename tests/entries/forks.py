@@ -21,6 +21,7 @@ _WORKERS = {
     "evaluate": ["evaluate.evaluation"],
     "judge": ["judge.judging"],
     "sample": ["sample.sampling"],
+    "design": ["design.designing"],
     "score": ["score.scoring"],
     "embed": ["embed.embedding"],
     "finetune": ["finetune.finetuning"],

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import dnamdlm
-from dnamdlm.errors import DataError
+from dnamdlm.errors import ConfigError, DataError
 from tests.entries.commands import run
 
 QUICK = ("config=table", "baselines=[]", "seeds=1", "bootstrap=0", "training.epochs=1")
@@ -70,3 +70,27 @@ def test_what_it_cannot_read_is_one_sentence(fitted):
         head.predict(["ACGT", ""])
     with pytest.raises(DataError, match="at least one sequence"):
         head.predict([])
+
+
+def test_it_is_a_reward(fitted, rows):
+    kind, folder = fitted
+    name, other = {"labels": ("coding", "long"), "numbers": ("score", "rate")}[kind]
+    sequences = list(rows.sequence.head(5))
+    found = dnamdlm.reward(str(folder / "ft"), reward_class=name, device="cpu").batch(sequences)
+    predicted = dnamdlm.load(folder / "ft", device="cpu").predict(sequences)
+    if kind == "labels":
+        expected = np.log(predicted[f"probability_{name}"])
+    else:
+        expected = predicted[f"value_{name}"]
+    np.testing.assert_array_equal(found, expected)
+    terms = [{"head": str(folder / "ft"), "class": other, "weight": 2.0}]
+    twice = dnamdlm.reward(terms, device="cpu").batch(sequences)
+    stem = "probability" if kind == "labels" else "value"
+    values = predicted[f"{stem}_{other}"]
+    np.testing.assert_allclose(
+        twice, 2 * (np.log(values) if kind == "labels" else values), rtol=1e-12
+    )
+    with pytest.raises(ConfigError, match=f"predicts {name}, {other}; say which one is wanted"):
+        dnamdlm.reward(str(folder / "ft"))
+    with pytest.raises(ConfigError, match=rf"reward_class={name}s is not predicted by .*mean"):
+        dnamdlm.reward(str(folder / "ft"), reward_class=f"{name}s")

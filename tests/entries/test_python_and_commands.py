@@ -100,6 +100,30 @@ def test_sample_fills_templates_and_intervals(folder, model, tmp_path):
     assert sequences_of(tmp_path / "y.fa") == found
 
 
+def test_design(folder, model, tmp_path):
+    (tmp_path / "known.fa").write_text(f">k\n{'ACGT' * 10}\n")
+    command(
+        folder, "design", f"out={tmp_path}/d.fa", "reward=[{motif:TAN},{gc:[0.5,0.6],weight:2}]",
+        "num_sequences=3", "length=16", "avoid=[EcoRI,GGG]", "motif=TATA@4", "gc=[0.2,0.8]",
+        "temperature=0.5", "pool=6", "likelihood_draws=1",
+        f"unlike={tmp_path}/known.fa", "sampler=first_hitting",
+    )  # fmt: skip
+    found = model.design(
+        [{"motif": "TAN"}, {"gc": [0.5, 0.6], "weight": 2}], 3, 16, avoid=["EcoRI", "GGG"],
+        motif="TATA@4", gc=(0.2, 0.8), temperature=0.5, pool=6, likelihood_draws=1,
+        unlike=tmp_path / "known.fa", sampler="first_hitting",
+    )  # fmt: skip
+    written = pd.read_csv(tmp_path / "d.tsv", sep="\t")
+    assert sequences_of(tmp_path / "d.fa") == written.sequence.tolist() == found.sequences
+    # the table has six digits.
+    for name in ("reward", "draw", "gc", "bits_per_base"):
+        np.testing.assert_allclose(found.table[name], written[name], rtol=1e-5)
+    report = json.loads((tmp_path / "d.json").read_text())
+    cost, other = report["cost"], found.report["cost"]
+    assert {**cost, "seconds": 0} == {**other, "seconds": 0}
+    assert report["compared"] == found.report["compared"]
+
+
 @pytest.mark.parametrize("strands", [None, "both"])
 def test_embed(folder, model, tmp_path, strands):
     chosen = [] if strands is None else [f"strands={strands}"]
@@ -166,12 +190,14 @@ def test_log_likelihood_is_what_evaluate_sums(folder, model, tmp_path):
     [
         ("sample", "sample", {"guide_label"}),
         ("score", "score_variants", set()),
+        ("design", "design", {"reward"}),
         ("embed", "embed", {"pooling", "bin_size", "length", "overlap", "dtype"}),
     ],
 )
 def test_defaults_are_those_of_the_command(name, method, other_names):
     tree = entries.composed(name, "model=x", "out=y", *(
-        {"score": ["variants=v", "data.fasta=g"], "embed": ["data.fasta=g"]}.get(name, [])
+        {"score": ["variants=v", "data.fasta=g"], "embed": ["data.fasta=g"],
+         "design": ["reward=r"]}.get(name, [])
     ))  # fmt: skip
     parameters = inspect.signature(getattr(dnamdlm.Model, method)).parameters
     of_loading = {"model", "out", "weights", "device", "ops", "debug", "width", "data", "variants"}

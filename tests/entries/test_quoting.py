@@ -14,6 +14,7 @@ from dnamdlm.quoting import (
     NAMES,
     NAMES_OR_NUMBERS,
     PATHS,
+    TERMS,
     quoted_argument,
     quoted_text,
     unquoted_argument,
@@ -130,6 +131,23 @@ def test_a_prompt_arrives_as_it_was_typed(prompt):
     assert config.prompt == prompt
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("runs/act (copy)", "runs/act (copy)"),
+        ("mine.py:f", "mine.py:f"),
+        ("[{head: runs/a (b), weight: 0.5}]", [{"head": "runs/a (b)", "weight": 0.5}]),
+        ("[{motif:TATAAT,weight:-2},{gc:[0.4,0.6]}]",
+         [{"motif": "TATAAT", "weight": -2}, {"gc": [0.4, 0.6]}]),
+        ("{function: my file.py:f}", {"function": "my file.py:f"}),
+        ("[{mean: [{head: a,seed: 1},{head: b,class: strong one}]}]",
+         [{"mean": [{"head": "a", "seed": 1}, {"head": "b", "class": "strong one"}]}]),
+    ],
+)  # fmt: skip
+def test_terms_arrive_with_their_numbers_and_texts(typed, expected):
+    assert arrives("design", "reward", typed) == expected
+
+
 def test_other_arguments_and_quoted_prompts_stay():
     for argument in ("seed=1", "prompt=null", "prompt='a, b'", "+debug", "trainer={a: 1}"):
         assert quoted_argument(argument, "sample") == argument
@@ -165,7 +183,7 @@ def test_quoted_text_is_read_as_the_text():
 
 def test_every_setting_that_may_be_a_text_is_named():
     """One that is added and not named would be read by Hydra's grammar."""
-    named = PATHS | NAMES | LISTS | NAMES_OR_NUMBERS | WORDS | NUMBERS
+    named = PATHS | NAMES | LISTS | NAMES_OR_NUMBERS | TERMS | WORDS | NUMBERS
     found = set()
     for entry in ENTRIES:
         folder = config_folder(entry)
@@ -180,13 +198,14 @@ def test_every_setting_that_may_be_a_text_is_named():
 WORDS = frozenset({
     "accelerator", "activation", "device", "devices", "directions", "dtype", "estimator",
     "guide_order", "inner", "iupac", "kind", "layout", "long", "method", "metric", "mixture",
-    "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe", "split", "strand",
+    "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe", "select", "split", "strand",
     "strands", "strategy", "transform", "version", "weights",
 })  # fmt: skip
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({
-    "batch_size", "expand", "genetic_code", "genomes", "grid", "length", "limit", "max_length",
-    "max_minutes", "micro_batch_size", "overlap", "seed", "seeds", "threads", "threshold",
+    "batch_size", "expand", "gc", "genetic_code", "genomes", "grid", "length", "limit",
+    "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws", "overlap", "pool",
+    "seed", "seeds", "temperature", "threads", "threshold",
     "time_points", "top_k", "wildcards", "window", "workers",
 })  # fmt: skip
 

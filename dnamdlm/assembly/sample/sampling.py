@@ -35,9 +35,16 @@ from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
+from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.sampling.generation import check_guided, check_served
-from dnamdlm.lm.sampling.samplers import SemiAutoregressiveSampler
+from dnamdlm.lm.sampling.sampler_names import as_sampler
+from dnamdlm.lm.sampling.samplers import (
+    AncestralSampler,
+    LeftToRightSampler,
+    Sampler,
+    SemiAutoregressiveSampler,
+)
 from dnamdlm.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -177,6 +184,18 @@ def sampled_strings(
     )
     made = generated(run, requests, settings.num_sequences)
     return writer_of(loaded.modality).strings(made)
+
+
+def sampler_of(loaded: LoadedModel, sampler: str | StepRule | Sampler | None) -> Sampler:
+    """The sampler that Python asks for; None is the usual one of the model.
+
+    Raises:
+        ConfigError: for an unknown sampler.
+    """
+    if sampler is not None:
+        return as_sampler(sampler)
+    is_causal = isinstance(loaded.language_model, CausalLM)
+    return LeftToRightSampler() if is_causal else AncestralSampler()
 
 
 def _changed_draws(settings: SampleSettings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from gzip import GzipFile
 from pathlib import Path
@@ -29,17 +29,35 @@ def write_fasta(
     Raises:
         DataError: if the target cannot be written; nothing half-written stays.
     """
-    count = 0
-    with replacing(path) as partial, partial.open("wb") as raw, ExitStack() as stack:
-        stream: IO[bytes] | GzipFile = raw
-        if path.suffix == ".gz":
-            stream = stack.enter_context(gzip_stream(raw, level=6))
-        for header, sequence in records:
-            stream.write(f">{header}\n".encode("ascii"))
-            for line in _lines([sequence] if isinstance(sequence, str) else sequence, width):
-                stream.write(f"{line}\n".encode("ascii"))
-            count += 1
-    return count
+    with replacing(path) as partial:
+        return fasta_file(records, width=width, is_compressed=path.suffix == ".gz")(partial)
+
+
+def fasta_file(
+    records: Iterable[tuple[str, str | Iterable[str]]], *, width: int = 60, is_compressed: bool
+) -> Callable[[Path], int]:
+    """A function that writes records and returns their number, for `write_together`.
+
+    Args:
+        records: header without '>' and sequence, whole or in pieces.
+        width: letters per line.
+        is_compressed: by gzip, without a time stamp.
+    """
+
+    def write(path: Path) -> int:
+        count = 0
+        with path.open("wb") as raw, ExitStack() as stack:
+            stream: IO[bytes] | GzipFile = raw
+            if is_compressed:
+                stream = stack.enter_context(gzip_stream(raw, level=6))
+            for header, sequence in records:
+                stream.write(f">{header}\n".encode("ascii"))
+                for line in _lines([sequence] if isinstance(sequence, str) else sequence, width):
+                    stream.write(f"{line}\n".encode("ascii"))
+                count += 1
+        return count
+
+    return write
 
 
 def header_word(text: str) -> str:

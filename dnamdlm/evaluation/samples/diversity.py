@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dnamdlm.evaluation.samples.edits import edit_distance
 from dnamdlm.tokens.nucleotide import reverse_complement
+from dnamdlm.words.edits import edit_distance
 from dnamdlm.words.kmers import canonical_kmers, has_only_bases
 
 MAX_PAIRS = 100

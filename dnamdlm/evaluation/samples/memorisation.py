@@ -14,10 +14,11 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.evaluation.resampling import Estimate, mean_estimate
-from dnamdlm.evaluation.samples import edits, nearest
+from dnamdlm.evaluation.samples import nearest
 from dnamdlm.evaluation.samples.figure_rows import QualityRows
 from dnamdlm.evaluation.samples.novelty import Match, longest_matches
 from dnamdlm.evaluation.samples.reference_samples import GENERATED, REAL, without
+from dnamdlm.words import edits
 
 Copy = tuple[Match, nearest.Neighbour]
 """The longest exact match and the nearest stretch of one sequence."""

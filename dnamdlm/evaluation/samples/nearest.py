@@ -16,9 +16,9 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.evaluation.genome_pieces import pieces
-from dnamdlm.evaluation.samples.edits import edit_distance
 from dnamdlm.tokens.nucleotide import reverse_complement
 from dnamdlm.words.codes import CODE_MASK
+from dnamdlm.words.edits import edit_distance
 from dnamdlm.words.hashes import scattered, word_hashes
 from dnamdlm.words.kmers import has_only_bases
 from dnamdlm.words.minimizers import NO_HASH, is_minimizer

@@ -9,13 +9,14 @@ import importlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dnamdlm.tokens.nucleotide import BASE_CODES
-
-_LETTERS = np.frombuffer(BASE_CODES, np.uint8)
+_LETTERS = np.frombuffer(b"ACGTN", np.uint8)
 
 
-def edit_distance(query: np.ndarray, text: np.ndarray, *, inside: bool = False) -> int:
+def edit_distance(
+    query: NDArray[np.integer], text: NDArray[np.integer], *, inside: bool = False
+) -> int:
     """Fewest substitutions, insertions and deletions that make two sequences equal.
 
     Args:
@@ -34,7 +35,9 @@ def edit_distance(query: np.ndarray, text: np.ndarray, *, inside: bool = False) 
     return bit_parallel_distance(query, text, inside=inside)
 
 
-def bit_parallel_distance(query: np.ndarray, text: np.ndarray, *, inside: bool = False) -> int:
+def bit_parallel_distance(
+    query: NDArray[np.integer], text: NDArray[np.integer], *, inside: bool = False
+) -> int:
     """`edit_distance` without edlib: a column of the table is a pair of m-bit integers.
 
     Source: Myers 1999, "A fast bit-vector algorithm for approximate string matching", with the
@@ -45,11 +48,13 @@ def bit_parallel_distance(query: np.ndarray, text: np.ndarray, *, inside: bool =
         return 0 if inside else len(text)
     full, last = (1 << size) - 1, 1 << (size - 1)
     places = [0] * 5
-    for position, code in enumerate(query.tolist()):
+    codes: list[int] = query.tolist()
+    for position, code in enumerate(codes):
         places[code] |= 1 << position
     up, down, score = full, 0, size
     best = size
-    for code in text.tolist():
+    column: list[int] = text.tolist()
+    for code in column:
         equal = places[code]
         vertical = equal | down
         horizontal = (((equal & up) + up) ^ up) | equal

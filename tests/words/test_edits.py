@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnamdlm.evaluation.samples.edits import bit_parallel_distance, edit_distance, method_name
+from dnamdlm.words.edits import bit_parallel_distance, edit_distance, method_name
 
 
 def by_table(query, text, *, inside):

@@ -1,0 +1,132 @@
+"""The settings of `design`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dnamdlm.assembly.building.field_types import (
+    NotNegative,
+    Positive,
+    PositiveNumber,
+    PositiveShare,
+    Seed,
+    Share,
+    Weights,
+    check_fields,
+)
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.sampling.samplers import AncestralSampler, Sampler
+
+KMER_AUDIT = "kmer"
+"""Value of `audit` for a ridge regression on words, fitted on the natural sequences."""
+_POOL_OF_CHOICE = 20
+_DRAWS_OF_POOL = 50
+
+Reward = str | dict[str, Any] | tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class DesignSettings:
+    """What is designed, and how; the meaning of each field stands in `configs/design.yaml`."""
+
+    model: str
+    reward: Reward
+    out: str
+    reward_class: str | None = None
+    num_sequences: Positive = 16
+    length: Positive | None = None
+    select: Literal["draw", "best"] = "draw"
+    temperature: PositiveNumber | None = None
+    pool: Positive | None = None
+    most_draws: Positive | None = None
+    template: str | None = None
+    motif: tuple[str, ...] | None = None
+    require: tuple[str, ...] | None = None
+    avoid: tuple[str, ...] | None = None
+    gc: tuple[Share, Share] | None = None
+    longest_run: Positive | None = None
+    unlike: str | None = None
+    unlike_share: PositiveShare = 0.5
+    unlike_word: Annotated[int, Field(ge=1, le=31)] = 24
+    label: str | int | None = None
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    audit: str | None = None
+    audit_class: str | None = None
+    natural: str | None = None
+    natural_column: str | None = None
+    baselines: bool = True
+    likelihood_draws: NotNegative = 8
+    sampler: Sampler = field(default_factory=AncestralSampler)
+    batch_size: Positive = 64
+    width: Positive = 60
+    weights: Weights = "average"
+    device: str = "auto"
+    trust: tuple[str, ...] = ()
+    ops: str = "auto"
+    threads: Positive | None = None
+    workers: Positive | None = None
+    seed: Seed = 1
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.template is not None and (self.length is not None or self.motif is not None):
+            other = "length" if self.length is not None else "motif"
+            raise ConfigError(
+                f"template and {other} are both given; template says all that is to be filled, so "
+                f"leave {other} out"
+            )
+        if self.select == "best" and self.temperature is not None:
+            raise ConfigError(
+                "select=best and temperature are both given; the best of the pool are not draws "
+                "from a tilted distribution, so leave one out"
+            )
+        if self.pool is not None and self.pool < self.num_sequences:
+            raise ConfigError(
+                f"pool={self.pool} is smaller than num_sequences={self.num_sequences}; give a "
+                "larger pool"
+            )
+        if self.most_draws is not None and self.most_draws < self.pool_size:
+            raise ConfigError(
+                f"most_draws={self.most_draws} is smaller than the pool of {self.pool_size}; give "
+                "a larger number"
+            )
+        if self.audit == KMER_AUDIT and self.natural is None:
+            raise ConfigError("audit=kmer is fitted on natural sequences; give natural=TABLE")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the reward decides which draws are taken."""
+        return self.select == "best" or self.temperature is not None
+
+    @property
+    def pool_size(self) -> int:
+        """Draws that pass, to select from."""
+        return self.pool or self.num_sequences * (_POOL_OF_CHOICE if self.chooses else 1)
+
+    @property
+    def draws_allowed(self) -> int:
+        """Draws after which the command gives up."""
+        return self.most_draws or _DRAWS_OF_POOL * self.pool_size
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that have no effect, given the others, and why."""
+        reasons: dict[str, str] = {}
+        if not self.chooses:
+            reasons["pool"] = (
+                "the draws that pass are taken as they are; give temperature=NUMBER or select=best"
+            )
+        if self.unlike is None:
+            reason = "nothing is given that designs may not copy; give unlike=FILE"
+            reasons |= {"unlike_share": reason, "unlike_word": reason}
+        if self.label is None:
+            reasons["guidance"] = "there is no class to guide towards; give label=NAME"
+        if self.natural is None:
+            reason = "there are no natural sequences; give natural=TABLE"
+            reasons |= {"natural_column": reason, "baselines": reason}
+        if self.audit is None or self.audit == KMER_AUDIT:
+            reasons["audit_class"] = "no head audits; give audit=RUN"
+        return reasons

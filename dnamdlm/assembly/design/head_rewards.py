@@ -1,0 +1,88 @@
+"""Fine-tuned heads as rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.assembly.finetune.head_model import Head
+from dnamdlm.assembly.finetune.head_record import head_of
+from dnamdlm.errors import ConfigError
+from dnamdlm.suggestions import did_you_mean
+
+_LEAST_PROBABILITY = 1e-30
+
+
+class HeadReward:
+    """What the heads of a fine-tuning run predict, the mean over their splits.
+
+    Of a regression the number, in the unit of its training rows; of classes or labels the natural
+    logarithm of the probability of one of them, so that temperature 1 draws from p(x | class).
+
+    Attributes:
+        name: the run folder, with the output where there are several.
+        window: bases that the head reads at once.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | Path,
+        *,
+        output: str | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+        trust: Sequence[str] = (),
+        setting: str = "reward",
+    ) -> None:
+        """Find the heads and the output.
+
+        Args:
+            run_dir: run folder of `dnamdlm finetune`.
+            output: name of a class, label or number.
+            seed: of one split; None is the mean over all.
+            device: where the heads run.
+            trust: packages besides dnamdlm whose classes they may name.
+            setting: for messages.
+
+        Raises:
+            CheckpointError: if the folder holds no head.
+            ConfigError: for an unknown output, or a head of text.
+        """
+        self.head = Head(run_dir, seed=seed, device=device, trust=trust, setting=setting)
+        record = head_of(self.head.folders[0])
+        if record["text_columns"]:
+            raise ConfigError(
+                f"{setting}={run_dir} is a head for text, and designs are DNA; give a head that "
+                "was fine-tuned on sequences"
+            )
+        self.window: int = record["windows"]["length"]
+        self.column = self._column(output, setting)
+        self.name = str(run_dir) if len(self.head.label_names) == 1 else f"{run_dir}:{output}"
+
+    def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+        """The predictions, (N,)."""
+        found = self.head.predict(list(sequences))[self.column].to_numpy(np.float64)
+        if self.head.kind == "regression":
+            return found
+        return np.log(np.maximum(found, _LEAST_PROBABILITY))
+
+    def _column(self, output: str | None, setting: str) -> str:
+        names = self.head.label_names
+        stem = "value" if self.head.kind == "regression" else "probability"
+        if output is None and len(names) == 1:
+            return f"{stem}_{names[0]}"
+        shown = ", ".join(names[:10])
+        if output is None:
+            raise ConfigError(
+                f"{setting}={self.head.run_dir} predicts {shown}; say which one is wanted as "
+                f"{setting}_class=NAME, or class: NAME of its term"
+            )
+        if output not in names:
+            raise ConfigError(
+                f"{setting}_class={output} is not predicted by {self.head.run_dir}"
+                f"{did_you_mean(output, names)}; it knows {shown}"
+            )
+        return f"{stem}_{output}"

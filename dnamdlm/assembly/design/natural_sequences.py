@@ -1,0 +1,112 @@
+"""Natural sequences with measured activities, which designs are compared with."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.data.tasks.sequence_inputs import faults_of_dna
+from dnamdlm.data.tasks.task_tables import LABEL_COLUMNS, read_label_rows
+from dnamdlm.errors import DataError
+from dnamdlm.evaluation.tasks.kmer_oracle import KmerOracle, fit_kmer_oracle
+from dnamdlm.rewards.sequence_rewards import store_codes
+
+ACTIVITY_COLUMNS = ("activity", *LABEL_COLUMNS)
+_LEAST_ROWS = 20
+_HIGH_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Natural:
+    """Rows of a table.
+
+    Attributes:
+        source: its name, for messages.
+        names: of the rows.
+        sequences: letters in upper case, ACGT alone.
+        activities: float64 (N,), larger is better.
+        left_out: rows that were not used, because of N or another code.
+    """
+
+    source: str
+    names: list[str]
+    sequences: list[str]
+    activities: NDArray[np.float64]
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.sequences) < _LEAST_ROWS:
+            raise DataError(
+                f"natural={self.source} has {len(self.sequences)} sequences of A, C, G and T; a "
+                f"comparison needs at least {_LEAST_ROWS}"
+            )
+
+    @functools.cached_property
+    def codes(self) -> list[NDArray[np.uint8]]:
+        """Store codes of the sequences."""
+        return [store_codes(text) for text in self.sequences]
+
+    @property
+    def by_activity(self) -> NDArray[np.int64]:
+        """Rows from the most active one on."""
+        return np.argsort(-self.activities, kind="stable")
+
+    @property
+    def high(self) -> NDArray[np.int64]:
+        """Rows of the most active tenth."""
+        return self.by_activity[: max(1, round(_HIGH_SHARE * len(self.sequences)))]
+
+    def kmer_oracle(self, seed: int) -> KmerOracle:
+        """A regression fitted on half of the rows."""
+        return fit_kmer_oracle(self.sequences, self.activities, seed=seed)
+
+
+def read_natural(path: str, column: str | None) -> Natural:
+    """Read a table of sequences and activities.
+
+    Args:
+        path: as `read_label_rows`.
+        column: of the activities; None takes one of `ACTIVITY_COLUMNS`.
+
+    Raises:
+        DataError: for a file that cannot be read, or an activity that is not a finite number.
+    """
+    rows = read_label_rows(Path(path), labelled=False)
+    usual = ACTIVITY_COLUMNS if column is None else (column,)
+    name = next((item for item in usual if item in rows.table), None)
+    if name is None:
+        raise DataError(
+            f"natural={path} has no column {' or '.join(usual)}; name that of the activities with "
+            f"natural_column=NAME, one of {', '.join(rows.table) or 'none, since it is no table'}"
+        )
+    texts = rows.table[name]
+    activities = np.array([_number(text, path, name, row) for row, text in enumerate(texts)])
+    sequences = [text.upper() for text in rows.sequences]
+    for row, fault in faults_of_dna(sequences).items():
+        raise DataError(f"{path}: sequence {row + 1} ({rows.names[row]!r}) {fault}")
+    kept = [row for row, text in enumerate(sequences) if not set(text) - set("ACGT")]
+    return Natural(
+        path,
+        [rows.names[row] for row in kept],
+        [sequences[row] for row in kept],
+        activities[kept],
+        len(sequences) - len(kept),
+    )
+
+
+def _number(text: str, path: str, column: str, row: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{path}: row {row + 1} has {text[:40]!r} in the column {column}, which is not a "
+            "finite number; remove the row, or name another column with natural_column=NAME"
+        )
+    return value

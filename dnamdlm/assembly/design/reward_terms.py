@@ -1,0 +1,247 @@
+"""What the user writes as a reward to an object: a head, a function, or a list of terms.
+
+A text is the run folder of a fine-tuned head, or `file.py:function`. A list is a sum of terms, each
+a mapping with one kind and, where wanted, a weight:
+
+    {head: RUN, class: NAME, seed: 1}    see `HeadReward`
+    {mean: [RUN, RUN]}                   an ensemble, of terms or texts
+    {product: [TERM, TERM]}
+    {function: file.py:function}         code that `trust` must allow
+    {motif: TATAAT, strand: both}        number of places; strand: one for that as written
+    {gc: [0.4, 0.6]}                     0 within, minus the distance outside
+    {distance: ACGT...}                  minus the edit distance to a sequence
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from dnamdlm.assembly.building.field_types import as_tuple
+from dnamdlm.assembly.design.head_rewards import HeadReward
+from dnamdlm.errors import ConfigError
+from dnamdlm.rewards.combined_rewards import FunctionReward, MeanReward, Product, WeightedSum
+from dnamdlm.rewards.conditions import word_of
+from dnamdlm.rewards.reward import Reward
+from dnamdlm.rewards.sequence_rewards import EditDistance, GcWindow, MotifCount
+from dnamdlm.suggestions import did_you_mean
+
+Terms: TypeAlias = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+RewardLike: TypeAlias = Terms | Reward | Callable[[Sequence[str]], Any]
+"""What Python takes as a reward."""
+
+_OPTIONS = {
+    "head": ("class", "seed"),
+    "mean": (),
+    "product": (),
+    "function": (),
+    "motif": ("strand",),
+    "gc": (),
+    "distance": (),
+}
+"""Kind of a term -> further keys that it may have, besides `weight`."""
+
+
+@dataclass(frozen=True)
+class RewardReader:
+    """Reads rewards for one command.
+
+    Attributes:
+        trust: packages, and stems of Python files, whose code may run.
+        device: where heads run.
+        setting: what the user calls the reward, for messages.
+    """
+
+    trust: tuple[str, ...] = ()
+    device: str = "auto"
+    setting: str = "reward"
+
+    def read(self, terms: RewardLike, output: str | None = None) -> Reward:
+        """The reward of a text, a list of terms, a function, or a reward as it is.
+
+        Args:
+            terms: as the module says.
+            output: class, label or number of one head.
+
+        Raises:
+            CheckpointError: if a folder holds no head.
+            ConfigError: for a term that cannot be read, or code that is not allowed.
+        """
+        if not isinstance(terms, str | Sequence | Mapping):
+            return _given(terms, self.setting)
+        if isinstance(terms, str):
+            return self._text(terms, output)
+        if output is not None:
+            raise ConfigError(
+                f"{self.setting}_class={output} is for one head; write class: NAME in its term"
+            )
+        listed = [terms] if isinstance(terms, Mapping) else list(terms)
+        if not listed:
+            raise ConfigError(f"{self.setting}=[] has no term; give a head or a list of terms")
+        found = [self._term(term) for term in listed]
+        weights = tuple(self._weight(term) for term in listed)
+        if len(found) == 1 and weights == (1.0,):
+            return found[0]
+        return WeightedSum(tuple(found), weights)
+
+    def _text(self, text: str, output: str | None = None) -> Reward:
+        if ":" in text and not Path(text).exists():
+            if output is not None:
+                raise ConfigError(
+                    f"{self.setting}_class={output} is for a head, and {self.setting}={text} is a "
+                    "function; leave it out"
+                )
+            return self._function(text)
+        return HeadReward(
+            text, output=output, device=self.device, trust=self.trust, setting=self.setting
+        )
+
+    def _term(self, term: object) -> Reward:
+        if isinstance(term, str):
+            return self._text(term)
+        if not isinstance(term, Mapping):
+            raise ConfigError(
+                f"{self.setting} has the term {term!r}; write {{head: RUN}}, {{motif: TATAAT}}, ..."
+            )
+        kinds = [key for key in term if key in _OPTIONS]
+        if len(kinds) != 1:
+            raise ConfigError(
+                f"{self.setting} has a term with {' and '.join(map(str, term)) or 'nothing'}; give "
+                f"each term exactly one of {', '.join(_OPTIONS)}"
+            )
+        (kind,) = kinds
+        for key in term:
+            known = (kind, "weight", *_OPTIONS[kind])
+            if key not in known:
+                raise ConfigError(
+                    f"{self.setting}: a {kind} term has no key {key}{did_you_mean(str(key), known)}"
+                    f"; it may have {', '.join(known)}"
+                )
+        return self._made(kind, term)
+
+    def _made(self, kind: str, term: Mapping[str, Any]) -> Reward:
+        value = term[kind]
+        if kind in ("mean", "product"):
+            if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+                raise ConfigError(f"{self.setting}: {kind} needs a list of terms, got {value!r}")
+            parts = tuple(self._weighted(part) for part in value)
+            return MeanReward(parts) if kind == "mean" else Product(parts)
+        if kind == "gc":
+            numbers = list(value) if isinstance(value, Sequence) else []
+            if len(numbers) != 2 or not all(isinstance(item, int | float) for item in numbers):
+                raise ConfigError(f"{self.setting}: gc={value} needs two shares, as [0.4,0.6]")
+            return GcWindow(float(numbers[0]), float(numbers[1]))
+        if not isinstance(value, str):
+            raise ConfigError(f"{self.setting}: {kind}={value!r} must be a text")
+        if kind == "head":
+            seed = term.get("seed")
+            if seed is not None and not isinstance(seed, int):
+                raise ConfigError(f"{self.setting}: seed={seed!r} must be a whole number")
+            return HeadReward(
+                value, output=term.get("class"), seed=seed, device=self.device,
+                trust=self.trust, setting=self.setting,
+            )  # fmt: skip
+        if kind == "function":
+            return self._function(value)
+        if kind == "distance":
+            return EditDistance(value.upper())
+        strand = term.get("strand", "both")
+        if strand not in ("both", "one"):
+            raise ConfigError(f"{self.setting}: strand={strand} is unknown; choose both or one")
+        return MotifCount(word_of(value if strand == "both" else f"{value}+", "motif"))
+
+    def _weighted(self, part: object) -> Reward:
+        found = self._term(part)
+        weight = self._weight(part)
+        return found if weight == 1.0 else WeightedSum((found,), (weight,))
+
+    def _weight(self, term: object) -> float:
+        weight = term.get("weight", 1.0) if isinstance(term, Mapping) else 1.0
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise ConfigError(f"{self.setting}: weight={weight!r} must be a number")
+        return float(weight)
+
+    def _function(self, text: str) -> Reward:
+        place, _, name = text.rpartition(":")
+        is_file = place.endswith(".py")
+        package = Path(place).stem if is_file else place.partition(".")[0]
+        if is_file and not Path(place).is_file():
+            raise ConfigError(f"{self.setting}={text}: {place} does not exist; check the path")
+        if package not in self.trust:
+            raise ConfigError(
+                f"{self.setting}={text} runs the code of {place}; if you trust it, say "
+                f"trust=[{package}]"
+            )
+        try:
+            module = _module_of_file(place) if is_file else importlib.import_module(place)
+        except (ImportError, SyntaxError) as error:
+            raise ConfigError(
+                f"{self.setting}={text} cannot be imported ({error}); correct it first"
+            ) from error
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise ConfigError(
+                f"{self.setting}={text}: {place} has no function {name}; name one that it defines"
+            )
+        return FunctionReward(typing.cast(Callable[[Sequence[str]], Any], function), text)
+
+
+def _given(given: Any, setting: str) -> Reward:
+    """A reward or a function that is given as an object."""
+    if hasattr(given, "batch") and hasattr(given, "name"):
+        return given
+    if callable(given):
+        function: Callable[[Sequence[str]], Any] = given
+        return FunctionReward(function, getattr(given, "__name__", type(given).__name__))
+    raise ConfigError(
+        f"{setting}={given!r} is not a reward; give a run folder, a list of terms, a function of a "
+        "list of strings, or an object with batch and name"
+    )
+
+
+def _module_of_file(path: str) -> Any:
+    stem = Path(path).stem
+    spec = importlib.util.spec_from_file_location(stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses and pickles of the file look for their module.
+    sys.modules.setdefault(stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def reward(
+    terms: RewardLike,
+    *,
+    reward_class: str | None = None,
+    trust: str | Sequence[str] = (),
+    device: str = "auto",
+) -> Reward:
+    """A reward: sequences to one number each, as `dnamdlm design reward=` reads it.
+
+    Args:
+        terms: the run folder of `dnamdlm finetune`, `file.py:function`, a list of terms such as
+            `[{"motif": "TATAAT", "weight": 0.5}, {"gc": [0.4, 0.6]}]`, or a function of a list of
+            strings.
+        reward_class: class, label or number of a head that predicts several; the reward is the
+            logarithm of the probability of a class.
+        trust: packages, and stems of Python files, whose code may run.
+        device: where heads run.
+
+    Raises:
+        CheckpointError: if a folder holds no head.
+        ConfigError: for a term that cannot be read.
+
+    Example:
+        >>> from dnamdlm.assembly.design.reward_terms import reward
+        >>> reward([{"motif": "TATAAT"}, {"gc": [0.5, 0.5], "weight": 2}]).batch(["TATAATGC"])
+        array([0.5])
+    """
+    return RewardReader(as_tuple(trust), device).read(terms, reward_class)

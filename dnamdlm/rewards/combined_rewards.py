@@ -1,0 +1,86 @@
+"""Rewards made from others, and from functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dnamdlm.rewards.reward import Reward, rewards_of
+
+
+@dataclass(frozen=True)
+class FunctionReward:
+    """A function of a list of strings that gives one number for each."""
+
+    function: Callable[[Sequence[str]], ArrayLike]
+    name: str
+
+    def batch(self, sequences: Sequence[str]) -> ArrayLike:
+        """What the function gives; whoever uses it checks it."""
+        return self.function(sequences)
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """sum_k weight_k reward_k.
+
+    >>> from dnamdlm.rewards import GcWindow, MotifCount
+    >>> from dnamdlm.rewards.word_matches import Word
+    >>> both = WeightedSum((MotifCount(Word("TATA")), GcWindow(0.5, 0.5)), (2.0, 1.0))
+    >>> both.batch(["TATACCGG", "TATA"]).tolist()
+    [2.0, 1.5]
+    """
+
+    terms: tuple[Reward, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """All terms with their weights."""
+        pairs = zip(self.terms, self.weights, strict=True)
+        return "+".join(
+            term.name if weight == 1 else f"{weight:g}*{term.name}" for term, weight in pairs
+        )
+
+    def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+        """The sums, (N,); a term that gives no number is named by itself."""
+        parts = zip(self.terms, self.weights, strict=True)
+        total = np.zeros(len(sequences))
+        for term, weight in parts:
+            total += weight * rewards_of(term, sequences)
+        return total
+
+
+@dataclass(frozen=True)
+class MeanReward:
+    """The mean of several rewards: an ensemble."""
+
+    terms: tuple[Reward, ...]
+
+    @property
+    def name(self) -> str:
+        """All members."""
+        return f"mean({','.join(term.name for term in self.terms)})"
+
+    def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+        """The means, (N,)."""
+        return np.mean([rewards_of(term, sequences) for term in self.terms], axis=0)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of several rewards; two negative factors make it positive."""
+
+    terms: tuple[Reward, ...]
+
+    @property
+    def name(self) -> str:
+        """All factors."""
+        return f"product({','.join(term.name for term in self.terms)})"
+
+    def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+        """The products, (N,)."""
+        return np.prod([rewards_of(term, sequences) for term in self.terms], axis=0)

@@ -1,0 +1,86 @@
+"""The seam of rewards: what is checked, combined and counted."""
+
+import numpy as np
+import pytest
+import torch
+
+from dnamdlm.errors import DataError
+from dnamdlm.rewards import (
+    CountedReward,
+    FunctionReward,
+    MeanReward,
+    Product,
+    Reward,
+    WeightedSum,
+    rewards_of,
+)
+
+SEQUENCES = ["ACGT", "GGGG", "A"]
+
+
+def lengths(sequences):
+    return [len(sequence) for sequence in sequences]
+
+
+def strong(sequences):
+    return np.array([text.count("G") + text.count("C") for text in sequences])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1.0, np.nan, 2.0], "gave nan for 1 of 3 sequences, the first is GGGG"),
+        ([np.inf, 1.0, -np.inf], "gave inf for 2 of 3 sequences, the first is ACGT"),
+        ([1.0, 2.0], r"shape \(2,\) for 3 sequences"),
+        (np.ones((3, 1)), r"shape \(3, 1\) for 3 sequences"),
+        (1.0, r"shape \(\) for 3 sequences"),
+        (None, r"shape \(\) for 3 sequences"),
+        (["a", "b", "c"], "gave list in place of numbers"),
+    ],
+)
+def test_what_is_not_one_finite_number_each_is_one_sentence(given, message):
+    with pytest.raises(DataError, match=message) as found:
+        rewards_of(FunctionReward(lambda _: given, "mine"), SEQUENCES)
+    assert "reward=mine" in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor], ids=["list", "numpy", "torch"])
+def test_numbers_of_any_kind_become_float64(kind):
+    found = rewards_of(FunctionReward(lambda texts: kind(lengths(texts)), "n"), SEQUENCES)
+    assert found.dtype == np.float64
+    assert found.tolist() == [4, 4, 1]
+
+
+def test_a_tensor_with_a_gradient_is_taken_as_numbers():
+    weight = torch.ones((), requires_grad=True)
+    found = rewards_of(FunctionReward(lambda x: weight * torch.ones(len(x)), "n"), SEQUENCES)
+    assert found.tolist() == [1, 1, 1]
+
+
+def test_sums_means_and_products_are_those_of_their_terms():
+    a, b = FunctionReward(lengths, "a"), FunctionReward(strong, "b")
+    assert WeightedSum((a, b), (1.0, -0.5)).batch(SEQUENCES).tolist() == [3, 2, 1]
+    assert MeanReward((a, b)).batch(SEQUENCES).tolist() == [3, 4, 0.5]
+    assert Product((a, b)).batch(SEQUENCES).tolist() == [8, 16, 0]
+    assert WeightedSum((a, b), (1.0, -0.5)).name == "a+-0.5*b"
+    assert all(isinstance(item, Reward) for item in (a, MeanReward((a,)), Product((a, b))))
+
+
+def test_a_term_that_fails_is_named_itself():
+    bad = FunctionReward(lambda texts: [np.nan] * len(texts), "broken")
+    with pytest.raises(DataError, match="reward=broken gave nan"):
+        WeightedSum((FunctionReward(lengths, "a"), bad), (1.0, 1.0)).batch(SEQUENCES)
+
+
+def test_a_counted_reward_reads_batches_and_counts_them():
+    sizes = []
+
+    def seen(sequences):
+        sizes.append(len(sequences))
+        return lengths(sequences)
+
+    counted = CountedReward(FunctionReward(seen, "n"), batch_size=4)
+    assert counted.batch(["ACG"] * 10).tolist() == [3] * 10
+    assert (sizes, counted.calls, counted.sequences) == ([4, 4, 2], 3, 10)
+    assert counted.batch([]).shape == (0,)
