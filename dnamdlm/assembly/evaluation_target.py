@@ -11,6 +11,7 @@ from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.text.corpus import OpenText
 from dnamdlm.evaluation.evaluation_files import check_evaluation, read_evaluation
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.training.run_folder import read_run, versions
 
 EVALUATION = "evaluation"
@@ -37,13 +38,16 @@ def evaluation_target(settings: EvaluationSettings, loaded: LoadedModel, stem: s
     Args:
         settings: of the entry; what they name is never written over.
         loaded: the model, whose data are read too.
-        stem: name of the file without its ending.
+        stem: name of the file without its ending; a block length other than that of the training
+            is added.
 
     Raises:
         ConfigError: for a file that the command reads, or that belongs to a run.
         DataError: for a file that cannot be written, or to which the split cannot be added.
     """
     folder = loaded.run_dir or loaded.folder.parent
+    if loaded.block_length is not None:
+        stem += f".block_length_{loaded.block_length}"
     out = Path(settings.out or folder / EVALUATION / f"{stem}.json")
     check_target(
         out,
@@ -64,6 +68,8 @@ def is_of_model(path: Path, loaded: LoadedModel) -> bool:
 
 def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str, Any]:
     """What made the figures: model, data, command, versions, and further settings by name."""
+    if isinstance(loaded.lm, BlockDiffusionLM):
+        settings["block_length"] = loaded.lm.block_length
     return {
         "command": sys.argv,
         "checkpoint": loaded.folder.name,
@@ -78,8 +84,11 @@ def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str
 
 
 def is_own_split(loaded: LoadedModel, opened: OpenData, split: str) -> bool:
-    """Whether a split is one that the run of the model held out, with the data as they were."""
-    if loaded.run_dir is None or split == "train":
+    """Whether a split is one that the run of the model held out, with the data as they were.
+
+    Figures of another block length than that of the training are not those of the run.
+    """
+    if loaded.run_dir is None or split == "train" or loaded.block_length is not None:
         return False
     trained_on = read_run(loaded.run_dir).get("data", {}).get("fingerprint")
     return trained_on == opened.fingerprint()
