@@ -89,6 +89,7 @@ class Model(Interpretable):
         num_sequences: int = 16,
         length: int | None = None,
         *,
+        block_length: int | None = None,
         prompt: str | None = None,
         template: str | Sequence[str] | Path | None = None,
         motif: str | Sequence[str] | None = None,
@@ -115,6 +116,8 @@ class Model(Interpretable):
             num_sequences: how many; with templates or intervals, this many for each of them.
             length: bases or tokens per sequence; None is the length of the training windows, or
                 what the prompt asks for.
+            block_length: for a model trained with lm=block: positions per block; None is that of
+                the training.
             prompt: for a model of text: text that is kept; [MASK*8] is a gap of eight tokens.
             template: for a model of DNA: a sequence or several, in which N is filled and R, Y, ...
                 become one of their bases; a `Path` names a FASTA file.
@@ -147,6 +150,7 @@ class Model(Interpretable):
             out="",
             num_sequences=num_sequences,
             length=length,
+            block_length=block_length,
             prompt=prompt,
             temperature=float(temperature),
             top_p=float(top_p),

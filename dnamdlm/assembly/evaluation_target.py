@@ -13,6 +13,7 @@ from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.text.corpus import OpenText
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.evaluation_files import check_evaluation, read_evaluation
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.training.run_folder import versions
 
 EVALUATION = "evaluation"
@@ -39,7 +40,8 @@ def evaluation_target(settings: EvaluationSettings, loaded: LoadedModel, stem: s
     Args:
         settings: of the entry; what they name is never written over.
         loaded: the model, whose data are read too.
-        stem: name of the file without its ending.
+        stem: name of the file without its ending; a block length other than that of the training
+            is added.
 
     Raises:
         ConfigError: for a file that the command reads, or that belongs to a run.
@@ -51,6 +53,8 @@ def evaluation_target(settings: EvaluationSettings, loaded: LoadedModel, stem: s
             "out=FILE.json"
         )
     folder = loaded.run_dir or loaded.folder.parent
+    if loaded.block_length is not None:
+        stem += f".block_length_{loaded.block_length}"
     out = Path(settings.out or folder / EVALUATION / f"{stem}.json")
     check_target(
         out,
@@ -71,6 +75,8 @@ def is_of_model(path: Path, loaded: LoadedModel) -> bool:
 
 def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str, Any]:
     """What made the figures: model, data, command, versions, and further settings by name."""
+    if isinstance(loaded.lm, BlockDiffusionLM):
+        settings["block_length"] = loaded.lm.block_length
     return {
         "command": sys.argv,
         "checkpoint": loaded.folder.name,
@@ -85,7 +91,12 @@ def provenance(loaded: LoadedModel, data: OpenData, **settings: Any) -> dict[str
 
 
 def is_own_split(loaded: LoadedModel, opened: OpenData, split: str) -> bool:
-    """Whether a split is one that the run of the model held out, with the data as they were."""
+    """Whether a split is one that the run of the model held out, with the data as they were.
+
+    Figures of another block length than that of the training are not those of the run.
+    """
+    if loaded.block_length is not None:
+        return False
     trained_on = loaded.data_record.get("fingerprint")
     return split != "train" and trained_on is not None and trained_on == opened.fingerprint()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dnamdlm.assembly.block_lengths import with_block_length
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.errors import CheckpointError
@@ -22,6 +23,7 @@ class ModelSource:
         ops: implementations of the primitives.
         digest: SHA-256 of the weights.
         trust: packages besides dnamdlm whose classes it may name.
+        block_length: of block diffusion, where it is not that of the training.
     """
 
     folder: str
@@ -30,6 +32,7 @@ class ModelSource:
     ops: str
     digest: str
     trust: tuple[str, ...] = ()
+    block_length: int | None = None
 
     @staticmethod
     def of(loaded: LoadedModel) -> ModelSource:
@@ -41,6 +44,7 @@ class ModelSource:
             get_mode(),
             loaded.digest,
             tuple(loaded.config.trust),
+            loaded.block_length,
         )
 
     def open(self) -> LoadedModel:
@@ -55,4 +59,4 @@ class ModelSource:
             raise CheckpointError(
                 f"{self.folder} changed while it was in use; run the command again"
             )
-        return loaded
+        return with_block_length(loaded, self.block_length)

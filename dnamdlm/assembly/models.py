@@ -26,6 +26,7 @@ from dnamdlm.assembly.pretrained import place_of, pretrained_names
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.data.path_kinds import is_run, what_it_is
 from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import (
     AVERAGE,
@@ -73,6 +74,7 @@ class LoadedModel:
         run_dir: the run folder, or None where the checkpoint stands alone.
         labels: names of the classes that it was trained with.
         weights: which set of weights it has.
+        block_length: positions per block of block diffusion, where it is not that of the training.
     """
 
     lm: TrainedLM
@@ -83,9 +85,10 @@ class LoadedModel:
     run_dir: Path | None
     labels: tuple[str, ...] = ()
     weights: WeightSet = "average"
+    block_length: int | None = None
 
     @property
-    def language_model(self) -> MaskedDiffusionLM | CausalLM:
+    def language_model(self) -> MaskedDiffusionLM | CausalLM | BlockDiffusionLM:
         """The model, where it is one that scores and makes sequences.
 
         Raises:

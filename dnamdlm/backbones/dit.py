@@ -9,6 +9,7 @@ Shapes: B sequences, L positions, V vocabulary, D channels, C width of the condi
 Source: Sahoo et al. 2024 (arXiv:2406.07524), appendix on the architecture.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.block_layouts import LeftContext, mixed_with_left
 from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
     ClassEmbedding,
@@ -50,12 +52,15 @@ class Layout(NamedTuple):
         sin: (L, 1, head size / 2), rotary sines.
         pattern: which positions attend to which.
         present: (B, L), False marks padding; None means no padding.
+        left: where blocks that are read from left to right find what is before them; None for a
+            sequence that is read as a whole.
     """
 
     cos: Tensor
     sin: Tensor
     pattern: AttentionPattern
     present: Tensor | None
+    left: LeftContext | None = None
 
 
 class SelfAttention(nn.Module):
@@ -73,7 +78,10 @@ class SelfAttention(nn.Module):
         # queries and keys are adjacent, so that one call rotates both.
         qk, v = heads.split((2 * self.num_heads, self.num_heads), dim=2)
         q, k = apply_rotary(qk, layout.cos, layout.sin).transpose(1, 2).chunk(2, dim=1)
-        mixed = attend(q, k, v.transpose(1, 2), layout.pattern)
+        v = v.transpose(1, 2)
+        if layout.left is not None:
+            k, v = layout.left.keys_and_values(k, v)
+        mixed = attend(q, k, v, layout.pattern)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 
@@ -143,7 +151,10 @@ class TransformerBlock(nn.Module):
             nn.init.zeros_(self.mlp.output.bias)
 
     def forward(
-        self, x: Float[Tensor, "B L D"], cond: Float[Tensor, "B C"] | None, layout: Layout
+        self,
+        x: Float[Tensor, "B L D"],
+        cond: Float[Tensor, "B C"] | Float[Tensor, "B L C"] | None,
+        layout: Layout,
     ) -> Float[Tensor, "B L D"]:
         """One block; `cond` is None if and only if the block was built without conditioning."""
         if self.modulation is None:
@@ -160,7 +171,7 @@ class TransformerBlock(nn.Module):
     def _mix(self, x: Tensor, layout: Layout) -> Tensor:
         """Mix positions: the optional convolution, then attention."""
         if self.conv is not None:
-            x = self.conv(x, layout.present)
+            x = mixed_with_left("conv", self.conv, x, layout.present, layout.left)
         return self.attention(x, layout)
 
 
@@ -308,12 +319,25 @@ class DiT(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         """The last hidden states, after the final norm; arguments as in `ClassBackbone`."""
         present = _without_idle_mask(present)
-        x = self._embed(tokens, present)
-        if self.class_embedding is not None:
-            x = x + self.class_embedding(label)
-        cond = self._condition(time)
-        layout = self._layout(x, present)
-        for block in self.blocks:
+        x = self.embed(tokens, present, label)
+        return self.transform(
+            x, self.condition(time), [self._layout(x, present)] * len(self.blocks)
+        )
+
+    def transform(
+        self,
+        x: Float[Tensor, "B L D"],
+        cond: Float[Tensor, "B C"] | Float[Tensor, "B L C"] | None,
+        layouts: Sequence[Layout],
+    ) -> Float[Tensor, "B L D"]:
+        """All blocks, each in its layout, and the final norm.
+
+        Args:
+            x: token vectors, see `embed`.
+            cond: conditioning vector of each row or position; None without time conditioning.
+            layouts: one per block.
+        """
+        for block, layout in zip(self.blocks, layouts, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, cond, layout, use_reentrant=False)
             else:
@@ -323,14 +347,22 @@ class DiT(nn.Module):
             return x
         return modulate(x, *self.final_modulation.chunks(cond))
 
-    def _embed(self, tokens: Tensor, present: Tensor | None) -> Tensor:
-        """Token vectors, with their neighbourhood if a stem is set."""
+    def embed(
+        self,
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
+        present: Bool[Tensor, "B L"] | None = None,
+        label: Int[Tensor, " B"] | None = None,
+        left: LeftContext | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """Token vectors, with their neighbourhood if a stem is set; `left` as in `Layout`."""
         x = self.embedding(tokens)
         if self.stem is not None:
-            x = self.stem(x, present)
-        return x if self.local is None else x + self.local(tokens, present)
+            x = mixed_with_left("stem", self.stem, x, present, left)
+        if self.local is not None:
+            x = x + mixed_with_left("local", self.local, tokens, present, left)
+        return x if self.class_embedding is None else x + self.class_embedding(label)
 
-    def _condition(self, time: Tensor | None) -> Tensor | None:
+    def condition(self, time: Float[Tensor, " B"] | None) -> Float[Tensor, "B C"] | None:
         """Conditioning vector, or None without time conditioning."""
         if self.time_embedding is None:
             return None

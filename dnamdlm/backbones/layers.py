@@ -70,13 +70,16 @@ class Modulation(nn.Linear):
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
-    def chunks(self, cond: Float[Tensor, "B C"]) -> tuple[Float[Tensor, "B 1 D"], ...]:
-        """The chunks, each with an axis of length 1 for the positions."""
-        return self(cond).unsqueeze(1).chunk(self.num_chunks, dim=-1)
+    def chunks(
+        self, cond: Float[Tensor, "B C"] | Float[Tensor, "B L C"]
+    ) -> tuple[Float[Tensor, "B L1 D"], ...]:
+        """The chunks for each position, or with an axis of length 1 for all positions of a row."""
+        chunks = self(cond) if cond.ndim == 3 else self(cond).unsqueeze(1)
+        return chunks.chunk(self.num_chunks, dim=-1)
 
 
 def modulate(
-    x: Float[Tensor, "B L D"], shift: Float[Tensor, "B 1 D"], scale: Float[Tensor, "B 1 D"]
+    x: Float[Tensor, "B L D"], shift: Float[Tensor, "B L1 D"], scale: Float[Tensor, "B L1 D"]
 ) -> Float[Tensor, "B L D"]:
     """Apply x * (1 + scale) + shift."""
     return torch.addcmul(shift, x, 1.0 + scale)
@@ -157,6 +160,11 @@ class ResidualConv(nn.Module):
         identity = torch.zeros(width)
         identity[width // 2] = 1.0
         self.register_buffer("identity", identity, persistent=False)
+
+    @property
+    def radius(self) -> int:
+        """Positions that are read on either side."""
+        return self.weight.shape[-1] // 2
 
     def forward(
         self, x: Float[Tensor, "B L D"], present: Bool[Tensor, "B L"] | None = None

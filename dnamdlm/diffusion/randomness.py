@@ -66,14 +66,16 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
     return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(INCREMENT))
 
 
-def child_keys(keys: Int64[Tensor, " B"], number: int) -> Int64[Tensor, " B"]:
+def child_keys(keys: Int64[Tensor, " B"], number: int | Int64[Tensor, " B"]) -> Int64[Tensor, " B"]:
     """Keys of part `number` of each row, for a row made in parts; independent of all other keys.
 
     Args:
         keys: keys of the rows.
-        number: number of the part, from 0; the key of part 0 differs from that of the row.
+        number: number of the part, from 0, of all rows or of each; the key of part 0 differs from
+            that of the row.
     """
-    words = [torch.full_like(keys, word) for word in (number & _LOW_32, number >> 32)]
+    numbers = torch.as_tensor(number, dtype=torch.int64, device=keys.device).expand_as(keys)
+    words = (numbers & _LOW_32, numbers >> 32)
     stream = torch.full_like(keys, int(Stream.CHILDREN))
     low, high, _, _ = philox(
         (words[0], words[1], torch.zeros_like(keys), stream),

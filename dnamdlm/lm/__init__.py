@@ -1,5 +1,6 @@
 """Language models behind one interface: diffusion over a backbone, and baselines."""
 
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.expert_gates import Experts
@@ -41,6 +42,7 @@ from dnamdlm.lm.window_mixture import MixtureLM, ShareRule
 __all__ = [
     "AnalyticSampler",
     "AncestralSampler",
+    "BlockDiffusionLM",
     "BlockSampler",
     "CausalLM",
     "ChangeOfVariables",

@@ -8,6 +8,7 @@ Shapes: B sequences, L positions, D channels, K experts, V outputs of the networ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,11 @@ class ExpertGates(nn.Module):
         """Whether the experts have counts."""
         return all(member.is_counted for member in self.members)  # pyright: ignore[reportCallIssue]
 
+    @property
+    def reach(self) -> int:
+        """Positions to the left that a prediction depends on, where those are visible."""
+        return max(member.reach for member in self.members)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
     def count(self, genomes: Genomes) -> None:
         """Count the words of a training split.
 
@@ -112,6 +118,16 @@ class ExpertGates(nn.Module):
         """The log-probabilities of all experts, one after the other."""
         with torch.no_grad():
             return torch.cat([member(xt, counted).to(dtype) for member in self.members], dim=-1)
+
+    def of_states(
+        self,
+        head: Callable[[Tensor], Tensor],
+        states: Float[Tensor, "*positions DK4"],
+    ) -> Float[Tensor, "*positions V"]:
+        """Logits from hidden states that are followed by the log-probabilities of the experts."""
+        size = self.weight.shape[1]
+        own, log_probs = states[..., :size], states[..., size:]
+        return self.add(head(own), own, log_probs)
 
     def add(
         self,
@@ -173,9 +189,7 @@ class ExpertNetwork(nn.Module):
 
     def head(self, states: Float[Tensor, "*positions DK4"]) -> Float[Tensor, "*positions V"]:
         """Logits from the states of `hidden`."""
-        size = self.gates.weight.shape[1]
-        own, log_probs = states[..., :size], states[..., size:]
-        return self.gates.add(self.backbone.head(own), own, log_probs)
+        return self.gates.of_states(self.backbone.head, states)
 
 
 def joined(

@@ -66,6 +66,11 @@ class _CountedWords(nn.Module):
         self.register_load_state_dict_post_hook(lambda module, _: module._tabulate())
 
     @property
+    def reach(self) -> int:
+        """Visible positions to the left that a base depends on."""
+        raise NotImplementedError
+
+    @property
     def is_counted(self) -> bool:
         """Whether there are any counts."""
         return bool(self.counts.any())
@@ -118,6 +123,11 @@ class WildcardExpert(_CountedWords):
         self.register_buffer("own_share", zeros, persistent=False)
         letters = _codes_of_ids(hidden=UNKNOWN, other=UNKNOWN)
         self.register_buffer("letters", letters, persistent=False)
+
+    @property
+    def reach(self) -> int:
+        """Neighbours on the left."""
+        return self.width
 
     def forward(
         self, xt: Int[Tensor, "B L"], counted: Int[Tensor, "B L"] | None = None
@@ -174,6 +184,11 @@ class ChainExpert(_CountedWords):
             self.register_buffer(f"log_probs_{number}", uniform, persistent=False)
         codes = _codes_of_ids(hidden=HIDDEN, other=NOT_A_BASE)
         self.register_buffer("codes", codes, persistent=False)
+
+    @property
+    def reach(self) -> int:
+        """Bases that each base depends on."""
+        return self.order
 
     def forward(
         self, xt: Int[Tensor, "B L"], counted: Int[Tensor, "B L"] | None = None

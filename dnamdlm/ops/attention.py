@@ -33,6 +33,7 @@ class AttentionPattern:
             no row is empty.
         is_blocked: the sequence is cut into blocks of the length of the window, each of which
             attends to itself and its two neighbours: time and memory grow with L, not its square.
+        is_explicit: `mask` alone decides, and keys may outnumber queries; no query has no key.
     """
 
     present: Bool[Tensor, "B L"] | None = None
@@ -40,6 +41,7 @@ class AttentionPattern:
     window: int = 0
     mask: Bool[Tensor, "rows groups queries keys"] | None = None
     is_blocked: bool = False
+    is_explicit: bool = False
 
 
 def attention_pattern(
@@ -90,8 +92,8 @@ def attention_pattern(
 
 def attend(
     q: Float[Tensor, "B H L E"],
-    k: Float[Tensor, "B H L E"],
-    v: Float[Tensor, "B H L E"],
+    k: Float[Tensor, "B H K E"],
+    v: Float[Tensor, "B H K E"],
     pattern: AttentionPattern | None = None,
     *,
     mode: Mode | None = None,
@@ -123,6 +125,8 @@ def attend(
     obstacle = None
     if pattern.window and pattern.present is not None:
         obstacle = "packing would move padded positions inside a local window"
+    if pattern.is_explicit:
+        obstacle = "the pattern is an explicit mask"
     chosen = choose(
         "attention", q.device, q.dtype, fused=FLASH_ATTENTION, obstacle=obstacle, mode=mode
     )
@@ -145,6 +149,10 @@ def _within(distance: Tensor, *, causal: bool, window: int) -> Tensor:
 def _reference(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
     """The definition, with the whole (L, L) table of weights."""
     scores = torch.einsum("bhie,bhje->bhij", q, k) / q.shape[-1] ** 0.5
+    if pattern.is_explicit:
+        if pattern.mask is not None:
+            scores = scores.masked_fill(~pattern.mask, float("-inf"))
+        return torch.einsum("bhij,bhje->bhie", scores.softmax(-1), v)
     position = torch.arange(q.shape[2], device=q.device)
     distance = position[:, None] - position
     allowed = _within(distance, causal=pattern.causal, window=pattern.window)

@@ -8,6 +8,7 @@ import torch
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.models import initialise_from, load_model
 from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -41,6 +42,7 @@ def _overrides(model):
 def test_every_language_model_builds_from_its_yaml(model):
     lm = build_language_model(compose("config=tiny", *_overrides(model)), seed=1)
     expected = {"ar": CausalLM, "classifier": NoisyClassifier}
+    expected |= dict.fromkeys(["block", "block_time"], BlockDiffusionLM)
     assert isinstance(lm, expected.get(model, MaskedDiffusionLM))
 
 

@@ -34,6 +34,7 @@ from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -41,7 +42,7 @@ from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.training.renamed_targets import with_present_names
 from dnamdlm.training.run_folder import read_run_config
 
-TrainedLM = MaskedDiffusionLM | CausalLM | NoisyClassifier
+TrainedLM = MaskedDiffusionLM | CausalLM | BlockDiffusionLM | NoisyClassifier
 """The models that can be trained and stored."""
 
 NODES = ("backbone", "noise", "times", "lm")

@@ -21,6 +21,7 @@ from dnamdlm.backbones.plain_module import ModuleBackbone
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -56,7 +57,7 @@ def settings_node(settings: Any) -> dict[str, Any]:
 
 
 def model_nodes(
-    lm: MaskedDiffusionLM | CausalLM | NoisyClassifier,
+    lm: MaskedDiffusionLM | CausalLM | BlockDiffusionLM | NoisyClassifier,
     *,
     arguments: Mapping[str, Any] | None = None,
     trial: Trial,

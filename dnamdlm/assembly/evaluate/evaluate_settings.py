@@ -30,6 +30,7 @@ class EvaluateSettings:
     data: DataChanges = field(default_factory=DataChanges)
     draws: Positive = 4
     estimator: str = "auto"
+    block_length: Positive | None = None
     limit: Positive | None = None
     batch_size: Positive | None = None
     max_order: Annotated[int, Field(ge=0, le=24)] = 20

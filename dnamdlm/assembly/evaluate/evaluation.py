@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dnamdlm.assembly.block_lengths import with_block_length
 from dnamdlm.assembly.class_labels import check_same_labels
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
@@ -69,6 +70,7 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
+    loaded = with_block_length(loaded, settings.block_length)
     refuse_foreign(settings, loaded.modality)
     lm = with_strands(loaded.language_model, settings.strands)
     lm.chosen_estimator(settings.estimator)

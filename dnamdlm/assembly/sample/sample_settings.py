@@ -46,6 +46,7 @@ class SampleSettings:
     out: str
     num_sequences: Positive = 16
     length: Positive | None = None
+    block_length: Positive | None = None
     prompt: str | None = None
     temperature: PositiveNumber = 1.0
     top_p: PositiveShare = 1.0

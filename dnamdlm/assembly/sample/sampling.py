@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from dnamdlm.assembly.block_lengths import with_block_length
 from dnamdlm.assembly.building.without_effect import (
     changed_from_default,
     reasons_of,
@@ -36,6 +37,7 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.steps import StepRule
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.sampling.generation import check_guided, check_served
 from dnamdlm.lm.sampling.sampler_names import as_sampler
@@ -111,6 +113,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
+    loaded = with_block_length(loaded, settings.block_length)
     refuse_foreign(settings, loaded.modality)
     warn_if_worse(loaded)
     named = _guidance(settings, loaded)
@@ -168,6 +171,7 @@ def sampled_strings(
         ConfigError: as `sample`, and for a setting that differs from its default without effect.
     """
     refuse_without_effect(changed_from_default(settings), reasons_of(settings))
+    loaded = with_block_length(loaded, settings.block_length)
     refuse_foreign(settings, loaded.modality)
     named = _guidance(settings, loaded, guide)
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)
@@ -254,9 +258,11 @@ def _requests(settings: SampleSettings, loaded: LoadedModel, inputs: _Inputs) ->
     if isinstance(sampler, SemiAutoregressiveSampler):
         sampler.window_and_overlap(window)
     is_causal = isinstance(loaded.language_model, CausalLM)
+    by_blocks = isinstance(loaded.language_model, BlockDiffusionLM)
     if isinstance(loaded.modality, Text):
+        to_the_right = is_causal or by_blocks
         requests = [
-            of_prompt(loaded.modality, settings.prompt, settings.length, is_causal=is_causal)
+            of_prompt(loaded.modality, settings.prompt, settings.length, is_causal=to_the_right)
         ]
     elif inputs.templates is not None:
         requests = inputs.templates
@@ -273,7 +279,8 @@ def _requests(settings: SampleSettings, loaded: LoadedModel, inputs: _Inputs) ->
     longest = max(len(request.template) for request in requests)
     # a network that attends to neighbours alone sees nothing new in a longer sequence.
     is_local = bool(getattr(loaded.lm.backbone, "attention_window", 0))
-    by_windows = isinstance(sampler, SemiAutoregressiveSampler)
+    # block diffusion keeps to the window by itself.
+    by_windows = isinstance(sampler, SemiAutoregressiveSampler) or by_blocks
     if longest > window and not by_windows and not is_local:
         logger.warning(
             "%s of %s %s are longer than the windows of %d that the network was trained on; "

@@ -24,6 +24,8 @@ from dnamdlm.assembly.train.split_validation import validation
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData, source_of
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.block import BlockDiffusionLM
+from dnamdlm.lm.block_rows import check_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.module_weights import check_weights
@@ -55,6 +57,8 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     """
     began = time.monotonic()
     run_dir, trainer = Path(settings.run_dir), settings.trainer
+    if isinstance(lm, BlockDiffusionLM):
+        check_windows(lm.block_length, settings.data.length)
     is_owner = launched_rank() == 0
     loggers = build_loggers(settings.config)
     opened = settings.data.open()

@@ -23,6 +23,7 @@ from dnamdlm.diffusion.randomness import child_keys
 from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -113,11 +114,12 @@ def generate_pieces(
     the settings, whatever the other keys are.
 
     Args:
-        lm: a masked diffusion model, or an autoregressive one.
+        lm: a masked diffusion model, one of blocks, or an autoregressive one.
         keys: noise keys of the rows; their device is that of the pieces.
         template: what is given and what may be filled in, for all keys or a row for each.
         sampler: a name, a step rule or a sampler, see `as_sampler`; None is the one that the model
-            is made for. Semi-autoregressive samplers give many pieces, all others one.
+            is made for. Semi-autoregressive samplers and models of blocks give many pieces, all
+            others one.
         choice: temperature, top_p and top_k of every draw.
         trained_length: bases per window in training.
         guidance: a class to steer towards, for every sampler of a masked diffusion model.
@@ -148,6 +150,19 @@ def generate_pieces(
             initial=_rows_of(template.ids, len(keys)),
             choice=choice,
             constraints=_allowed(template, keys, lm),
+            watch=watch,
+        )
+        return
+    if isinstance(lm, BlockDiffusionLM):
+        assert isinstance(sampler, RuleSampler)
+        yield from lm.pieces(
+            keys,
+            _rows_of(template.ids, len(keys)).to(keys.device),
+            window=trained_length,
+            rule=sampler.rule(choice),
+            times=sampler.times(),
+            constraints=_allowed(template, keys, lm),
+            guidance=guidance,
             watch=watch,
         )
         return
@@ -183,7 +198,7 @@ def check_served(lm: LanguageModel, sampler: Sampler) -> None:
                 f"sampler={sampler.name} fills masks, but this model ({kind}) only continues to "
                 "the right; use sampler=left_to_right"
             )
-    elif not isinstance(lm, MaskedDiffusionLM):
+    elif not isinstance(lm, MaskedDiffusionLM | BlockDiffusionLM):
         raise ConfigError(
             f"sampler={sampler.name} needs a trained network, but this model is a {kind}; use a "
             "model trained with masked diffusion"
@@ -193,6 +208,12 @@ def check_served(lm: LanguageModel, sampler: Sampler) -> None:
             "sampler=left_to_right needs an autoregressive model, but this one fills masks; use "
             "sampler=ancestral, or sampler=semi_ar for windows from left to right"
         )
+    elif isinstance(lm, BlockDiffusionLM):
+        if not isinstance(sampler, RuleSampler):
+            raise ConfigError(
+                f"sampler={sampler.name} goes from left to right by itself, as a model of lm=block "
+                "does already; use sampler=ancestral or another one for the steps within a block"
+            )
     elif not isinstance(sampler, RuleSampler | SemiAutoregressiveSampler | BlockSampler):
         raise ConfigError(
             f"sampler={sampler.name} has no methods rule(choice) and times(), by which a masked "
@@ -204,6 +225,9 @@ def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
     """Refuse guidance that the model cannot follow, with a `ConfigError`."""
     if guidance is None:
         return
+    if isinstance(lm, BlockDiffusionLM):
+        lm.check_guidance(guidance)
+        return
     if not isinstance(lm, MaskedDiffusionLM):
         raise ConfigError(
             f"only masked diffusion models can be guided, and this model is a {type(lm).__name__}; "
@@ -213,7 +237,7 @@ def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
 
 
 def _allowed(
-    template: Template, keys: Tensor, lm: MaskedDiffusionLM | CausalLM
+    template: Template, keys: Tensor, lm: MaskedDiffusionLM | CausalLM | BlockDiffusionLM
 ) -> Constraints | None:
     """What the template allows, on the device of the keys."""
     constraints = template.allowed(len(keys), len(lm.real_tokens))

@@ -59,12 +59,14 @@ class NetworkInput:
         time: t of each row.
         present: False at padding; None means no padding.
         wanted: positions that the step rule reads; None for all hidden ones.
+        rows: their numbers in the batch.
     """
 
     xt: Int[Tensor, "b L"]
     time: Float64[Tensor, " b"]
     present: Bool[Tensor, "b L"] | None
     wanted: Bool[Tensor, "b L"] | None = None
+    rows: Int[Tensor, " b"] | None = None
 
 
 class NetworkCalls:
@@ -154,7 +156,8 @@ class PlainDenoiser:
         return self.calls.for_rule(self._input(xt, time, rows))
 
     def _input(self, xt: Tensor, time: Tensor, rows: Tensor) -> NetworkInput:
-        return NetworkInput(xt, time, None if self.present is None else self.present[rows])
+        present = None if self.present is None else self.present[rows]
+        return NetworkInput(xt, time, present, rows=rows)
 
 
 class SparseDenoiser(PlainDenoiser):
