@@ -44,8 +44,9 @@ def slot_keys(keys: Int64[Tensor, " P"], size: int) -> Int64[Tensor, "P K"]:
         keys: one key per population.
         size: K.
     """
-    others = [child_keys(keys, number, Stream.SLOTS) for number in range(1, size)]
-    return torch.stack([keys, *others], dim=1)
+    numbers = torch.arange(1, size, device=keys.device).repeat(len(keys))
+    others = child_keys(keys.repeat_interleave(size - 1), numbers, Stream.SLOTS)
+    return torch.cat([keys[:, None], others.view(len(keys), size - 1)], dim=1)
 
 
 def systematic_ancestors(

@@ -71,16 +71,19 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
 
 
 def child_keys(
-    keys: Int64[Tensor, " B"], number: int, stream: Stream = Stream.CHILDREN
+    keys: Int64[Tensor, " B"],
+    number: int | Int64[Tensor, " B"],
+    stream: Stream = Stream.CHILDREN,
 ) -> Int64[Tensor, " B"]:
     """Keys of part `number` of each row, for a row made in parts; independent of all other keys.
 
     Args:
         keys: keys of the rows.
-        number: number of the part, from 0; the key of part 0 differs from that of the row.
+        number: number of the part, of all rows or of each, from 0; the key of part 0 differs from
+            that of the row.
         stream: what the parts are: pieces of a sequence, or slots of a population.
     """
-    words = [torch.full_like(keys, word) for word in (number & _LOW_32, number >> 32)]
+    words = [torch.zeros_like(keys) + word for word in (number & _LOW_32, number >> 32)]
     purpose = torch.full_like(keys, int(stream))
     low, high, _, _ = philox(
         (words[0], words[1], torch.zeros_like(keys), purpose),
