@@ -21,6 +21,7 @@ from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import Step, StepRule
+from dnamdlm.diffusion.tilt import Outcome
 from dnamdlm.errors import ConfigError
 
 
@@ -61,11 +62,13 @@ class Generated:
         tokens: token ids without masks.
         network_calls: calls of the network, each for some rows of the batch.
         row_calls: rows summed over all calls, the cost independent of the batch size.
+        outcome: of the populations that the sequences were drawn from; None without any.
     """
 
     tokens: Int[Tensor, "B L"]
     network_calls: int
     row_calls: int
+    outcome: Outcome | None = None
 
 
 @torch.no_grad()

@@ -144,7 +144,7 @@ def test_z_and_the_law_are_unbiased_for_a_wrong_value(proposal, threshold, monke
     ids=["three symbols", "three positions", "likely", "random values", "threshold", "entropy"],
 )
 def test_z_is_unbiased_for_rules_that_choose_by_certainty(law, rule, tilt, monkeypatch):
-    made = Tilt(2, _reward(law), **tilt)
+    made = Tilt(2, _reward(law), **{"proposal": "first_order", **tilt})
     found, _ = expectation(
         lambda: _weighted(law, made, rule=rule, steps=law.length),
         monkeypatch,
@@ -175,7 +175,7 @@ def test_z_is_unbiased_for_the_law_of_a_few_ancestral_steps(proposal, monkeypatc
 @pytest.mark.slow
 def test_z_is_unbiased_where_tokens_are_reopened(monkeypatch):
     law, rule, steps = PAIRS, Remasking(Capped(0.5)), 2
-    tilt = Tilt(2, _reward(law), _wrong_value, threshold=0.9)
+    tilt = Tilt(2, _reward(law), _wrong_value, proposal="first_order", threshold=0.9)
     with monkeypatch.context() as patch:
         plain, _ = expectation(
             lambda: _weighted(law, Tilt(1), rule=rule, steps=steps),
@@ -230,7 +230,7 @@ def test_corrected_guidance_has_the_law_that_it_states(rule, gamma, monkeypatch)
 @pytest.mark.slow
 def test_corrected_guidance_with_a_reward_and_resampling_has_the_product_law(monkeypatch):
     law, gamma = PAIRS_OF_THREE, 2.0
-    tilt = Tilt(2, _reward(law), _wrong_value, threshold=1.0)
+    tilt = Tilt(2, _reward(law), _wrong_value, proposal="first_order", threshold=1.0)
     found, _ = expectation(
         lambda: _weighted(
             law,
@@ -299,7 +299,7 @@ def _assert_far(tokens, probs, law):
 @pytest.mark.parametrize("rule", [FirstHitting(), SurestFirst()], ids=repr)
 def test_with_the_exact_value_all_weights_are_equal(rule):
     law, rewards = TRIPLES_OF_THREE, _rewards(TRIPLES_OF_THREE)
-    tilt = Tilt(3, _reward(law), _exact_value(law, rewards))
+    tilt = Tilt(3, _reward(law), _exact_value(law, rewards), proposal="first_order")
     keys = row_keys(0, torch.arange(50))
     _, outcome = _steered(law, tilt, keys=keys, rule=rule, steps=3)
     exact = (law.probs @ rewards.exp()).log()
@@ -310,7 +310,8 @@ def test_with_the_exact_value_all_weights_are_equal(rule):
 def test_with_the_exact_value_one_member_draws_from_the_target():
     law, rewards = TRIPLES_OF_THREE, _rewards(TRIPLES_OF_THREE)
     # never resampled, so that each of the members is a draw by itself.
-    tilt = Tilt(20_000, _reward(law), _exact_value(law, rewards), threshold=0.0)
+    value = _exact_value(law, rewards)
+    tilt = Tilt(20_000, _reward(law), value, proposal="first_order", threshold=0.0)
     generated, _ = _steered(law, tilt)
     target = law.probs * rewards.exp()
     _assert_drawn_from(generated.tokens, target / target.sum(), law)
@@ -342,7 +343,7 @@ def test_a_population_of_one_draws_what_the_sampler_draws(rule):
 )
 def test_a_population_does_not_depend_on_those_it_shares_a_batch_with(rule, value):
     law, keys = TRIPLES_OF_THREE, row_keys(4, torch.arange(6))
-    tilt = Tilt(4, _reward(law), value, threshold=0.9)
+    tilt = Tilt(4, _reward(law), value, proposal="first_order", threshold=0.9)
     together, outcome = _steered(law, tilt, keys=keys, rule=rule, steps=5)
     for number in range(6):
         alone, own = _steered(law, tilt, keys=keys[number : number + 1], rule=rule, steps=5)
@@ -353,7 +354,7 @@ def test_a_population_does_not_depend_on_those_it_shares_a_batch_with(rule, valu
 
 def test_a_temperature_of_the_sampler_is_part_of_its_law(monkeypatch):
     law, rule = PAIRS, SurestFirst(choice=Choice(temperature=0.5))
-    tilt = Tilt(2, _reward(law), _wrong_value, threshold=1.0)
+    tilt = Tilt(2, _reward(law), _wrong_value, proposal="first_order", threshold=1.0)
     with monkeypatch.context() as patch:
         plain, _ = expectation(
             lambda: _weighted(law, Tilt(1), rule=rule, steps=2), patch, cells={}, twisted=False
@@ -366,7 +367,7 @@ def test_a_temperature_of_the_sampler_is_part_of_its_law(monkeypatch):
 
 def test_a_network_that_does_not_see_the_time_is_called_once_for_each_sequence():
     law, keys = TRIPLES_OF_THREE, row_keys(0, torch.arange(3))
-    generated, _ = _steered(law, Tilt(4, _reward(law)), keys=keys)
+    generated, _ = _steered(law, Tilt(4, _reward(law), proposal="first_order"), keys=keys)
     assert generated.row_calls == 3 * 4 * law.length
 
 
