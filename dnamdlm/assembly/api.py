@@ -28,6 +28,7 @@ from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
+from dnamdlm.assembly.sample.steering_request import steering_of
 from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, parse_change, scored_table
 from dnamdlm.assembly.string_scores import (
@@ -39,7 +40,9 @@ from dnamdlm.assembly.string_scores import (
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.vcf import VariantFile
+from dnamdlm.diffusion.lookahead import Lookahead, StateValue
 from dnamdlm.diffusion.steps import StepRule
+from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import Sampler
@@ -103,6 +106,13 @@ class Model(Interpretable):
         guidance: float = 1.0,
         guide: Model | None = None,
         guide_order: GuideOrder = "exact",
+        corrected: bool = False,
+        reward: Any = None,
+        reward_temperature: float = 1.0,
+        population: int | None = None,
+        value: Lookahead | StateValue = "draws",
+        guesses: int = 4,
+        proposal: Proposal = "bootstrap",
         sampler: str | StepRule | Sampler | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -132,6 +142,19 @@ class Model(Interpretable):
             guidance: 0 is without the class, 1 with it, above 1 sharpens it.
             guide: a classifier of noisy sequences that steers this model towards `label`.
             guide_order: 'exact', or 'first_order', which is faster.
+            corrected: draw from p(x|y)^g p(x)^(1-g) itself, g = guidance; needs `population`.
+            reward: a function from a list of sequences to a number for each, or an object with such
+                a method `batch`. Each sequence is one draw from a population that is weighed to
+                p(x) exp(reward(x) / reward_temperature) / Z, where p is what the other settings
+                draw from; the result has `log_z` and `effective_size` of each population.
+            reward_temperature: in the unit of the reward; lower steers harder.
+            population: members of each population; None is 16 with a reward. More bring the
+                draws nearer to the target, at as many times the cost.
+            value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`.
+            guesses: completed sequences per value.
+            proposal: 'bootstrap' draws tokens as the sampler does; 'first_order' prefers those that
+                lead to more reward, which finds rare ones, calls the reward four times as often per
+                token, and is best with more guesses.
             sampler: the name of a sampler, a step rule, or a sampler; None is that of the command.
             temperature: below 1 sharpens every draw.
             top_p: draw from the nucleus of this total probability.
@@ -145,6 +168,11 @@ class Model(Interpretable):
         """
         if guide is not None and label is None:
             raise ConfigError("guide needs a class of the classifier; give label=NAME")
+        steering = steering_of(
+            reward, reward_temperature, population, value=value, guesses=guesses, proposal=proposal
+        )
+        # a population of a reward is not a setting of the command.
+        weighed = population if steering is None else steering.population if corrected else None
         settings = SampleSettings(
             model=str(self.loaded.run_dir or self.loaded.folder),
             out="",
@@ -166,13 +194,17 @@ class Model(Interpretable):
             guide=None if guide is None else str(guide.loaded.folder),
             guide_label=label if guide is not None else None,
             guide_order=guide_order,
+            corrected=corrected,
+            population=weighed,
             sampler=sampler_of(self.loaded, sampler),
             batch_size=batch_size,
             seed=seed,
         )
         requests = self._templates(template, length, motif)
         other = None if guide is None else guide.loaded
-        return list(sampled_strings(self.loaded, settings, templates=requests, guide=other))
+        return sampled_strings(
+            self.loaded, settings, templates=requests, guide=other, steering=steering
+        )
 
     @functools.wraps(designs_of)
     def design(self, *arguments: Any, **settings: Any) -> Designs:

@@ -99,6 +99,7 @@ def guidance_of(
     guide: LoadedModel | None = None,
     guide_label: str | int | None = None,
     order: GuideOrder = "exact",
+    corrected: bool = False,
 ) -> NamedGuidance:
     """The guidance that settings ask for.
 
@@ -109,6 +110,7 @@ def guidance_of(
         guide: a classifier of noisy sequences.
         guide_label: class of the classifier.
         order: see `ClassifierGuidance`.
+        corrected: see `ClassGuidance`.
 
     Raises:
         ConfigError: for an unknown class, or a model that cannot be guided so.
@@ -117,8 +119,8 @@ def guidance_of(
     if label is not None:
         index = find_label(loaded.labels, label)
         return NamedGuidance(
-            ClassGuidance(index, float(strength)),
-            f" label={header_word(loaded.labels[index])} {said}",
+            ClassGuidance(index, float(strength), corrected),
+            f" label={header_word(loaded.labels[index])} {said}{' corrected=true' * corrected}",
         )
     if guide is None or guide_label is None:
         return NamedGuidance()

@@ -41,6 +41,7 @@ from dnamdlm.diffusion.masking import corrupt, mask_exactly, mask_tokens
 from dnamdlm.diffusion.mixed import mixed_nats, posterior_shares
 from dnamdlm.diffusion.ordered import mean_order_nats, ordered_nats
 from dnamdlm.diffusion.parameterization import restricted, substitution
+from dnamdlm.diffusion.population import Population, slot_keys, systematic_ancestors
 from dnamdlm.diffusion.randomness import RowNoise, Stream, child_keys, row_keys
 from dnamdlm.diffusion.remasking import (
     Capped,
@@ -63,6 +64,7 @@ from dnamdlm.diffusion.schedules import (
 )
 from dnamdlm.diffusion.score_entropy import log_score, relative_log_score, score_entropy
 from dnamdlm.diffusion.shortcuts import Alphabet, mask, nelbo, sample, subs
+from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import (
     Ancestral,
     FirstHitting,
@@ -72,6 +74,7 @@ from dnamdlm.diffusion.steps import (
     draw_tokens,
     reveal_probability,
 )
+from dnamdlm.diffusion.tilt import Outcome, Tilt
 from dnamdlm.diffusion.times import (
     Clipped,
     Importance,
@@ -101,18 +104,22 @@ __all__ = [
     "LeastConfident",
     "Linear",
     "LogLinear",
+    "Outcome",
+    "Population",
     "RemaskStrategy",
     "Remasking",
     "Rescaled",
     "RowNoise",
     "Schedule",
     "SparseDenoiser",
+    "Steering",
     "Step",
     "StepRule",
     "Stratified",
     "Stream",
     "SurestFirst",
     "Threshold",
+    "Tilt",
     "TimeSampler",
     "Uniform",
     "WhileWaiting",
@@ -150,7 +157,9 @@ __all__ = [
     "sample",
     "score_entropy",
     "sharpened",
+    "slot_keys",
     "step_divergence",
     "subs",
     "substitution",
+    "systematic_ancestors",
 ]

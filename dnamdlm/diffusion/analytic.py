@@ -89,6 +89,7 @@ class Analytic(StepRule):
     choice: Choice = UNCHANGED
 
     takes_unnormalized = True
+    draws_apart = True
 
     def for_normalized(self) -> StepRule:
         """The ancestral step, which is the same where every total is exactly 1."""

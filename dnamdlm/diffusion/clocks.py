@@ -34,6 +34,13 @@ class GridClock:
         """Time for which the network is called: that at which the step starts."""
         return self.times[step.draw].repeat(len(rows))
 
+    def after(self, draw: int, rows: Int[Tensor, " b"]) -> Float64[Tensor, " b"]:
+        """Time of some rows after step `draw`."""
+        return self.times[draw + 1].repeat(len(rows))
+
+    def move(self, ancestors: Int[Tensor, " B"]) -> None:
+        """Follow rows that were copied, all of which are at the same time."""
+
 
 class RowClocks:
     """Each row has a clock that its rule advances at each call, which reveals a token or more.
@@ -61,6 +68,15 @@ class RowClocks:
         """Advance the clocks of the rows with `StepRule.next_alpha`, and read them."""
         self.alpha[rows] = self.rule.next_alpha(step)
         return self.schedule.time_of(self.alpha[rows]).clamp(0, 1)
+
+    def after(self, draw: int, rows: Int[Tensor, " b"]) -> Float64[Tensor, " b"]:
+        """Time of some rows at their last call; when they reveal the next token is not known."""
+        del draw
+        return self.schedule.time_of(self.alpha[rows]).clamp(0, 1)
+
+    def move(self, ancestors: Int[Tensor, " B"]) -> None:
+        """Follow rows that were copied: row i is now what row `ancestors[i]` was."""
+        self.alpha = self.alpha[ancestors]
 
 
 def clock_of(

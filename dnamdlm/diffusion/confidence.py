@@ -65,6 +65,8 @@ class SurestFirst(StepRule):
     order: Order = "probability"
     choice: Choice = UNCHANGED
 
+    draws_apart = True
+
     def __post_init__(self) -> None:
         """Check the order."""
         check_order(self.order)
@@ -97,6 +99,7 @@ class Threshold(StepRule):
     choice: Choice = UNCHANGED
 
     is_paced = False
+    draws_apart = True
 
     def __post_init__(self) -> None:
         """Check the threshold."""
@@ -127,6 +130,7 @@ class EntropyBounded(StepRule):
     choice: Choice = UNCHANGED
 
     is_paced = False
+    draws_apart = True
 
     def __post_init__(self) -> None:
         """Check the bound and the order."""

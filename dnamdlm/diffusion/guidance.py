@@ -22,7 +22,11 @@ SoftClassifier = Callable[[Float[Tensor, "B L V"]], Float[Tensor, " B"]]
 
 
 def classifier_free(
-    conditional: Float[Tensor, "B L V"], unconditional: Float[Tensor, "B L V"], gamma: float
+    conditional: Float[Tensor, "B L V"],
+    unconditional: Float[Tensor, "B L V"],
+    gamma: float,
+    *,
+    normalized: bool = True,
 ) -> Float[Tensor, "B L V"]:
     """Mix with and without the class: log p ~ gamma log p(x0 | xt, y) + (1 - gamma) log p(x0 | xt).
 
@@ -32,13 +36,17 @@ def classifier_free(
         conditional: log-distribution given the class.
         unconditional: log-distribution without it.
         gamma: 0 ignores the class, 1 conditions on it, above 1 exaggerates its effect.
+        normalized: False gives gamma log p(x0 | xt, y) + (1 - gamma) log p(x0 | xt) itself. The
+            product of these along a path is p(x | y)^gamma p(x)^(1 - gamma), that of the normalised
+            ones is not: their totals are weights, see `dnamdlm.diffusion.steering`.
     """
     # -inf times 0, and -inf minus -inf, are not numbers.
     excluded = unconditional.isneginf() | conditional.isneginf()
     mixed = gamma * conditional.masked_fill(excluded, 0) + (1 - gamma) * unconditional.masked_fill(
         excluded, 0
     )
-    return mixed.masked_fill(excluded, -torch.inf).log_softmax(dim=-1)
+    mixed = mixed.masked_fill(excluded, -torch.inf)
+    return mixed.log_softmax(dim=-1) if normalized else mixed
 
 
 def classifier_based(

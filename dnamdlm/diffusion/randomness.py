@@ -43,6 +43,10 @@ class Stream(IntEnum):
     LABELS = 8
     ORDERS = 9
     COMPONENTS = 10
+    SLOTS = 11
+    RESAMPLING = 12
+    SELECTION = 13
+    GUESSES = 14
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
@@ -66,19 +70,23 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
     return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(INCREMENT))
 
 
-def child_keys(keys: Int64[Tensor, " B"], number: int | Int64[Tensor, " B"]) -> Int64[Tensor, " B"]:
+def child_keys(
+    keys: Int64[Tensor, " B"],
+    number: int | Int64[Tensor, " B"],
+    stream: Stream = Stream.CHILDREN,
+) -> Int64[Tensor, " B"]:
     """Keys of part `number` of each row, for a row made in parts; independent of all other keys.
 
     Args:
         keys: keys of the rows.
-        number: number of the part, from 0, of all rows or of each; the key of part 0 differs from
+        number: number of the part, of all rows or of each, from 0; the key of part 0 differs from
             that of the row.
+        stream: what the parts are: pieces of a sequence, or slots of a population.
     """
-    numbers = torch.as_tensor(number, dtype=torch.int64, device=keys.device).expand_as(keys)
-    words = (numbers & _LOW_32, numbers >> 32)
-    stream = torch.full_like(keys, int(Stream.CHILDREN))
+    words = [torch.zeros_like(keys) + word for word in (number & _LOW_32, number >> 32)]
+    purpose = torch.full_like(keys, int(stream))
     low, high, _, _ = philox(
-        (words[0], words[1], torch.zeros_like(keys), stream),
+        (words[0], words[1], torch.zeros_like(keys), purpose),
         (keys & _LOW_32, (keys >> 32) & _LOW_32),
     )
     return (high << 32) | low

@@ -188,6 +188,7 @@ class Remasking(StepRule):
     choice: Choice = UNCHANGED
 
     reopens = True
+    draws_apart = True
 
     @property
     def uses_confidence(self) -> bool:

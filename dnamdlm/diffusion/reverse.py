@@ -19,7 +19,9 @@ from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import check_times
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import Schedule
+from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import Step, StepRule
+from dnamdlm.diffusion.tilt import Outcome
 from dnamdlm.errors import ConfigError
 
 
@@ -60,11 +62,13 @@ class Generated:
         tokens: token ids without masks.
         network_calls: calls of the network, each for some rows of the batch.
         row_calls: rows summed over all calls, the cost independent of the batch size.
+        outcome: of the populations that the sequences were drawn from; None without any.
     """
 
     tokens: Int[Tensor, "B L"]
     network_calls: int
     row_calls: int
+    outcome: Outcome | None = None
 
 
 @torch.no_grad()
@@ -80,6 +84,7 @@ def reverse_process(
     constraints: Constraints | None = None,
     fill: Bool[Tensor, "B L"] | None = None,
     watch: Callable[[int], None] | None = None,
+    steering: Steering | None = None,
 ) -> Generated:
     """Run the reverse process from `initial` until no mask is left.
 
@@ -102,6 +107,8 @@ def reverse_process(
         fill: masks to be filled; the others stay masks. None fills all.
         watch: called after each network call with the number of tokens just filled, less those
             reopened.
+        steering: populations whose slots the rows are. After each step a row may be replaced by
+            another row of its population; the result has all of them.
 
     Raises:
         ConfigError: if `times` does not fall from at most 1 to exactly 0, or the rule leaves masks.
@@ -135,6 +142,8 @@ def reverse_process(
     clock = clock_of(rule, schedule, times.to(initial.device), free)
     progress = _Progress(watch, free, mask_id, tokens)
     network_calls, row_calls = 0, 0
+    if steering is not None:
+        denoise = steering.begin(denoise, constraints)
     for draw in range(clock.num_draws):
         rows = (free if rule.reopens else free & (tokens == mask_id)).any(dim=-1).nonzero()[:, 0]
         if len(rows) == 0:
@@ -151,13 +160,34 @@ def reverse_process(
             continue
         log_probs = _call(denoise, rule, step, clock.time(step, rows), rows)
         network_calls, row_calls = network_calls + 1, row_calls + len(rows)
-        if constraints is not None:
+        log_totals = None
+        if steering is not None:
+            log_probs, log_totals = steering.conditioned(log_probs, step.tokens == mask_id, rows)
+        elif constraints is not None:
             log_probs = constraints.select(rows).apply(log_probs, step.tokens == mask_id)
-        tokens[rows] = after = torch.where(step.free, rule(step, log_probs), step.tokens)
+        after = rule(step, log_probs)
+        if steering is not None:
+            after = steering.proposed(
+                step,
+                rows,
+                log_probs=log_probs,
+                totals=log_totals,
+                after=after,
+                rule=rule,
+                time=clock.after(draw, rows),
+            )
+        tokens[rows] = after = torch.where(step.free, after, step.tokens)
         if rule.uses_confidence:
             confidence[rows] = _confidence(step, log_probs, after)
+        if steering is not None:
+            ancestors = steering.selected(tokens, rows, draw, clock.after(draw, rows))
+            if ancestors is not None:
+                tokens, confidence = tokens[ancestors], confidence[ancestors]
+                clock.move(ancestors)
         progress.report(tokens)
     _check_finished(rule, free & (tokens == mask_id))
+    if steering is not None and steering.denoise is not None:
+        network_calls, row_calls = steering.denoise.calls, steering.denoise.row_calls
     return Generated(tokens, network_calls, row_calls)
 
 

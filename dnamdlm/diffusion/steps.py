@@ -85,6 +85,9 @@ class StepRule(ABC):
             stay in the batch to the end of the grid, and the grid may wait at a time.
         takes_unnormalized: the rule can use distributions that do not sum to 1, such as those of a
             model of scores.
+        draws_apart: which positions a step reveals does not depend on the tokens it draws, and each
+            of these is drawn by itself, as the field `choice` of the rule says; then a population
+            may draw the tokens in another way and weigh them exactly.
 
     Example:
         >>> from dnamdlm.diffusion import StepRule, draw_tokens
@@ -99,6 +102,7 @@ class StepRule(ABC):
     is_paced: bool = True
     reopens: bool = False
     takes_unnormalized: bool = False
+    draws_apart: bool = False
 
     @property
     def uses_confidence(self) -> bool:
@@ -207,6 +211,8 @@ class Ancestral(StepRule):
 
     choice: Choice = UNCHANGED
 
+    draws_apart = True
+
     def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
         """True for the rows in which this step reveals a token."""
         return self._revealed(step).any(dim=-1)
@@ -249,6 +255,7 @@ class FirstHitting(StepRule):
     choice: Choice = UNCHANGED
 
     is_paced = False
+    draws_apart = True
 
     def next_alpha(self, step: Step) -> Float64[Tensor, " B"]:
         """Where the next token of each row appears."""

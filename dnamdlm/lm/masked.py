@@ -25,6 +25,7 @@ from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.reverse import Generated, reverse_process
 from dnamdlm.diffusion.schedules import LogLinear, Schedule
 from dnamdlm.diffusion.score_entropy import relative_log_score
+from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import Stratified, TimeSampler
 from dnamdlm.errors import ConfigError
@@ -324,6 +325,7 @@ class MaskedDiffusionLM(nn.Module):
         fill: Bool[Tensor, "B L"] | None = None,
         watch: Callable[[int], None] | None = None,
         guidance: Guidance | None = None,
+        steering: Steering | None = None,
     ) -> Generated:
         """Run the reverse process from masks, one sequence per key.
 
@@ -344,6 +346,7 @@ class MaskedDiffusionLM(nn.Module):
             watch: called after each step with the number of tokens just filled.
             guidance: a class to steer towards; None is the model without a class. All calls of
                 all networks are counted.
+            steering: populations, whose slots `keys` are; `batch_size` may not cut them.
 
         Raises:
             ConfigError: if a number is below 1, `initial` does not fit, or the model cannot be
@@ -373,6 +376,7 @@ class MaskedDiffusionLM(nn.Module):
                     constraints=None if constraints is None else constraints.select(rows),
                     fill=None if fill is None else fill[rows],
                     watch=watch,
+                    steering=steering,
                 )
                 tokens.append(part.tokens)
         return Generated(torch.cat(tokens), calls.num_calls, calls.num_rows)

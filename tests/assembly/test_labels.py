@@ -10,6 +10,7 @@ from dnamdlm.assembly.class_labels import check_same_labels, find_label, labels_
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.lm.sampling.samplers import AncestralSampler
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import evaluate, report, sample, train
 
@@ -65,6 +66,19 @@ def test_sampling_records_class_and_strength_and_does_not_depend_on_the_batch(ru
     assert " label=gc guidance=2" in told.splitlines()[0]
     assert made("label=1", "guidance=2", "batch_size=1") == told
     guided = made(f"guide={runs.folder / 'classifier'}", "guide_label=at")
+    exact = made("label=gc", "guidance=2", "corrected=true", "population=4")
+    header = exact.splitlines()[0]
+    assert " label=gc guidance=2 corrected=true population=4" in header
+    assert " log_z=" in header
+    assert " effective_size=" in header
+    together = ("label=gc", "guidance=2", "corrected=true", "population=4", "batch_size=1")
+    assert made(*together) == exact
+    model = Model(load_model(str(runs.folder / "told")))
+    drawn = model.sample(
+        2, 8, label="gc", guidance=2, corrected=True, population=4, sampler=AncestralSampler(4)
+    )
+    assert drawn == exact.splitlines()[1::2]
+    assert f" log_z={drawn.log_z[0]:.6g} " in header
     digest = load_model(str(runs.folder / "classifier")).digest[:12]
     header = guided.splitlines()[0]
     assert f" guide={digest} guide_label=at guidance=1 guide_order=exact" in header

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,9 +14,15 @@ from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.requests import Request
+from dnamdlm.assembly.sample.steering_request import (
+    PopulationFigures,
+    SteeringRequest,
+    figures_of,
+)
 from dnamdlm.assembly.workers import spread
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.sampling.samplers import Sampler, SemiAutoregressiveSampler
@@ -47,6 +53,8 @@ class Generation:
         workers: the setting of that name; None is chosen by the work.
         network_calls: sequences that the network read so far, with repetition; it does not depend
             on how many it read at once.
+        steering: what populations steer towards; None draws each sequence by itself.
+        figures: of the population of each sequence so far, by the number of the sequence.
     """
 
     loaded: LoadedModel
@@ -59,15 +67,30 @@ class Generation:
     threads: int | None = None
     workers: int | None = 1
     network_calls: int = 0
+    steering: SteeringRequest | None = None
+    figures: dict[int, PopulationFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One sequence to make, its number from 0, and its name in a file."""
+    """One sequence to make, its number from 0, and its name in a file.
+
+    Attributes:
+        number: from 0.
+        request: what is filled.
+        name: in a file.
+        note: end of the header, of what was found while it was made.
+    """
 
     number: int
     request: Request
     name: str
+    note: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Length of the template, and the part of it that is written."""
+        return len(self.request.template), self.request.start, self.request.end
 
 
 def generated(
@@ -82,8 +105,13 @@ def generated(
         first: number of the first sequence; those before it are not made.
     """
     for held in _held(_jobs(requests, num_sequences, first)):
-        made = _streamed(run, held[0]) if len(held) == 1 else _side_by_side(run, held)
-        yield from zip(held, made, strict=True)
+        if len(held) == 1 and run.steering is None:
+            made = _streamed(run, held[0])
+        else:
+            made = _side_by_side(run, held)
+        for job, pieces in zip(held, made, strict=True):
+            figures = run.figures.get(job.number)
+            yield job if figures is None else replace(job, note=figures.note), pieces
 
 
 def _jobs(requests: Sequence[Request], num_sequences: int, first: int) -> Iterator[Job]:
@@ -127,12 +155,13 @@ def _streamed(run: Generation, job: Job) -> Iterator[Iterator[Ids]]:
 
 def _side_by_side(run: Generation, jobs: Sequence[Job]) -> Iterator[Iterator[Ids]]:
     """All sequences, those of one length in batches."""
-    by_length: dict[int, list[Job]] = {}
+    by_shape: dict[tuple[int, ...], list[Job]] = {}
     for job in jobs:
-        by_length.setdefault(len(job.request.template), []).append(job)
+        shape = job.shape if run.steering is not None else job.shape[:1]
+        by_shape.setdefault(shape, []).append(job)
     batches: list[list[Job]] = []
     largest = 1
-    for length, alike in by_length.items():
+    for (length, *_), alike in by_shape.items():
         # few enough that every process has some; their number does not change the result.
         window = max(1, min(length, run.loaded.length))
         at_once = min(_rows_at_once(run, length), windows_at_once(window, run.loaded.device))
@@ -142,8 +171,9 @@ def _side_by_side(run: Generation, jobs: Sequence[Job]) -> Iterator[Iterator[Ids
     task = _BatchTask.of(run)
     made: dict[int, list[Ids]] = {}
     with spread(task, batches, plan, opened=run.loaded, advance=run.watch) as results:
-        for batch, (rows, calls) in zip(batches, results, strict=True):
+        for batch, (rows, calls, figures) in zip(batches, results, strict=True):
             run.network_calls += calls
+            run.figures |= figures
             made |= {job.number: row for job, row in zip(batch, rows, strict=True)}
     return (iter(made[job.number]) for job in jobs)
 
@@ -158,12 +188,15 @@ class _BatchTask:
     guidance: Guidance | None
     seed: int
     threads: int | None
+    steering: SteeringRequest | None
 
     @classmethod
     def of(cls, run: Generation) -> _BatchTask:
         """The task of a call."""
         source = ModelSource.of(run.loaded)
-        return cls(source, run.sampler, run.choice, run.guidance, run.seed, run.threads)
+        return cls(
+            source, run.sampler, run.choice, run.guidance, run.seed, run.threads, run.steering
+        )
 
     def open(self) -> LoadedModel:
         """Load the model."""
@@ -171,8 +204,8 @@ class _BatchTask:
 
     def work(
         self, context: LoadedModel, item: Sequence[Job], advance: Callable[[int], None]
-    ) -> tuple[list[list[Ids]], int]:
-        """The pieces of each sequence, and how often the network read one."""
+    ) -> tuple[list[list[Ids]], int, dict[int, PopulationFigures]]:
+        """The pieces of each sequence, how often the network read one, and their populations."""
         run = Generation(
             context,
             self.sampler,
@@ -182,16 +215,26 @@ class _BatchTask:
             len(item),
             advance,
             self.threads,
+            steering=self.steering,
         )
         rows = [list(column) for column in zip(*_pieces(run, item), strict=True)]
-        return rows, run.network_calls
+        return rows, run.network_calls, run.figures
 
 
 def _rows_at_once(run: Generation, length: int) -> int:
     """As many sequences as asked for, or as fit memory."""
     numbers = _NUMBERS_AT_ONCE.get(run.loaded.device.type, _NUMBERS_AT_ONCE["cpu"])
     window = max(1, min(length, run.loaded.length))
-    return min(run.batch_size, max(1, numbers // (window * len(run.loaded.lm.vocabulary))))
+    rows = max(1, numbers // (window * len(run.loaded.lm.vocabulary)))
+    if run.steering is None:
+        return min(run.batch_size, rows)
+    if run.steering.population > rows:
+        raise ConfigError(
+            f"a population of {run.steering.population:,} sequences of {length:,} bases needs more "
+            f"memory than one batch may have; use population={rows} or less"
+        )
+    # all members of a population are made together.
+    return max(1, min(run.batch_size, rows) // run.steering.population)
 
 
 def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
@@ -210,6 +253,7 @@ def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
         trained_length=run.loaded.length,
         guidance=run.guidance,
         watch=run.watch,
+        tilt=None if run.steering is None else run.steering.tilt(run.loaded, jobs[0].request),
     )
     while True:
         with running_with(plan.threads):
@@ -217,6 +261,8 @@ def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
         if piece is None:
             return
         run.network_calls += piece.row_calls
+        if piece.outcome is not None and run.steering is not None:
+            run.figures |= figures_of(piece.outcome, [job.number for job in jobs])
         rows: Ids = piece.tokens.cpu().numpy()
         yield [
             row[max(0, job.request.start - position) : max(0, job.request.end - position)]

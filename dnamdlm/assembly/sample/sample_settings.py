@@ -62,6 +62,8 @@ class SampleSettings:
     guide: str | None = None
     guide_label: str | int | None = None
     guide_order: GuideOrder = "exact"
+    corrected: bool = False
+    population: Positive | None = None
     sampler: Sampler = field(default_factory=AncestralSampler)
     batch_size: Positive = 64
     width: Positive = 60
@@ -92,6 +94,27 @@ class SampleSettings:
                 "guide=RUN and guide_label=NAME"
             )
 
+        if self.corrected:
+            self._check_corrected()
+
+    def _check_corrected(self) -> None:
+        """Corrected guidance mixes a model with a class and without it, by weights."""
+        if self.label is None:
+            raise ConfigError(
+                "corrected=true draws from p(x|y)^g p(x)^(1-g) of a model that was trained with "
+                "classes; give label=NAME"
+            )
+        if self.guidance in (0.0, 1.0):
+            raise ConfigError(
+                f"corrected was given but has no effect: guidance={self.guidance:g} is the "
+                "distribution of the model already; leave it out"
+            )
+        if self.population is None:
+            raise ConfigError(
+                "corrected=true draws each sequence from a population of its own; give its size, "
+                "such as population=32"
+            )
+
     def _check_one_source(self) -> None:
         """Templates and intervals say alone what is to be filled."""
         for chosen, others in (
@@ -118,4 +141,6 @@ class SampleSettings:
             reasons["guide_order"] = "no classifier guides; give guide=RUN"
         if self.label is None and self.guide is None:
             reasons["guidance"] = "there is no class to guide towards; give label=NAME"
+        if not self.corrected:
+            reasons["population"] = "there is nothing to weigh its members by; give corrected=true"
         return reasons

@@ -79,7 +79,7 @@ class FastaSamples:
         def records() -> Iterator[tuple[str, Iterator[str]]]:
             for job, pieces in made:
                 length = job.request.length
-                header = f"{job.name} length={length} {origin.words}{job.request.note}"
+                header = f"{job.name} length={length} {origin.words}{job.request.note}{job.note}"
                 yield header, (self._letters(piece) for piece in pieces)
 
         return write_fasta(path, records(), width=width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from dnamdlm.assembly.sample.requests import (
 )
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, check_ending, writer_of
+from dnamdlm.assembly.sample.steering_request import SteeredStrings, SteeringRequest
 from dnamdlm.assembly.sample.template_files import read_templates
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
@@ -47,6 +48,7 @@ from dnamdlm.lm.sampling.samplers import (
     Sampler,
     SemiAutoregressiveSampler,
 )
+from dnamdlm.lm.sampling.steered import check_steered
 from dnamdlm.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -120,14 +122,16 @@ def sample(settings: SampleSettings) -> SamplingSummary:
     requests = _requests(settings, loaded, inputs)
     check_ending(settings.out, loaded.modality)
     filled = sum(request.num_hidden for request in requests) * settings.num_sequences
+    steering = _steering(settings, loaded, named)
     origin = Origin(
         loaded.digest,
         settings.sampler.name,
         settings.sampler.steps,
         settings.seed,
-        _changed_draws(settings) + named.note,
+        _changed_draws(settings) + named.note + _of_population(steering),
     )
-    with Progress("sampling", filled, loaded.modality.units) as progress:
+    members = 1 if steering is None else steering.population
+    with Progress("sampling", filled * members, loaded.modality.units) as progress:
         run = Generation(
             loaded,
             settings.sampler,
@@ -138,6 +142,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
             progress.advance,
             settings.threads,
             settings.workers,
+            steering=steering,
         )
         made = generated(run, requests, settings.num_sequences)
         count = writer_of(loaded.modality).write(out, made, origin, width=settings.width)
@@ -158,7 +163,8 @@ def sampled_strings(
     *,
     templates: Sequence[Request] | None = None,
     guide: LoadedModel | None = None,
-) -> Iterator[str]:
+    steering: SteeringRequest | None = None,
+) -> list[str]:
     """The strings that `sample` writes with the same settings.
 
     Args:
@@ -166,6 +172,10 @@ def sampled_strings(
         settings: `out` is not used.
         templates: requests in place of the file `settings.template`.
         guide: the classifier in place of `settings.guide`.
+        steering: a reward, and the populations that it steers; None is as the settings say.
+
+    Returns:
+        The strings; those of populations are `SteeredStrings`.
 
     Raises:
         ConfigError: as `sample`, and for a setting that differs from its default without effect.
@@ -176,6 +186,7 @@ def sampled_strings(
     named = _guidance(settings, loaded, guide)
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)
     requests = _requests(settings, loaded, inputs)
+    steering = _steering(settings, loaded, named, steering)
     run = Generation(
         loaded,
         settings.sampler,
@@ -185,9 +196,40 @@ def sampled_strings(
         settings.batch_size,
         lambda _: None,
         settings.threads,
+        steering=steering,
     )
     made = generated(run, requests, settings.num_sequences)
-    return writer_of(loaded.modality).strings(made)
+    strings = list(writer_of(loaded.modality).strings(made))
+    if steering is None:
+        return strings
+    return SteeredStrings(strings, [run.figures[number] for number in range(len(strings))])
+
+
+def _steering(
+    settings: SampleSettings,
+    loaded: LoadedModel,
+    named: NamedGuidance,
+    given: SteeringRequest | None = None,
+) -> SteeringRequest | None:
+    """The populations that are asked for, checked against the model and the sampler."""
+    steering = given
+    if given is None and settings.population is not None:
+        steering = SteeringRequest(settings.population)
+    if steering is not None:
+        steering.check(loaded)
+    check_steered(
+        loaded.language_model,
+        None if steering is None else steering.target,
+        sampler=settings.sampler,
+        guidance=named.guidance,
+        choice=Choice(settings.temperature, settings.top_p, settings.top_k),
+    )
+    return steering
+
+
+def _of_population(steering: SteeringRequest | None) -> str:
+    """The size of the populations, for a header."""
+    return "" if steering is None else f" population={steering.population}"
 
 
 def sampler_of(loaded: LoadedModel, sampler: str | StepRule | Sampler | None) -> Sampler:
@@ -247,6 +289,7 @@ def _guidance(
         guide=guide,
         guide_label=settings.guide_label,
         order=settings.guide_order,
+        corrected=settings.corrected,
     )
     check_guided(loaded.language_model, named.guidance)
     return named

@@ -74,14 +74,17 @@ class ClassGuidance:
     Attributes:
         label: index of the class.
         gamma: 0 is without the class, 1 is p(x | y), above 1 sharpens what sets the class apart.
+        corrected: leave the mixture unnormalised, for a population that draws from
+            p(x | y)^gamma p(x)^(1 - gamma); a step rule alone draws from another distribution.
 
     Example:
         >>> ClassGuidance(label=2, gamma=1.5)
-        ClassGuidance(label=2, gamma=1.5)
+        ClassGuidance(label=2, gamma=1.5, corrected=False)
     """
 
     label: int
     gamma: float = 1.0
+    corrected: bool = False
 
     def check(self, lm: Denoising) -> None:
         """Refuse a model without this class, or a strength below 0."""
@@ -102,7 +105,10 @@ class ClassGuidance:
         if self.gamma in (0.0, 1.0):
             return calls.for_rule(inputs, self.label if self.gamma else None)
         return classifier_free(
-            calls.normalized(inputs, self.label), calls.normalized(inputs), self.gamma
+            calls.normalized(inputs, self.label),
+            calls.normalized(inputs),
+            self.gamma,
+            normalized=not self.corrected,
         )
 
 

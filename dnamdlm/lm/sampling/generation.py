@@ -21,13 +21,15 @@ from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.randomness import child_keys
 from dnamdlm.diffusion.reverse import Generated
+from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import StepRule
+from dnamdlm.diffusion.tilt import Tilt
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.sampling.class_guidance import Guidance
+from dnamdlm.lm.sampling.class_guidance import ClassifierGuidance, Guidance
 from dnamdlm.lm.sampling.sampler_names import as_sampler
 from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
@@ -37,6 +39,7 @@ from dnamdlm.lm.sampling.samplers import (
     Sampler,
     SemiAutoregressiveSampler,
 )
+from dnamdlm.lm.sampling.steered import check_steered, is_corrected
 from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, ids_of_sets
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -89,6 +92,15 @@ class Template:
         sets = None if self.sets is None else self.sets[..., start:end]
         return Template(self.ids[..., start:end], sets)
 
+    def repeated(self, num_rows: int, times: int) -> Template:
+        """Each row several times in a row, of which (L,) is `num_rows` equal ones."""
+
+        def rows(values: NDArray[Any]) -> NDArray[Any]:
+            shape = (num_rows, len(self))
+            return np.repeat(np.broadcast_to(values, shape), times, axis=0)
+
+        return Template(rows(self.ids), None if self.sets is None else rows(self.sets))
+
     def allowed(self, num_rows: int, num_ids: int) -> Constraints | None:
         """The tokens that each position of each row may become; None if all bases may."""
         if self.sets is None or not bool((self.sets != ANY_BASE).any()):
@@ -107,6 +119,7 @@ def generate_pieces(
     trained_length: int,
     guidance: Guidance | None = None,
     watch: Callable[[int], None] | None = None,
+    tilt: Tilt | None = None,
 ) -> Iterator[Generated]:
     """Fill a template once per key, or each of its rows, piece by piece from left to right.
 
@@ -124,6 +137,8 @@ def generate_pieces(
         trained_length: bases per window in training.
         guidance: a class to steer towards, for every sampler of a masked diffusion model.
         watch: called with the number of tokens just filled, as often as that is known.
+        tilt: draw each sequence from a population of its own, by the weights that this target
+            gives; the one piece has the outcome of the populations.
 
     Raises:
         ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
@@ -143,6 +158,7 @@ def generate_pieces(
     sampler = default_sampler(lm) if sampler is None else as_sampler(sampler)
     check_served(lm, sampler)
     check_guided(lm, guidance)
+    check_steered(lm, tilt, sampler=sampler, guidance=guidance, choice=choice)
     if isinstance(lm, CausalLM):
         yield lm.generate(
             keys,
@@ -167,6 +183,11 @@ def generate_pieces(
         )
         return
     assert isinstance(lm, MaskedDiffusionLM)
+    if tilt is not None:
+        yield _steered(
+            lm, keys, template, tilt, sampler=sampler, choice=choice, guidance=guidance, watch=watch
+        )
+        return
     fill = partial(_filled, lm, choice=choice, guidance=guidance, watch=watch)
     if isinstance(sampler, SemiAutoregressiveSampler):
         window, overlap = sampler.window_and_overlap(trained_length)
@@ -178,6 +199,37 @@ def generate_pieces(
     else:
         assert isinstance(sampler, RuleSampler)
         yield fill(keys, template, template.ids, sampler=sampler)
+
+
+def _steered(
+    lm: MaskedDiffusionLM,
+    keys: Tensor,
+    template: Template,
+    tilt: Tilt,
+    *,
+    sampler: Sampler,
+    guidance: Guidance | None,
+    **settings: Any,
+) -> Generated:
+    """One sequence of each population, whose slots are filled side by side."""
+    steering = Steering(
+        tilt,
+        keys,
+        mask_id=lm.mask_id,
+        counts_totals=is_corrected(guidance),
+        remembers=not lm.sees_time and not isinstance(guidance, ClassifierGuidance),
+    )
+    slots = template.repeated(len(keys), tilt.size)
+    fill = partial(_filled, lm, guidance=guidance, steering=steering, **settings)
+    if isinstance(sampler, BlockSampler):
+        inner = partial(fill, sampler=sampler.of_block)
+        made = _blocks(inner, steering.keys, slots, sampler.block)
+    else:
+        assert isinstance(sampler, RuleSampler)
+        made = fill(steering.keys, slots, slots.ids, sampler=sampler)
+    outcome = steering.finished(made.tokens.to(keys.device))
+    tokens = made.tokens[outcome.rows.to(made.tokens.device)]
+    return Generated(tokens, made.network_calls, made.row_calls, outcome)
 
 
 def default_sampler(lm: LanguageModel) -> Sampler:
