@@ -24,7 +24,7 @@ Source: Ou et al. 2024 (arXiv:2406.03736) for the bound with exact counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,12 +51,16 @@ class Pairs:
         alternative: windows with ALT, with the same keys.
         slots: noise address of each position of `alternative`.
         site: position of the exchanged base, -1 where the change is another.
+        place: a number that pairs share if their reference windows, their noise and their sites are
+            the same, as those of the alleles of one place are; what depends on these alone is
+            computed once.
     """
 
     reference: Batch
     alternative: Batch
     slots: Int[Tensor, "P L"]
     site: Int[Tensor, " P"]
+    place: Int[Tensor, " P"]
 
     def __len__(self) -> int:
         """P."""
@@ -69,6 +73,7 @@ class Pairs:
             self.alternative.rows(index),
             self.slots[index],
             self.site[index],
+            self.place[index],
         )
 
     def to(self, device: torch.device | str) -> Pairs:
@@ -78,6 +83,7 @@ class Pairs:
             self.alternative.to(device),
             self.slots.to(device),
             self.site.to(device),
+            self.place.to(device),
         )
 
 
@@ -88,12 +94,21 @@ def make_pairs(windows: Sequence[PairOfWindows], vocabulary: Vocabulary, seed: i
     slots = np.zeros((len(windows), longest), dtype=np.int64)
     for row, pair in enumerate(windows):
         slots[row, : len(pair.slots)] = pair.slots
+    places: dict[tuple[bytes, int, int], int] = {}
+    for pair in windows:
+        places.setdefault(_place_of(pair), len(places))
     return Pairs(
         batch_of_ids([pair.reference for pair in windows], vocabulary, keys=keys, length=longest),
         batch_of_ids([pair.alternative for pair in windows], vocabulary, keys=keys, length=longest),
         torch.from_numpy(slots),
         torch.tensor([pair.site for pair in windows]),
+        torch.tensor([places[_place_of(pair)] for pair in windows]),
     )
+
+
+def _place_of(pair: PairOfWindows) -> tuple[bytes, int, int]:
+    """What the alleles of a place have in common."""
+    return pair.reference.tobytes(), pair.site, pair.start
 
 
 @torch.inference_mode()
@@ -137,12 +152,14 @@ def state_distances(
     reader: StateReader, pairs: Pairs
 ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
     """Cosine distance and Euclidean distance of the mean states over A, C, G, T of both windows."""
-    means = []
-    for batch in (pairs.reference, pairs.alternative):
+
+    def mean(batch: Batch) -> Tensor:
         weights = batch.valid[..., None].double()
         states = reader(batch).double()
-        means.append((states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1))
-    before, after = means
+        return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+    before = _once_per_place(lambda part: mean(part.reference), pairs)
+    after = mean(pairs.alternative)
     cosine = 1 - torch.nn.functional.cosine_similarity(before, after, dim=-1)
     return cosine.clamp(min=0).cpu(), (after - before).norm(dim=-1).cpu()
 
@@ -165,8 +182,9 @@ def _difference_of_snv(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: in
     count, weight = _draw_counts(num_valid, place, visible=True)
     uniforms = noise.uniform(Stream.MASKS, 2 * draw + 1, batch.length)
     others = _chosen(neighbours, count, uniforms)
-    nats = [_surprise(lm, rows, _hide(lm, rows, others), count, weight) for rows in (batch, other)]
-    return total + nats[0] - nats[1]
+    hidden = _hide(lm, batch, others)
+    before = _surprise_of_reference(lm, pairs, hidden, count, weight)
+    return total + before - _surprise(lm, other, _hide(lm, other, others), count, weight)
 
 
 def _difference_of_change(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int) -> Tensor:
@@ -175,15 +193,14 @@ def _difference_of_change(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws:
     place = (noise.uniform(Stream.COUNTS, 2 * draw) + draw) / draws
     width = max(pairs.reference.length, int(pairs.slots.max()) + 1)
     uniforms = noise.uniform(Stream.MASKS, 2 * draw, width)
-    nats = []
-    for rows, numbers in (
-        (pairs.reference, uniforms[:, : pairs.reference.length]),
-        (pairs.alternative, uniforms.gather(1, pairs.slots)),
-    ):
-        count, weight = _draw_counts(rows.valid.sum(dim=1), place, visible=False)
-        hidden = _hide(lm, rows, _chosen(rows.valid, count, numbers))
-        nats.append(_surprise(lm, rows, hidden, count, weight))
-    return nats[0] - nats[1]
+    rows, numbers = pairs.reference, uniforms[:, : pairs.reference.length]
+    count, weight = _draw_counts(rows.valid.sum(dim=1), place, visible=False)
+    hidden = _hide(lm, rows, _chosen(rows.valid, count, numbers))
+    before = _surprise_of_reference(lm, pairs, hidden, count, weight)
+    rows, numbers = pairs.alternative, uniforms.gather(1, pairs.slots)
+    count, weight = _draw_counts(rows.valid.sum(dim=1), place, visible=False)
+    hidden = _hide(lm, rows, _chosen(rows.valid, count, numbers))
+    return before - _surprise(lm, rows, hidden, count, weight)
 
 
 def _draw_counts(
@@ -218,12 +235,46 @@ def _ratio_at_site(
     lm: MaskedDiffusionLM, pairs: Pairs, hidden: Tensor, count: Tensor
 ) -> Float[Tensor, " P"]:
     """Log-ratio of the alleles at the hidden site."""
+
+    def at_site(part: Pairs, hidden: Tensor, count: Tensor) -> Tensor:
+        rows = torch.arange(len(part), device=hidden.device)
+        time = _time(lm, part.reference, count)
+        return lm.denoise(hidden, time, part.reference.attended)[rows, part.site].double()
+
+    log_probs = _once_per_place(at_site, pairs, hidden, count)
     rows = torch.arange(len(pairs), device=hidden.device)
-    log_probs = lm.denoise(hidden, _time(lm, pairs.reference, count), pairs.reference.attended)
-    at_site = log_probs[rows, pairs.site].double()
     alt = pairs.alternative.tokens[rows, pairs.site]
     ref = pairs.reference.tokens[rows, pairs.site]
-    return at_site[rows, alt] - at_site[rows, ref]
+    return log_probs[rows, alt] - log_probs[rows, ref]
+
+
+def _surprise_of_reference(
+    lm: MaskedDiffusionLM, pairs: Pairs, hidden: Tensor, count: Tensor, weight: Tensor
+) -> Float[Tensor, " P"]:
+    """`_surprise` of the windows with REF."""
+
+    def surprise(part: Pairs, hidden: Tensor, count: Tensor, weight: Tensor) -> Tensor:
+        return _surprise(lm, part.reference, hidden, count, weight)
+
+    return _once_per_place(surprise, pairs, hidden, count, weight)
+
+
+def _once_per_place(function: Callable[..., Tensor], pairs: Pairs, *values: Tensor) -> Tensor:
+    """Rows of a function of reference windows, computed once for the pairs that share them.
+
+    Args:
+        function: of pairs and values of each.
+        pairs: the windows.
+        values: the same for pairs of one place.
+    """
+    places, back = torch.unique(pairs.place, return_inverse=True)
+    if len(places) == len(pairs):
+        return function(pairs, *values)
+    first = torch.tensor([int((back == number).nonzero()[0]) for number in range(len(places))])
+    # a matrix product of one row may round in another way than one of several rows.
+    first = torch.cat([first, first]) if len(first) == 1 else first
+    first = first.to(back.device)
+    return function(pairs.select(first), *(value[first] for value in values))[back]
 
 
 def _surprise(
