@@ -37,7 +37,9 @@ from dnamdlm.data.variants.variant_windows import PairOfWindows
 from dnamdlm.diffusion.losses import masked_nll
 from dnamdlm.diffusion.masking import mask_exactly
 from dnamdlm.diffusion.randomness import RowNoise, Stream, row_keys
+from dnamdlm.lm.experts import WildcardExpert
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.states.expert_control import expected_surprise, expert_surprise
 from dnamdlm.lm.states.record_states import StateReader
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -126,7 +128,7 @@ def site_log_ratio(lm: MaskedDiffusionLM, pairs: Pairs) -> Float[Tensor, " P"]:
 
 @torch.inference_mode()
 def bound_difference(
-    lm: MaskedDiffusionLM, pairs: Pairs, *, draws: int
+    lm: MaskedDiffusionLM, pairs: Pairs, *, draws: int, control: WildcardExpert | None = None
 ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
     """Bound on log p with ALT minus that with REF, in nats, and its standard error.
 
@@ -135,6 +137,8 @@ def bound_difference(
         pairs: the windows.
         draws: noise draws from equal strata; the standard error treats them as independent, so
             that it is somewhat too large, and is nan for one draw.
+        control: subtract from each draw the same difference under this expert, and add its mean,
+            see `expert_control`; the result estimates the same number.
     """
     values = torch.zeros(draws, len(pairs), dtype=torch.float64)
     for exchanged, estimate in ((True, _difference_of_snv), (False, _difference_of_change)):
@@ -142,7 +146,9 @@ def bound_difference(
         if len(chosen):
             part = pairs.select(chosen)
             for draw in range(draws):
-                values[draw, chosen.cpu()] = estimate(lm, part, draw, draws).cpu()
+                values[draw, chosen.cpu()] = estimate(lm, part, draw, draws, control).cpu()
+            if control is not None:
+                values[:, chosen.cpu()] += _expected_difference(control, part).cpu()
     error = values.std(dim=0) / draws**0.5 if draws > 1 else torch.full_like(values[0], torch.nan)
     return values.mean(dim=0), error
 
@@ -164,8 +170,10 @@ def state_distances(
     return cosine.clamp(min=0).cpu(), (after - before).norm(dim=-1).cpu()
 
 
-def _difference_of_snv(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int) -> Tensor:
-    """One draw of both parts of the difference for exchanged bases."""
+def _difference_of_snv(
+    lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int, control: WildcardExpert | None
+) -> Tensor:
+    """One draw of both parts of the difference for exchanged bases, less those of the control."""
     batch, other = pairs.reference, pairs.alternative
     noise = RowNoise(batch.key)
     num_valid = batch.valid.sum(dim=1)
@@ -176,19 +184,25 @@ def _difference_of_snv(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: in
     count = torch.minimum((num_valid * place).floor().long() + 1, num_valid)
     uniforms = noise.uniform(Stream.MASKS, 2 * draw, batch.length)
     others = _chosen(neighbours, count - 1, uniforms)
-    total = _ratio_at_site(lm, pairs, _hide(lm, batch, others, pairs.site), count)
+    hidden = _hide(lm, batch, others, pairs.site)
+    total = _ratio_at_site(lm, pairs, hidden, count)
+    if control is not None:
+        total = total - _ratio_under(control, pairs, hidden)
     # the base visible.
     place = (noise.uniform(Stream.COUNTS, 2 * draw + 1) + draw) / draws
     count, weight = _draw_counts(num_valid, place, visible=True)
     uniforms = noise.uniform(Stream.MASKS, 2 * draw + 1, batch.length)
     others = _chosen(neighbours, count, uniforms)
     hidden = _hide(lm, batch, others)
-    before = _surprise_of_reference(lm, pairs, hidden, count, weight)
-    return total + before - _surprise(lm, other, _hide(lm, other, others), count, weight)
+    before = _surprise_of_reference(lm, pairs, hidden, count, weight, control=control)
+    hidden = _hide(lm, other, others)
+    return total + before - _surprise(lm, other, hidden, count, weight, control=control)
 
 
-def _difference_of_change(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int) -> Tensor:
-    """One draw of the difference for any change."""
+def _difference_of_change(
+    lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws: int, control: WildcardExpert | None
+) -> Tensor:
+    """One draw of the difference for any change, less that of the control."""
     noise = RowNoise(pairs.reference.key)
     place = (noise.uniform(Stream.COUNTS, 2 * draw) + draw) / draws
     width = max(pairs.reference.length, int(pairs.slots.max()) + 1)
@@ -196,11 +210,34 @@ def _difference_of_change(lm: MaskedDiffusionLM, pairs: Pairs, draw: int, draws:
     rows, numbers = pairs.reference, uniforms[:, : pairs.reference.length]
     count, weight = _draw_counts(rows.valid.sum(dim=1), place, visible=False)
     hidden = _hide(lm, rows, _chosen(rows.valid, count, numbers))
-    before = _surprise_of_reference(lm, pairs, hidden, count, weight)
+    before = _surprise_of_reference(lm, pairs, hidden, count, weight, control=control)
     rows, numbers = pairs.alternative, uniforms.gather(1, pairs.slots)
     count, weight = _draw_counts(rows.valid.sum(dim=1), place, visible=False)
     hidden = _hide(lm, rows, _chosen(rows.valid, count, numbers))
-    return before - _surprise(lm, rows, hidden, count, weight)
+    return before - _surprise(lm, rows, hidden, count, weight, control=control)
+
+
+def _expected_difference(control: WildcardExpert, pairs: Pairs) -> Float[Tensor, " P"]:
+    """The mean of the difference under the control over all masks."""
+    wanted = [pairs.reference.valid, pairs.alternative.valid]
+    if bool((pairs.site >= 0).all()):
+        # bases that do not see an exchanged one are equally likely in both windows.
+        place = torch.arange(pairs.reference.length, device=pairs.site.device)
+        is_near = (place - pairs.site[:, None]).abs() <= control.width
+        wanted = [valid & is_near for valid in wanted]
+    before = expected_surprise(control, pairs.reference.tokens, wanted[0])
+    return before - expected_surprise(control, pairs.alternative.tokens, wanted[1])
+
+
+def _ratio_under(control: WildcardExpert, pairs: Pairs, hidden: Tensor) -> Float[Tensor, " P"]:
+    """Log-ratio of the alleles at the hidden site under the control."""
+    rows = torch.arange(len(pairs), device=hidden.device)
+    log_probs = control(hidden)[rows, pairs.site].double()
+    ref, alt = (
+        control.letters[batch.tokens[rows, pairs.site]]
+        for batch in (pairs.reference, pairs.alternative)
+    )
+    return log_probs[rows, alt] - log_probs[rows, ref]
 
 
 def _draw_counts(
@@ -236,25 +273,31 @@ def _ratio_at_site(
 ) -> Float[Tensor, " P"]:
     """Log-ratio of the alleles at the hidden site."""
 
-    def at_site(part: Pairs, hidden: Tensor, count: Tensor) -> Tensor:
+    def read(part: Pairs, hidden: Tensor, count: Tensor) -> Tensor:
         rows = torch.arange(len(part), device=hidden.device)
         time = _time(lm, part.reference, count)
         return lm.denoise(hidden, time, part.reference.attended)[rows, part.site].double()
 
-    log_probs = _once_per_place(at_site, pairs, hidden, count)
+    at_site = _once_per_place(read, pairs, hidden, count)
     rows = torch.arange(len(pairs), device=hidden.device)
     alt = pairs.alternative.tokens[rows, pairs.site]
     ref = pairs.reference.tokens[rows, pairs.site]
-    return log_probs[rows, alt] - log_probs[rows, ref]
+    return at_site[rows, alt] - at_site[rows, ref]
 
 
 def _surprise_of_reference(
-    lm: MaskedDiffusionLM, pairs: Pairs, hidden: Tensor, count: Tensor, weight: Tensor
+    lm: MaskedDiffusionLM,
+    pairs: Pairs,
+    hidden: Tensor,
+    count: Tensor,
+    weight: Tensor,
+    *,
+    control: WildcardExpert | None,
 ) -> Float[Tensor, " P"]:
     """`_surprise` of the windows with REF."""
 
     def surprise(part: Pairs, hidden: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        return _surprise(lm, part.reference, hidden, count, weight)
+        return _surprise(lm, part.reference, hidden, count, weight, control=control)
 
     return _once_per_place(surprise, pairs, hidden, count, weight)
 
@@ -278,11 +321,20 @@ def _once_per_place(function: Callable[..., Tensor], pairs: Pairs, *values: Tens
 
 
 def _surprise(
-    lm: MaskedDiffusionLM, batch: Batch, hidden: Tensor, count: Tensor, weight: Tensor
+    lm: MaskedDiffusionLM,
+    batch: Batch,
+    hidden: Tensor,
+    count: Tensor,
+    weight: Tensor,
+    *,
+    control: WildcardExpert | None,
 ) -> Float[Tensor, " P"]:
-    """Weighted sum of the surprises of the hidden bases."""
+    """Weighted sum of the surprises of the hidden bases, less that under the control."""
     log_probs = lm.denoise(hidden, _time(lm, batch, count), batch.attended).double()
-    return masked_nll(log_probs, batch.tokens, hidden, weight, mask_id=lm.mask_id).sum(dim=1)
+    nats = masked_nll(log_probs, batch.tokens, hidden, weight, mask_id=lm.mask_id).sum(dim=1)
+    if control is None:
+        return nats
+    return nats - weight * expert_surprise(control, hidden, batch.tokens, lm.mask_id)
 
 
 def _time(lm: MaskedDiffusionLM, batch: Batch, count: Tensor) -> Tensor | None:
