@@ -43,6 +43,7 @@ from dnamdlm.composing import (
 )
 from dnamdlm.data.named_files import check_named_files
 from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, is_out_of_memory
+from dnamdlm.freed_memory import keep_freed_memory
 from dnamdlm.help_text import entry_help
 from dnamdlm.interrupts import interruptible
 from dnamdlm.quoting import quoted_text
@@ -80,6 +81,7 @@ def run_entry(name: str, task: Task, arguments: Sequence[str] | None = None) -> 
     """
     prepare_standard_streams()
     let_idle_threads_sleep()
+    keep_freed_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "debug=true" in (word.lower() for word in words)
     if not debug:

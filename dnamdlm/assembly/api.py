@@ -29,7 +29,7 @@ from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
 from dnamdlm.assembly.sample.steering_request import steering_of
-from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
+from dnamdlm.assembly.score.score_settings import Control, Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, parse_change, scored_table
 from dnamdlm.assembly.string_scores import (
     at_least_one,
@@ -329,6 +329,7 @@ class Model(Interpretable):
         scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         length: int | None = None,
         draws: int = 8,
+        control: Control = "none",
         strands: Strands = "both",
         match_names: bool = False,
         max_mismatch: float = 0.01,
@@ -347,6 +348,7 @@ class Model(Interpretable):
             scores: any of `llr`, `elbo` and `embedding`.
             length: bases of a window; None is that of the training.
             draws: noise draws per allele for `elbo`.
+            control: 'experts' lowers the noise of `elbo` by what the counts of the model give.
             strands: 'both' averages the network over both strands, or 'one'.
             match_names: take 20 and chr20 for the same record.
             max_mismatch: share of rows that may contradict the genome.
@@ -367,7 +369,7 @@ class Model(Interpretable):
         """
         self.loaded.require_dna()
         settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
-                                 max_mismatch, batch_size, seed, region)  # fmt: skip
+                                 max_mismatch, batch_size, seed, region, control)  # fmt: skip
         store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
         return scored_table(self.loaded, VariantFile(variants), store, settings)
 

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from dnamdlm.freed_memory import keep_freed_memory
 from dnamdlm.threads import running_with
 
 Context = TypeVar("Context")
@@ -191,6 +192,7 @@ def encoded(message: object) -> bytes:
 def serve(connection: Connection) -> None:
     """Work on what arrives until the other side closes the connection, which ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     line = _Line(connection)
     arrived: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_read, args=(line, arrived), daemon=True).start()

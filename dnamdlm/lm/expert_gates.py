@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.errors import ConfigError
@@ -62,8 +63,6 @@ class Experts:
 class ExpertGates(nn.Module):
     """Experts and the gates that weigh them."""
 
-    real_ids: Tensor
-
     def __init__(self, experts: Experts, backbone: Backbone, vocabulary: Vocabulary) -> None:
         """Make experts without counts, and gates that are open for the first of them.
 
@@ -82,8 +81,8 @@ class ExpertGates(nn.Module):
         self.bias = nn.Parameter(torch.eye(num_experts)[0])
         # of the output of the network, whose last layer is zero at first or is made so here.
         self.gain = nn.Parameter(torch.tensor(1.0 if _is_zero(backbone, size) else 0.0))
-        ids = torch.tensor(vocabulary.real_ids)
-        self.register_buffer("real_ids", ids, persistent=False)
+        # the bases have successive ids.
+        self.first_id = min(vocabulary.real_ids)
 
     @property
     def is_counted(self) -> bool:
@@ -138,10 +137,11 @@ class ExpertGates(nn.Module):
         """The logits of the network and of the experts together."""
         wide = logits.dtype
         with torch.autocast(logits.device.type, enabled=False):
-            gates = nn.functional.linear(states.to(wide), self.weight.to(wide), self.bias.to(wide))
+            gates = functional.linear(states.to(wide), self.weight.to(wide), self.bias.to(wide))
             of_experts = expert_log_probs.unflatten(-1, (-1, 4)).to(wide)
             added = (gates.unsqueeze(-1) * of_experts).sum(dim=-2)
-            return (logits * self.gain.to(wide)).index_add(-1, self.real_ids, added)
+            after = logits.shape[-1] - self.first_id - added.shape[-1]
+            return logits * self.gain.to(wide) + functional.pad(added, (self.first_id, after))
 
 
 class ExpertNetwork(nn.Module):

@@ -5,7 +5,8 @@ present (not padding), and j <= i where causal, and |i - j| <= window where a wi
 is neither attended to nor computed: its output is zero.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,6 +43,26 @@ class AttentionPattern:
     mask: Bool[Tensor, "rows groups queries keys"] | None = None
     is_blocked: bool = False
     is_explicit: bool = False
+    _added: dict[tuple[int, torch.dtype], Tensor] = field(
+        default_factory=dict[tuple[int, torch.dtype], Tensor],
+        init=False, repr=False, compare=False,
+    )  # fmt: skip
+
+    def added_to_scores(
+        self, batch: int, dtype: torch.dtype
+    ) -> Float[Tensor, "groups 1 queries keys"] | None:
+        """The mask of all blocks of a batch in numbers: 0 where a query attends, else -inf.
+
+        Made once and shared by all layers.
+        """
+        if self.mask is None:
+            return None
+        if (batch, dtype) not in self._added:
+            numbers = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
+            numbers.masked_fill_(~self.mask, float("-inf"))
+            shape = (-1, 1, *self.mask.shape[2:])
+            self._added[batch, dtype] = numbers.expand(batch, -1, -1, -1).reshape(shape)
+        return self._added[batch, dtype]
 
 
 def attention_pattern(
@@ -166,28 +187,69 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Te
 def _portable(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
     """The operator of torch, available on every device."""
     if pattern.is_blocked and pattern.mask is not None:
-        return _blocked(q, k, v, pattern.mask)
+        return _blocked(q, k, v, pattern)
     if pattern.causal and pattern.present is None and not pattern.window:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask)
 
 
-def _blocked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def _blocked(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tensor:
     """Local attention: each block of queries against its own and the two neighbouring blocks."""
     batch, num_heads, length, head_size = q.shape
-    num_blocks, window = mask.shape[1], mask.shape[2]
-    tail = num_blocks * window - length
-    # blocks join the batch: (B, H, blocks, ...) to (B blocks, H, ...).
-    joined = (batch * num_blocks, num_heads, -1, head_size)
-    queries = functional.pad(q, (0, 0, 0, tail))
-    queries = queries.reshape(batch, num_heads, num_blocks, window, head_size)
-    neighbours: list[Tensor] = []
-    for x in (k, v):
-        blocks = functional.pad(x, (0, 0, window, window + tail)).unfold(2, 3 * window, window)
-        neighbours.append(blocks.permute(0, 2, 1, 4, 3).reshape(joined))
-    mask = mask.expand(batch, -1, -1, -1).reshape(-1, 1, window, 3 * window)
-    out = functional.scaled_dot_product_attention(
-        queries.transpose(1, 2).reshape(joined), *neighbours, attn_mask=mask
+    mask = pattern.added_to_scores(batch, q.dtype)
+    window = pattern.window
+    tail = -length % window
+    # (B, H, L, E) to (B blocks, window, H, E), without a copy where L has whole blocks.
+    blocks = [functional.pad(x, (0, 0, 0, tail)) if tail else x for x in (q, k, v)]
+    queries, keys, values = (
+        x.transpose(1, 2).reshape(-1, window, num_heads, head_size) for x in blocks
     )
-    out = out.reshape(batch, num_blocks, num_heads, window, head_size).transpose(1, 2)
-    return out.reshape(batch, num_heads, -1, head_size)[:, :, :length]
+    out = functional.scaled_dot_product_attention(
+        queries.transpose(1, 2),
+        _with_neighbours(keys).transpose(1, 2),
+        _with_neighbours(values).transpose(1, 2),
+        attn_mask=mask,
+    )
+    out = out.transpose(1, 2).reshape(batch, length + tail, num_heads, head_size)
+    return out.transpose(1, 2)[:, :, :length]
+
+
+def _with_neighbours(blocks: Tensor) -> Tensor:
+    return cast("Tensor", _Neighbours.apply(blocks))  # pyright: ignore[reportUnknownMemberType]
+
+
+class _Neighbours(torch.autograd.Function):
+    """Each block between its two neighbours: (N, W, H, E) to a view of shape (N, 3W, H, E).
+
+    The blocks of all rows follow one another, so that the neighbours of the outermost blocks of a
+    row belong to other rows, and the mask must exclude them; zeros surround the whole.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(blocks: Tensor) -> Tensor:
+        """Copy the blocks once, and look at the copy through overlapping windows."""
+        num_blocks, window, *rest = blocks.shape
+        padded = blocks.new_empty((num_blocks + 2) * window, *rest)
+        padded[:window] = 0.0
+        padded[-window:] = 0.0
+        padded[window:-window] = blocks.flatten(0, 1)
+        stride = padded.stride(0)
+        return padded.as_strided(
+            (num_blocks, 3 * window, *rest), (window * stride, *padded.stride())
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Nothing is kept: the map is linear."""
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        """Sum what each block contributes to its neighbours, from the left to the right."""
+        del ctx
+        after, own, before = grad_outputs[0].chunk(3, dim=1)
+        total = own.clone(memory_format=torch.contiguous_format)
+        total[1:] += before[:-1]
+        total[:-1] += after[1:]
+        return total

@@ -280,6 +280,8 @@ def _number(text):
         (["out=x.csv"], "out=x.csv must end in .tsv"),
         (["out=nowhere/x.tsv"], "folder that does not exist"),
         (["draws=a"], "draws=a is not allowed"),
+        (["control=all"], "control=all is unknown"),
+        (["control=experts"], "needs a model with wildcard experts"),
     ],
 )
 def test_impossible_settings_are_refused_and_write_nothing(files, overrides, message):

@@ -157,6 +157,33 @@ def test_scores_do_not_depend_on_the_other_pairs(law, oracle):
         torch.testing.assert_close(together[part], torch.cat([x[part] for x in alone[::-1]]))
 
 
+def alleles_of_one_place(start):
+    reference = [7, 8, 9, 10, 11, 7]
+    return [pair_of(reference, [7, 8, alt, 10, 11, 7], start=start) for alt in (7, 8, 10)]
+
+
+def test_the_alleles_of_a_place_share_what_depends_on_the_reference_alone():
+    windows = [*alleles_of_one_place(0), *alleles_of_one_place(5)]
+    backbone = SingleBases()
+    lm = language_model(backbone, NUCLEOTIDE_VOCABULARY)
+    pairs = make_pairs(windows, NUCLEOTIDE_VOCABULARY, 0)
+    rows = []
+    backbone.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    shared = [site_log_ratio(lm, pairs), *bound_difference(lm, pairs, draws=2)]
+    # the base hidden: two places; in each draw also the reference, and six alternatives.
+    assert rows == [2, *[2, 2, 6] * 2]
+    apart = [make_pairs([x], NUCLEOTIDE_VOCABULARY, 0) for x in windows]
+    for number, part in enumerate(apart):
+        alone = [site_log_ratio(lm, part), *bound_difference(lm, part, draws=2)]
+        torch.testing.assert_close([x[number : number + 1] for x in shared], alone)
+
+
+def test_two_places_with_equal_windows_do_not_share_their_noise(law, oracle):
+    windows = [pair_of(*ALLELES[0], start=start) for start in (0, 5)]
+    found, _ = bound_difference(oracle, make_pairs(windows, law.vocabulary, 0), draws=1)
+    assert found[0] != found[1]
+
+
 def test_a_base_alone_is_scored():
     lm = language_model(SingleBases(), NUCLEOTIDE_VOCABULARY)
     pairs = make_pairs([pair_of([7], [10])], NUCLEOTIDE_VOCABULARY, 0)

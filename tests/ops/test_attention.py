@@ -106,6 +106,24 @@ def test_a_long_sequence_with_a_window_is_cut_into_blocks():
     assert pattern.mask.numel() == 1000 * 3 * 8
 
 
+def test_rows_in_blocks_do_not_see_one_another():
+    # 13 positions are cut into blocks of 3; those of all rows follow one another in memory.
+    inputs = _inputs(13)
+    pattern = attention_pattern(13, device=inputs[0].device, window=3)
+    together = attend(*inputs, pattern)
+    for row in range(3):
+        alone = attend(*(x[row : row + 1] for x in inputs), pattern)
+        assert torch.equal(together[row : row + 1], alone)
+
+
+def test_blocks_have_a_gradient_of_their_gradient():
+    inputs = [x.requires_grad_() for x in _inputs(9, batch=2, heads=1, size=2)]
+    pattern = attention_pattern(9, device=inputs[0].device, window=2)
+    math_only = torch.nn.attention.SDPBackend.MATH
+    with torch.nn.attention.sdpa_kernel(math_only):
+        assert torch.autograd.gradgradcheck(lambda *x: attend(*x, pattern), inputs)
+
+
 def test_a_negative_window_is_refused():
     with pytest.raises(ValueError, match="got -1"):
         attention_pattern(8, device=torch.device("cpu"), window=-1)

@@ -19,6 +19,7 @@ from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError
 
 Kind = Literal["llr", "elbo", "embedding"]
+Control = Literal["none", "experts"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class ScoreSettings:
         seed: of the noise.
         region: the part of a chromosome that the genome holds, as `chr17:43008077-43128366`;
             None: its records are whole.
+        control: `experts` lowers the noise of `elbo` by what the counts of the model give under the
+            same masks; the score estimates the same number.
     """
 
     scores: tuple[Kind, ...] = ("llr", "elbo")
@@ -47,6 +50,7 @@ class ScoreSettings:
     batch_size: Positive | None = None
     seed: Seed = 0
     region: str | None = None
+    control: Control = "none"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -93,6 +97,7 @@ class ScoreEntry:
     scores: tuple[Kind, ...] = ("llr", "elbo")
     length: Positive | None = None
     draws: Positive = 8
+    control: Control = "none"
     strands: Strands = "both"
     match_names: bool = False
     max_mismatch: Share = 0.01
@@ -116,7 +121,7 @@ class ScoreEntry:
         """Those that concern the scores alone."""
         return ScoreSettings(
             self.scores, self.length, self.draws, self.strands, self.match_names,
-            self.max_mismatch, self.batch_size, self.seed, self.region,
+            self.max_mismatch, self.batch_size, self.seed, self.region, self.control,
         )  # fmt: skip
 
     def without_effect(self) -> dict[str, str]:
@@ -124,4 +129,4 @@ class ScoreEntry:
         if "elbo" in self.scores:
             return {}
         reason = "no noise is drawn without the score elbo"
-        return {"draws": reason, "seed": reason}
+        return {"draws": reason, "control": reason, "seed": reason}

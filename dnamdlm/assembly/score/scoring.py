@@ -40,6 +40,7 @@ from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, wind
 from dnamdlm.data.variants.vcf import Variant, VariantFile
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.states.expert_control import required_control
 from dnamdlm.lm.states.record_states import StateReader
 from dnamdlm.lm.states.variant_scores import (
     Pairs,
@@ -79,7 +80,9 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
-    check_model(loaded)
+    lm = check_model(loaded)
+    if scoring.control == "experts":
+        required_control(lm)
     warn_if_worse(loaded)
     # a large genome takes minutes when it is read for the first time.
     store = open_genome(
@@ -199,6 +202,7 @@ class VariantScorer:
         )
         self.reader = StateReader(lm)
         self.columns = columns_of(settings.scores)
+        self.control = required_control(lm) if settings.control == "experts" else None
 
     def parts(self, file: VariantFile, counts: VariantCounts) -> PartsOfFile:
         """The rows of a file in the parts that are scored together."""
@@ -278,7 +282,9 @@ class VariantScorer:
         if "llr" in self.settings.scores:
             found["llr"] = site_log_ratio(self.lm, pairs).numpy()
         if "elbo" in self.settings.scores:
-            value, error = bound_difference(self.lm, pairs, draws=self.settings.draws)
+            value, error = bound_difference(
+                self.lm, pairs, draws=self.settings.draws, control=self.control
+            )
             found |= {"delta_elbo": value.numpy(), "delta_elbo_se": error.numpy()}
         if "embedding" in self.settings.scores:
             cosine, euclidean = state_distances(self.reader, pairs)
