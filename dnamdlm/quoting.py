@@ -28,7 +28,7 @@ PATHS = frozenset({
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
     "audit_class", "download_command", "genome", "name", "natural_column", "project",
-    "prompt", "region", "reward_class", "sequence_column", "task",
+    "prompt", "region", "reward_class", "sequence_column", "shard", "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({

@@ -13,8 +13,10 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.assembly.runner.part_settings import why_without_parts
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError
 
@@ -104,12 +106,15 @@ class ScoreEntry:
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    shard: str | None = None
+    part_rows: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_fields(self)
         _ = self.scoring
+        parse_shard(self.shard)
 
     @property
     def scoring(self) -> ScoreSettings:
@@ -121,7 +126,8 @@ class ScoreEntry:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        if "elbo" in self.scores:
-            return {}
-        reason = "no noise is drawn without the score elbo"
-        return {"draws": reason, "seed": reason}
+        reasons = why_without_parts(self.out)
+        if "elbo" not in self.scores:
+            reason = "no noise is drawn without the score elbo"
+            reasons |= {"draws": reason, "seed": reason}
+        return reasons

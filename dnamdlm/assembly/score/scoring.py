@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,22 @@ from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.runner.part_runner import Job, PlainBatches, Workforce, run_job
+from dnamdlm.assembly.runner.part_settings import batches_of_part
 from dnamdlm.assembly.score.score_columns import columns_of
+from dnamdlm.assembly.score.score_parts import (
+    identity_of,
+    join_scores,
+    passes_of,
+    sentence_of,
+    stretch_of,
+)
 from dnamdlm.assembly.score.score_settings import ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.worker_process import Advance
-from dnamdlm.assembly.workers import spread
-from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
 from dnamdlm.data.variants.variant_tables import (
@@ -34,7 +42,7 @@ from dnamdlm.data.variants.variant_tables import (
     ENDINGS,
     ScoredVariant,
     as_record,
-    variant_sink,
+    rows_of_table,
 )
 from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, windows_of_change
 from dnamdlm.data.variants.vcf import Variant, VariantFile
@@ -48,7 +56,6 @@ from dnamdlm.lm.states.variant_scores import (
     site_log_ratio,
     state_distances,
 )
-from dnamdlm.progress import Progress
 from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
@@ -62,10 +69,10 @@ _PARTS_TO_SHARE = 8
 
 
 def score(settings: ScoreEntry) -> tuple[Path, str]:
-    """Score a VCF file and write the table.
+    """Score a VCF file and write the table, or compute a shard of it.
 
     Returns:
-        The table, and a sentence for people.
+        The table, or the folder of the parts of a shard, and a sentence for people.
 
     Raises:
         ConfigError: for an impossible setting, or a model that cannot score variants.
@@ -98,20 +105,38 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         workers=settings.workers,
         num_rows=counts.rows,
     )
-    task = VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads)
-    scored, reasons = 0, Counter[str]()
-    with (
-        replacing(out) as partial,
-        variant_sink(partial, ending, file, columns_of(scoring.scores)) as sink,
-        Progress("scoring", counts.rows, "variants") as progress,
-        spread(task, scorer.parts(file, counts), scorer.plan, opened=scorer) as results,
-    ):
-        for row in chain.from_iterable(results):
-            sink.add(row)
-            scored += any(not math.isnan(x) for values in row.scores.values() for x in values)
-            reasons.update(reason for reason in row.reasons if reason)
-            progress.advance()
-    return out, _sentence(counts, scored, reasons, progress)
+    table = rows_of_table(ending, file, columns_of(scoring.scores))
+    batches = scorer.parts(file, counts)
+    job = Job(
+        entry="score",
+        target=out,
+        identity=identity_of(settings, loaded, store, length=scorer.length, at_once=scorer.at_once),
+        head={"ending": ending, "text": table.head},
+        num_batches=len(batches),
+        batches=PlainBatches(batches, partial(stretch_of, table)),
+        num_rows=counts.rows,
+        join=join_scores,
+        label="scoring",
+        unit="variants",
+    )
+    outcome = run_job(
+        job,
+        Workforce(
+            VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads),
+            scorer.plan,
+            scorer,
+        ),
+        shard=parse_shard(settings.shard),
+        per_part=batches_of_part(
+            scorer.lm,
+            positions=passes_of(settings) * scorer.length * scorer.together,
+            num_batches=len(batches),
+            batch_rows=scorer.together,
+            part_rows=settings.part_rows,
+        ),
+        keeps_cut=settings.part_rows is None,
+    )
+    return outcome.path, sentence_of(outcome)
 
 
 def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
@@ -371,17 +396,3 @@ def parse_change(text: str, *, rna: bool = False) -> Variant:
     ref, alt = (allele.upper().replace("U", "T") for allele in match.groups()[2:])
     fields = (chrom, position, ".", ref, alt, ".", ".", ".")
     return Variant(1, chrom, int(position) - 1, ref, (alt,), fields)
-
-
-def _sentence(
-    counts: VariantCounts, scored: int, reasons: Mapping[str, int], progress: Progress
-) -> str:
-    rate = counts.rows / max(progress.seconds, 1e-9)
-    text = (
-        f"{counts.rows:,} rows in and out, {scored:,} with a score, "
-        f"{progress.seconds:,.1f} s ({rate:,.0f} variants/s)"
-    )
-    if reasons:
-        listed = ", ".join(f"{code} {number:,}" for code, number in sorted(reasons.items()))
-        text += f"\n  alleles with a reason: {listed}"
-    return text
