@@ -38,7 +38,7 @@ from dnamdlm.assembly.string_scores import (
 )
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.data.variants.vcf import VariantFile
+from dnamdlm.data.variants.variant_sources import variants_of
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
@@ -287,7 +287,7 @@ class Model(Interpretable):
 
     def score_variants(
         self,
-        variants: str | Path,
+        variants: str | Path | Sequence[str] | DataFrame,
         fasta: str | Path | Fasta | GenomeStore,
         *,
         scores: Kind | Sequence[Kind] = ("llr", "elbo"),
@@ -303,10 +303,11 @@ class Model(Interpretable):
         seed: int = 0,
         cache_dir: str | None = None,
     ) -> DataFrame:
-        """Score a VCF file, as `dnamdlm score` does.
+        """Score variants, as `dnamdlm score` does.
 
         Args:
-            variants: VCF file.
+            variants: a file (VCF, CSV, TSV, parquet), a DataFrame with the columns chrom, pos (from
+                1), ref and alt, or texts such as 'chr17:43044346:C:T'.
             fasta: the genome that the variants were called on: a file, or a `pyfaidx.Fasta`.
             scores: any of `llr`, `elbo` and `embedding`.
             length: bases of a window; None is that of the training.
@@ -333,7 +334,7 @@ class Model(Interpretable):
         settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
                                  max_mismatch, batch_size, seed, region)  # fmt: skip
         store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
-        return scored_table(self.loaded, VariantFile(variants), store, settings)
+        return scored_table(self.loaded, variants_of(variants), store, settings)
 
     def score(
         self,

@@ -3,35 +3,78 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from math import isnan
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from math import ceil, isnan
 from pathlib import Path
 from typing import IO, Any
 
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.runner.part_runner import Outcome
-from dnamdlm.assembly.runner.part_settings import hash_of_file, surroundings_of
+from dnamdlm.assembly.runner.part_settings import surroundings_of
 from dnamdlm.assembly.score.score_settings import ScoreEntry
 from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.parts.part_files import Stretch
 from dnamdlm.data.parts.part_folders import HASHED
+from dnamdlm.data.variants.variant_sources import VariantSource
 from dnamdlm.data.variants.variant_tables import ScoredVariant, VariantRows, write_rows
+from dnamdlm.data.variants.vcf import Variant
+from dnamdlm.errors import DataError
 
 _SCORED, _REASON = "with a score", "reason "
 # passes of the network over a window, about: ALT and REF, hidden and visible.
 _PASSES = {"llr": 1, "elbo": 3, "embedding": 2}
 
 
+@dataclass(frozen=True)
+class PartsOfFile:
+    """The rows of a file, `together` at a time; each iteration reads the file.
+
+    Attributes:
+        file: where they stand.
+        num_rows: how many were counted.
+        together: rows of a part; the last may have fewer.
+    """
+
+    file: VariantSource
+    num_rows: int
+    together: int
+
+    def __len__(self) -> int:
+        """Number of parts."""
+        return ceil(self.num_rows / self.together)
+
+    def __iter__(self) -> Iterator[list[Variant]]:
+        """The parts in order.
+
+        Raises:
+            DataError: if the file has not the rows that were counted.
+        """
+        rows, number = self.file.rows(), 0
+        while chosen := list(islice(rows, self.together)):
+            number += len(chosen)
+            yield chosen
+        if number != self.num_rows:
+            raise DataError(f"{self.file.path}: the file changed while it was read; try again")
+
+
 def identity_of(
-    settings: ScoreEntry, loaded: LoadedModel, store: GenomeStore, *, length: int, at_once: int
+    settings: ScoreEntry,
+    loaded: LoadedModel,
+    variants: VariantSource,
+    store: GenomeStore,
+    *,
+    length: int,
+    at_once: int,
 ) -> dict[str, Any]:
     """What the table depends on, by the name of the setting.
 
     Args:
         settings: of the command.
         loaded: the model.
+        variants: what is scored.
         store: the genome.
         length: bases of a window.
         at_once: pairs of windows in a call.
@@ -40,7 +83,7 @@ def identity_of(
     return {
         "model": f"{HASHED}{loaded.digest}",
         "weights": settings.weights,
-        "variants": hash_of_file(settings.variants),
+        "variants": f"{HASHED}{variants.digest()}",
         "data.fasta": f"{HASHED}{store.sha256}",
         "data.circular": sorted(store.circular),
         "scores": list(scoring.scores),

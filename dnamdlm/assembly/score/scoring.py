@@ -1,4 +1,4 @@
-"""Scores of the variants of a VCF file: into a table, or row by row."""
+"""Scores of variants, of a file or a table: into a table, or row by row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from dnamdlm.assembly.runner.part_runner import Job, PlainBatches, Workforce, ru
 from dnamdlm.assembly.runner.part_settings import batches_of_part
 from dnamdlm.assembly.score.score_columns import columns_of
 from dnamdlm.assembly.score.score_parts import (
+    PartsOfFile,
     identity_of,
     join_scores,
     passes_of,
@@ -37,15 +37,17 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
+from dnamdlm.data.variants.variant_sources import VariantSource, open_variants
 from dnamdlm.data.variants.variant_tables import (
     COLUMNS_OF_ROW,
     ENDINGS,
     ScoredVariant,
     as_record,
+    distinct_extras,
     rows_of_table,
 )
 from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, windows_of_change
-from dnamdlm.data.variants.vcf import Variant, VariantFile
+from dnamdlm.data.variants.vcf import Variant
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.states.record_states import StateReader
@@ -69,7 +71,7 @@ _PARTS_TO_SHARE = 8
 
 
 def score(settings: ScoreEntry) -> tuple[Path, str]:
-    """Score a VCF file and write the table, or compute a shard of it.
+    """Score variants and write the table, or compute a shard of it.
 
     Returns:
         The table, or the folder of the parts of a shard, and a sentence for people.
@@ -82,7 +84,12 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     scoring = settings.scoring
     start_ops(settings.ops, settings.device)
-    file = VariantFile(settings.variants)
+    file = open_variants(settings.variants)
+    if file.extras and ending.startswith(".vcf"):
+        raise ConfigError(
+            f"out={out} has no place for the column {file.extras[0]!r} of {settings.variants}; "
+            "write a .tsv or .parquet file"
+        )
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
@@ -105,22 +112,9 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         workers=settings.workers,
         num_rows=counts.rows,
     )
-    table = rows_of_table(ending, file, columns_of(scoring.scores))
     batches = scorer.parts(file, counts)
-    job = Job(
-        entry="score",
-        target=out,
-        identity=identity_of(settings, loaded, store, length=scorer.length, at_once=scorer.at_once),
-        head={"ending": ending, "text": table.head},
-        num_batches=len(batches),
-        batches=PlainBatches(batches, partial(stretch_of, table)),
-        num_rows=counts.rows,
-        join=join_scores,
-        label="scoring",
-        unit="variants",
-    )
     outcome = run_job(
-        job,
+        _job(settings, ending, loaded, scorer, batches),
         Workforce(
             VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads),
             scorer.plan,
@@ -139,6 +133,35 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     return outcome.path, sentence_of(outcome)
 
 
+def _job(
+    settings: ScoreEntry,
+    ending: str,
+    loaded: LoadedModel,
+    scorer: VariantScorer,
+    batches: PartsOfFile,
+) -> Job[list[Variant], list[ScoredVariant]]:
+    table = rows_of_table(ending, batches.file, scorer.columns)
+    return Job(
+        entry="score",
+        target=Path(settings.out),
+        identity=identity_of(
+            settings,
+            loaded,
+            batches.file,
+            scorer.store,
+            length=scorer.length,
+            at_once=scorer.at_once,
+        ),
+        head={"ending": ending, "text": table.head},
+        num_batches=len(batches),
+        batches=PlainBatches(batches, partial(stretch_of, table)),
+        num_rows=batches.num_rows,
+        join=join_scores,
+        label="scoring",
+        unit="variants",
+    )
+
+
 def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
     """The language model that scores variants.
 
@@ -155,7 +178,7 @@ def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
 
 
 def scored_table(
-    loaded: LoadedModel, file: VariantFile, store: GenomeStore, settings: ScoreSettings
+    loaded: LoadedModel, file: VariantSource, store: GenomeStore, settings: ScoreSettings
 ) -> DataFrame:
     """The table of `score` as a data frame, whose `attrs` say of each score what it means.
 
@@ -168,9 +191,10 @@ def scored_table(
     check_model(loaded)
     counts = check_variants(file, settings.places(store), max_mismatch=settings.max_mismatch)
     scorer = VariantScorer(loaded, store, settings)
+    extras = distinct_extras(file, scorer.columns)
     table = DataFrame(
-        [as_record(row) for row in scorer.scored(file, counts)],
-        columns=[*COLUMNS_OF_ROW, *(column.name for column in scorer.columns), "reason"],
+        [as_record(row, extras) for row in scorer.scored(file, counts)],
+        columns=[*COLUMNS_OF_ROW, *extras, *(column.name for column in scorer.columns), "reason"],
     )
     table.attrs |= {column.name: column.meaning for column in scorer.columns}
     return table
@@ -225,11 +249,11 @@ class VariantScorer:
         self.reader = StateReader(lm)
         self.columns = columns_of(settings.scores)
 
-    def parts(self, file: VariantFile, counts: VariantCounts) -> PartsOfFile:
+    def parts(self, file: VariantSource, counts: VariantCounts) -> PartsOfFile:
         """The rows of a file in the parts that are scored together."""
         return PartsOfFile(file, counts.rows, self.together)
 
-    def scored(self, file: VariantFile, counts: VariantCounts) -> Iterator[ScoredVariant]:
+    def scored(self, file: VariantSource, counts: VariantCounts) -> Iterator[ScoredVariant]:
         """All rows of a file with their scores.
 
         Raises:
@@ -309,38 +333,6 @@ class VariantScorer:
             cosine, euclidean = state_distances(self.reader, pairs)
             found |= {"cosine_distance": cosine.numpy(), "l2_distance": euclidean.numpy()}
         return found
-
-
-@dataclass(frozen=True)
-class PartsOfFile:
-    """The rows of a file, `together` at a time; each iteration reads the file.
-
-    Attributes:
-        file: where they stand.
-        num_rows: how many were counted.
-        together: rows of a part; the last may have fewer.
-    """
-
-    file: VariantFile
-    num_rows: int
-    together: int
-
-    def __len__(self) -> int:
-        """Number of parts."""
-        return math.ceil(self.num_rows / self.together)
-
-    def __iter__(self) -> Iterator[list[Variant]]:
-        """The parts in order.
-
-        Raises:
-            DataError: if the file has not the rows that were counted.
-        """
-        rows, number = self.file.rows(), 0
-        while chosen := list(islice(rows, self.together)):
-            number += len(chosen)
-            yield chosen
-        if number != self.num_rows:
-            raise DataError(f"{self.file.path}: the file changed while it was read; try again")
 
 
 @dataclass(frozen=True)

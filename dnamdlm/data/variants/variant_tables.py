@@ -26,7 +26,8 @@ from Bio.bgzf import BgzfWriter
 
 from dnamdlm.data.files import gzip_stream
 from dnamdlm.data.textfile import plain_cell
-from dnamdlm.data.variants.vcf import REASONS, Variant, VariantFile
+from dnamdlm.data.variants.variant_sources import VariantSource
+from dnamdlm.data.variants.vcf import REASONS, Variant
 
 ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
 PREFIX = "DNAMDLM_"
@@ -79,7 +80,7 @@ class VariantRows(Protocol):
         ...
 
 
-def rows_of_table(ending: str, file: VariantFile, columns: Sequence[Column]) -> VariantRows:
+def rows_of_table(ending: str, file: VariantSource, columns: Sequence[Column]) -> VariantRows:
     """How rows are written.
 
     Args:
@@ -88,8 +89,23 @@ def rows_of_table(ending: str, file: VariantFile, columns: Sequence[Column]) -> 
         columns: the scores.
     """
     if ending == ".parquet":
-        return _ParquetRows(columns)
-    return _VcfRows(file, columns) if ending.startswith(".vcf") else _TsvRows(columns)
+        return _ParquetRows(columns, distinct_extras(file, columns))
+    if ending.startswith(".vcf"):
+        return _VcfRows(file, columns)
+    return _TsvRows(columns, distinct_extras(file, columns))
+
+
+def distinct_extras(file: VariantSource, columns: Sequence[Column]) -> list[str]:
+    """Names of the further columns of a table; one that is taken gets `_input` after it."""
+    taken = {*COLUMNS_OF_ROW, *(column.name for column in columns), "reason"}
+    names = []
+    for name in file.extras:
+        free = plain_cell(name)
+        while free in taken:
+            free += "_input"
+        taken.add(free)
+        names.append(free)
+    return names
 
 
 def write_rows(path: Path, ending: str, head: str, contents: Iterable[IO[bytes]]) -> None:
@@ -139,21 +155,21 @@ def _number(value: float) -> str:
 
 
 class _TsvRows:
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], extras: Sequence[str]) -> None:
         self._names = [column.name for column in columns]
         meanings = [f"## {column.name}: {column.meaning}\n" for column in columns]
-        names = _TAB.join([*COLUMNS_OF_ROW, *self._names, "reason"])
+        names = _TAB.join([*COLUMNS_OF_ROW, *extras, *self._names, "reason"])
         self.head = "".join([*meanings, f"{names}\n"])
 
     def line(self, row: ScoredVariant) -> str:
-        cells = [plain_cell(field) for field in row.variant.fields[:5]]
+        cells = [plain_cell(field) for field in (*row.variant.fields[:5], *row.variant.extras)]
         cells += [",".join(map(_number, row.scores[name])) for name in self._names]
         cells.append(",".join(reason or _MISSING for reason in row.reasons))
         return _TAB.join(cells) + "\n"
 
 
 class _VcfRows:
-    def __init__(self, file: VariantFile, columns: Sequence[Column]) -> None:
+    def __init__(self, file: VariantSource, columns: Sequence[Column]) -> None:
         self._names = [column.name for column in columns]
         declared = [
             f'##INFO=<ID={PREFIX}{column.name.upper()},Number=A,Type=Float,Description="'
@@ -192,17 +208,23 @@ def _plain_line(line: str) -> str:
 class _ParquetRows:
     """One JSON object a line, whose numbers keep all their digits."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.head = json.dumps([[column.name, column.meaning] for column in columns])
+    def __init__(self, columns: Sequence[Column], extras: Sequence[str]) -> None:
+        self._extras = extras
+        scores = [[column.name, column.meaning] for column in columns]
+        self.head = json.dumps({"scores": scores, "extras": list(extras)})
 
     def line(self, row: ScoredVariant) -> str:
-        return json.dumps(as_record(row)) + "\n"
+        return json.dumps(as_record(row, self._extras)) + "\n"
 
 
-def as_record(row: ScoredVariant) -> dict[str, Any]:
+def as_record(row: ScoredVariant, extras: Sequence[str] = ()) -> dict[str, Any]:
     """A row as plain values: text, a number, and lists with one entry per allele.
 
     The number `pos` is None where the row is not VCF.
+
+    Args:
+        row: with its scores.
+        extras: names of the further columns of its table.
     """
     variant = row.variant
     record: dict[str, Any] = {
@@ -211,15 +233,14 @@ def as_record(row: ScoredVariant) -> dict[str, Any]:
         "id": plain_cell(variant.identifier),
         "ref": plain_cell(variant.fields[3]),
         "alt": plain_cell(variant.fields[4]).split(","),
+        **dict(zip(extras, map(plain_cell, variant.extras), strict=True)),
     }
     for name, values in row.scores.items():
         record[name] = [None if math.isnan(value) else float(value) for value in values]
     return record | {"reason": list(row.reasons)}
 
 
-def _write_parquet(
-    path: Path, columns: Sequence[tuple[str, str]], contents: Iterable[IO[bytes]]
-) -> None:
+def _write_parquet(path: Path, head: Mapping[str, Any], contents: Iterable[IO[bytes]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -231,9 +252,10 @@ def _write_parquet(
             ("id", pa.string()),
             ("ref", pa.string()),
             ("alt", text),
+            *((name, pa.string()) for name in head["extras"]),
             *(
                 pa.field(name, numbers, metadata={"description": meaning})
-                for name, meaning in columns
+                for name, meaning in head["scores"]
             ),
             ("reason", text),
         ]
