@@ -16,7 +16,7 @@ from dnamdlm.errors import DataError
 # settings of commands, and of their group `data`, that name a file to be read.
 _OF_COMMANDS = (
     "variants", "samples", "template", "infill", "input", "motifs", "reference", "natural",
-    "unlike",
+    "unlike", "bed",
 )  # fmt: skip
 _OF_DATA = ("fasta", "annotation", "bed", "labels")
 # of a table that is learned from these are files, elsewhere names of records.
@@ -125,7 +125,7 @@ def _values(
         for path in value if isinstance(value, list) else [value]:
             if not isinstance(path, str) or not path or path in _WORDS.get(key, ()):
                 continue
-            if key == "variants" and is_variant_text(path):
+            if key == "variants" and (path == "all" or is_variant_text(path)):
                 continue
             if not path.startswith(_OTHER_SOURCES):
                 is_downloaded = command and key in ("fasta", "bed")

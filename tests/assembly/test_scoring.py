@@ -334,6 +334,26 @@ def test_a_variant_as_text_and_a_data_frame_have_the_scores_of_the_file(files):
     assert table["llr"][0][0] == pytest.approx(by_text, rel=1e-5)
 
 
+def test_all_substitutions_have_the_scores_of_a_file_that_lists_them(files):
+    (files / "i.bed").write_text("a\t149\t151\na\t0\t1\n")
+    score(score_tree(files, "variants=all", f"bed={files}/i.bed", "scores=[llr]"))
+    table = read_table(files / "out.tsv", dtype=str)
+    assert table["pos"].tolist() == ["1", "150", "151"]
+    rows = [f"a\t{x.pos}\t.\t{x.ref}\t{x.alt}\t.\t.\t.\n" for x in table.itertuples()]
+    (files / "v.vcf").write_text(HEADER + "".join(rows))
+    score(score_tree(files, "scores=[llr]"))
+    assert read_table(files / "out.tsv", dtype=str).equals(table)
+    model = Model(random_model())
+    same = model.score_variants("all", files / "g.fa", bed=files / "i.bed", scores="llr")
+    assert same["pos"].tolist() == [1, 150, 151]
+    with pytest.raises(ConfigError, match="belong together; give both or neither"):
+        model.score_variants("all", files / "g.fa")
+    with pytest.raises(ConfigError, match="give them as bed=FILE"):
+        score(score_tree(files, "variants=all"))
+    with pytest.raises(ConfigError, match="region=a:1-9 is for variants in coordinates of a chr"):
+        score(score_tree(files, "variants=all", f"bed={files}/i.bed", "region='a:1-9'"))
+
+
 def test_the_output_may_not_be_the_input(files):
     with pytest.raises(ConfigError, match="is an input of the command"):
         score(score_tree(files, f"out={files}/v.vcf"))

@@ -6,17 +6,21 @@ import pandas as pd
 import pytest
 
 from dnamdlm.data.named_files import check_named_files
+from dnamdlm.data.variants import all_substitutions
 from dnamdlm.data.variants.variant_sources import (
     VariantTexts,
     is_variant_text,
     open_variants,
-    variants_of,
 )
 from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.errors import DataError
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 ROWS = [("chr1", "5", "a", "C,G"), ("chr1", "0", "T", "TAC"), ("2", "7", "A", "*")]
+
+
+def variants_of(variants):
+    return all_substitutions.variants_of(variants, None, None)
 
 
 def essentials(source):

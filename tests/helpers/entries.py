@@ -17,10 +17,10 @@ from dnamdlm.assembly.exporting import export as run_export
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry, PredictSettings
 from dnamdlm.assembly.finetune.finetuning import finetune as run_finetuning
 from dnamdlm.assembly.finetune.prediction import predict as run_prediction
-from dnamdlm.assembly.interpret.interpret_settings import InterpretSettings
-from dnamdlm.assembly.interpreting import interpret as run_interpreting
 from dnamdlm.assembly.gathering import GatherSettings
 from dnamdlm.assembly.gathering import gather as run_gathering
+from dnamdlm.assembly.interpret.interpret_settings import InterpretSettings
+from dnamdlm.assembly.interpreting import interpret as run_interpreting
 from dnamdlm.assembly.judge.judge_settings import JudgeSettings
 from dnamdlm.assembly.judge.judging import judge as run_judge
 from dnamdlm.assembly.reports import ReportSettings

@@ -17,6 +17,7 @@ from dnamdlm.assembly.runner.part_settings import why_without_parts
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.parts.cutting import parse_shard
+from dnamdlm.data.variants.all_substitutions import ALL
 from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError
 
@@ -92,6 +93,7 @@ class ScoreEntry:
     variants: str
     out: str
     data: ScoredGenome
+    bed: str | None = None
     scores: tuple[Kind, ...] = ("llr", "elbo")
     length: Positive | None = None
     draws: Positive = 8
@@ -115,6 +117,15 @@ class ScoreEntry:
         check_fields(self)
         _ = self.scoring
         parse_shard(self.shard)
+        if self.variants == ALL and self.bed is None:
+            raise ConfigError(
+                "variants=all is every substitution within intervals; give them as bed=FILE"
+            )
+        if self.variants == ALL and self.region is not None:
+            raise ConfigError(
+                f"region={self.region} is for variants in coordinates of a chromosome, and "
+                "variants=all has those of the genome file; leave it out"
+            )
 
     @property
     def scoring(self) -> ScoreSettings:
@@ -127,6 +138,8 @@ class ScoreEntry:
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
         reasons = why_without_parts(self.out)
+        if self.variants != ALL:
+            reasons["bed"] = "only variants=all takes intervals"
         if "elbo" not in self.scores:
             reason = "no noise is drawn without the score elbo"
             reasons |= {"draws": reason, "seed": reason}

@@ -36,6 +36,7 @@ from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.targets import check_target, inputs_of
+from dnamdlm.data.variants.all_substitutions import ALL, AllSubstitutions
 from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
 from dnamdlm.data.variants.variant_sources import VariantSource, open_variants
 from dnamdlm.data.variants.variant_tables import (
@@ -84,12 +85,8 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     scoring = settings.scoring
     start_ops(settings.ops, settings.device)
-    file = open_variants(settings.variants)
-    if file.extras and ending.startswith(".vcf"):
-        raise ConfigError(
-            f"out={out} has no place for the column {file.extras[0]!r} of {settings.variants}; "
-            "write a .tsv or .parquet file"
-        )
+    # a mistake in a small file is found before the model is loaded.
+    file = None if settings.variants == ALL else open_variants(settings.variants)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
@@ -102,6 +99,13 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         rna=settings.data.rna,
         circular=settings.data.circular,
     )
+    if file is None:
+        file = AllSubstitutions(settings.bed or "", store)
+    if file.extras and ending.startswith(".vcf"):
+        raise ConfigError(
+            f"out={out} has no place for the column {file.extras[0]!r} of {settings.variants}; "
+            "write a .tsv or .parquet file"
+        )
     places = scoring.places(store)
     counts = check_variants(file, places, max_mismatch=scoring.max_mismatch)
     scorer = VariantScorer(

@@ -35,6 +35,8 @@ _NAMES = {
 _NEEDED = ("chrom", "pos", "ref", "alt")
 _BATCH_ROWS = 4096
 _VCF_HEAD = "##fileformat=VCF"
+META = (f"{_VCF_HEAD}v4.3",)
+"""Header of a VCF file that is made of variants of another form."""
 
 
 class VariantSource(Protocol):
@@ -89,22 +91,6 @@ def open_variants(variants: str | Path) -> VariantSource:
     return VariantFile(variants)
 
 
-def variants_of(variants: str | Path | Sequence[str] | DataFrame) -> VariantSource:
-    """Variants of a file, of texts, or of a DataFrame.
-
-    Raises:
-        DataError: for a table without the columns that are needed, or texts that are no variants.
-    """
-    if isinstance(variants, str | Path):
-        return open_variants(variants)
-    if hasattr(variants, "columns"):
-        return VariantTable(FrameTable(variants))  # pyright: ignore[reportArgumentType]
-    texts = list(map(str, variants))
-    if not texts:
-        raise DataError("there are no variants to score; give at least one")
-    return VariantTexts(texts)
-
-
 def _first_line(path: Path) -> str:
     return next((line for _, line in read_lines(path)), "")
 
@@ -112,7 +98,7 @@ def _first_line(path: Path) -> str:
 class VariantTexts:
     """Variants as texts `chrom:pos:ref:alt`, see `VariantSource`."""
 
-    meta: tuple[str, ...] = (f"{_VCF_HEAD}v4.3",)
+    meta: tuple[str, ...] = META
     columns: tuple[str, ...] = COLUMNS
     extras: tuple[str, ...] = ()
 
@@ -163,7 +149,7 @@ class VariantTable:
     See `VariantSource`.
     """
 
-    meta: tuple[str, ...] = (f"{_VCF_HEAD}v4.3",)
+    meta: tuple[str, ...] = META
     columns: tuple[str, ...] = COLUMNS
 
     def __init__(self, table: _Cells) -> None:
