@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from dnamdlm.assembly.api import Model
     from dnamdlm.assembly.design.reward_terms import reward
     from dnamdlm.assembly.finetune.head_model import Head
+    from dnamdlm.assembly.gathering import gather_parts
     from dnamdlm.assembly.opening import fit, load
     from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
 
 __version__ = "0.1.0"
 __all__ = [
     "DNA", "CheckpointError", "ConfigError", "DataError", "DnamdlmError", "Head", "Model",
-    "__version__", "fit", "hf", "load", "reward",
+    "__version__", "fit", "gather_parts", "hf", "load", "reward",
 ]  # fmt: skip
 
 _LAZY = {
@@ -32,6 +33,7 @@ _LAZY = {
     "Head": ("dnamdlm.assembly.finetune.head_model", "Head"),
     "Model": ("dnamdlm.assembly.api", "Model"),
     "fit": ("dnamdlm.assembly.opening", "fit"),
+    "gather_parts": ("dnamdlm.assembly.gathering", "gather_parts"),
     "load": ("dnamdlm.assembly.opening", "load"),
     "reward": ("dnamdlm.assembly.design.reward_terms", "reward"),
 }

@@ -14,7 +14,7 @@ from dnamdlm.suggestions import did_you_mean
 
 ENTRIES = (
     "train", "evaluate", "sample", "design", "judge", "tracks", "interpret", "score", "embed",
-    "finetune", "predict", "report", "slim", "export", "doctor",
+    "finetune", "predict", "gather", "report", "slim", "export", "doctor",
 )  # fmt: skip
 _OTHERS = {
     "prepare": "Download or convert data: dnamdlm prepare NAME key=value ...",

@@ -215,18 +215,20 @@ def check_apart(trees: Iterable[Tree], name: str) -> None:
     keys = ("run_dir",) if name in _MAKES_RUNS else ("out",)
     if name in ("evaluate", "judge", "report"):
         return
-    seen: set[str] = set()
+    seen: set[tuple[str, Any]] = set()
     for tree in trees:
+        # shards of one result share its name, and have a file of their own for each part.
+        shard = tree.get("shard")
         for key in keys:
             target = tree.get(key)
             if not isinstance(target, str) or target == "-":
                 continue
-            if target in seen:
+            if (target, shard) in seen:
                 raise ConfigError(
                     f"several jobs of this sweep would write {key}={target}; put what is swept "
                     f"into the name, as in {key}=NAME_${{seed}}"
                 )
-            seen.add(target)
+            seen.add((target, shard))
 
 
 def composed(name: str, settings: Iterable[str]) -> tuple[Tree, dict[str, str]]:

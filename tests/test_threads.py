@@ -31,6 +31,7 @@ ENTRIES = (
     "predict",
     "score",
     "embed",
+    "gather",
     "report",
     "slim",
     "export",

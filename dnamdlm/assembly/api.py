@@ -39,7 +39,7 @@ from dnamdlm.assembly.string_scores import (
 )
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.data.variants.vcf import VariantFile
+from dnamdlm.data.variants.all_substitutions import variants_of
 from dnamdlm.diffusion.lookahead import Lookahead, StateValue
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Proposal
@@ -323,9 +323,10 @@ class Model(Interpretable):
 
     def score_variants(
         self,
-        variants: str | Path,
+        variants: str | Path | Sequence[str] | DataFrame,
         fasta: str | Path | Fasta | GenomeStore,
         *,
+        bed: str | Path | None = None,
         scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         length: int | None = None,
         draws: int = 8,
@@ -340,11 +341,13 @@ class Model(Interpretable):
         seed: int = 0,
         cache_dir: str | None = None,
     ) -> DataFrame:
-        """Score a VCF file, as `dnamdlm score` does.
+        """Score variants, as `dnamdlm score` does.
 
         Args:
-            variants: VCF file.
+            variants: a file (VCF, CSV, TSV, parquet), a DataFrame with the columns chrom, pos (from
+                1), ref and alt, texts such as 'chr17:43044346:C:T', or 'all'.
             fasta: the genome that the variants were called on: a file, or a `pyfaidx.Fasta`.
+            bed: for 'all': the intervals within which every substitution is scored.
             scores: any of `llr`, `elbo` and `embedding`.
             length: bases of a window; None is that of the training.
             draws: noise draws per allele for `elbo`.
@@ -371,7 +374,7 @@ class Model(Interpretable):
         settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
                                  max_mismatch, batch_size, seed, region, control)  # fmt: skip
         store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
-        return scored_table(self.loaded, VariantFile(variants), store, settings)
+        return scored_table(self.loaded, variants_of(variants, bed, store), store, settings)
 
     def score(
         self,

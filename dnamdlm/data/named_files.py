@@ -6,6 +6,7 @@ Only their existence is looked at; what they hold is checked by their readers.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dnamdlm.errors import DataError
 # settings of commands, and of their group `data`, that name a file to be read.
 _OF_COMMANDS = (
     "variants", "samples", "template", "infill", "input", "motifs", "reference", "natural",
-    "unlike",
+    "unlike", "bed",
 )  # fmt: skip
 _OF_DATA = ("fasta", "annotation", "bed", "labels")
 # of a table that is learned from these are files, elsewhere names of records.
@@ -25,6 +26,7 @@ _MODELS = ("model", "guide")
 # values that stand for something else than a file.
 _OTHER_SOURCES = ("embedded:", "jaspar:")
 _WORDS = {"reference": ("split",)}
+_VARIANT = re.compile(r"[^\s:,/]+:\d+:[A-Za-z*]+:[A-Za-z*]+", re.ASCII)
 
 
 def check_named_files(tree: Mapping[str, Any]) -> None:
@@ -48,6 +50,15 @@ def check_named_files(tree: Mapping[str, Any]) -> None:
     out = tree.get("out")
     if isinstance(out, str) and not (Path(out).parent.is_dir() or Path(out).is_symlink()):
         raise DataError(f"out={out} lies in a folder that does not exist; make it first")
+
+
+def is_variant_text(text: str) -> bool:
+    """Whether a text is one variant or several, and not the name of a file.
+
+    >>> is_variant_text("chr1:5:A:G,chr1:9:C:CT"), is_variant_text("calls:old.vcf")
+    (True, False)
+    """
+    return all(map(_VARIANT.fullmatch, text.split(",")))
 
 
 def check_carried_files(tree: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -113,6 +124,8 @@ def _values(
         value = group.get(key)
         for path in value if isinstance(value, list) else [value]:
             if not isinstance(path, str) or not path or path in _WORDS.get(key, ()):
+                continue
+            if key == "variants" and (path == "all" or is_variant_text(path)):
                 continue
             if not path.startswith(_OTHER_SOURCES):
                 is_downloaded = command and key in ("fasta", "bed")

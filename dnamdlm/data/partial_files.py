@@ -49,7 +49,7 @@ def partial_file(folder: Path, name: str, *, mode: int = 0o666) -> Iterator[Path
     """
     prefix = f".{os.fsdecode(os.fsencode(name)[:_NAME_BYTES])}{_MARK}"
     partial = folder / f"{prefix}{os.getpid()}"
-    with _unwinding_on_signals(name):
+    with unwinding_on_signals(name):
         _remove_leftovers(folder, prefix)
         with _created(partial, mode):
             yield partial
@@ -123,8 +123,12 @@ def _is_locked(partial: Path) -> bool:
 
 
 @contextmanager
-def _unwinding_on_signals(name: str) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise `Terminated`, where nothing else is set up for them."""
+def unwinding_on_signals(name: str) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise `Terminated`, where nothing else is set up for them.
+
+    Args:
+        name: of the file that is written, for the message.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -17,6 +17,8 @@ from dnamdlm.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_BYTES = 1 << 16
+# the lines of a block take several times its memory.
+_LINE_BLOCK_BYTES = 1 << 18
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # a compressed file of a few MB may hold a line that fills the memory.
 _MAX_LINE_BYTES = 1 << 28
@@ -81,7 +83,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         DataError: as `open_blocks`, and for NUL bytes and bytes that are not UTF-8.
     """
     number, held, num_held = 0, [b""], 0
-    for block in open_blocks(path):
+    for block in open_blocks(path, block_bytes=_LINE_BLOCK_BYTES):
         *lines, rest = block.split(b"\n")
         if lines:
             lines[0] = b"".join([*held, lines[0]])

@@ -18,6 +18,7 @@ GIVEN = {
     "export": ["model=x", "out=y"],
     "finetune": ["config=table", "data.train=x.csv", "model=x", "run_dir=x"],
     "interpret": ["model=x", "out=x", "locus=a:0-9"],
+    "gather": ["out=x.tsv"],
     "judge": ["samples=x.fa", "reference=y.fa"],
     "predict": ["model=x", "input=x.fa", "out=x.tsv"],
     "report": ["run_dir=x"],

@@ -301,6 +301,61 @@ def test_a_damaged_file_leaves_no_table(files):
     assert not list(files.glob(".*partial*"))
 
 
+@pytest.mark.parametrize("ending", ["tsv", "parquet"])
+def test_the_columns_of_a_table_come_back_with_the_scores(files, ending):
+    (pos, ref, alt), other = ROWS[0], SEQUENCE[79]
+    text = f"llr,chrom,pos,ref,alt,label\n0.5,a,{pos},{ref},{alt},yes\n,a,80,{other},TTT,no\n"
+    (files / "t.csv").write_text(text)
+    path, headline = score(
+        score_tree(files, f"variants={files}/t.csv", f"out={files}/x.{ending}", "scores=[llr]")
+    )
+    table = pd.read_parquet(path) if ending == "parquet" else read_table(path, dtype=str)
+    assert list(table) == [
+        "chrom", "pos", "id", "ref", "alt", "llr_input", "label", "llr", "reason",
+    ]  # fmt: skip
+    assert table["label"].tolist() == ["yes", "no"]
+    assert table["llr_input"].fillna("").tolist() == ["0.5", ""]
+    assert headline.startswith("2 rows in and out, 1 with a score")
+    score(score_tree(files, "scores=[llr]"))
+    alone = read_table(files / "out.tsv", dtype=str)["llr"][0]
+    found = table["llr"][0]
+    # parquet has all digits.
+    assert float(found if ending == "tsv" else found[0]) == pytest.approx(float(alone), rel=1e-5)
+    with pytest.raises(ConfigError, match="has no place for the column 'llr' of"):
+        score(score_tree(files, f"variants={files}/t.csv", f"out={files}/x.vcf"))
+
+
+def test_a_variant_as_text_and_a_data_frame_have_the_scores_of_the_file(files):
+    pos, ref, alt = ROWS[0]
+    score(score_tree(files, f"variants='a:{pos}:{ref}:{alt}'", "scores=[llr]"))
+    by_text = read_table(files / "out.tsv")["llr"][0]
+    frame = pd.DataFrame([{"chrom": "a", "pos": pos, "ref": ref, "alt": alt, "label": "x"}])
+    table = Model(random_model()).score_variants(frame, files / "g.fa", scores="llr")
+    assert table["label"].tolist() == ["x"]
+    # six digits are written.
+    assert table["llr"][0][0] == pytest.approx(by_text, rel=1e-5)
+
+
+def test_all_substitutions_have_the_scores_of_a_file_that_lists_them(files):
+    (files / "i.bed").write_text("a\t149\t151\na\t0\t1\n")
+    score(score_tree(files, "variants=all", f"bed={files}/i.bed", "scores=[llr]"))
+    table = read_table(files / "out.tsv", dtype=str)
+    assert table["pos"].tolist() == ["1", "150", "151"]
+    rows = [f"a\t{x.pos}\t.\t{x.ref}\t{x.alt}\t.\t.\t.\n" for x in table.itertuples()]
+    (files / "v.vcf").write_text(HEADER + "".join(rows))
+    score(score_tree(files, "scores=[llr]"))
+    assert read_table(files / "out.tsv", dtype=str).equals(table)
+    model = Model(random_model())
+    same = model.score_variants("all", files / "g.fa", bed=files / "i.bed", scores="llr")
+    assert same["pos"].tolist() == [1, 150, 151]
+    with pytest.raises(ConfigError, match="belong together; give both or neither"):
+        model.score_variants("all", files / "g.fa")
+    with pytest.raises(ConfigError, match="give them as bed=FILE"):
+        score(score_tree(files, "variants=all"))
+    with pytest.raises(ConfigError, match="region=a:1-9 is for variants in coordinates of a chr"):
+        score(score_tree(files, "variants=all", f"bed={files}/i.bed", "region='a:1-9'"))
+
+
 def test_the_output_may_not_be_the_input(files):
     with pytest.raises(ConfigError, match="is an input of the command"):
         score(score_tree(files, f"out={files}/v.vcf"))

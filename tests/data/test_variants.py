@@ -1,6 +1,7 @@
 """The strict VCF reader: every row in is a row out or an error that says where and why."""
 
 import gzip
+import io
 import re
 import zlib
 
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_places import Places, bases, check_variants, record_of
-from dnamdlm.data.variants.variant_tables import Column, ScoredVariant, as_record, variant_sink
+from dnamdlm.data.variants.variant_tables import (
+    Column,
+    ScoredVariant,
+    as_record,
+    rows_of_table,
+    write_rows,
+)
 from dnamdlm.data.variants.vcf import REASONS, VariantFile
 from dnamdlm.errors import ConfigError, DataError
 
@@ -354,16 +361,25 @@ def test_what_is_written_is_read(tmp_path_factory, rows, end, packed):
 COLUMNS = (Column("llr", "a ratio, nats"),)
 
 
+def write_table(path, ending, file, scored):
+    """A table of scored rows, whose lines lie in a file each."""
+    table = rows_of_table(ending, file, COLUMNS)
+    lines = [io.BytesIO(table.line(item).encode()) for item in scored]
+    write_rows(path, ending, table.head, lines)
+
+
 @pytest.mark.parametrize("ending", [".tsv", ".tsv.gz", ".vcf", ".vcf.gz"])
 def test_every_row_is_written_in_order_with_a_value_per_allele(tmp_path, ending):
     names = NAMES.strip() + "\tFORMAT\ts1\n"
     texts = [row(5, "a", "C,G", id="x").strip() + "\tGT\t0/1\n", row(2).strip() + "\tGT\t1/1\n"]
     file = VariantFile(write(tmp_path, *texts, header=HEADER + names))
     path = tmp_path / f"out{ending}"
-    with variant_sink(path, ending, file, COLUMNS) as sink:
-        scores = [([0.5, float("nan")], [None, "not_snv"]), ([-1.25], [None])]
-        for variant, (values, reasons) in zip(file.rows(), scores, strict=True):
-            sink.add(ScoredVariant(variant, {"llr": values}, reasons))
+    scores = [([0.5, float("nan")], [None, "not_snv"]), ([-1.25], [None])]
+    scored = [
+        ScoredVariant(variant, {"llr": values}, reasons)
+        for variant, (values, reasons) in zip(file.rows(), scores, strict=True)
+    ]
+    write_table(path, ending, file, scored)
     raw = path.read_bytes()
     if ending.endswith(".gz"):
         raw = zlib.decompress(raw, 31) if ending == ".tsv.gz" else gzip.decompress(raw)
@@ -386,9 +402,8 @@ def test_every_row_is_written_in_order_with_a_value_per_allele(tmp_path, ending)
     assert lines[-3] == names.strip()
     # what was written is read again, and new scores take the place of the old ones.
     again, second = VariantFile(path), tmp_path / "second.vcf"
-    with variant_sink(second, ".vcf", again, COLUMNS) as sink:
-        for variant in again.rows():
-            sink.add(ScoredVariant(variant, {"llr": [2.0] * len(variant.alts)}, [None]))
+    anew = [ScoredVariant(x, {"llr": [2.0] * len(x.alts)}, [None]) for x in again.rows()]
+    write_table(second, ".vcf", again, anew)
     assert second.read_text().count("ID=DNAMDLM_LLR") == 1
     assert [v.fields[7] for v in VariantFile(second).rows()] == [
         "DNAMDLM_LLR=2,2", "DNAMDLM_LLR=2",
@@ -402,14 +417,11 @@ def test_a_row_that_is_no_vcf_is_a_row_of_the_table(tmp_path, store, ending):
     bad = "chr1\t7q\todd\tA\tC,G\t.\tPASS\tDP=1\n"
     file = VariantFile(write(tmp_path, row(), bad, "chr1\t3\n"))
     path = tmp_path / f"out{ending}"
-    with variant_sink(path, ending, file, COLUMNS) as sink:
-        for variant in file.rows():
-            sink.add(
-                ScoredVariant(
-                    variant, {"llr": [float("nan")] * len(variant.alts)},
-                    Places(store).reasons(variant),
-                )
-            )  # fmt: skip
+    scored = [
+        ScoredVariant(x, {"llr": [float("nan")] * len(x.alts)}, Places(store).reasons(x))
+        for x in file.rows()
+    ]
+    write_table(path, ending, file, scored)
     if ending == ".parquet":
         table = pd.read_parquet(path)
         assert table["pos"].isna().tolist() == [False, True, True]
@@ -438,9 +450,7 @@ def test_parquet_has_a_list_per_row(tmp_path):
         ScoredVariant(v, {"llr": [0.5, float("nan")][: len(v.alts)]}, [None] * len(v.alts))
         for v in file.rows()
     ]
-    with variant_sink(path, ".parquet", file, COLUMNS) as sink:
-        for item in scored:
-            sink.add(item)
+    write_table(path, ".parquet", file, scored)
     table = pd.read_parquet(path)
     assert table["pos"].tolist() == [5, 2]
     assert [list(x) for x in table["alt"]] == [["C", "G"], ["C"]]

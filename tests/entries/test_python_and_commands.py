@@ -201,7 +201,7 @@ def test_defaults_are_those_of_the_command(name, method, other_names):
     ))  # fmt: skip
     parameters = inspect.signature(getattr(dnamdlm.Model, method)).parameters
     of_loading = {"model", "out", "weights", "device", "ops", "debug", "width", "data", "variants"}
-    of_loading |= {"threads", "workers", "trust"}
+    of_loading |= {"threads", "workers", "trust", "shard", "part_rows"}
     for key, default in tree.items():
         if key in of_loading | other_names | {"sampler"}:
             continue

@@ -204,8 +204,8 @@ WORDS = frozenset({
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({
     "batch_size", "expand", "gc", "genetic_code", "genomes", "grid", "length", "limit",
-    "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws", "overlap", "pool",
-    "seed", "seeds", "temperature", "threads", "threshold",
+    "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws", "overlap",
+    "part_rows", "pool", "seed", "seeds", "temperature", "threads", "threshold",
     "time_points", "top_k", "wildcards", "window", "workers",
 })  # fmt: skip
 

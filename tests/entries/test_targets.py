@@ -133,10 +133,17 @@ def test_links_pipes_devices_and_standard_output_are_written_to(inputs, tmp_path
     ]  # fmt: skip
 
 
+# in parts of one batch, none of which is complete when the command is ended.
 LONG = {
     "sample": ["num_sequences=5000", "length=400", "out=o.fa"],
-    "score": ["variants=many.vcf", "data.fasta=g.fa", "scores=[elbo]", "draws=200", "out=o.vcf.gz"],
-    "embed": ["data.fasta=many.fa", "batch_size=1", "out=o.npz"],
+    "score": [
+        "variants=many.vcf",
+        "data.fasta=g.fa",
+        "scores=[elbo]",
+        "draws=20000",
+        "out=o.vcf.gz",
+    ],
+    "embed": ["data.fasta=many.fa", "part_rows=100000", "batch_size=1", "out=o.npz"],
 }
 
 
@@ -152,7 +159,7 @@ def begin(inputs, folder, entry):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not list(folder.glob(".o.*")):
+    while not [*folder.glob(".o.*"), *folder.glob("o.*.parts/.part-*")]:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -164,7 +171,9 @@ def begin(inputs, folder, entry):
     ("sample", "SIGTERM"), ("sample", "SIGHUP"), ("sample", "SIGINT"),
     ("score", "SIGTERM"), ("embed", "SIGTERM"),
 ])  # fmt: skip
-def test_a_command_that_is_ended_leaves_nothing(inputs, tmp_path, entry, name):
+def test_a_command_that_is_ended_before_its_first_part_leaves_nothing(
+    inputs, tmp_path, entry, name
+):
     process = begin(inputs, tmp_path, entry)
     number = getattr(signal, name)
     process.send_signal(number)

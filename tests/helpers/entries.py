@@ -17,6 +17,8 @@ from dnamdlm.assembly.exporting import export as run_export
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry, PredictSettings
 from dnamdlm.assembly.finetune.finetuning import finetune as run_finetuning
 from dnamdlm.assembly.finetune.prediction import predict as run_prediction
+from dnamdlm.assembly.gathering import GatherSettings
+from dnamdlm.assembly.gathering import gather as run_gathering
 from dnamdlm.assembly.interpret.interpret_settings import InterpretSettings
 from dnamdlm.assembly.interpreting import interpret as run_interpreting
 from dnamdlm.assembly.judge.judge_settings import JudgeSettings
@@ -43,6 +45,7 @@ KINDS = {
     "export": ExportSettings,
     "finetune": FinetuneEntry,
     "interpret": InterpretSettings,
+    "gather": GatherSettings,
     "judge": JudgeSettings,
     "predict": PredictSettings,
     "report": ReportSettings,
@@ -96,6 +99,7 @@ evaluate = _entry(run_evaluation, "evaluate")
 export = _entry(run_export, "export")
 finetune = _entry(run_finetuning, "finetune")
 interpret = _entry(run_interpreting, "interpret")
+gather = _entry(run_gathering, "gather")
 judge = _entry(run_judge, "judge")
 predict = _entry(run_prediction, "predict")
 report = _entry(run_report, "report")

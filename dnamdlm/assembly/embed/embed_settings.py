@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnamdlm.assembly.building.field_types import Positive, Strands, Weights, check_fields
+from dnamdlm.assembly.runner.part_settings import why_without_parts
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.lm.states.record_states import EmbeddingSettings, RecordPooling
 
 
@@ -48,11 +50,14 @@ class EmbedSettings:
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    shard: str | None = None
+    part_rows: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_fields(self)
         _ = self.windows(1)
+        parse_shard(self.shard)
 
     def windows(self, trained_length: int) -> EmbeddingSettings:
         """How records are read and pooled by a model of windows of `trained_length` bases."""
@@ -62,7 +67,9 @@ class EmbedSettings:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        reasons = {} if self.pooling == "bin" else {"bin_size": "pooling is not bin"}
+        reasons = why_without_parts(self.out)
+        if self.pooling != "bin":
+            reasons["bin_size"] = "pooling is not bin"
         if self.data.bed is not None:
             reasons["data.circular"] = "an interval of data.bed is read without what surrounds it"
         return reasons

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,26 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.devices import plan_for, windows_at_once
+from dnamdlm.assembly.embed.embed_parts import (
+    embed_facts,
+    identity_of,
+    join_embeddings,
+    stretch_of,
+)
 from dnamdlm.assembly.embed.embed_settings import EmbeddedRecords, EmbedSettings
 from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.runner.part_runner import Job, PlainBatches, Workforce, run_job
+from dnamdlm.assembly.runner.part_settings import batches_of_part
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.worker_process import Advance
-from dnamdlm.assembly.workers import spread
-from dnamdlm.data.embedding_tables import ENDINGS, embedding_sink
-from dnamdlm.data.files import replacing
+from dnamdlm.data.embedding_tables import ENDINGS
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.sequence_inputs import IntervalIds, log_n_alone
 from dnamdlm.errors import DataError
@@ -38,9 +44,7 @@ from dnamdlm.lm.states.record_states import (
     StateReader,
     count_rows,
     embed_records,
-    rows_of,
 )
-from dnamdlm.progress import Progress
 from dnamdlm.threads import running_with
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 
@@ -145,10 +149,10 @@ class EmbeddingTask:
 
 
 def embed(settings: EmbedSettings) -> tuple[Path, str]:
-    """Write the table of embeddings.
+    """Write the table of embeddings, or compute a shard of it.
 
     Returns:
-        The table, and a sentence for people.
+        The table, or the folder of the parts of a shard, and a sentence for people.
 
     Raises:
         ConfigError: for an impossible setting, or a model without hidden states.
@@ -176,19 +180,40 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     with running_with(plan.threads):
         shape = (count_rows(lengths, windows), reader.width(loaded.device))
     items = Pieces(lengths, windows, _CALLS_PER_ITEM * parts.at_once, records.circular)
-    with (
-        replacing(out) as partial,
-        embedding_sink(partial, ending, records.names, shape, settings.dtype) as sink,
-        Progress("embedding", shape[0], "rows") as progress,
-        spread(task, items, plan, opened=parts) as results,
-    ):
-        for rows in rows_of(chain.from_iterable(results), windows):
-            sink.add(rows.record, rows.start, rows.end, rows.num_valid, rows.values)
-            progress.advance(len(rows))
-    return out, (
-        f"{len(records):,} records of {sum(lengths):,} bases: {shape[0]:,} rows of {shape[1]} "
-        f"{settings.dtype} numbers, {progress.seconds:,.1f} s"
+    job = Job(
+        entry="embed",
+        target=out,
+        identity=identity_of(settings, loaded, records.store, windows, at_once=parts.at_once),
+        head={
+            "ending": ending,
+            "names": records.names,
+            "shape": shape,
+            "num_bases": sum(lengths),
+            "dtype": settings.dtype,
+            "windows": vars(windows),
+        },
+        num_batches=len(items),
+        batches=PlainBatches(items, stretch_of),
+        num_rows=len(items) * items.size,
+        join=join_embeddings,
+        label="embedding",
+        unit="windows",
     )
+    outcome = run_job(
+        job,
+        Workforce(task, plan, parts),
+        shard=parse_shard(settings.shard),
+        per_part=batches_of_part(
+            loaded.lm,
+            positions=items.size * windows.length,
+            num_batches=len(items),
+            batch_rows=items.size,
+            part_rows=settings.part_rows,
+        ),
+        keeps_cut=settings.part_rows is None,
+    )
+    said = outcome.shard_sentence or f"{embed_facts(job.head)}, {outcome.seconds:,.1f} s"
+    return outcome.path, said
 
 
 def embedded_strings(

@@ -16,6 +16,8 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.assembly.runner.part_settings import why_without_parts
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.tasks.delimited import ending_of
 from dnamdlm.data.tasks.labelled import TaskSource
 from dnamdlm.data.tasks.target_transforms import Transform
@@ -133,16 +135,20 @@ class PredictSettings:
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    shard: str | None = None
+    part_rows: Positive | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_fields(self)
+        parse_shard(self.shard)
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
+        reasons = why_without_parts(self.out)
         ending = ending_of(Path(self.input))
         if ending == ".bed":
-            return {"data.sequence_column": "a BED file is read with its genome"}
+            return reasons | {"data.sequence_column": "a BED file is read with its genome"}
         # of a pipe the ending is not known yet.
         reason = f"no genome is read for a file that ends in {ending}"
-        return {} if not ending else {"data.fasta": reason, "data.cache_dir": reason}
+        return reasons if not ending else reasons | {"data.fasta": reason, "data.cache_dir": reason}

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
 from dnamdlm.assembly.finetune.head_record import head_of
+from dnamdlm.assembly.finetune.predicted_parts import BatchesOfInput
 from dnamdlm.assembly.finetune.predicted_rows import (
     PredictedRows,
     distinct_columns,
@@ -16,13 +19,10 @@ from dnamdlm.assembly.finetune.predicted_rows import (
     predicted_columns,
 )
 from dnamdlm.assembly.finetune.prediction import (
-    TOKENS_AT_ONCE,
     HeadReader,
     PredictionTask,
-    SlicesOfInput,
     checked,
     head_folders,
-    mean_outputs,
 )
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text
@@ -30,7 +30,6 @@ from dnamdlm.data.tasks.sentences import chosen
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
 from dnamdlm.errors import DataError
-from dnamdlm.lm.states.heads import calls_of
 from dnamdlm.ops.selection import get_mode
 
 if TYPE_CHECKING:
@@ -105,12 +104,14 @@ class Head:
         rows, kept = self._read(sequences, fasta, sequence_column)
         heads = [checked(folder, rows.sequences) for folder in self.folders]
         task = PredictionTask(tuple(self.folders), self.device, get_mode(), self.trust)
-        calls = calls_of(rows.sequences.lengths, TOKENS_AT_ONCE)
-        items = SlicesOfInput(len(heads), rows.sequences, calls)
-        results = (task.work(self._reader, item, lambda _: None) for item in items)
-        predicted = predicted_columns(
-            rows.sequences, heads[-1], mean_outputs(heads, items, results)
+        batches = BatchesOfInput(rows, heads)
+        # each head is loaded once.
+        everything = range(len(batches))
+        results = (
+            task.work(self._reader, item, lambda _: None) for item in batches.items([everything])
         )
+        shares = np.concatenate(list(batches.shares(everything, results)))
+        predicted = predicted_columns(rows.sequences, heads[-1], shares)
         added = DataFrame(distinct_columns(kept.columns, predicted), index=kept.index)
         return kept.join(added)
 

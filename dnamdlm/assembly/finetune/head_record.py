@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from dnamdlm.data.tasks.labelled import Kind
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import read_description
 from dnamdlm.lm.states.state_pooling import WindowSettings
+from dnamdlm.training.head_fitting import TargetScale
 
 HEAD = "head.json"
 
@@ -61,3 +64,8 @@ def head_of(folder: Path) -> dict[str, Any]:
             "fine-tune again in another run_dir"
         )
     return asdict(head)
+
+
+def scale_of(head: Mapping[str, Any]) -> TargetScale:
+    """The scale of the numbers of a head."""
+    return TargetScale(np.array(head["target_mean"]), np.array(head["target_deviation"]))

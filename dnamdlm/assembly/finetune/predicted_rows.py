@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +49,41 @@ class PredictedRows:
     columns: Mapping[str, Sequence[str]]
     faults: Mapping[int, str] = field(default_factory=dict)
 
-    def spread(self, predicted: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """Predicted columns with all rows: those with a fault are empty and have a `reason`."""
-        if not self.faults:
+    @property
+    def count(self) -> int:
+        """Number of rows, those with a fault too."""
+        return len(self.sequences) + len(self.faults)
+
+    def part(self, first: int, last: int) -> PredictedRows:
+        """Some consecutive rows, numbered anew from 0; there may be fewer."""
+        last = min(last, self.count)
+        low, high = (bisect_left(self._faulty, row) for row in (first, last))
+        return PredictedRows(
+            self.sequences.stretch(first - low, last - high),
+            {name: values[first:last] for name, values in self.columns.items()},
+            {row - first: self.faults[row] for row in self._faulty[low:high]},
+        )
+
+    @cached_property
+    def _faulty(self) -> list[int]:
+        return sorted(self.faults)
+
+    def spread(
+        self, predicted: Mapping[str, list[Any]], *, has_reasons: bool
+    ) -> dict[str, list[Any]]:
+        """Predicted columns with all rows, of which those with a fault are empty.
+
+        Args:
+            predicted: columns for the rows that can be read.
+            has_reasons: whether there is a column `reason`.
+        """
+        if not has_reasons:
             return dict(predicted)
-        count = len(self.sequences) + len(self.faults)
         columns = {}
         for name, values in predicted.items():
             rest = iter(values)
-            columns[name] = ["" if row in self.faults else next(rest) for row in range(count)]
-        return columns | {"reason": [self.faults.get(row, "") for row in range(count)]}
+            columns[name] = ["" if row in self.faults else next(rest) for row in range(self.count)]
+        return columns | {"reason": [self.faults.get(row, "") for row in range(self.count)]}
 
 
 def input_of(
@@ -207,14 +234,17 @@ def distinct_columns(
     return renamed
 
 
-def table_of(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
-    """The columns of the input and those of the predictions, as a tab-separated table."""
-    added = distinct_columns(rows.columns, predicted)
+def head_line(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> str:
+    """The names of the columns of the input and of the predictions."""
+    names = (*rows.columns, *distinct_columns(rows.columns, predicted))
+    return "\t".join(map(plain_cell, names)) + "\n"
+
+
+def lines_of(rows: PredictedRows, predicted: Mapping[str, list[Any]]) -> Iterator[str]:
+    """The columns of the input and those of the predictions, as lines separated by tabs."""
     cells = [[plain_cell(value) for value in column] for column in rows.columns.values()]
     cells += [
         [f"{value:.6g}" if isinstance(value, float) else str(value) for value in column]
-        for column in added.values()
+        for column in predicted.values()
     ]
-    header = [plain_cell(name) for name in (*rows.columns, *added)]
-    lines = [header, *zip(*cells, strict=True)]
-    return "".join("\t".join(line) + "\n" for line in lines)
+    return ("\t".join(line) + "\n" for line in zip(*cells, strict=True))

@@ -7,10 +7,8 @@ probability per class or label, or one value per number of a regression.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +19,43 @@ from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.devices import choose_device, plan_for
 from dnamdlm.assembly.finetune.finetune_settings import PredictSettings
 from dnamdlm.assembly.finetune.finetuning import HEAD_WEIGHTS, SPLITS
-from dnamdlm.assembly.finetune.head_record import HEAD, head_of
-from dnamdlm.assembly.finetune.predicted_rows import (
-    input_of,
-    predicted_columns,
-    table_of,
+from dnamdlm.assembly.finetune.head_record import HEAD, head_of, scale_of
+from dnamdlm.assembly.finetune.predicted_parts import (
+    ROWS_OF_BATCH,
+    TOKENS_AT_ONCE,
+    BatchesOfInput,
+    SliceOfInput,
+    identity_of,
+    join_predictions,
+    predict_facts,
 )
+from dnamdlm.assembly.finetune.predicted_rows import input_of
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.pretrained import place_of
+from dnamdlm.assembly.runner.part_runner import Job, Workforce, run_job
+from dnamdlm.assembly.runner.part_settings import batches_of_part
 from dnamdlm.assembly.worker_process import Advance
-from dnamdlm.assembly.workers import spread
-from dnamdlm.data.files import write_text
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.tasks.sequence_inputs import (
     SequenceSet,
 )
 from dnamdlm.errors import CheckpointError
-from dnamdlm.evaluation.tasks.prediction_metrics import probabilities
-from dnamdlm.lm.checkpoint import read_tensors, verify_folder
+from dnamdlm.lm.checkpoint import file_hash, read_tensors, verify_folder
 from dnamdlm.lm.module_weights import load_weights
 from dnamdlm.lm.published.exported_folder import is_exported
-from dnamdlm.lm.states.heads import SequenceClassifier, calls_of, in_order, predict_outputs
+from dnamdlm.lm.states.heads import SequenceClassifier, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.ops.selection import get_mode
 from dnamdlm.training.head_fitting import TargetScale
 
-TOKENS_AT_ONCE = 4096
-_CALLS_PER_ITEM = 4
-
 
 def predict(settings: PredictSettings) -> tuple[Path, str]:
-    """Write the table of predictions.
+    """Write the table of predictions, or compute a shard of it.
 
     Returns:
-        The table, and a sentence for people.
+        The table, or the folder of the parts of a shard, and a sentence for people.
 
     Raises:
         CheckpointError: if the run holds no head that can be used.
@@ -66,42 +66,49 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     start_ops(settings.ops, settings.device)
     folders = head_folders(Path(settings.model), settings.seed)
     rows = input_of(folders[0], settings.input, settings.data, settings.trust)
-    sequences = rows.sequences
     reader = HeadReader(folders, settings.device, settings.trust)
-    heads = [checked(folder, sequences) for folder in folders]
-    calls = calls_of(sequences.lengths, TOKENS_AT_ONCE)
-    plan = plan_for(
-        reader.classifier(0), TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers
+    heads = [checked(folder, rows.sequences) for folder in folders]
+    batches = BatchesOfInput(rows, heads)
+    classifier = reader.classifier(0)
+    plan = plan_for(classifier, TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers)
+    device = next(classifier.parameters()).device
+    digests = [file_hash(folder / HEAD_WEIGHTS) for folder in folders]
+    job = Job(
+        entry="predict",
+        target=out,
+        identity=identity_of(settings, digests, rows, device),
+        head={
+            "text": batches.head_line,
+            "num_sequences": len(rows.sequences),
+            "task": heads[-1]["task"],
+            "num_heads": len(heads),
+            "num_faults": len(rows.faults),
+        },
+        num_batches=len(batches),
+        batches=batches,
+        num_rows=rows.count,
+        join=join_predictions,
+        label="predicting",
+        unit="sequences",
     )
-    task = PredictionTask(tuple(folders), settings.device, get_mode(), settings.trust)
-    items = SlicesOfInput(len(folders), sequences, calls)
-    with spread(task, items, plan, opened=reader) as results:
-        shares = mean_outputs(heads, items, results)
-    write_text(out, table_of(rows, rows.spread(predicted_columns(sequences, heads[-1], shares))))
-    said = f"predicted {len(sequences)} sequences for {heads[-1]['task']}"
-    if len(folders) > 1:
-        said += f" with the mean of {len(folders)} heads"
-    if rows.faults:
-        said += f"; {len(rows.faults)} rows cannot be read, see the column reason"
-    return out, said
-
-
-def mean_outputs(
-    heads: Sequence[Mapping[str, Any]], items: SlicesOfInput, results: Iterable[NDArray]
-) -> NDArray[np.float64]:
-    """Probabilities or numbers, the mean over heads, shape (N, C).
-
-    Args:
-        heads: their descriptions.
-        items: the slices of the input.
-        results: outputs for each slice.
-    """
-    rest = iter(results)
-    found = []
-    for head in heads:
-        outputs = in_order(items.calls, list(islice(rest, items.per_head)))
-        found.append(probabilities(head["kind"], _scale_of(head).restore(outputs)))
-    return sum(found[1:], start=found[0]) / len(heads)
+    outcome = run_job(
+        job,
+        Workforce(
+            PredictionTask(tuple(folders), settings.device, get_mode(), settings.trust),
+            plan,
+            reader,
+        ),
+        shard=parse_shard(settings.shard),
+        per_part=batches_of_part(
+            classifier,
+            positions=len(heads) * len(rows.sequences.tokens) // max(1, len(batches)),
+            num_batches=len(batches),
+            batch_rows=ROWS_OF_BATCH,
+            part_rows=settings.part_rows,
+        ),
+        keeps_cut=settings.part_rows is None,
+    )
+    return outcome.path, outcome.shard_sentence or predict_facts(job.head)
 
 
 class HeadReader:
@@ -116,49 +123,6 @@ class HeadReader:
         if self._latest is None or self._latest[0] != number:
             self._latest = number, load_head(self.folders[number], self.device, self.trust)[0]
         return self._latest[1]
-
-
-@dataclass(frozen=True)
-class SliceOfInput:
-    """Sequences of some calls of the network.
-
-    Attributes:
-        head: number of the head that predicts for them.
-        sequences: token ids of each, in the order of `calls_of`.
-    """
-
-    head: int
-    sequences: list[NDArray[np.integer]]
-
-
-@dataclass(frozen=True)
-class SlicesOfInput:
-    """All sequences for each head, some calls at a time.
-
-    Attributes:
-        num_heads: number of heads.
-        sequences: what is predicted for.
-        calls: the sequences of each call.
-    """
-
-    num_heads: int
-    sequences: SequenceSet
-    calls: Sequence[NDArray[np.intp]]
-
-    @property
-    def per_head(self) -> int:
-        """Slices that a head has."""
-        return math.ceil(len(self.calls) / _CALLS_PER_ITEM)
-
-    def __len__(self) -> int:
-        """Number of slices."""
-        return self.num_heads * self.per_head
-
-    def __iter__(self) -> Iterator[SliceOfInput]:
-        for head in range(self.num_heads):
-            for first in range(0, len(self.calls), _CALLS_PER_ITEM):
-                chosen = np.concatenate(self.calls[first : first + _CALLS_PER_ITEM])
-                yield SliceOfInput(head, [self.sequences[i] for i in chosen])
 
 
 @dataclass(frozen=True)
@@ -259,11 +223,7 @@ def load_head(
     windows = WindowSettings(**head["windows"])
     classifier = SequenceClassifier(lm, len(head["label_names"]), windows, head["strand"])
     load_weights(classifier, read_tensors(folder / HEAD_WEIGHTS), folder / HEAD_WEIGHTS)
-    return classifier.to(choose_device(device)).eval(), head, _scale_of(head)
-
-
-def _scale_of(head: Mapping[str, Any]) -> TargetScale:
-    return TargetScale(np.array(head["target_mean"]), np.array(head["target_deviation"]))
+    return classifier.to(choose_device(device)).eval(), head, scale_of(head)
 
 
 def checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:

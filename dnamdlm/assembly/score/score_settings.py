@@ -13,8 +13,11 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.assembly.runner.part_settings import why_without_parts
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.parts.cutting import parse_shard
+from dnamdlm.data.variants.all_substitutions import ALL
 from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError
 
@@ -94,6 +97,7 @@ class ScoreEntry:
     variants: str
     out: str
     data: ScoredGenome
+    bed: str | None = None
     scores: tuple[Kind, ...] = ("llr", "elbo")
     length: Positive | None = None
     draws: Positive = 8
@@ -109,12 +113,24 @@ class ScoreEntry:
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    shard: str | None = None
+    part_rows: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_fields(self)
         _ = self.scoring
+        parse_shard(self.shard)
+        if self.variants == ALL and self.bed is None:
+            raise ConfigError(
+                "variants=all is every substitution within intervals; give them as bed=FILE"
+            )
+        if self.variants == ALL and self.region is not None:
+            raise ConfigError(
+                f"region={self.region} is for variants in coordinates of a chromosome, and "
+                "variants=all has those of the genome file; leave it out"
+            )
 
     @property
     def scoring(self) -> ScoreSettings:
@@ -126,7 +142,10 @@ class ScoreEntry:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        if "elbo" in self.scores:
-            return {}
-        reason = "no noise is drawn without the score elbo"
-        return {"draws": reason, "control": reason, "seed": reason}
+        reasons = why_without_parts(self.out)
+        if self.variants != ALL:
+            reasons["bed"] = "only variants=all takes intervals"
+        if "elbo" not in self.scores:
+            reason = "no noise is drawn without the score elbo"
+            reasons |= {"draws": reason, "control": reason, "seed": reason}
+        return reasons

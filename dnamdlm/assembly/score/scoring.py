@@ -1,13 +1,12 @@
-"""Scores of the variants of a VCF file: into a table, or row by row."""
+"""Scores of variants, of a file or a table: into a table, or row by row."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,25 +18,37 @@ from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.runner.part_runner import Job, PlainBatches, Workforce, run_job
+from dnamdlm.assembly.runner.part_settings import batches_of_part
 from dnamdlm.assembly.score.score_columns import columns_of
+from dnamdlm.assembly.score.score_parts import (
+    PartsOfFile,
+    identity_of,
+    join_scores,
+    passes_of,
+    sentence_of,
+    stretch_of,
+)
 from dnamdlm.assembly.score.score_settings import ScoreEntry, ScoreSettings
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.worker_process import Advance
-from dnamdlm.assembly.workers import spread
-from dnamdlm.data.files import replacing
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.targets import check_target, inputs_of
+from dnamdlm.data.variants.all_substitutions import ALL, AllSubstitutions
 from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
+from dnamdlm.data.variants.variant_sources import VariantSource, open_variants
 from dnamdlm.data.variants.variant_tables import (
     COLUMNS_OF_ROW,
     ENDINGS,
     ScoredVariant,
     as_record,
-    variant_sink,
+    distinct_extras,
+    rows_of_table,
 )
 from dnamdlm.data.variants.variant_windows import PairOfWindows, change_of, windows_of_change
-from dnamdlm.data.variants.vcf import Variant, VariantFile
+from dnamdlm.data.variants.vcf import Variant
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.states.expert_control import required_control
@@ -49,7 +60,6 @@ from dnamdlm.lm.states.variant_scores import (
     site_log_ratio,
     state_distances,
 )
-from dnamdlm.progress import Progress
 from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
@@ -63,10 +73,10 @@ _PARTS_TO_SHARE = 8
 
 
 def score(settings: ScoreEntry) -> tuple[Path, str]:
-    """Score a VCF file and write the table.
+    """Score variants and write the table, or compute a shard of it.
 
     Returns:
-        The table, and a sentence for people.
+        The table, or the folder of the parts of a shard, and a sentence for people.
 
     Raises:
         ConfigError: for an impossible setting, or a model that cannot score variants.
@@ -76,7 +86,8 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     scoring = settings.scoring
     start_ops(settings.ops, settings.device)
-    file = VariantFile(settings.variants)
+    # a mistake in a small file is found before the model is loaded.
+    file = None if settings.variants == ALL else open_variants(settings.variants)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )
@@ -91,6 +102,13 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         rna=settings.data.rna,
         circular=settings.data.circular,
     )
+    if file is None:
+        file = AllSubstitutions(settings.bed or "", store)
+    if file.extras and ending.startswith(".vcf"):
+        raise ConfigError(
+            f"out={out} has no place for the column {file.extras[0]!r} of {settings.variants}; "
+            "write a .tsv or .parquet file"
+        )
     places = scoring.places(store)
     counts = check_variants(file, places, max_mismatch=scoring.max_mismatch)
     scorer = VariantScorer(
@@ -101,20 +119,54 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         workers=settings.workers,
         num_rows=counts.rows,
     )
-    task = VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads)
-    scored, reasons = 0, Counter[str]()
-    with (
-        replacing(out) as partial,
-        variant_sink(partial, ending, file, columns_of(scoring.scores)) as sink,
-        Progress("scoring", counts.rows, "variants") as progress,
-        spread(task, scorer.parts(file, counts), scorer.plan, opened=scorer) as results,
-    ):
-        for row in chain.from_iterable(results):
-            sink.add(row)
-            scored += any(not math.isnan(x) for values in row.scores.values() for x in values)
-            reasons.update(reason for reason in row.reasons if reason)
-            progress.advance()
-    return out, _sentence(counts, scored, reasons, progress)
+    batches = scorer.parts(file, counts)
+    outcome = run_job(
+        _job(settings, ending, loaded, scorer, batches),
+        Workforce(
+            VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads),
+            scorer.plan,
+            scorer,
+        ),
+        shard=parse_shard(settings.shard),
+        per_part=batches_of_part(
+            scorer.lm,
+            positions=passes_of(settings) * scorer.length * scorer.together,
+            num_batches=len(batches),
+            batch_rows=scorer.together,
+            part_rows=settings.part_rows,
+        ),
+        keeps_cut=settings.part_rows is None,
+    )
+    return outcome.path, sentence_of(outcome)
+
+
+def _job(
+    settings: ScoreEntry,
+    ending: str,
+    loaded: LoadedModel,
+    scorer: VariantScorer,
+    batches: PartsOfFile,
+) -> Job[list[Variant], list[ScoredVariant]]:
+    table = rows_of_table(ending, batches.file, scorer.columns)
+    return Job(
+        entry="score",
+        target=Path(settings.out),
+        identity=identity_of(
+            settings,
+            loaded,
+            batches.file,
+            scorer.store,
+            length=scorer.length,
+            at_once=scorer.at_once,
+        ),
+        head={"ending": ending, "text": table.head},
+        num_batches=len(batches),
+        batches=PlainBatches(batches, partial(stretch_of, table)),
+        num_rows=batches.num_rows,
+        join=join_scores,
+        label="scoring",
+        unit="variants",
+    )
 
 
 def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
@@ -133,7 +185,7 @@ def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
 
 
 def scored_table(
-    loaded: LoadedModel, file: VariantFile, store: GenomeStore, settings: ScoreSettings
+    loaded: LoadedModel, file: VariantSource, store: GenomeStore, settings: ScoreSettings
 ) -> DataFrame:
     """The table of `score` as a data frame, whose `attrs` say of each score what it means.
 
@@ -146,9 +198,10 @@ def scored_table(
     check_model(loaded)
     counts = check_variants(file, settings.places(store), max_mismatch=settings.max_mismatch)
     scorer = VariantScorer(loaded, store, settings)
+    extras = distinct_extras(file, scorer.columns)
     table = DataFrame(
-        [as_record(row) for row in scorer.scored(file, counts)],
-        columns=[*COLUMNS_OF_ROW, *(column.name for column in scorer.columns), "reason"],
+        [as_record(row, extras) for row in scorer.scored(file, counts)],
+        columns=[*COLUMNS_OF_ROW, *extras, *(column.name for column in scorer.columns), "reason"],
     )
     table.attrs |= {column.name: column.meaning for column in scorer.columns}
     return table
@@ -204,11 +257,11 @@ class VariantScorer:
         self.columns = columns_of(settings.scores)
         self.control = required_control(lm) if settings.control == "experts" else None
 
-    def parts(self, file: VariantFile, counts: VariantCounts) -> PartsOfFile:
+    def parts(self, file: VariantSource, counts: VariantCounts) -> PartsOfFile:
         """The rows of a file in the parts that are scored together."""
         return PartsOfFile(file, counts.rows, self.together)
 
-    def scored(self, file: VariantFile, counts: VariantCounts) -> Iterator[ScoredVariant]:
+    def scored(self, file: VariantSource, counts: VariantCounts) -> Iterator[ScoredVariant]:
         """All rows of a file with their scores.
 
         Raises:
@@ -293,38 +346,6 @@ class VariantScorer:
 
 
 @dataclass(frozen=True)
-class PartsOfFile:
-    """The rows of a file, `together` at a time; each iteration reads the file.
-
-    Attributes:
-        file: where they stand.
-        num_rows: how many were counted.
-        together: rows of a part; the last may have fewer.
-    """
-
-    file: VariantFile
-    num_rows: int
-    together: int
-
-    def __len__(self) -> int:
-        """Number of parts."""
-        return math.ceil(self.num_rows / self.together)
-
-    def __iter__(self) -> Iterator[list[Variant]]:
-        """The parts in order.
-
-        Raises:
-            DataError: if the file has not the rows that were counted.
-        """
-        rows, number = self.file.rows(), 0
-        while chosen := list(islice(rows, self.together)):
-            number += len(chosen)
-            yield chosen
-        if number != self.num_rows:
-            raise DataError(f"{self.file.path}: the file changed while it was read; try again")
-
-
-@dataclass(frozen=True)
 class VariantTask:
     """Scoring the rows of a file in several processes.
 
@@ -377,17 +398,3 @@ def parse_change(text: str, *, rna: bool = False) -> Variant:
     ref, alt = (allele.upper().replace("U", "T") for allele in match.groups()[2:])
     fields = (chrom, position, ".", ref, alt, ".", ".", ".")
     return Variant(1, chrom, int(position) - 1, ref, (alt,), fields)
-
-
-def _sentence(
-    counts: VariantCounts, scored: int, reasons: Mapping[str, int], progress: Progress
-) -> str:
-    rate = counts.rows / max(progress.seconds, 1e-9)
-    text = (
-        f"{counts.rows:,} rows in and out, {scored:,} with a score, "
-        f"{progress.seconds:,.1f} s ({rate:,.0f} variants/s)"
-    )
-    if reasons:
-        listed = ", ".join(f"{code} {number:,}" for code, number in sorted(reasons.items()))
-        text += f"\n  alleles with a reason: {listed}"
-    return text

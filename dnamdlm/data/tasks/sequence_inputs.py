@@ -85,6 +85,12 @@ class SequenceSet:
         """Some of the sequences, in the order of `indices`."""
         return SequenceSet.of([self.names[i] for i in indices], [self[i] for i in indices])
 
+    def stretch(self, first: int, last: int) -> SequenceSet:
+        """The sequences `first` <= i < `last`."""
+        offsets = self.offsets[first : last + 1]
+        tokens = self.tokens[offsets[0] : offsets[-1]]
+        return SequenceSet(self.names[first:last], tokens, offsets - offsets[0])
+
     def codes(self, vocabulary: Vocabulary) -> NDArray[np.uint8]:
         """Store codes of all tokens, `N_CODE` for every token that is not a base, shape (total,).
 

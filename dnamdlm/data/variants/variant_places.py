@@ -17,7 +17,8 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval, unknown_record
 from dnamdlm.data.genome.regions import record_of_region, region_in_name, region_text
 from dnamdlm.data.genome.store import GenomeStore
-from dnamdlm.data.variants.vcf import Variant, VariantFile, has_letters, is_symbolic
+from dnamdlm.data.variants.variant_sources import VariantSource
+from dnamdlm.data.variants.vcf import Variant, has_letters, is_symbolic
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.nucleotide import BASE_CODES
 from dnamdlm.words.codes import CODE_MASK
@@ -149,7 +150,7 @@ class VariantCounts:
 
 
 def check_variants(
-    file: VariantFile, places: Places, *, max_mismatch: float = 0.01
+    file: VariantSource, places: Places, *, max_mismatch: float = 0.01
 ) -> VariantCounts:
     """Read the whole file and compare it with the genome, before anything is computed.
 
@@ -210,7 +211,7 @@ def check_variants(
     return counts
 
 
-def _refuse_other_names(file: VariantFile, row: Variant, places: Places) -> None:
+def _refuse_other_names(file: VariantSource, row: Variant, places: Places) -> None:
     """Refuse a name that only differs from that of a record by its convention."""
     if places.record(row.chrom) is not None:
         return

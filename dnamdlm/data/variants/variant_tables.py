@@ -12,10 +12,13 @@ columns of a parquet file.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -23,13 +26,15 @@ from Bio.bgzf import BgzfWriter
 
 from dnamdlm.data.files import gzip_stream
 from dnamdlm.data.textfile import plain_cell
-from dnamdlm.data.variants.vcf import REASONS, Variant, VariantFile
+from dnamdlm.data.variants.variant_sources import VariantSource
+from dnamdlm.data.variants.vcf import REASONS, Variant
 
 ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
 PREFIX = "DNAMDLM_"
 COLUMNS_OF_ROW = ("chrom", "pos", "id", "ref", "alt")
 """Columns of a table before the scores; `reason` stands after them."""
 _ROW_GROUP = 4096
+_COPIED_BYTES = 1 << 16
 _MISSING, _TAB = ".", "\t"
 
 
@@ -61,47 +66,79 @@ class ScoredVariant:
     reasons: Sequence[str | None]
 
 
-class VariantSink(Protocol):
-    """Takes scored rows one after the other."""
+class VariantRows(Protocol):
+    """Rows of one kind of table as lines of text, from which `write_rows` makes the table.
 
-    def add(self, row: ScoredVariant) -> None:
-        """Write a row."""
+    Attributes:
+        head: what stands before the rows, for `write_rows`.
+    """
+
+    head: str
+
+    def line(self, row: ScoredVariant) -> str:
+        """A row, with the end of its line."""
         ...
 
 
-@contextmanager
-def variant_sink(
-    path: Path, ending: str, file: VariantFile, columns: Sequence[Column]
-) -> Iterator[VariantSink]:
-    """A table that grows row by row and is complete at the end of the block.
+def rows_of_table(ending: str, file: VariantSource, columns: Sequence[Column]) -> VariantRows:
+    """How rows are written.
 
     Args:
-        path: where it is written.
-        ending: one of `ENDINGS`, which says what kind of file.
+        ending: one of `ENDINGS`, which says what kind of table.
         file: the variants, whose header a VCF file keeps.
         columns: the scores.
     """
-    with ExitStack() as stack:
-        if ending == ".parquet":
-            yield stack.enter_context(_parquet(path, columns))
-        elif ending.startswith(".vcf"):
-            yield _VcfSink(stack.enter_context(_text(path, ending, bgzf=True)), file, columns)
-        else:
-            yield _TsvSink(stack.enter_context(_text(path, ending, bgzf=False)), columns)
+    if ending == ".parquet":
+        return _ParquetRows(columns, distinct_extras(file, columns))
+    if ending.startswith(".vcf"):
+        return _VcfRows(file, columns)
+    return _TsvRows(columns, distinct_extras(file, columns))
+
+
+def distinct_extras(file: VariantSource, columns: Sequence[Column]) -> list[str]:
+    """Names of the further columns of a table; one that is taken gets `_input` after it."""
+    taken = {*COLUMNS_OF_ROW, *(column.name for column in columns), "reason"}
+    names = []
+    for name in file.extras:
+        free = plain_cell(name)
+        while free in taken:
+            free += "_input"
+        taken.add(free)
+        names.append(free)
+    return names
+
+
+def write_rows(path: Path, ending: str, head: str, contents: Iterable[IO[bytes]]) -> None:
+    """A table from its head and its lines, in bounded memory.
+
+    Args:
+        path: where it is written.
+        ending: one of `ENDINGS`.
+        head: that of `VariantRows`.
+        contents: files of its lines, in order, which are read from where they stand.
+    """
+    if ending == ".parquet":
+        _write_parquet(path, json.loads(head), contents)
+        return
+    with _opened(path, ending) as stream:
+        stream.write(head.encode("utf-8"))
+        for content in contents:
+            shutil.copyfileobj(content, stream, _COPIED_BYTES)
 
 
 @contextmanager
-def _text(path: Path, ending: str, *, bgzf: bool) -> Iterator[IO[str]]:
+def _opened(path: Path, ending: str) -> Iterator[Any]:
+    """A stream of bytes into a file: plain, gzip (of TSV) or bgzip (of VCF)."""
     with path.open("wb") as raw, ExitStack() as stack:
         if not ending.endswith(".gz"):
-            writer: Any = raw
-        elif bgzf:
+            yield raw
+        elif ending.startswith(".vcf"):
             writer = BgzfWriter(fileobj=raw)
             # its close() would close the file too, before it is flushed to disk.
             stack.callback(_end_bgzf, writer, raw)
+            yield writer
         else:
-            writer = stack.enter_context(gzip_stream(raw))
-        yield _Encoded(writer)  # type: ignore[misc]
+            yield stack.enter_context(gzip_stream(raw))
 
 
 def _end_bgzf(writer: BgzfWriter, raw: IO[bytes]) -> None:
@@ -113,38 +150,26 @@ def _end_bgzf(writer: BgzfWriter, raw: IO[bytes]) -> None:
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
-class _Encoded:
-    """Text to a stream of bytes."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        self._stream.write(text.encode("utf-8"))
-
-
 def _number(value: float) -> str:
     return _MISSING if math.isnan(value) else f"{value:.6g}"
 
 
-class _TsvSink:
-    def __init__(self, stream: Any, columns: Sequence[Column]) -> None:
-        self._stream = stream
+class _TsvRows:
+    def __init__(self, columns: Sequence[Column], extras: Sequence[str]) -> None:
         self._names = [column.name for column in columns]
-        for column in columns:
-            stream.write(f"## {column.name}: {column.meaning}\n")
-        stream.write("\t".join([*COLUMNS_OF_ROW, *self._names, "reason"]) + "\n")
+        meanings = [f"## {column.name}: {column.meaning}\n" for column in columns]
+        names = _TAB.join([*COLUMNS_OF_ROW, *extras, *self._names, "reason"])
+        self.head = "".join([*meanings, f"{names}\n"])
 
-    def add(self, row: ScoredVariant) -> None:
-        cells = [plain_cell(field) for field in row.variant.fields[:5]]
+    def line(self, row: ScoredVariant) -> str:
+        cells = [plain_cell(field) for field in (*row.variant.fields[:5], *row.variant.extras)]
         cells += [",".join(map(_number, row.scores[name])) for name in self._names]
         cells.append(",".join(reason or _MISSING for reason in row.reasons))
-        self._stream.write("\t".join(cells) + "\n")
+        return _TAB.join(cells) + "\n"
 
 
-class _VcfSink:
-    def __init__(self, stream: Any, file: VariantFile, columns: Sequence[Column]) -> None:
-        self._stream = stream
+class _VcfRows:
+    def __init__(self, file: VariantSource, columns: Sequence[Column]) -> None:
         self._names = [column.name for column in columns]
         declared = [
             f'##INFO=<ID={PREFIX}{column.name.upper()},Number=A,Type=Float,Description="'
@@ -157,10 +182,10 @@ class _VcfSink:
             f'"Why an allele has no score: {codes}">'
         )
         kept = [line for line in file.meta if not line.startswith(f"##INFO=<ID={PREFIX}")]
-        for line in [*kept, *declared, reason, "\t".join(file.columns)]:
-            stream.write(f"{_plain_line(line)}\n")
+        lines = [*kept, *declared, reason, _TAB.join(file.columns)]
+        self.head = "".join(f"{_plain_line(line)}\n" for line in lines)
 
-    def add(self, row: ScoredVariant) -> None:
+    def line(self, row: ScoredVariant) -> str:
         fields = list(row.variant.fields)
         # a file that was scored before gets new scores in place of the old ones.
         kept = [part for part in fields[7].split(";") if not part.startswith(PREFIX)]
@@ -172,7 +197,7 @@ class _VcfSink:
         if any(row.reasons):
             info.append(f"{PREFIX}REASON={','.join(x or _MISSING for x in row.reasons)}")
         fields[7] = ";".join(info) or _MISSING
-        self._stream.write(_plain_line(_TAB.join(fields)) + "\n")
+        return _plain_line(_TAB.join(fields)) + "\n"
 
 
 def _plain_line(line: str) -> str:
@@ -180,28 +205,26 @@ def _plain_line(line: str) -> str:
     return _TAB.join(map(plain_cell, line.split(_TAB)))
 
 
-class _ParquetSink:
-    def __init__(self, writer: Any, schema: Any) -> None:
-        self._writer, self._schema = writer, schema
-        self._rows: list[dict[str, Any]] = []
+class _ParquetRows:
+    """One JSON object a line, whose numbers keep all their digits."""
 
-    def add(self, row: ScoredVariant) -> None:
-        self._rows.append(as_record(row))
-        if len(self._rows) == _ROW_GROUP:
-            self.flush()
+    def __init__(self, columns: Sequence[Column], extras: Sequence[str]) -> None:
+        self._extras = extras
+        scores = [[column.name, column.meaning] for column in columns]
+        self.head = json.dumps({"scores": scores, "extras": list(extras)})
 
-    def flush(self) -> None:
-        import pyarrow as pa
-
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-            self._rows = []
+    def line(self, row: ScoredVariant) -> str:
+        return json.dumps(as_record(row, self._extras)) + "\n"
 
 
-def as_record(row: ScoredVariant) -> dict[str, Any]:
+def as_record(row: ScoredVariant, extras: Sequence[str] = ()) -> dict[str, Any]:
     """A row as plain values: text, a number, and lists with one entry per allele.
 
     The number `pos` is None where the row is not VCF.
+
+    Args:
+        row: with its scores.
+        extras: names of the further columns of its table.
     """
     variant = row.variant
     record: dict[str, Any] = {
@@ -210,14 +233,14 @@ def as_record(row: ScoredVariant) -> dict[str, Any]:
         "id": plain_cell(variant.identifier),
         "ref": plain_cell(variant.fields[3]),
         "alt": plain_cell(variant.fields[4]).split(","),
+        **dict(zip(extras, map(plain_cell, variant.extras), strict=True)),
     }
     for name, values in row.scores.items():
         record[name] = [None if math.isnan(value) else float(value) for value in values]
     return record | {"reason": list(row.reasons)}
 
 
-@contextmanager
-def _parquet(path: Path, columns: Sequence[Column]) -> Iterator[_ParquetSink]:
+def _write_parquet(path: Path, head: Mapping[str, Any], contents: Iterable[IO[bytes]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -229,14 +252,16 @@ def _parquet(path: Path, columns: Sequence[Column]) -> Iterator[_ParquetSink]:
             ("id", pa.string()),
             ("ref", pa.string()),
             ("alt", text),
+            *((name, pa.string()) for name in head["extras"]),
             *(
-                pa.field(column.name, numbers, metadata={"description": column.meaning})
-                for column in columns
+                pa.field(name, numbers, metadata={"description": meaning})
+                for name, meaning in head["scores"]
             ),
             ("reason", text),
         ]
     )
+    lines = chain.from_iterable(contents)
     with pq.ParquetWriter(path, schema) as writer:
-        sink = _ParquetSink(writer, schema)
-        yield sink
-        sink.flush()
+        # groups have the same rows however these were cut into files.
+        while group := [json.loads(line) for line in islice(lines, _ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))

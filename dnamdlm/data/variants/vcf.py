@@ -9,11 +9,13 @@ Source: The Variant Call Format Specification, VCFv4.3, sections 1.4 to 1.6.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 from dnamdlm.tokens.nucleotide import AMBIGUITY_CODES
@@ -38,7 +40,8 @@ REASONS: Mapping[str, str] = {
 }
 """What a code in the column `reason` means."""
 
-_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+"""Columns of a VCF file without samples."""
 _WITH_CODES = re.compile(f"[ACGTN{AMBIGUITY_CODES.decode()}]+", re.ASCII | re.IGNORECASE)
 _SYMBOLIC = re.compile(r"<[^<>\s,]+>", re.ASCII)
 _BREAKEND = re.compile(r"[A-Za-z.]*[\[\]][^\[\]\s,]+[\[\]][A-Za-z.]*|\.[A-Za-z]+|[A-Za-z]+\.")
@@ -58,6 +61,7 @@ class Variant:
         fields: the columns as text, at most nine; the last holds FORMAT and all samples. Of a row
             that is not VCF what was found, filled up with '.'.
         fault: why the row is not VCF; None if it is.
+        extras: values of the columns of a table besides its variants.
     """
 
     line: int
@@ -67,6 +71,7 @@ class Variant:
     alts: tuple[str, ...]
     fields: tuple[str, ...]
     fault: str | None = None
+    extras: tuple[str, ...] = ()
 
     @property
     def identifier(self) -> str:
@@ -76,6 +81,8 @@ class Variant:
 
 class VariantFile:
     """Rows of a VCF file; the header is read at once, the rows each time they are asked for."""
+
+    extras: tuple[str, ...] = ()
 
     def __init__(self, path: str | Path) -> None:
         """Read and check the header.
@@ -105,11 +112,11 @@ class VariantFile:
 
     def _check_columns(self, number: int, line: str) -> None:
         found = tuple(line.split("\t"))
-        if found[: len(_COLUMNS)] != _COLUMNS:
-            hint = " separated by tabs, not spaces" if tuple(line.split())[:8] == _COLUMNS else ""
+        if found[: len(COLUMNS)] != COLUMNS:
+            hint = " separated by tabs, not spaces" if tuple(line.split())[:8] == COLUMNS else ""
             raise DataError(
                 f"{self.path}, line {number}: found {line[:60]!r} where the column names must "
-                f"stand; write {' '.join(_COLUMNS)}{hint}"
+                f"stand; write {' '.join(COLUMNS)}{hint}"
             )
 
     def rows(self) -> Iterator[Variant]:
@@ -122,10 +129,26 @@ class VariantFile:
         for number, line in read_lines(self.path):
             if number < self._first_row or not line.strip():
                 continue
-            try:
-                yield _parse_row(number, line, num_columns)
-            except DataError as error:
-                yield _faulty_row(number, line, num_columns, str(error))
+            yield read_row(number, line, num_columns)
+
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        with on_disk(self.path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_row(number: int, line: str, num_columns: int) -> Variant:
+    """A row; one that is not VCF has a `fault`.
+
+    Args:
+        number: of its line.
+        line: the row.
+        num_columns: of the header.
+    """
+    try:
+        return _parse_row(number, line, num_columns)
+    except DataError as error:
+        return _faulty_row(number, line, num_columns, str(error))
 
 
 def _parse_row(number: int, line: str, num_columns: int) -> Variant:
@@ -140,7 +163,7 @@ def _parse_row(number: int, line: str, num_columns: int) -> Variant:
         raise DataError(f"{found} tab-separated columns, the header has {num_columns}{hint}")
     fields = tuple(line.split("\t", 8))
     chrom, position, _, ref, alt = fields[:5]
-    for name, text in zip(_COLUMNS, fields, strict=False):
+    for name, text in zip(COLUMNS, fields, strict=False):
         if not text or text != text.strip() or (name != "INFO" and " " in text):
             what = "is empty" if not text.strip() else f"has blanks in {text[:40]!r}"
             raise DataError(f"column {name.lstrip('#')} {what}; write a value, or '.' for none")

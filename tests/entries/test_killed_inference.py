@@ -1,0 +1,170 @@
+"""score, embed and predict after kill -9 at random moments: the bytes of the unbroken command."""
+
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnamdlm.assembly.finetune import predicted_parts
+from tests.entries.commands import command, run
+from tests.helpers import entries
+
+ROOT = Path(__file__).resolve().parents[2]
+LETTERS = "ACGT"
+TABLES = {
+    "score": ("o.tsv.gz", ["variants=v.vcf", "data.fasta=g.fa", "batch_size=4", "draws=1",
+                           "scores=[llr,elbo]"]),
+    "embed": ("o.npz", ["data.fasta=g.fa", "batch_size=4", "pooling=bin", "bin_size=50"]),
+    "predict": ("o.tsv", ["input=t.csv"]),
+}  # fmt: skip
+COMMON = ("device=cpu", "threads=1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small model, heads of it, a genome, variants and a table."""
+    folder = tmp_path_factory.mktemp("killed")
+    draw = random.Random(4)
+    records = ["".join(draw.choices("ACGTN", (9, 9, 9, 9, 1), k=k)) for k in (3000, 50, 900, 4000)]
+    (folder / "g.fa").write_text("".join(f">r{i}\n{x}\n" for i, x in enumerate(records)))
+    rows = []
+    for place in sorted(draw.sample(range(2990), 260)):
+        ref = records[0][place : place + draw.choice((1, 1, 1, 2))]
+        rows.append(f"r0\t{place + 1}\t.\t{ref}\t{draw.choice(LETTERS)}\t.\t.\t.\n")
+    head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (folder / "v.vcf").write_text(head + "".join(rows))
+    texts = ["".join(draw.choices(LETTERS, k=draw.choice((30, 60, 90)))) for _ in range(1100)]
+    labels = ["ab"[text.count("A") * 4 > len(text)] for text in texts]
+    lines = [f"{text},{label}\n" for text, label in zip(texts, labels, strict=True)]
+    (folder / "t.csv").write_text("sequence,label\n" + "".join(lines))
+    (folder / "few.csv").write_text("sequence,label\n" + "".join(lines[:80]))
+    entries.train(
+        entries.composed(
+            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
+            "data.length=64", "data.valid=[r1]", "data.test=[r2]", "trainer.max_steps=2",
+            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
+            f"data.cache_dir={folder}/cache", f"run_dir={folder}/run", "backbone.hidden_size=16",
+            "backbone.num_blocks=1",
+        )
+    )  # fmt: skip
+    entries.finetune(
+        entries.composed(
+            "finetune", "config=table", f"data.train={folder}/few.csv", f"model={folder}/run",
+            f"run_dir={folder}/heads", "seeds=2", "training.epochs=1", "baselines=[]",
+        )
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _place(folder, monkeypatch):
+    monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(folder)
+
+
+def settings_of(entry, place):
+    name, given = TABLES[entry]
+    model = "model=heads" if entry == "predict" else "model=run"
+    return [model, *given, *COMMON, f"out={place / name}"]
+
+
+def make(entry, place, *overrides):
+    """Run an entry in this process."""
+    place.mkdir(exist_ok=True)
+    getattr(entries, entry)(entries.composed(entry, *settings_of(entry, place), *overrides))
+    return place / TABLES[entry][0]
+
+
+@pytest.mark.parametrize("entry", TABLES)
+def test_the_bytes_do_not_depend_on_the_number_of_parts_and_shards(entry, tmp_path, capsys):
+    whole = make(entry, tmp_path / "whole", "part_rows=1000000")
+    parts = make(entry, tmp_path / "parts", "part_rows=1")
+    for number in (2, 3, 1):
+        shard = make(entry, tmp_path / "shards", "part_rows=100", f"shard={number}/3")
+        assert not shard.exists()
+    entries.gather(entries.composed("gather", f"out={shard}"))
+    assert whole.read_bytes() == parts.read_bytes() == shard.read_bytes()
+    assert [path.name for path in shard.parent.iterdir()] == [shard.name]
+    assert [path.name for path in parts.parent.iterdir()] == [parts.name]
+
+
+def test_a_batch_of_predictions_is_that_of_the_whole_input(folder, tmp_path, monkeypatch):
+    few = make("predict", tmp_path / "one", "input=few.csv")
+    monkeypatch.setattr(predicted_parts, "ROWS_OF_BATCH", 80)
+    same = make("predict", tmp_path / "two", "input=few.csv")
+    assert few.read_bytes() == same.read_bytes()
+
+
+def test_rows_that_cannot_be_read_are_empty_wherever_they_stand(folder, tmp_path, monkeypatch):
+    lines = (folder / "few.csv").read_text().splitlines()[1:31]
+    for row in (0, 9, 10, 11, 29):
+        lines[row] = "AC!T,a"
+    (tmp_path / "odd.csv").write_text("\n".join(["sequence,label", *lines]) + "\n")
+    found = []
+    for rows in (512, 10, 1):
+        monkeypatch.setattr(predicted_parts, "ROWS_OF_BATCH", rows)
+        table = make("predict", tmp_path / f"in_{rows}", f"input={tmp_path}/odd.csv")
+        found.append([line.split("\t") for line in table.read_text().splitlines()])
+    for cells in found:
+        assert cells[0][-1] == "reason"
+        assert [row for row, line in enumerate(cells[1:]) if line[-1]] == [0, 9, 10, 11, 29]
+    numbers = [
+        np.array([line[-3:-1] for line in cells[1:] if not line[-1]], dtype=float)
+        for cells in found
+    ]
+    # float32 sums in other batches; six digits are written.
+    np.testing.assert_allclose(numbers[1], numbers[0], rtol=2e-5)
+    np.testing.assert_allclose(numbers[2], numbers[0], rtol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("entry", TABLES)
+def test_after_kills_at_random_moments_the_bytes_are_those_of_the_unbroken_command(
+    entry, count, workers, tmp_path
+):
+    whole = make(entry, tmp_path / "whole")
+    place = tmp_path / "killed"
+    place.mkdir()
+    out = place / TABLES[entry][0]
+    draw = random.Random(f"{entry} {count} {workers}")
+    given = [*settings_of(entry, place), "part_rows=1", f"workers={workers}"]
+    shards = [f"shard={number}/{count}" for number in range(1, count + 1)] if count > 1 else [""]
+    killed = 0
+    for shard in shards:
+        for _ in range(4 if count == 1 else 2):
+            words = command(entry, *given, *filter(None, [shard]))
+            process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            # some moments before the first new part, and some after it.
+            if draw.random() < 0.7:
+                wait_for_a_part(process, place / f"{out.name}.parts")
+            else:
+                time.sleep(draw.uniform(1, 4))
+            time.sleep(draw.uniform(0, 0.4))
+            process.kill()
+            killed += process.wait() == -9
+    parts = sorted((place / f"{out.name}.parts").glob("part-*"))
+    if parts:
+        damaged = draw.choice(parts)
+        damaged.write_bytes(damaged.read_bytes()[:-3] + b"abc")
+    for shard in shards:
+        run(entry, *given, *filter(None, [shard]))
+    if count > 1:
+        run("gather", f"out={out}")
+    assert killed >= 2
+    assert out.read_bytes() == whole.read_bytes()
+    assert [path.name for path in place.iterdir()] == [out.name]
+
+
+def wait_for_a_part(process, folder):
+    """Wait for a part that was not there, or for the end of the process."""
+    before = len(list(folder.glob("part-*")))
+    deadline = time.monotonic() + 120
+    while process.poll() is None and len(list(folder.glob("part-*"))) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
