@@ -54,7 +54,7 @@ def make_files(folder: Path, numbers: list[int], rng: np.random.Generator) -> No
         with (folder / f"{number}.vcf").open("w") as file:
             file.write("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
             for place in np.sort(rng.integers(0, GENOME_BASES, number)):
-                ref = letters["a"][place]
+                ref = str(letters["a"][place])
                 alt = "ACGT"[("ACGT".index(ref) + 1) % 4]
                 file.write(f"a\t{place + 1}\t.\t{ref}\t{alt}\t.\t.\t.\n")
 

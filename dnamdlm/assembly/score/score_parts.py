@@ -89,6 +89,7 @@ def identity_of(
         "scores": list(scoring.scores),
         "length": length,
         "draws": scoring.draws,
+        "control": scoring.control,
         "strands": scoring.strands,
         "match_names": scoring.match_names,
         "region": scoring.region,
