@@ -25,11 +25,14 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hangups_end_commands() -> Iterator[None]:
-    """Commands that tests start get SIGHUP as from a terminal, also if the tests run under nohup.
+def signals_end_commands() -> Iterator[None]:
+    """Commands that tests start get signals as from a terminal.
 
-    Children inherit an ignored signal, and a command takes that for the wish to outlive a hangup.
+    Children inherit ignored signals, as nohup ignores SIGHUP and a shell without job control SIGINT
+    of what runs in the background. A command takes that for the wish to outlive them.
     """
-    kept = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    kept = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGHUP, kept)
+    for number, handler in kept.items():
+        signal.signal(number, handler)

@@ -197,12 +197,13 @@ class _Stretch:
             rows = self.batch.rows(places.new_zeros(len(part)))
             tokens: Int[Tensor, "B L"] = rows.tokens.clone()
             for number, query in enumerate(part):
-                hidden = (places % self.stride == query.phase) & (places != query.place)
+                hidden = places % self.stride == query.phase
                 hidden &= rows.valid[number, stretch]
                 tokens[number, stretch] = tokens[number, stretch].masked_fill(
                     hidden, process.mask_id
                 )
                 if query.place >= 0:
+                    # the changed position is seen, in whatever phase.
                     tokens[number, self.start + query.place] = query.base
             time = process.time_of_masks(tokens, rows.valid)
             found = self.lm.denoise(tokens, time, rows.attended, label=rows.label)

@@ -76,7 +76,7 @@ def test_a_function_that_cannot_be_used_is_one_sentence(code, name, content, mes
         ([{"motiv": "TATAAT"}], "a term with motiv; give each term exactly one of head, mean"),
         ([{}], "a term with nothing"),
         ([{"motif": "TATA", "gc": [0, 1]}], "a term with motif and gc"),
-        ([{"motif": "TATA", "wieght": 2}], r"no key wieght \(did you mean weight\?\)"),
+        ([{"motif": "TATA", "weightt": 2}], r"no key weightt \(did you mean weight\?\)"),
         ([{"motif": "TATA", "weight": "much"}], "weight='much' must be a number"),
         ([{"motif": "TATA", "weight": True}], "weight=True must be a number"),
         ([{"motif": "tata"}], "neither IUPAC letters"),

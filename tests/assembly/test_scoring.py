@@ -1,6 +1,7 @@
 """Variant scores and embeddings as commands: tables, mistakes, batches, real variants."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def random_model(*overrides):
         for parameter in lm.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) * 0.1)
     # float64: the order of sums changes no digit that is written.
-    return LoadedModel(lm.double().eval(), ModelConfig(tree), 0, "", None, None)  # pyright: ignore[reportArgumentType]
+    return LoadedModel(lm.double().eval(), ModelConfig(tree), 0, "", Path("nowhere"), None)
 
 
 def score_tree(folder, *overrides):

@@ -196,16 +196,16 @@ def test_every_setting_that_may_be_a_text_is_named():
 
 # settings with few possible values, which Hydra reads as they are.
 WORDS = frozenset({
-    "accelerator", "activation", "device", "devices", "directions", "dtype", "estimator",
+    "accelerator", "activation", "control", "device", "devices", "directions", "dtype", "estimator",
     "guide_order", "inner", "iupac", "kind", "layout", "long", "method", "metric", "mixture",
     "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe", "select", "split", "strand",
     "strands", "strategy", "transform", "version", "weights",
 })  # fmt: skip
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({
-    "batch_size", "expand", "gc", "genetic_code", "genomes", "grid", "length", "limit",
-    "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws", "overlap",
-    "part_rows", "pool", "seed", "seeds", "temperature", "threads", "threshold",
+    "batch_size", "block_length", "expand", "gc", "genetic_code", "genomes", "grid", "length",
+    "limit", "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws",
+    "overlap", "part_rows", "pool", "population", "seed", "seeds", "temperature", "threads", "threshold",
     "time_points", "top_k", "wildcards", "window", "workers",
 })  # fmt: skip
 

@@ -21,11 +21,16 @@ TINY = (
     "data.annotation=null backbone.hidden_size=16 backbone.num_heads=2 backbone.num_blocks=1",
     "evaluate model=run split=valid limit=4 draws=1 max_order=1",
     "sample model=yeast-demo num_sequences=4 length=64 out=s.fa",
+    "design model=yeast-demo reward=[{motif:TATA}] num_sequences=2 length=40 out=d.fa "
+    "likelihood_draws=0",
     "judge samples=s.fa reference=s.fa model=run out=j.json",
     "report run_dir=run",
     "tracks model=yeast-demo locus=chrI:1000-1200 out=t.tsv",
     "interpret model=yeast-demo locus=chrI:1000-1020 out=i parts=[mutagenesis]",
     "score model=yeast-demo variants=v.vcf data.fasta=g.fa out=v.tsv draws=1",
+    "score model=yeast-demo variants=v.vcf data.fasta=g.fa out=w.tsv draws=1 shard=1/2",
+    "score model=yeast-demo variants=v.vcf data.fasta=g.fa out=w.tsv draws=1 shard=2/2",
+    "gather out=w.tsv",
     "embed model=yeast-demo data.fasta=s.fa out=e.npz",
     "finetune config=table data.train=t.csv model=yeast-demo run_dir=ft baselines=[] seeds=1 "
     "training.epochs=1 bootstrap=0 method=probe",
