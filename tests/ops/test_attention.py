@@ -113,7 +113,9 @@ def test_rows_in_blocks_do_not_see_one_another():
     together = attend(*inputs, pattern)
     for row in range(3):
         alone = attend(*(x[row : row + 1] for x in inputs), pattern)
-        assert torch.equal(together[row : row + 1], alone)
+        # float64; products of blocks may be summed in another order beside other rows. Each output
+        # is a mean of at most 7 values of size 1, from scores of 8 products.
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=64 * 2.0**-52)
 
 
 def test_blocks_have_a_gradient_of_their_gradient():
