@@ -215,6 +215,9 @@ def _blocked(q: Tensor, k: Tensor, v: Tensor, pattern: AttentionPattern) -> Tens
 
 
 def _with_neighbours(blocks: Tensor) -> Tensor:
+    # as in `apply_rotary`: short sequences would wait for the call.
+    if not (torch.is_grad_enabled() and blocks.requires_grad):
+        return _Neighbours.forward(blocks)
     return cast("Tensor", _Neighbours.apply(blocks))  # pyright: ignore[reportUnknownMemberType]
 
 

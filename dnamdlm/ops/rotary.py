@@ -72,6 +72,9 @@ class _Rotation(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    # a function of its own takes longer to call than one sequence to rotate.
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return _rotated(x, cos, sin)
     return cast("Tensor", _Rotation.apply(x, cos, sin))  # pyright: ignore[reportUnknownMemberType]
 
 
