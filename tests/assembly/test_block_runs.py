@@ -53,6 +53,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path):
     assert hashes(tmp_path / "twice") == hashes(tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_any_block_length_is_evaluated_and_sampled_from_one_network(run):
     settings = (f"model={run}", "limit=4", "max_order=1")
     evaluate(compose(*settings, name="evaluate"))

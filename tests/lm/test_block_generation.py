@@ -196,6 +196,7 @@ def test_samplers_that_go_from_left_to_right_themselves_are_refused(name):
         check_served(made(), SAMPLERS[name]())
 
 
+@pytest.mark.slow
 def test_one_token_at_a_time_draws_from_the_law_of_the_oracle():
     law = TabulatedLaw(length=3, num_symbols=2, seed=3)
     oracle = BlockOracle(law)
