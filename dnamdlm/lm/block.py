@@ -23,22 +23,19 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.parameterization import substitution
-from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.reverse import Generated
-from dnamdlm.diffusion.schedules import LogLinear, Schedule
+from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.steps import Ancestral, StepRule
-from dnamdlm.diffusion.times import Stratified, TimeSampler
+from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block_rows import BlockRows, check_block_length
-from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
 from dnamdlm.lm.conditioning import conditioning_value
-from dnamdlm.lm.estimators import bound_draws, chosen_estimator
-from dnamdlm.lm.expert_gates import ExpertGates, Experts
-from dnamdlm.lm.hidden_tokens import HiddenTokens
+from dnamdlm.lm.diffusion_model import DiffusionModel, loss_of, terms_of
+from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import checked_start, evaluating, real_token_mask
-from dnamdlm.lm.noising import Draw, NoiseProcess
-from dnamdlm.lm.objectives import ContinuousTime, Objective, ScoreEntropy
+from dnamdlm.lm.model_parts import checked_start, evaluating
+from dnamdlm.lm.noising import Draw
+from dnamdlm.lm.objectives import Objective, ScoreEntropy
 from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import places_of
 from dnamdlm.lm.sampling.block_context import BlockContext, BlockParts
@@ -47,7 +44,7 @@ from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
-class BlockDiffusionLM(nn.Module):
+class BlockDiffusionLM(DiffusionModel):
     """Block diffusion: a network that reads blocks from left to right, and a noise process.
 
     Source: Arriola et al. 2025 (arXiv:2503.09573).
@@ -62,8 +59,6 @@ class BlockDiffusionLM(nn.Module):
         >>> lm.generate(keys, length=10, num_steps=5).tokens.shape
         torch.Size([3, 10])
     """
-
-    real_tokens: Tensor
 
     def __init__(
         self,
@@ -93,53 +88,14 @@ class BlockDiffusionLM(nn.Module):
             ConfigError: if the backbone cannot read blocks from left to right, has too few outputs,
                 or does not suit the objective, or the block length is below 1.
         """
-        super().__init__()
-        check_label_dropout(label_dropout)
         check_block_length(block_length)
         block_reader_of(backbone)
         assert isinstance(backbone, Backbone)
-        self.register_buffer(
-            "real_tokens", real_token_mask(vocabulary, backbone.vocab_size), persistent=False
-        )
-        self.backbone = backbone
+        super().__init__(
+            backbone, vocabulary, schedule, times, objective,
+            label_dropout=label_dropout, experts=experts,
+        )  # fmt: skip
         self.block_length = block_length
-        self.num_classes = num_classes_of(backbone)
-        self.label_dropout = label_dropout
-        self.schedule: Schedule = LogLinear() if schedule is None else schedule
-        self.times: TimeSampler = Stratified() if times is None else times
-        self._vocabulary = vocabulary
-        self.objective: Objective = ContinuousTime() if objective is None else objective
-        self.experts = experts
-        self.expert_gates = None if experts is None else ExpertGates(experts, backbone, vocabulary)
-        self.objective.check(self.process)
-
-    def without_effect(self) -> dict[str, str]:
-        """Settings that have no effect, given the others, and why."""
-        if self.num_classes:
-            return {}
-        return {"label_dropout": "the network has no classes (backbone.num_classes=0)"}
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The meaning of the token ids."""
-        return self._vocabulary
-
-    @property
-    def mask_id(self) -> int:
-        """Id of the mask."""
-        return self._vocabulary.mask_id
-
-    @property
-    def sees_time(self) -> bool:
-        """Whether the network is conditioned on time."""
-        return self.backbone.time_conditioning
-
-    @property
-    def process(self) -> NoiseProcess:
-        """The noise process of a block."""
-        return NoiseProcess(
-            self.schedule, self.times, self._vocabulary, self.real_tokens, self.sees_time
-        )
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states of clean sequences; each sees its own block and those before."""
@@ -147,7 +103,7 @@ class BlockDiffusionLM(nn.Module):
         network = blocks.network(self.backbone, None, self._clean_time(batch))
         rows = blocks.rows
         time = torch.zeros(len(rows), device=rows.tokens.device)
-        return blocks.joined(network.hidden(*self._inputs(rows.tokens, time, rows, batch.label)))
+        return blocks.joined(network.hidden(*self._inputs_of(rows.tokens, time, rows, batch.label)))
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
@@ -155,22 +111,14 @@ class BlockDiffusionLM(nn.Module):
 
     def loss_terms(self, batch: Batch) -> LossTerms:
         """One draw of the objective in every block; randomness is a function of `batch.key`."""
-        label = batch.label
-        if label is not None:
-            label = dropped_labels(label, RowNoise(batch.key), probability=self.label_dropout)
+        label = self._training_label(batch)
         blocks = self._blocks(batch)
         draws = self.objective.hide(self.process, blocks.rows)
         losses = [self._nats(draw, blocks, label, is_counted=True) for draw in draws]
-        minimised = blocks.joined(sum(losses[1:], losses[0]))
-        if all(draw.bound_weight is None for draw in draws):
-            return LossTerms(minimised, batch.valid)
-        bounds = [
-            nats.detach() * draw.bound_weight.to(nats.dtype)[:, None]
-            for nats, draw in zip(losses, draws, strict=True)
-            if draw.bound_weight is not None
-        ]
-        reported = blocks.joined(sum(bounds[1:], bounds[0]))
-        return LossTerms(reported, batch.valid, minimised=minimised)
+        minimised, bound = terms_of(draws, losses)
+        return loss_of(
+            blocks.joined(minimised), None if bound is None else blocks.joined(bound), batch
+        )
 
     @torch.no_grad()
     def log_likelihood(
@@ -199,24 +147,15 @@ class BlockDiffusionLM(nn.Module):
             if in_order is not None:
                 return TokenLikelihood(blocks.joined(in_order.nats), batch.valid, in_order.kind)
             is_exact = self.block_length == 1 and chosen == "count"
-            draws = 1 if is_exact else draws
-            total = torch.zeros(rows.tokens.shape, dtype=torch.float64, device=rows.key.device)
-            hidden: HiddenTokens | None = HiddenTokens.none(rows)
-            for draw in range(draws):
-                parts = bound_draws(
-                    chosen, self.process, self.objective, rows, draw=draw, draws=draws
-                )
-                nats = [self._nats(part, blocks, batch.label) for part in parts]
-                total += sum(nats[1:], nats[0])
-                if hidden is not None:
-                    hidden = hidden.after(parts, nats)
+            nats, hidden = self._mean_nats(
+                rows,
+                lambda draw: self._nats(draw, blocks, batch.label),
+                estimator=chosen,
+                draws=1 if is_exact else draws,
+            )
         found = () if hidden is None else tuple(map(blocks.summed, (hidden.nats, hidden.count)))
         kind = "exact" if is_exact else "upper bound"
-        return TokenLikelihood(blocks.joined(total / draws), batch.valid, kind, *found)
-
-    def chosen_estimator(self, estimator: str) -> str:
-        """The estimator with `auto` resolved; a `ConfigError` if the model does not have it."""
-        return chosen_estimator(estimator, self.objective, sees_time=self.sees_time)
+        return TokenLikelihood(blocks.joined(nats), batch.valid, kind, *found)
 
     def log_probs(self, batch: Batch, **settings: Any) -> Tensor:
         """Refused: a base is not conditioned on the bases of later blocks.
@@ -349,15 +288,12 @@ class BlockDiffusionLM(nn.Module):
             self.schedule, torch.zeros(len(batch), device=batch.tokens.device)
         )
 
-    def _inputs(
+    def _inputs_of(
         self, xt: Tensor, time: Tensor | None, rows: Batch, label: Tensor | None
     ) -> tuple[Any, ...]:
         """Arguments of the network of block rows; the label is that of each sequence."""
-        conditioning = conditioning_value(self.schedule, time) if self.sees_time else None
-        if label is None or not self.num_classes:
-            return xt, conditioning, rows.attended
-        ids = class_ids(label, len(label), self.num_classes, xt.device)
-        return xt, conditioning, rows.attended, ids
+        count = None if label is None else len(label)
+        return self._inputs(xt, time, rows.attended, label, num_labels=count)
 
     def _nats(
         self, draw: Draw, blocks: BlockRows, label: Tensor | None, *, is_counted: bool = False
@@ -370,7 +306,7 @@ class BlockDiffusionLM(nn.Module):
             is_counted=is_counted,
         )
         places = places_of(draw.scored, len(self.real_tokens))
-        inputs = self._inputs(draw.xt, draw.time, blocks.rows, label)
+        inputs = self._inputs_of(draw.xt, draw.time, blocks.rows, label)
         return places.spread(draw.loss(places.logits(network, *inputs), places))
 
     def _parts(self, *, is_scored: bool) -> BlockParts:
@@ -412,5 +348,5 @@ class _RowDenoiser:
         del present, label
         lm, blocks = self.lm, self.blocks
         network = blocks.network(lm.backbone, lm.expert_gates, None)
-        logits = network(*lm._inputs(xt, time, blocks.rows, blocks.batch.label))
+        logits = network(*lm._inputs_of(xt, time, blocks.rows, blocks.batch.label))
         return substitution(logits, xt, real_tokens=lm.real_tokens, mask_id=lm.mask_id)

@@ -27,12 +27,13 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classes import num_classes_of
 from dnamdlm.lm.estimators import exact_estimator
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, real_token_mask
+from dnamdlm.lm.model_parts import checked_start, evaluating, network_of
+from dnamdlm.lm.network_model import NetworkModel
 from dnamdlm.lm.sampling.network_calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
-class CausalLM(nn.Module):
+class CausalLM(NetworkModel):
     """Predicts each token from those before it.
 
     Example:
@@ -45,8 +46,6 @@ class CausalLM(nn.Module):
         torch.Size([3, 10])
     """
 
-    real_tokens: Tensor
-
     def __init__(self, backbone: Backbone | nn.Module, vocabulary: Vocabulary) -> None:
         """Join network and vocabulary.
 
@@ -58,7 +57,6 @@ class CausalLM(nn.Module):
         Raises:
             ConfigError: if the backbone sees the future, has classes, or has too few outputs.
         """
-        super().__init__()
         backbone = network_of(backbone, vocabulary)
         if not getattr(backbone, "causal", False):
             raise ConfigError(
@@ -70,16 +68,7 @@ class CausalLM(nn.Module):
                 f"backbone.num_classes={num_classes_of(backbone)}, but an autoregressive model is "
                 "trained without classes; use backbone.num_classes=0, or lm=mdlm"
             )
-        self.register_buffer(
-            "real_tokens", real_token_mask(vocabulary, backbone.vocab_size), persistent=False
-        )
-        self.backbone = backbone
-        self._vocabulary = vocabulary
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The meaning of the token ids."""
-        return self._vocabulary
+        super().__init__(backbone, vocabulary)
 
     def next_log_probs(
         self, tokens: Int[Tensor, "B L"], present: Bool[Tensor, "B L"] | None = None

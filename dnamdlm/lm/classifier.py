@@ -24,10 +24,11 @@ from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.language_model import LossTerms
 from dnamdlm.lm.model_parts import hidden_size_of
+from dnamdlm.lm.network_model import NetworkModel
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
-class NoisyClassifier(nn.Module):
+class NoisyClassifier(NetworkModel):
     """The mean of the last hidden states over bases and masks, then a linear map to classes.
 
     Example:
@@ -42,7 +43,6 @@ class NoisyClassifier(nn.Module):
         torch.Size([1, 3])
     """
 
-    real_tokens: Tensor
     pooled_tokens: Tensor
 
     def __init__(
@@ -67,7 +67,6 @@ class NoisyClassifier(nn.Module):
             ConfigError: if there are fewer than two classes, the network has classes or sees
                 only the past, or times are drawn with a density other than 1.
         """
-        super().__init__()
         if num_classes < 2:
             raise ConfigError(f"lm.num_classes={num_classes} must be at least 2")
         if getattr(backbone, "num_classes", 0):
@@ -85,34 +84,15 @@ class NoisyClassifier(nn.Module):
                 f"times={type(times).__name__} does not suit a classifier; use times=stratified or "
                 "times=uniform"
             )
-        self.backbone = backbone
+        super().__init__(backbone, vocabulary)
         self.schedule = schedule
         self.times = times
         self.num_classes = num_classes
-        self._vocabulary = vocabulary
         _drop_output_layer(backbone)
         self.head = OutputHead(hidden_size_of(backbone), num_classes)
-        real = torch.zeros(backbone.vocab_size, dtype=torch.bool)
-        real[list(vocabulary.real_ids)] = True
-        self.register_buffer("real_tokens", real, persistent=False)
-        pooled = real.clone()
+        pooled = self.real_tokens.clone()
         pooled[vocabulary.mask_id] = True
         self.register_buffer("pooled_tokens", pooled, persistent=False)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The meaning of the token ids."""
-        return self._vocabulary
-
-    @property
-    def mask_id(self) -> int:
-        """Id of the mask."""
-        return self._vocabulary.mask_id
-
-    @property
-    def sees_time(self) -> bool:
-        """Whether the network is conditioned on time."""
-        return self.backbone.time_conditioning
 
     @property
     def soft_like(self) -> tuple[int, torch.dtype]:

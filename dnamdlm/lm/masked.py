@@ -10,7 +10,6 @@ Shapes: B sequences, L positions, V outputs of the network, R real tokens (4 for
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -23,27 +22,18 @@ from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.reverse import Generated, reverse_process
-from dnamdlm.diffusion.schedules import LogLinear, Schedule
+from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.score_entropy import relative_log_score
 from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import Ancestral, StepRule
-from dnamdlm.diffusion.times import Stratified, TimeSampler
+from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
-from dnamdlm.lm.conditioning import conditioning_value
-from dnamdlm.lm.estimators import bound_draws, chosen_estimator
-from dnamdlm.lm.expert_gates import ExpertGates, Experts, joined
-from dnamdlm.lm.hidden_tokens import HiddenTokens
+from dnamdlm.lm.diffusion_model import DiffusionModel, loss_of, terms_of
+from dnamdlm.lm.expert_gates import Experts, joined
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
-from dnamdlm.lm.model_parts import (
-    checked_start,
-    evaluating,
-    network_of,
-    present_of,
-    real_token_mask,
-)
-from dnamdlm.lm.noising import Draw, NoiseProcess
-from dnamdlm.lm.objectives import ContinuousTime, Objective, ScoreEntropy
+from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, present_of
+from dnamdlm.lm.noising import Draw
+from dnamdlm.lm.objectives import Objective, ScoreEntropy
 from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
 from dnamdlm.lm.position_probs import position_log_probs
@@ -55,7 +45,7 @@ Label = Int[Tensor, " B"] | int | None
 """Class of each row, or of all rows, from 0; None, or a negative number, is no class."""
 
 
-class MaskedDiffusionLM(nn.Module):
+class MaskedDiffusionLM(DiffusionModel):
     """Masked diffusion: a network, a noise schedule and an objective.
 
     Generation and the estimators `time` and `count` use the network through the SUBS
@@ -77,8 +67,6 @@ class MaskedDiffusionLM(nn.Module):
         >>> MaskedDiffusionLM(own, NUCLEOTIDE_VOCABULARY).num_classes
         0
     """
-
-    real_tokens: Tensor
 
     def __init__(
         self,
@@ -109,56 +97,17 @@ class MaskedDiffusionLM(nn.Module):
             ConfigError: if the backbone has fewer outputs than the vocabulary has ids, sees only
                 the past, or does not suit the objective.
         """
-        super().__init__()
-        check_label_dropout(label_dropout)
         backbone = network_of(backbone, vocabulary)
-        self.register_buffer(
-            "real_tokens", real_token_mask(vocabulary, backbone.vocab_size), persistent=False
-        )
         if getattr(backbone, "causal", False):
             raise ConfigError(
                 "this backbone sees only the past, and masked diffusion needs both sides; use "
                 "backbone=dit, or lm=ar for an autoregressive model"
             )
-        self.backbone = backbone
-        self.num_classes = num_classes_of(backbone)
-        self.label_dropout = label_dropout
-        self.schedule: Schedule = LogLinear() if schedule is None else schedule
-        self.times: TimeSampler = Stratified() if times is None else times
-        self._vocabulary = vocabulary
-        self.objective: Objective = ContinuousTime() if objective is None else objective
-        self.experts = experts
-        self.expert_gates = None if experts is None else ExpertGates(experts, backbone, vocabulary)
+        super().__init__(
+            backbone, vocabulary, schedule, times, objective,
+            label_dropout=label_dropout, experts=experts,
+        )  # fmt: skip
         self.averaged_network: nn.Module | None = None
-        self.objective.check(self.process)
-
-    def without_effect(self) -> dict[str, str]:
-        """Settings that have no effect, given the others, and why."""
-        if self.num_classes:
-            return {}
-        return {"label_dropout": "the network has no classes (backbone.num_classes=0)"}
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The meaning of the token ids."""
-        return self._vocabulary
-
-    @property
-    def mask_id(self) -> int:
-        """Id of the mask."""
-        return self._vocabulary.mask_id
-
-    @property
-    def sees_time(self) -> bool:
-        """Whether the network is conditioned on time."""
-        return self.backbone.time_conditioning
-
-    @property
-    def process(self) -> NoiseProcess:
-        """The noise process, the only part of the model that objectives use."""
-        return NoiseProcess(
-            self.schedule, self.times, self._vocabulary, self.real_tokens, self.sees_time
-        )
 
     def logits(
         self,
@@ -235,20 +184,10 @@ class MaskedDiffusionLM(nn.Module):
 
         A network with classes is given the labels of the batch, except those that are dropped.
         """
-        label = batch.label
-        if label is not None:
-            label = dropped_labels(label, RowNoise(batch.key), probability=self.label_dropout)
+        label = self._training_label(batch)
         draws = self.objective.hide(self.process, batch)
         losses = [self._nats(draw, batch, label, batch.tokens) for draw in draws]
-        minimised = sum(losses[1:], losses[0])
-        if all(draw.bound_weight is None for draw in draws):
-            return LossTerms(minimised, batch.valid)
-        bounds = [
-            nats.detach() * draw.bound_weight.to(nats.dtype)[:, None]
-            for nats, draw in zip(losses, draws, strict=True)
-            if draw.bound_weight is not None
-        ]
-        return LossTerms(sum(bounds[1:], bounds[0]), batch.valid, minimised=minimised)
+        return loss_of(*terms_of(draws, losses), batch)
 
     @torch.no_grad()
     def log_likelihood(
@@ -276,21 +215,14 @@ class MaskedDiffusionLM(nn.Module):
         with evaluating(self):
             if (in_order := order_likelihood(self, batch, chosen)) is not None:
                 return in_order
-            total = torch.zeros(batch.tokens.shape, dtype=torch.float64, device=batch.key.device)
-            hidden: HiddenTokens | None = HiddenTokens.none(batch)
-            process, objective = self.process, self.objective
-            for draw in range(draws):
-                parts = bound_draws(chosen, process, objective, batch, draw=draw, draws=draws)
-                nats = [self._nats(part, batch, batch.label) for part in parts]
-                total += sum(nats[1:], nats[0])
-                if hidden is not None:
-                    hidden = hidden.after(parts, nats)
+            nats, hidden = self._mean_nats(
+                batch,
+                lambda draw: self._nats(draw, batch, batch.label),
+                estimator=chosen,
+                draws=draws,
+            )
         found = () if hidden is None else (hidden.nats, hidden.count)
-        return TokenLikelihood(total / draws, batch.valid, "upper bound", *found)
-
-    def chosen_estimator(self, estimator: str) -> str:
-        """The estimator with `auto` resolved; a `ConfigError` if the model does not have it."""
-        return chosen_estimator(estimator, self.objective, sees_time=self.sees_time)
+        return TokenLikelihood(nats, batch.valid, "upper bound", *found)
 
     def log_probs(
         self, batch: Batch, *, hide: str = "each", positions_at_once: int = 64
@@ -380,16 +312,6 @@ class MaskedDiffusionLM(nn.Module):
                 )
                 tokens.append(part.tokens)
         return Generated(torch.cat(tokens), calls.num_calls, calls.num_rows)
-
-    def _inputs(
-        self, xt: Tensor, time: Tensor | None, present: Tensor | None, label: Label
-    ) -> tuple[Any, ...]:
-        """Arguments of the network."""
-        conditioning = conditioning_value(self.schedule, time) if self.sees_time else None
-        if label is None or not self.num_classes:
-            return xt, conditioning, present
-        ids = class_ids(label, len(xt), self.num_classes, xt.device)
-        return xt, conditioning, present, ids
 
     def network(self, counted: Tensor | None = None) -> Backbone:
         """The network with its experts; `counted` as in `Expert`."""
