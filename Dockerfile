@@ -10,13 +10,13 @@ FROM python:3.11-slim-bookworm
 # g++ compiles the scan of Mamba networks once; without it they run in portable form.
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ \
   && rm -rf /var/lib/apt/lists/*
-COPY --from=build /src/constraints.txt /dist/ /tmp/dist/
+COPY --from=build /src/constraints.txt /dist/ /opt/dist/
 # the build of torch for CPUs satisfies the same line of constraints.txt, without CUDA libraries.
-RUN pip install --no-cache-dir -c /tmp/dist/constraints.txt \
+RUN pip install --no-cache-dir -c /opt/dist/constraints.txt \
     --extra-index-url https://download.pytorch.org/whl/cpu \
     "torch==2.13.0+cpu" \
-  && pip install --no-cache-dir -c /tmp/dist/constraints.txt "$(echo /tmp/dist/*.whl)[dna,text]" \
-  && rm -rf /tmp/dist \
+  && pip install --no-cache-dir -c /opt/dist/constraints.txt "$(echo /opt/dist/*.whl)[dna,text]" \
+  && rm -rf /opt/dist \
   && useradd --create-home user
 USER user
 WORKDIR /data

@@ -130,6 +130,16 @@ def store(
     return path
 
 
+def finish(
+    table: ResultTable, *, smoke: bool, device: str | None = None, threads: int | None = None
+) -> None:
+    """Store the table; of a smoke run print it without its environment, and store nothing."""
+    if smoke:
+        print(table.markdown({}))
+    else:
+        store(table, device=device, threads=threads)
+
+
 def _line(cells: Sequence[str]) -> str:
     """One line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"

@@ -29,3 +29,11 @@ def genome_of(loaded: LoadedModel) -> OpenGenome:
     if not isinstance(opened, OpenGenome):
         raise ConfigError(f"{loaded.folder} was not trained on one genome; give a model that was")
     return opened
+
+
+def model_note(loaded: LoadedModel) -> str:
+    """What the model of a table was, for its notes."""
+    return (
+        f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
+        f"{loaded.digest[:12]}"
+    )

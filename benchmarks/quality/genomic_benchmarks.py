@@ -24,7 +24,7 @@ import hydra
 import torch
 from omegaconf import OmegaConf
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.finetuning import finetune
@@ -150,10 +150,7 @@ def main() -> None:
             "leaked rows are test rows with an exact, reverse-complement or near copy in train",
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=torch.get_num_threads())
+    finish(table, smoke=arguments.smoke, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

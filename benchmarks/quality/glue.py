@@ -24,7 +24,7 @@ import hydra
 import torch
 from omegaconf import OmegaConf
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from data_prep.text import main as prepare_text
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
@@ -187,10 +187,7 @@ def main() -> None:
             "nothing here confirms or refutes them",
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=torch.get_num_threads())
+    finish(table, smoke=arguments.smoke, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

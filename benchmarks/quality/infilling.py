@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 import torch
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.evaluate.evaluation import fit_baselines
 from dnamdlm.assembly.models import load_model
@@ -129,10 +129,7 @@ def main() -> None:
             "standard errors with windows as clusters; one seed for the draws",
         ),
     )
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=torch.get_num_threads())
+    finish(table, smoke=arguments.smoke, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ are the test. A window is a repeat if one of its words occurs in the training pa
 import argparse
 from pathlib import Path
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.genome.windows import SplitWindows
@@ -66,10 +66,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="print only")
     arguments = parser.parse_args()
     table = markov_table(arguments.fasta, arguments.max_order, arguments.length, arguments.word)
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=1)
+    finish(table, smoke=arguments.smoke, threads=1)
 
 
 if __name__ == "__main__":

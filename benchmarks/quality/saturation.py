@@ -1,4 +1,4 @@
-"""Saturation mutagenesis of regulatory elements: scores beside measured effects.
+"""Saturation mutagenesis of regulatory elements: scores compared with measured effects.
 
     python -m benchmarks.quality.saturation --table satmut_mpra.tsv.gz --elements FILE.fa.gz
         --model RUN [--scores llr elbo] [--barcodes 10] [--smoke]
@@ -7,8 +7,8 @@ Every exchange of one base in an element was measured in a reporter assay (Kirch
 "Saturation mutagenesis of twenty disease-associated regulatory elements"). A score that knows
 regulation falls where activity falls, so that it correlates with the measured log2 effect, and
 minus its absolute value does if every surprise is harmful. Rows of fewer barcodes than the limit
-are left out; exchanges are averaged over the experiments of an element. Floors: whether the
-exchange is a transition, whether it adds GC, and the log ratio of a Markov chain counted on the
+are left out; exchanges are averaged over the experiments of an element. Reference scores: whether
+the exchange is a transition, whether it adds GC, and the log ratio of a Markov chain counted on the
 training split of the model. Correlations are Spearman's; the last row is the mean over elements,
 with an interval from resampling elements. Nothing is chosen on these rows.
 """
@@ -25,8 +25,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.labelled_variants import LabelledVariants
-from benchmarks.quality.variant_suites import chain_of, floors, model_scores
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.quality.variant_suites import chain_of, model_scores, reference_scores
+from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.trained import model_note
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_places import Places
@@ -88,7 +89,7 @@ def with_absolute(
 
 def main() -> None:
     """Score, correlate, print and store."""
-    parser = argparse.ArgumentParser(description="Saturation mutagenesis beside scores.")
+    parser = argparse.ArgumentParser(description="Saturation mutagenesis compared with scores.")
     parser.add_argument("--table", required=True, type=Path, help="TSV of measured effects")
     parser.add_argument("--elements", required=True, help="FASTA file of the elements")
     parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
@@ -106,7 +107,7 @@ def main() -> None:
         draws=arguments.draws, region=None,
     )  # fmt: skip
     kept = {name: found[name] for name in found if name.endswith("both")}
-    without = floors(variants, Places(prepare_genome(arguments.elements)), chain)
+    without = reference_scores(variants, Places(prepare_genome(arguments.elements)), chain)
     gains = np.isin(variants.alt, ["C", "G"]).astype(float) - np.isin(variants.ref, ["C", "G"])
     scores = {
         **with_absolute(kept, list(kept)),
@@ -123,14 +124,10 @@ def main() -> None:
             f"rows of at least {arguments.barcodes} barcodes; deletions left out; exchanges "
             "averaged over the experiments of an element",
             "minus absolute score: any change of what the model expects lowers activity",
-            f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
-            f"{loaded.digest[:12]}",
+            model_note(loaded),
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-        return
-    store(table)
+    finish(table, smoke=arguments.smoke)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy.stats import chi2
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.diffusion import (
     FirstHitting,
@@ -209,10 +209,7 @@ def main() -> None:
         rows,
         ("one draw per population, first hitting, value=draws with 4 guesses, E-score as reward",),
     )
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=1)
+    finish(table, smoke=arguments.smoke, threads=1)
 
 
 if __name__ == "__main__":

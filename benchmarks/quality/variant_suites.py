@@ -1,4 +1,4 @@
-"""Labelled variants of a suite: how well scores of a model rank them, beside floors without it.
+"""Labelled variants of a suite: how well scores of a model rank them, and reference scores.
 
     python -m benchmarks.quality.variant_suites --suite clinvar --table FILE.tsv.gz --model RUN
         --fasta FILE.fa.gz [--chrom 13] [--region chr13:START-END] [--scores llr elbo] [--smoke]
@@ -13,11 +13,11 @@
 
 A table is parquet, CSV or TSV with chrom, pos (1-based), ref, alt, label and, where the suite has
 them, match_group and consequence. Every score is given with either sign, read from either strand
-and from both. Floors: a constant, whether the exchange is a transversion, whether it is away from
-a CpG that mutates readily, the log ratio of a Markov chain counted on the model's own training
-split, and the share of positive rows among the other rows of the same consequence, which shows how
-far labels follow from annotation alone. Intervals resample match groups, else chromosomes, else
-blocks of 1,000 bases. Nothing is chosen on these rows.
+and from both. Reference scores: a constant, whether the exchange is a transversion, whether it is
+away from a CpG that mutates readily, the log ratio of a Markov chain counted on the model's own
+training split, and the share of positive rows among the other rows of the same consequence, which
+shows how far labels follow from annotation alone. Intervals resample match groups, else
+chromosomes, else blocks of 1,000 bases. Nothing is chosen on these rows.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 import dnamdlm
 from benchmarks.labelled_variants import LabelledVariants, read_labelled, transitions
-from benchmarks.results_table import Cell, ResultTable, store
-from benchmarks.trained import genome_of
+from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.trained import genome_of, model_note
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.models import LoadedModel, load_model
@@ -123,7 +123,7 @@ def model_scores(
     return found
 
 
-def floors(
+def reference_scores(
     variants: LabelledVariants, places: Places, chain: ContextModel | None
 ) -> dict[str, NDArray[np.float64]]:
     """Scores without a model of ours, larger for rows that are expected to be positive.
@@ -281,7 +281,9 @@ def main() -> None:
                 draws=arguments.draws, region=arguments.region,
             )
         ),
-        **floors(variants, Places(prepare_genome(arguments.fasta), True, region), chain_of(loaded)),
+        **reference_scores(
+            variants, Places(prepare_genome(arguments.fasta), True, region), chain_of(loaded)
+        ),
     }  # fmt: skip
     found = compared(
         variants, scores, block=arguments.block, repeats=arguments.repeats, seed=arguments.seed
@@ -301,14 +303,10 @@ def main() -> None:
             f"{len(variants):,} rows, {int(variants.is_positive.sum()):,} positive; left out: "
             f"{dict(variants.left_out)}",
             f"the suite takes the {suite.sign} score; clusters: {clusters}",
-            f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
-            f"{loaded.digest[:12]}",
+            model_note(loaded),
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-        return
-    store(table)
+    finish(table, smoke=arguments.smoke)
 
 
 def shown(value: Estimate) -> Cell:

@@ -20,7 +20,8 @@ from itertools import islice
 
 import numpy as np
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.trained import model_note
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.score.score_settings import ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer
@@ -142,14 +143,10 @@ def main() -> None:
             f"windows of {scorer.length} bases, both strands, {arguments.draws} draws for elbo, "
             f"{seconds:,.0f} s",
             "distances are taken with a minus sign; differences of llr and elbo are in nats",
-            f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
-            f"{loaded.digest[:12]}",
+            model_note(loaded),
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-        return
-    store(table)
+    finish(table, smoke=arguments.smoke)
 
 
 if __name__ == "__main__":

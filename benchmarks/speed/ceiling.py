@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.data.variants.variant_windows import PairOfWindows
@@ -165,10 +165,7 @@ def main() -> None:
             f"{arguments.repeats} in turns; the ceiling is {rate / 1e9:.0f} GFLOPS",
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=1)
+    finish(table, smoke=arguments.smoke, threads=1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 
 GENOME_BASES = 1_000_000
 _CHILD = """
@@ -92,10 +92,7 @@ def main() -> None:
             "the time per variant is without the start of the command, the time of 64 variants",
         ),
     )
-    if arguments.smoke:
-        print(table.markdown({}))
-        return
-    store(table, device=None, threads=1)
+    finish(table, smoke=arguments.smoke, threads=1)
 
 
 if __name__ == "__main__":

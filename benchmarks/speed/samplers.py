@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.data.genome.opened_genome import OpenGenome
@@ -204,10 +204,7 @@ def main() -> None:
             "real windows: as many as generated sequences, taken from the reference itself",
         ),
     )  # fmt: skip
-    if arguments.smoke:
-        print(table.markdown({}))
-    else:
-        store(table, threads=arguments.threads)
+    finish(table, smoke=arguments.smoke, threads=arguments.threads)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.results_table import Cell, ResultTable, median_seconds, store
+from benchmarks.results_table import Cell, ResultTable, finish, median_seconds
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.score.score_settings import Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer
@@ -108,11 +108,9 @@ def main() -> None:
             f"model: {loaded.num_parameters:,} parameters, {network}",
         ),
     )
-    if arguments.smoke:
-        print(table.markdown({}))
-        return
-    store(
+    finish(
         table,
+        smoke=arguments.smoke,
         device=torch.cuda.get_device_name() if arguments.device.startswith("cuda") else None,
         threads=torch.get_num_threads(),
     )

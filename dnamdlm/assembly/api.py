@@ -140,8 +140,8 @@ class Model(Interpretable, ScoringVariants):
                 p(x) exp(reward(x) / reward_temperature) / Z, where p is what the other settings
                 draw from; the result has `log_z` and `effective_size` of each population.
             reward_temperature: in the unit of the reward; lower steers harder.
-            population: members of each population; None is 16 with a reward. More bring the
-                draws nearer to the target, at as many times the cost.
+            population: members of each population; None is 16 with a reward. More come
+                closer to the target, at as many times the cost.
             value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`.
             guesses: completed sequences per value.
             proposal: 'bootstrap' draws tokens as the sampler does; 'first_order' prefers those that

@@ -24,8 +24,10 @@ from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_card import model_card
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
 from dnamdlm.assembly.without_folders import without_folders
-from dnamdlm.data.path_kinds import is_fine_tuned, owner_of
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.data.files import whole_folder
+from dnamdlm.data.path_kinds import is_fine_tuned
+from dnamdlm.data.targets import check_new_folder
+from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import FILES, file_hash, tensors_writer
 from dnamdlm.lm.classifier import NoisyClassifier
@@ -98,7 +100,7 @@ def export(settings: ExportSettings) -> ExportedModel:
         ConfigError: if the target exists or belongs to a run, or a setting has no effect.
         DataError: if the folder cannot be written; nothing stays of it.
     """
-    _check_out(Path(settings.out))
+    check_new_folder(Path(settings.out))
     if is_fine_tuned(Path(settings.model)):
         return export_head(settings)
     if settings.seed is not None:
@@ -110,7 +112,7 @@ def export(settings: ExportSettings) -> ExportedModel:
 def export_loaded(loaded: LoadedModel, settings: ExportSettings) -> ExportedModel:
     """Export a model that is open; of the settings, `model`, `weights` and `trust` are not used."""
     out = Path(settings.out)
-    _check_out(out)
+    check_new_folder(out)
     licenses = (settings.license, settings.data_license)
     return _made(out, Exported(loaded, loaded.lm, out.name, *licenses))
 
@@ -194,25 +196,9 @@ class Exported:
 
 def _made(out: Path, exported: Exported) -> ExportedModel:
     """A new folder, complete or absent."""
-    partial = out.parent / f".partial-{out.name}-{os.getpid()}"
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(out) as partial:
         record = exported.write(partial)
-        partial.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"out={out} cannot be written ({error.strerror}); check its folder and the free space"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return ExportedModel(out, record.layout, sum(path.stat().st_size for path in out.iterdir()))
-
-
-def _check_out(out: Path) -> None:
-    if os.path.lexists(out):
-        raise ConfigError(f"out={out} exists; choose a folder that does not")
-    if (owner := owner_of(out)) is not None:
-        raise ConfigError(f"out={out} belongs to the run in {owner}; choose another folder")
 
 
 def _record(

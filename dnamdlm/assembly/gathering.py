@@ -93,7 +93,7 @@ def gather(settings: GatherSettings) -> tuple[Path, str]:
 
 
 def gather_parts(out: str | Path) -> Path:
-    """Join the parts that the shards of a command left beside `out`, as `dnamdlm gather` does.
+    """Join the parts that the shards of a command left next to `out`, as `dnamdlm gather` does.
 
     Returns:
         The result.

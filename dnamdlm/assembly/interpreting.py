@@ -80,7 +80,7 @@ def interpret(settings: InterpretSettings) -> tuple[Path, str]:
         store = _genome_of(settings.data, loaded)
         places = places_of(store, as_tuple(settings.locus))
         _check_targets(folder, places, settings.parts, inputs_of([settings, loaded.config.data]))
-        found = interpret_places(loaded, store, places, settings.how, threads=settings.threads)
+        found = interpret_places(loaded, store, places, settings, threads=settings.threads)
     make_folder(folder)
     writers = {path: write for part in found for path, write in part.files(folder).items()}
     write_together(writers)

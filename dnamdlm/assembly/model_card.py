@@ -12,12 +12,10 @@ from typing import Any
 
 import yaml
 
-from dnamdlm.assembly.held_out import SPLITS
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.own_evaluations import own_evaluations
 from dnamdlm.data.genome.genome_files import EMBEDDED_LICENSES
-from dnamdlm.errors import DataError
-from dnamdlm.evaluation.evaluation_files import read_evaluation
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.published.exported_folder import WEIGHTS_FILE, Record
 
@@ -238,15 +236,7 @@ def _row(likelihood: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _figures(loaded: LoadedModel) -> Iterator[tuple[str, dict[str, Any]]]:
     """Split and likelihoods of the evaluations of exactly these weights."""
-    if loaded.run_dir is None:
-        return
-    for split in SPLITS:
-        try:
-            content = read_evaluation(loaded.run_dir / "evaluation" / f"{split}.json")
-        except DataError:
-            continue
-        if content.get("provenance", {}).get("model_sha256") != loaded.digest:
-            continue
+    for split, content in own_evaluations(loaded):
         if "rows" in content.get("likelihood", {}):
             yield split, content["likelihood"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from dnamdlm.assembly.held_out import SPLITS, held_out_of
+from dnamdlm.assembly.held_out import held_out_of
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.errors import DataError
-from dnamdlm.evaluation.evaluation_files import read_evaluation
+from dnamdlm.assembly.own_evaluations import own_evaluations
 
 Facts = Sequence[tuple[str, str]]
 
@@ -47,13 +46,7 @@ def _quality(loaded: LoadedModel) -> Facts:
     if loaded.run_dir is None:
         return []
     # figures of a run that was evaluated by an earlier version.
-    for split in SPLITS:
-        try:
-            content = read_evaluation(loaded.run_dir / "evaluation" / f"{split}.json")
-        except DataError:
-            continue
-        if content.get("provenance", {}).get("model_sha256") != loaded.digest:
-            continue
+    for split, content in own_evaluations(loaded):
         for row in content.get("likelihood", {}).get("rows", []):
             if row.get("family") == "model":
                 bits = row["classes"]["all"]["bits_per_base"]

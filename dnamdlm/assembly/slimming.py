@@ -7,7 +7,6 @@ and the folders in every path.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ import yaml
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.models import find_checkpoint
 from dnamdlm.assembly.without_folders import without_folders
-from dnamdlm.data.files import write_text
+from dnamdlm.data.files import whole_folder, write_text
 from dnamdlm.data.json_files import read_json_file
-from dnamdlm.data.path_kinds import owner_of
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.data.targets import check_new_folder
+from dnamdlm.errors import ConfigError
 from dnamdlm.lm.checkpoint import MANIFEST, MODEL, Writer, json_writer, read_json, write_folder
 from dnamdlm.lm.published.exported_folder import is_exported
 from dnamdlm.training.checkpointing import TRAINER_FILES
@@ -66,28 +65,17 @@ def slim(settings: SlimSettings) -> Slimmed:
         DataError: if the copy cannot be written; nothing stays of it.
     """
     run_dir, out = Path(settings.run_dir), Path(settings.out)
-    if os.path.lexists(out):
-        raise ConfigError(f"out={out} exists; choose a folder that does not")
-    if (owner := owner_of(out)) is not None:
-        raise ConfigError(f"out={out} belongs to the run in {owner}; choose another folder")
+    check_new_folder(out)
     checkpoint, _ = find_checkpoint(str(run_dir), setting="run_dir")
     if is_exported(checkpoint):
         raise ConfigError(
             f"run_dir={run_dir} is an exported model, of which nothing can be left out; copy the "
             "folder as it is"
         )
-    partial = out.parent / f".partial-{out.name}-{os.getpid()}"
-    try:
-        (partial / "checkpoints").mkdir(parents=True)
+    with whole_folder(out) as partial:
+        (partial / "checkpoints").mkdir()
         write_folder(partial / "checkpoints" / checkpoint.name, _writers(checkpoint))
         _copy_records(run_dir, partial)
-        partial.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"out={out} cannot be written ({error.strerror}); check its folder and the free space"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Slimmed(out, _size(run_dir), _size(out))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -145,6 +146,26 @@ def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
 def text_file(text: str) -> Callable[[Path], object]:
     """A function that writes a text as UTF-8, for `write_together`."""
     return lambda path: path.write_bytes(text.encode("utf-8"))
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A new folder under a temporary name, which gets its own once the block has filled it.
+
+    Raises:
+        DataError: if it cannot be written; nothing stays of it.
+    """
+    partial = out.parent / f".partial-{out.name}-{os.getpid()}"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(out)
+    except OSError as error:
+        raise DataError(
+            f"out={out} cannot be written ({error.strerror}); check its folder and the free space"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

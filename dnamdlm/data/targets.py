@@ -84,6 +84,18 @@ def check_target(
     return ending
 
 
+def check_new_folder(out: Path) -> None:
+    """Refuse a folder that exists, or that would lie in a run.
+
+    Raises:
+        ConfigError: naming the folder, or the run.
+    """
+    if os.path.lexists(out):
+        raise ConfigError(f"out={out} exists; choose a folder that does not")
+    if (owner := owner_of(out)) is not None:
+        raise ConfigError(f"out={out} belongs to the run in {owner}; choose another folder")
+
+
 def check_run_folder(
     run_dir: Path, inputs: Iterable[str | Path | None], *, fine_tunes: bool = False
 ) -> None:

@@ -1,6 +1,6 @@
 """Steering: populations within the reverse process.
 
-The target is a law over finished sequences, p(x) exp(r(x) / a) / Z, where p is the distribution of
+The target is a distribution over finished sequences, p(x) exp(r(x) / a) / Z, where p is that of
 the sampler with its step rule, grid, guidance and templates. `Tilt` says what is asked for, and
 `Steering` keeps the populations of one batch: the reverse process asks it after each step which
 member each slot holds. Where the totals of the token distributions are part of the target (guidance

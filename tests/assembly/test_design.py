@@ -96,7 +96,7 @@ def test_the_best_are_those_of_highest_reward_in_the_pool(loaded, draws):
     found = designs_of(loaded, strong, 4, select="best", pool=POOL, **QUICK)
     assert found.columns["reward"] == sorted(strong(draws), reverse=True)[:4]
     assert [draws[number - 1] for number in found.columns["draw"]] == found.sequences
-    assert "a selection, not draws" in found.report["cost"]["law"]
+    assert "a selection, not draws" in found.report["cost"]["distribution"]
 
 
 def test_a_tilt_resamples_the_pool_by_its_weights(loaded, draws):

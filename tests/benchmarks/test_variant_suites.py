@@ -1,4 +1,4 @@
-"""Labelled variants: tables as found, floors without a model, and figures of known scores."""
+"""Labelled variants: tables as found, reference scores, and figures of known scores."""
 
 import gzip
 
@@ -7,7 +7,12 @@ import pytest
 
 from benchmarks.labelled_variants import read_labelled, transitions
 from benchmarks.quality.saturation import correlations
-from benchmarks.quality.variant_suites import compared, floors, other_rows_share, signed
+from benchmarks.quality.variant_suites import (
+    compared,
+    other_rows_share,
+    reference_scores,
+    signed,
+)
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError, DataError
@@ -91,14 +96,14 @@ def test_the_vcf_file_holds_the_rows_in_order(matched, tmp_path):
     ]  # fmt: skip
 
 
-def test_floors_know_cpg_transitions_and_words(clinvar, tmp_path):
+def test_reference_scores_know_cpg_transitions_and_words(clinvar, tmp_path):
     #      the rows:      C3 G4 T5, of the sequence GACGTAC
     fasta = tmp_path / "g.fa"
     fasta.write_text(">chr13\nGACGTAC\n")
     genome = prepare_genome(fasta, cache_dir=tmp_path / "cache")
     codes = np.array([0, 1, 2, 3] * 50, np.uint8)
     chain = MarkovChain.of_codes(codes, (0, 1), (1.0, 1.0))
-    found = floors(clinvar, Places(genome, True), chain)
+    found = reference_scores(clinvar, Places(genome, True), chain)
     assert transitions(clinvar.ref, clinvar.alt).tolist() == [True, True, False]
     assert found["transversion"].tolist() == [0, 0, 1]
     assert found["no CpG transition"].tolist() == [0, 0, 1]  # C>T before G, G>A after C

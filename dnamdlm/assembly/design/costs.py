@@ -26,7 +26,7 @@ def cost_of(
     return {
         "designs": settings.num_sequences,
         "distinct": len(set(chosen.places.tolist())),
-        "law": chosen.law,
+        "distribution": chosen.distribution,
         "pool": len(pool.sequences),
         "draws": pool.draws,
         "acceptance": pool.acceptance,

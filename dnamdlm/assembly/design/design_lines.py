@@ -19,7 +19,7 @@ def design_text(report: Mapping[str, Any]) -> str:
 
 
 def _cost_lines(cost: Mapping[str, Any]) -> Iterator[str]:
-    yield (f"{cost['designs']:,} designs: {cost['law']}")
+    yield (f"{cost['designs']:,} designs: {cost['distribution']}")
     refused = sorted(cost["refused"].items(), key=lambda item: -item[1])
     named = ", ".join(f"{setting} {count:,}" for setting, count in refused if count)
     yield (

@@ -58,7 +58,7 @@ class Designs:
         return DataFrame({"name": self.names, "sequence": self.sequences, **self.columns})
 
     def write(self, out: Path, *, width: int) -> list[Path]:
-        """Write FASTA, and beside a plain file the table and the report; all of them or none.
+        """Write FASTA, and next to a plain file the table and the report; all of them or none.
 
         Returns:
             The files.

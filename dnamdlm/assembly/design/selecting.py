@@ -17,14 +17,14 @@ class Selection:
 
     Attributes:
         places: of the designs in the pool, (n,); a place may occur several times.
-        law: what the designs are draws from, for people.
+        distribution: what the designs are draws from, for people.
         effective: how many independent draws the weights are worth; None without weights.
         log_mean_weight: log of the mean of exp(r / a) over the pool, an estimate of log Z with
             Z = E[exp(r / a)] under the model and the constraints; None without weights.
     """
 
     places: NDArray[np.int64]
-    law: str
+    distribution: str
     effective: float | None = None
     log_mean_weight: float | None = None
 
@@ -50,9 +50,9 @@ def selected(rewards: NDArray[np.float64], settings: DesignSettings) -> Selectio
     shift = float(np.random.default_rng([settings.seed, len(rewards)]).random())
     places = systematic_places(shares, count, shift)
     top = float(scaled.max())
-    law = (
+    distribution = (
         f"draws resampled from {len(rewards):,} of {model}, with weights exp(reward / "
         f"{settings.temperature:g}); as the pool grows this becomes the tilted distribution"
     )
     log_mean = top + float(np.log(np.exp(scaled - top).mean()))
-    return Selection(places, law, effective_size(shares), log_mean)
+    return Selection(places, distribution, effective_size(shares), log_mean)

@@ -73,34 +73,23 @@ class HowToInterpret:
                 raise ConfigError(f"{name}={list(values)} must name at least one, each once")
 
 
-@dataclass(frozen=True)
-class InterpretSettings:
+@dataclass(frozen=True, kw_only=True)
+class InterpretSettings(HowToInterpret):
     """What is interpreted, and how; the fields are explained in `configs/interpret.yaml`."""
 
     model: str
     out: str
     locus: tuple[str, ...] = ()
     data: InterpretedGenome = field(default_factory=InterpretedGenome)
-    parts: tuple[Part, ...] = ("mutagenesis", "dependency")
-    scores: tuple[Score, ...] = ("llr",)
-    length: Positive | None = None
-    stride: Positive = 16
-    pairs: NotNegative = 50
-    min_distance: Positive = 10
-    draws: Positive = 8
-    strands: Strands = "both"
-    batch_size: Positive | None = None
     weights: Weights = "average"
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
     threads: Positive | None = None
-    seed: Seed = 0
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        _ = self.how
+        super().__post_init__()
         for text in as_tuple(self.locus):
             parse_locus(text)
         if not self.locus and self.data.fasta is None:
@@ -108,14 +97,6 @@ class InterpretSettings:
                 "locus is not set; give locus=chrom:start-end, or data.fasta=FILE to interpret "
                 "each record of a file"
             )
-
-    @property
-    def how(self) -> HowToInterpret:
-        """Those that concern the computation alone."""
-        return HowToInterpret(
-            self.parts, self.scores, self.length, self.stride, self.pairs, self.min_distance,
-            self.draws, self.strands, self.batch_size, self.seed,
-        )  # fmt: skip
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""

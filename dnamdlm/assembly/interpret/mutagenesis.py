@@ -91,7 +91,7 @@ def mutagenesis(
         scores: `llr`, `elbo` or both.
         draws: noise draws per allele for `elbo`.
         seed: of that noise.
-        advance: is told how many positions are done.
+        advance: called with the number of positions just done.
     """
     sequence = letters_of(windows.store, where)
     places = [place for place, letter in enumerate(sequence) if letter in BASES]

@@ -51,7 +51,7 @@ def why_without_parts(out: str) -> dict[str, str]:
             return {}
     except OSError:
         return {}
-    reason = f"out={out} is not a plain file, and has no place beside it for parts"
+    reason = f"out={out} is not a plain file, and has no place next to it for parts"
     return {"shard": reason, "part_rows": reason}
 
 

@@ -1,4 +1,4 @@
-"""The folder `NAME.parts` beside a result, in which the parts of it are collected.
+"""The folder `NAME.parts` next to a result, in which the parts of it are collected.
 
 `manifest.json` says what the parts are parts of: the command, the model, the content of the inputs,
 the settings that matter, how the batches are cut, and how many shards there are. Each part holds
@@ -80,7 +80,7 @@ class Manifest:
 
 
 def folder_of(target: str | Path) -> Path:
-    """The folder of the parts of a file; of a link, beside the file that it points to."""
+    """The folder of the parts of a file; of a link, next to the file that it points to."""
     path = Path(os.path.realpath(target))
     name = os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])
     return path.with_name(name + _ENDING)

@@ -1,9 +1,9 @@
 """A control variate for the difference of two bounds: the same difference under an expert.
 
 A draw of masks gives the difference under the model and that under an expert, a table of counts
-which costs nothing beside a network. Where the model is near the expert both scatter alike, and the
-mean of the expert over all masks is known: model - expert + mean of the expert has the same mean as
-the model, whatever the expert is, and scatters less the more they agree.
+which costs next to nothing compared with a network. Where the model is near the expert both scatter
+alike, and the mean of the expert over all masks is known: model - expert + mean of the expert has
+the same mean as the model, whatever the expert is, and scatters less the more they agree.
 
 The bound hides k of n bases, k uniform on 1..n, as if bases were revealed in random order and each
 were predicted when its turn comes. Of the m bases that an expert sees around a base, a certain set
