@@ -25,7 +25,6 @@ from dnamdlm.assembly.interpret.interpretation import Interpretation, file_stem
 from dnamdlm.assembly.interpret.mutagenesis import (
     Mutagenesis,
     Windows,
-    letters_of,
     mutagenesis,
     predicted_changes,
 )
@@ -41,6 +40,7 @@ from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.path_kinds import is_fine_tuned
 from dnamdlm.data.targets import check_target, inputs_of
+from dnamdlm.data.variants.variant_places import bases
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.dependency import DependencyMap
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -84,9 +84,9 @@ def interpret(settings: InterpretSettings) -> tuple[Path, str]:
     make_folder(folder)
     writers = {path: write for part in found for path, write in part.files(folder).items()}
     write_together(writers)
-    bases = sum(len(part.where) for part in found)
+    total = sum(len(part.where) for part in found)
     noun = "stretch" if len(found) == 1 else "stretches"
-    return folder, f"{len(found)} {noun}, {bases:,} bases; {len(writers)} files"
+    return folder, f"{len(found)} {noun}, {total:,} bases; {len(writers)} files"
 
 
 def interpret_places(
@@ -135,7 +135,7 @@ def interpret_places(
                 mapped = dependencies(lm, windows, where, how)
                 progress.advance(len(where))
             pairs = () if mapped is None else tuple(mapped.strongest(how.pairs, how.min_distance))
-            sequence = letters_of(store, where)
+            sequence = bases(store, where.chrom, where.start, where.end)
             done.append(Interpretation(where, sequence, mutants, mapped, pairs, made_by))
     return done
 

@@ -50,16 +50,17 @@ def slot_keys(keys: Int64[Tensor, " P"], size: int) -> Int64[Tensor, "P K"]:
 
 
 def systematic_ancestors(
-    log_weights: Float64[Tensor, "P K"], uniforms: Float64[Tensor, " P"]
-) -> Int64[Tensor, "P K"]:
-    """The member that each slot copies, by systematic resampling.
+    log_weights: Float64[Tensor, "P K"], uniforms: Float64[Tensor, " P"], count: int | None = None
+) -> Int64[Tensor, "P C"]:
+    """The member that each of C slots copies, by systematic resampling.
 
-    Slot j copies the member at which the cumulative weight exceeds (j + u) / K of the total, so
-    that a member of weight share s has floor(K s) or ceil(K s) copies, and K s in expectation.
+    Slot j copies the member at which the cumulative weight exceeds (j + u) / C of the total, so
+    that a member of weight share s has floor(C s) or ceil(C s) copies, and C s in expectation.
 
     Args:
         log_weights: of the members, at least one of them above -inf.
         uniforms: one number in (0, 1) per population.
+        count: C; None is K.
 
     Source: Kitagawa 1996, Journal of Computational and Graphical Statistics 5:1.
 
@@ -68,7 +69,7 @@ def systematic_ancestors(
         >>> systematic_ancestors(weights, torch.tensor([0.3]).double())
         tensor([[0, 1, 1, 1]])
     """
-    size = log_weights.shape[1]
+    size = log_weights.shape[1] if count is None else count
     cumulative = (log_weights - log_weights.amax(dim=1, keepdim=True)).exp().cumsum(dim=1)
     slots = torch.arange(size, dtype=torch.float64, device=log_weights.device)
     points = ((slots + uniforms[:, None]) / size).clamp(max=_BELOW_ONE) * cumulative[:, -1:]

@@ -8,8 +8,10 @@ weights are worth.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from dnamdlm.diffusion.population import systematic_ancestors
 from dnamdlm.errors import ConfigError
 
 
@@ -54,7 +56,6 @@ def systematic_places(shares: NDArray[np.float64], count: int, shift: float) -> 
     >>> systematic_places(np.array([0.1, 0.6, 0.3]), 5, 0.25).tolist()
     [0, 1, 1, 1, 2]
     """
-    points = (np.arange(count) + shift) / count
-    # no point lies beyond the last draw, whatever the rounding of the sum.
-    edges = np.append(np.cumsum(shares)[:-1], np.inf)
-    return np.searchsorted(edges, points, side="right")
+    log_weights = torch.from_numpy(shares).double().log()[None]
+    shifts = torch.tensor([shift], dtype=torch.float64)
+    return systematic_ancestors(log_weights, shifts, count)[0].numpy()

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from dnamdlm.data.batch import batch_of_ids
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.variants.variant_places import bases
 from dnamdlm.data.variants.variant_windows import Change, PairOfWindows, windows_of_change
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.position_probs import conditionals_at
 from dnamdlm.lm.states.variant_scores import bound_difference, make_pairs
-from dnamdlm.words.codes import CODE_MASK
 
 BASES = "ACGT"
 Predict = Callable[[Sequence[str]], NDArray[np.float64]]
@@ -66,12 +66,6 @@ class Windows:
     device: torch.device
 
 
-def letters_of(store: GenomeStore, where: Interval) -> str:
-    """The letters of a stretch, upper case, N where there is no base."""
-    codes = store.stretch(where.chrom, where.start, where.end) & CODE_MASK
-    return "".join("ACGTN"[min(int(code), 4)] for code in codes)
-
-
 def mutagenesis(
     lm: MaskedDiffusionLM,
     windows: Windows,
@@ -93,7 +87,7 @@ def mutagenesis(
         seed: of that noise.
         advance: called with the number of positions just done.
     """
-    sequence = letters_of(windows.store, where)
+    sequence = bases(windows.store, where.chrom, where.start, where.end)
     places = [place for place, letter in enumerate(sequence) if letter in BASES]
     log_probs = np.full((len(sequence), 4), np.nan)
     bound, error = np.full((2, len(sequence), 4), np.nan)
@@ -126,7 +120,7 @@ def predicted_changes(
         where: the stretch, which is read whole.
         name: of the score.
     """
-    sequence = letters_of(store, where)
+    sequence = bases(store, where.chrom, where.start, where.end)
     changed = [
         (place, base) for place, letter in enumerate(sequence) if letter in BASES
         for base in range(4) if BASES[base] != letter
