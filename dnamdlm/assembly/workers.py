@@ -45,7 +45,7 @@ Context = TypeVar("Context")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-START_SECONDS = 4.0
+START_SECONDS = 2.5
 """What a process costs before its first item: imports and the model."""
 
 # one item is in work and the next is at hand, so that no process waits for this one.
@@ -144,7 +144,9 @@ def _results(
 def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
     """Whether the rest of the work, at the rate so far, repays the start of other processes.
 
-    Where the number of items is not known, as many are expected to be left as are done.
+    This process works on while the others start, so that a rest of one start gains nothing, and of
+    two starts a quarter. Where the number of items is not known, as many are expected to be left
+    as are done.
     """
     left = done if total is None else total - done
     return left > 1 and spent / done * left > 2 * START_SECONDS
