@@ -53,6 +53,7 @@ _FUNCTION = re.compile(
     r"(choice|extend_list|float|glob|int|interval|json_str|range|shuffle|sort|str|tag)\s*\(.*\)",
     re.DOTALL,
 )
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?:[-,\]]|$))")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _REFERENCE = re.compile(r"\$\{[^{}$]+\}")
 _OPENING, _CLOSING = "[{", "]}"
@@ -85,7 +86,9 @@ def quoted_argument(argument: str, entry: str, *, sweeps: bool = False) -> str:
     if not value and last not in _MAYBE_EMPTY and not is_list:
         raise ConfigError(f"{key}= is empty; give {key}=VALUE, or leave it out")
     if is_list:
-        quoted = _quoted_lists(key, value, sweeps=sweeps)
+        # as a genome browser shows a locus: the comma of 1,000 separates nothing.
+        plain = _THOUSANDS.sub("", value) if last == "locus" else value
+        quoted = _quoted_lists(key, plain, sweeps=sweeps)
     elif last in TERMS:
         quoted = _quoted_paths(value, _terms, sweeps=sweeps)
     elif is_path:

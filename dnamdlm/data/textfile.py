@@ -287,3 +287,15 @@ class _GzipMembers:
                 f"{self._path}: the bgzip end-of-file block is missing, so the file is probably "
                 f"truncated at offset {self._consumed}; download it again or rewrite it with bgzip"
             )
+
+
+def has_quoting(header: str, separator: str) -> bool:
+    r"""Whether quotation marks group what they enclose, in a table with this header line.
+
+    >>> has_quoting('"seq"\t"label"', "\t"), has_quoting('text\t"label"', "\t")
+    (True, False)
+    """
+    if separator != "\t":
+        return True
+    names = [name.strip() for name in header.lstrip("\ufeff").split(separator)]
+    return all(len(name) > 1 and name[0] == name[-1] == '"' for name in names)

@@ -32,6 +32,12 @@ def test_quotation_marks_are_letters_between_tabs(tmp_path, ending):
     assert found.lines == [2, 3, 4, 5, 6]
 
 
+def test_quotation_marks_group_between_tabs_where_all_names_have_them(tmp_path):
+    # what R's write.table(row.names=FALSE, sep="\t") writes
+    path = write(tmp_path, "t.tsv", '"seq"\t"a ""b"""\n"ACGT"\t0.5\n"A\tC"\tNA\n')
+    assert read_delimited(path).columns == {"seq": ["ACGT", "A\tC"], 'a "b"': ["0.5", "NA"]}
+
+
 def test_quotation_marks_group_fields_between_commas(tmp_path):
     text = 'text,label\n"a, b",1\n"she said ""no""\nand left",2\nplain,3\n'
     found = read_delimited(write(tmp_path, "t.csv", text))
@@ -80,6 +86,7 @@ def test_a_field_may_be_longer_than_the_limit_of_the_csv_module(tmp_path, name):
          "end of the line; remove them"),
         ("t.tsv", "a\tb\n1\t2\t\n", r"line 2: 3 fields, the header has 2; tabs stand at the end"),
         ("t.csv", "a,b\n1,2,3\n", "line 2: 3 fields, .*; put a field that has commas"),
+        ("t.tsv", '"a"\t"b"\n"1"\t"x"\t2\n', r"line 2: 3 fields, .* \(in R: row.names=FALSE\)$"),
         ("t.tsv", "a\tb\n1 2\n", "line 2: 1 field, the header .*only tabs separate fields"),
         ("t.tsv", "a\tb\n1,2\n", "line 2: 1 field, .*commas separate the columns"),
         ("t.csv", 'a,b\n1,"2\n3,4\n', "line 2: quotation marks do not enclose a whole field"),

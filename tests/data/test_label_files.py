@@ -131,8 +131,8 @@ def test_fasta_headers_carry_labels_in_both_ways(tmp_path):
         ({}, "sequence,label\nA,1\nC,\nG,2\n", "row 2 has no label"),
         ({}, "sequence,label\nMKVLEF,1\nC,0\n", "looks like protein"),
         ({}, "sequence,label\nA,1,2\n", "line 2: 3 fields, the header has 2"),
-        ({"kind": "regression"}, "sequence,label\nA,high\nC,1\n", "'high', a number is needed"),
-        ({"kind": "regression"}, "sequence,label\nA,nan\nC,1\n", "not finite"),
+        ({"kind": "regression"}, "sequence,label\nA,high\nC,1\n", "'high', and a finite number is"),
+        ({"kind": "regression"}, "sequence,label\nA,nan\nC,1\n", "'nan', and a finite number"),
         ({"kind": "labels", "label_column": ["x", "y"]}, "sequence,x,y\nA,2,0\n", "0 and 1 only"),
     ],
 )
@@ -149,6 +149,26 @@ def test_labels_that_look_like_numbers_are_not_taken_for_classes(tmp_path):
     with pytest.raises(DataError, match=r"data.kind=regression"):
         Table(write_table(tmp_path, rows=rows), kind="classes").open(None)
     assert Table(write_table(tmp_path, rows=rows)).open(None).kind == "regression"
+
+
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        ("{}.5%", "60 rows have 60 different labels, such as '0.5%'; for numbers set data.kind="),
+        ('"1,{:03}"', "60 rows have 60 .* '1,000'; .*without unit or thousands separator"),
+        ("{}", "60 rows have 60 different labels, such as '0'; for numbers set data.kind="),
+    ],
+)
+def test_labels_that_hardly_recur_are_not_taken_for_classes(tmp_path, label, sentence):
+    rows = ["ACGT," + label.format(i) for i in range(60)]
+    with pytest.raises(DataError, match=sentence):
+        Table(write_table(tmp_path, rows=rows)).open(None)
+
+
+def test_numbers_with_a_gap_are_refused_by_the_row(tmp_path):
+    rows = [f"ACGT,{i}.5" for i in range(30)] + ["ACGT,ND"]
+    with pytest.raises(DataError, match="row 31 has the label 'ND', and a finite number is needed"):
+        Table(write_table(tmp_path, rows=rows)).open(None)
 
 
 def test_an_unknown_test_label_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Variants as text, in tables and in DataFrames: the rows that a VCF file with them gives."""
 
+import csv
 import gzip
 
 import pandas as pd
@@ -35,14 +36,16 @@ def wanted(tmp_path):
     return essentials(VariantFile(tmp_path / "v.vcf"))
 
 
-@pytest.mark.parametrize("name", ["v.tsv", "v.tsv.gz", "v.csv", "v.CSV", "v.parquet"])
+@pytest.mark.parametrize("name", ["v.tsv", "quoted.tsv", "v.tsv.gz", "v.csv", "v.CSV", "v.parquet"])
 def test_a_table_gives_the_rows_of_a_vcf_file(tmp_path, wanted, name):
     path = tmp_path / name
     frame = pd.DataFrame(ROWS, columns=["chrom", "pos", "ref", "alt"])
     if name == "v.parquet":
         frame.assign(pos=frame["pos"].astype(int)).to_parquet(path)
     else:
-        text = frame.to_csv(index=False, sep="\t" if ".tsv" in name else ",")
+        # as R writes a table: names and texts in quotation marks, numbers without.
+        quoting = csv.QUOTE_NONNUMERIC if name == "quoted.tsv" else csv.QUOTE_MINIMAL
+        text = frame.to_csv(index=False, sep="\t" if ".tsv" in name else ",", quoting=quoting)
         path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
     source = open_variants(path)
     assert essentials(source) == wanted

@@ -114,6 +114,13 @@ def test_one_motif_needs_no_brackets(motif):
     assert arrives("sample", "motif", motif) in ("TATAAA@20", ["TATAAA@20"])
 
 
+@pytest.mark.parametrize("typed", ["chr1:1,000-1,234,567", "[chr1:1,000-1,234,567]"])
+def test_commas_of_thousands_separate_no_loci(typed):
+    assert arrives("interpret", "locus", typed) in ("chr1:1000-1234567", ["chr1:1000-1234567"])
+    both = ["chr1:5-1999", "300:7-8"]
+    assert arrives("interpret", "locus", "[chr1:5-1,999,300:7-8]") == both
+
+
 def test_several_texts_without_brackets_are_refused_with_the_brackets_to_write():
     with pytest.raises(ConfigError, match=r"motif=\[A@1,C@2\]"):
         quoted_argument("motif=A@1,C@2", "sample")

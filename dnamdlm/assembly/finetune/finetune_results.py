@@ -124,11 +124,10 @@ def headline(
     """A line per predictor: one split with its interval, or the mean and range of several."""
     metric = description["metric"]
     count = len({split["seed"] for split in splits})
-    how = (
-        "one split, with the 95 % interval of the test rows"
-        if count == 1
-        else f"mean of {count} splits, and the smallest and largest"
-    )
+    how = f"mean of {count} splits, and the smallest and largest"
+    if count == 1:
+        has_interval = splits[0]["test"]["intervals"].get(metric) is not None
+        how = "one split" + ", with the 95 % interval of the test rows" * has_interval
     lines = [f"{description['task']}, test {metric} ({how}):"]
     leaks = description["leaks"]["any"]
     for name, parts in summaries.items():

@@ -292,7 +292,7 @@ def _description(setup: Setup, leaks: Leaks) -> dict[str, Any]:
         },
         "leaks": leaks.counts(),
         "overlap_of_coordinates": overlap,
-        "method": settings.method if settings.method != "probe" else f"probe {settings.probe}",
+        "method": _method(settings, task),
         "strand": setup.strand,
         "windows": asdict(setup.windows),
         "training": asdict(settings.training),
@@ -301,3 +301,12 @@ def _description(setup: Setup, leaks: Leaks) -> dict[str, Any]:
         "model_parameters": setup.loaded.num_parameters,
         "versions": versions(),
     }
+
+
+def _method(settings: FinetuneEntry, task: LabelledTask) -> str:
+    """What is fitted, for people."""
+    if settings.method != "probe":
+        return settings.method
+    # for numbers the logistic probe is a ridge regression.
+    is_ridge = task.kind == "regression" and settings.probe == "logistic"
+    return f"probe {'ridge' if is_ridge else settings.probe}"

@@ -141,7 +141,7 @@ def score_facts(rows: int, counts: Mapping[str, int]) -> tuple[str, str]:
     listed = ", ".join(f"{code} {number:,}" for code, number in sorted(reasons.items()))
     scored = counts.get(_SCORED, 0)
     return (
-        f"{rows:,} rows in and out, {scored:,} with a score",
+        f"{rows:,} row{'s' * (rows != 1)} in and out, {scored:,} with a score",
         f"\n  alleles with a reason: {listed}" if reasons else "",
     )
 

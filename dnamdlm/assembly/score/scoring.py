@@ -388,7 +388,9 @@ def parse_change(text: str, *, rna: bool = False) -> Variant:
     ('chr1', 4, 'A', ('G',))
     """
     letters = "ACGTUNacgtun" if rna else "ACGTNacgtn"
-    match = re.fullmatch(rf"(\S+):(\d+)\s+([{letters}]+)\s*>\s*([{letters}]+)", text.strip())
+    match = re.fullmatch(
+        rf"(\S+):([0-9]{{1,18}})\s+([{letters}]+)\s*>\s*([{letters}]+)", text.strip()
+    )
     if match is None or int(match[2]) < 1:
         raise ConfigError(
             f"change={text!r} is not a valid variant; use chrom:position REF>ALT, for instance "

@@ -12,20 +12,20 @@ MAX_BASES = 5_000_000
 
 
 def parse_locus(text: str) -> Interval:
-    """`chrom:start-end`, 0-based and half-open.
+    """`chrom:start-end`, 0-based and half-open; thousands may be separated by commas.
 
     Raises:
         ConfigError: if it is written otherwise.
 
-    >>> str(parse_locus("chrXVI:1000-9000"))
+    >>> str(parse_locus("chrXVI:1,000-9000"))
     'chrXVI:1000-9000'
     """
-    match = re.fullmatch(r"(\S+):(\d+)-(\d+)", text)
+    match = re.fullmatch(r"(\S+):([0-9][0-9,]{0,18})-([0-9][0-9,]{0,18})", text)
     if match is None:
         raise ConfigError(
             f"locus={text} is not a valid locus; use chrom:start-end, for instance chrXVI:1000-9000"
         )
-    start, end = (int(number) for number in match.groups()[1:])
+    start, end = (int(number.replace(",", "")) for number in match.groups()[1:])
     if not start < end <= start + MAX_BASES:
         raise ConfigError(
             f"locus={text} has {end - start:,} bases; 1 to {MAX_BASES:,} can be drawn"

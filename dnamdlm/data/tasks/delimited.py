@@ -3,6 +3,7 @@
 Files that end in `.csv` have commas, and quotation marks group what they enclose (RFC 4180). Those
 that end in `.tsv`, `.tab` or `.txt` have tabs, and quotation marks are letters like any other: the
 format knows no quoting, and a mark that opens a field of prose would swallow the rows after it.
+Only where every name of the header stands in quotation marks, as R writes tables, do they group.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnamdlm.data.textfile import read_lines
+from dnamdlm.data.textfile import has_quoting, read_lines
 from dnamdlm.errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
@@ -100,9 +101,9 @@ def read_delimited(
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Number of the first line, and fields, of each row."""
-    if separator == "\t":
+    if not has_quoting(next((line for _, line in read_lines(path)), ""), separator):
         for number, line in read_lines(path):
-            yield number, line.split("\t")
+            yield number, line.split(separator)
         return
     # a field may be a chromosome; the limit of the module is one of the process.
     csv.field_size_limit(sys.maxsize)
@@ -163,5 +164,10 @@ def _misfit(row: Sequence[str], names: Sequence[str], ending: str) -> str:
     if len(row) < len(names):
         return (
             f"{said}only tabs separate fields, not blanks, and an empty field has its tab as well"
+        )
+    if len(row) == len(names) + 1:
+        return (
+            f"{said}a field must not have tabs, and a row no name before its first column "
+            "(in R: row.names=FALSE)"
         )
     return f"{said}a field must not have tabs"

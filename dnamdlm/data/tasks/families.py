@@ -38,6 +38,8 @@ NUCLEOTIDE_TRANSFORMER: dict[str, str] = {
 
 _TABLE_ENDINGS = (".csv", ".tsv", ".parquet", *FASTA_ENDINGS)
 _MANY_CLASSES = 100
+# of so many different fractions in a column, or labels that hardly recur, none is a class.
+_MANY_FRACTIONS = 10
 Encode = Callable[[Sequence[str], Sequence[str], str], SequenceSet]
 """Names, texts and the name of the file to ids."""
 
@@ -201,7 +203,9 @@ def kind_of(labels: Mapping[str, Sequence[str]]) -> Kind:
 
     Several columns are `labels` where they hold 0 and 1 alone, else `regression`. One column is
     `regression` if all its labels are numbers and one of them is not whole, or there are more than
-    100 different ones in less than twice as many rows; anything else is `classes`.
+    100 different ones in less than twice as many rows. It is as well if more than ten different
+    labels are numbers that are not whole and these are most of all, so that the others are refused
+    by their rows. Anything else is `classes`.
 
     >>> kind_of({"y": ["0.5", "1"]}), kind_of({"y": ["0", "1"]}), kind_of({"y": ["1.0", "0.0"]})
     ('regression', 'classes', 'classes')
@@ -211,18 +215,21 @@ def kind_of(labels: Mapping[str, Sequence[str]]) -> Kind:
         return "labels" if every <= {"0", "1"} else "regression"
     texts = next(iter(labels.values()))
     found = set(texts)
-    try:
-        numbers = [float(text) for text in found]
-    except ValueError:
-        return "classes"
-    if not all(map(math.isfinite, numbers)):
-        return "classes"
+    numbers = [number for text in found if (number := _finite(text)) is not None]
+    broken = sum(not number.is_integer() for number in numbers)
+    if len(numbers) < len(found):
+        is_nearly = broken > _MANY_FRACTIONS and 2 * broken > len(found)
+        return "regression" if is_nearly else "classes"
     are_many = len(found) > _MANY_CLASSES and 2 * len(found) > len(texts)
-    return "regression" if are_many or any(map(_is_broken, numbers)) else "classes"
+    return "regression" if are_many or broken else "classes"
 
 
-def _is_broken(number: float) -> bool:
-    return not number.is_integer()
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _named(task: str | None) -> str:
@@ -275,10 +282,11 @@ def _label_names(kind: Kind, rows: LabelRows, source: str) -> tuple[str, ...]:
         texts = [word for text in texts for word in _words(text)]
         return tuple(sorted(set(texts)))
     names = sorted_classes(texts, source)
-    if len(names) > _MANY_CLASSES and 2 * len(names) > len(texts):
+    if len(names) > _MANY_FRACTIONS and 2 * len(names) > len(texts):
         raise DataError(
-            f"{source}: {len(texts)} rows have {len(names)} different labels; for numbers set "
-            "data.kind=regression"
+            f"{source}: {len(texts)} rows have {len(names)} different labels, such as "
+            f"{texts[0]!r}; for numbers set data.kind=regression, and write each as a plain number "
+            "such as 0.5, without unit or thousands separator"
         )
     return names
 
@@ -308,14 +316,12 @@ def _targets(kind: Kind, names: tuple[str, ...], rows: LabelRows, source: str) -
 
 
 def _number(text: str, source: str, row: int) -> float:
-    try:
-        number = float(text)
-    except ValueError as error:
+    number = _finite(text)
+    if number is None:
         raise DataError(
-            f"{source}: row {row + 1} has the label {text!r}, a number is needed"
-        ) from error
-    if not math.isfinite(number):
-        raise DataError(f"{source}: row {row + 1} has the label {text!r}, which is not finite")
+            f"{source}: row {row + 1} has the label {text!r}, and a finite number is needed, such "
+            "as 0.5; correct it, or leave the row out"
+        )
     return number
 
 

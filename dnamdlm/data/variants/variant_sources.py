@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnamdlm.data.named_files import is_variant_text
 from dnamdlm.data.piped_files import on_disk
-from dnamdlm.data.textfile import read_lines
+from dnamdlm.data.textfile import has_quoting, read_lines
 from dnamdlm.data.variants.vcf import COLUMNS, Variant, VariantFile, read_row
 from dnamdlm.errors import DataError
 
@@ -207,16 +207,20 @@ class VariantTable:
 class _TextTable:
     def __init__(self, path: Path, separator: str) -> None:
         self.path, self.separator = path, separator
+        header = next((line for _, line in self._written()), "")
+        self.has_quoting = has_quoting(header, separator)
         first = next(self._lines(), None)
         self.names: tuple[str, ...] = tuple(first[1]) if first else ()
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        # commas may stand in quotes; of tabs there are none in a cell, and marks are letters.
-        quoting = csv.QUOTE_MINIMAL if self.separator == "," else csv.QUOTE_NONE
-        for number, line in read_lines(self.path):
-            if not line.strip() or line.startswith("##"):
-                continue
+        quoting = csv.QUOTE_MINIMAL if self.has_quoting else csv.QUOTE_NONE
+        for number, line in self._written():
             yield number, next(csv.reader([line], delimiter=self.separator, quoting=quoting))
+
+    def _written(self) -> Iterator[tuple[int, str]]:
+        for number, line in read_lines(self.path):
+            if line.strip() and not line.startswith("##"):
+                yield number, line
 
     def cells(self) -> Iterator[tuple[int, list[str]]]:
         lines = self._lines()
