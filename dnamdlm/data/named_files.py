@@ -26,7 +26,13 @@ _MODELS = ("model", "guide")
 # values that stand for something else than a file.
 _OTHER_SOURCES = ("embedded:", "jaspar:")
 _WORDS = {"reference": ("split",)}
-_VARIANT = re.compile(r"[^\s:,/]+:\d+:[A-Za-z*]+:[A-Za-z*]+", re.ASCII)
+# chr1:5:A:G; as gnomAD writes it, chr1-5-A-G; with the sign of HGVS, chr1:5:A>G or chr1:g.5A>G.
+_VARIANT = re.compile(
+    r"([^\s:,/]+):(?:g\.)?(\d+):?([A-Za-z*]+)[:>]([A-Za-z*]+)"
+    r"|([^\s:,/]+)-(\d+)-([ACGTNacgtn*]+)-([ACGTNacgtn*]+)",
+    re.ASCII,
+)
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?:[-:,]|[A-Za-z]))")
 
 
 def check_named_files(tree: Mapping[str, Any]) -> None:
@@ -52,13 +58,17 @@ def check_named_files(tree: Mapping[str, Any]) -> None:
         raise DataError(f"out={out} lies in a folder that does not exist; make it first")
 
 
-def is_variant_text(text: str) -> bool:
-    """Whether a text is one variant or several, and not the name of a file.
+def variants_in(text: str) -> list[tuple[str, str, str, str]] | None:
+    """Chromosome, position, REF and ALT of variants as people write them; None for a file.
 
-    >>> is_variant_text("chr1:5:A:G,chr1:9:C:CT"), is_variant_text("calls:old.vcf")
-    (True, False)
+    >>> variants_in("chr1:5:A:G,chr1-1,009-C-CT"), variants_in("calls:old.vcf")
+    ([('chr1', '5', 'A', 'G'), ('chr1', '1009', 'C', 'CT')], None)
     """
-    return all(map(_VARIANT.fullmatch, text.split(",")))
+    found = [_VARIANT.fullmatch(part) for part in _THOUSANDS.sub("", text).split(",")]
+    fields = [tuple(x for x in match.groups() if x is not None) for match in found if match]
+    if len(fields) < len(found):
+        return None
+    return [(chrom, pos, ref, alt) for chrom, pos, ref, alt in fields]
 
 
 def check_carried_files(tree: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -99,7 +109,8 @@ def missing_file(key: str, path: str | Path, download_command: str | None = None
             f"{key}={path} does not exist; the config names the command that downloads it: "
             f"{download_command!r}"
         )
-    return DataError(f"{key}={path}: no such file; check the path")
+    other = ", or write a variant as chrom:pos:ref:alt" if key == "variants" else ""
+    return DataError(f"{key}={path}: no such file; check the path{other}")
 
 
 def _files(tree: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
@@ -125,7 +136,7 @@ def _values(
         for path in value if isinstance(value, list) else [value]:
             if not isinstance(path, str) or not path or path in _WORDS.get(key, ()):
                 continue
-            if key == "variants" and (path == "all" or is_variant_text(path)):
+            if key == "variants" and (path == "all" or variants_in(path) is not None):
                 continue
             if not path.startswith(_OTHER_SOURCES):
                 is_downloaded = command and key in ("fasta", "bed")

@@ -10,8 +10,8 @@ from dnamdlm.data.named_files import check_named_files
 from dnamdlm.data.variants import all_substitutions
 from dnamdlm.data.variants.variant_sources import (
     VariantTexts,
-    is_variant_text,
     open_variants,
+    variants_in,
 )
 from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.errors import DataError
@@ -74,13 +74,26 @@ def test_text_gives_them_as_well():
         open_variants("chr17:43044346:C:T,chr1:5:ac:a")
     )
     check_named_files({"variants": "chr17:43044346:C:T"})
-    with pytest.raises(DataError, match="variants=chr17:43044346:C>T: no such file"):
-        check_named_files({"variants": "chr17:43044346:C>T"})
+    with pytest.raises(DataError, match="variants=chr17:43044346:C: no such file"):
+        check_named_files({"variants": "chr17:43044346:C"})
 
 
-@pytest.mark.parametrize("text", ["calls.vcf", "C:/x.vcf", "chr1:5:A", "chr1:5:A:G,x.vcf", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["chr17:43044346:C:T", "chr17-43044346-C-T", "chr17:43044346:C>T", "chr17:g.43044346C>T",
+     "chr17:43,044,346:C:T", "chr17-43,044,346-C-T", "chr17:g.43,044,346C>T"],
+)  # fmt: skip
+def test_a_variant_may_be_written_in_every_way_of_the_field(text):
+    assert variants_in(text) == [("chr17", "43044346", "C", "T")]
+    assert variants_in(f"{text},{text}") == 2 * [("chr17", "43044346", "C", "T")]
+    assert open_variants(text).digest() == open_variants("chr17:43044346:C:T").digest()
+
+
+@pytest.mark.parametrize(
+    "text", ["calls.vcf", "C:/x.vcf", "chr1:5:A", "chr1:5:A:G,x.vcf", "", "cohort-2-snps-final"]
+)
 def test_the_name_of_a_file_is_no_variant(text):
-    assert not is_variant_text(text)
+    assert variants_in(text) is None
 
 
 def test_further_columns_are_kept_in_their_order(tmp_path):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dnamdlm.data.named_files import is_variant_text
+from dnamdlm.data.named_files import variants_in
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.textfile import has_quoting, read_lines
 from dnamdlm.data.variants.vcf import COLUMNS, Variant, VariantFile, read_row
@@ -71,7 +71,8 @@ def open_variants(variants: str | Path) -> VariantSource:
     """Variants as text, or in a file: VCF, CSV, TSV or parquet.
 
     Args:
-        variants: `chrom:pos:ref:alt`, several separated by commas, or a file.
+        variants: `chrom:pos:ref:alt`, also `chrom-pos-ref-alt` and `chrom:g.posREF>ALT`, several
+            separated by commas, or a file.
 
     Raises:
         DataError: for a file that is not such a table.
@@ -79,8 +80,9 @@ def open_variants(variants: str | Path) -> VariantSource:
     >>> [row.fields[:5] for row in open_variants("chr17:43044346:C:T").rows()]
     [('chr17', '43044346', '.', 'C', 'T')]
     """
-    if is_variant_text(str(variants)):
-        return VariantTexts(str(variants).split(","))
+    written = variants_in(str(variants))
+    if written is not None:
+        return VariantTexts([":".join(fields) for fields in written])
     path = on_disk(variants)
     name = path.name.lower()
     if name.endswith(".parquet"):
@@ -96,7 +98,7 @@ def _first_line(path: Path) -> str:
 
 
 class VariantTexts:
-    """Variants as texts `chrom:pos:ref:alt`, see `VariantSource`."""
+    """Variants as texts `chrom:pos:ref:alt` and the like, see `VariantSource`."""
 
     meta: tuple[str, ...] = META
     columns: tuple[str, ...] = COLUMNS
@@ -108,24 +110,26 @@ class VariantTexts:
         Raises:
             DataError: if one is written otherwise.
         """
-        self.path = Path(texts[0] if len(texts) == 1 else f"{texts[0]},...")
-        self.texts = tuple(texts)
+        self.fields: list[tuple[str, str, str, str]] = []
         for text in texts:
-            if not is_variant_text(text) or "," in text:
+            found = variants_in(text)
+            if found is None or len(found) > 1:
                 raise DataError(
                     f"{text!r} is not a variant; write chrom:pos:ref:alt, for instance "
                     "chr17:43044346:C:T"
                 )
+            self.fields += found
+        first = ":".join(self.fields[0]) if self.fields else ""
+        self.path = Path(first if len(self.fields) == 1 else f"{first},...")
 
     def rows(self) -> Iterator[Variant]:
         """The variants in order."""
-        for number, text in enumerate(self.texts, start=1):
-            chrom, pos, ref, alt = text.split(":")
+        for number, (chrom, pos, ref, alt) in enumerate(self.fields, start=1):
             yield read_row(number, _line(chrom, pos, ".", ref, alt), len(COLUMNS))
 
     def digest(self) -> str:
         """SHA-256 of the texts."""
-        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
+        return hashlib.sha256("\n".join(map(":".join, self.fields)).encode()).hexdigest()
 
 
 class _Cells(Protocol):
