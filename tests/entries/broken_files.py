@@ -94,6 +94,7 @@ GOOD = {
     ".samples.fa": "".join(f">s{i}\n{BASES[60 * i : 60 * i + 60]}\n" for i in range(30)).encode(),
     ".labels.fa": "".join(f">{name}|{label}\n{seq}\n" for name, seq, label in _ROWS).encode(),
     ".template.fa": b">t first\nNNNNNACGTRYNN\n>u\nACGTNNNN\n",
+    ".one.fa": b">t first\nNNNNNACGTRYNNNNNNNNNNNNNN\n",
     ".fa.gz": gzip.compress(_fasta(), mtime=0),
     ".2bit": _twobit(),
     ".bed": _BED,

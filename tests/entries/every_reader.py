@@ -19,7 +19,7 @@ _EVALUATE = ("evaluate", _MODEL, "limit=4", "max_order=1", "out={out}/o.json")
 _HELD_OUT = ("data.train=[a]", "data.valid=[b]", "data.test=[c]")
 _GENOME = ("data.fasta=good.fa", *_HELD_OUT)
 _SAMPLE = ("sample", _MODEL, "num_sequences=1", "length=64", "out={out}/o.fa")
-_DESIGN = ("design", _MODEL, "reward=[{motif:TATA}]", "num_sequences=1", "likelihood_draws=0",
+_DESIGN = ("design", _MODEL, "reward=[{{motif:TATA}}]", "num_sequences=1", "likelihood_draws=0",
            "sampler.num_steps=4", "out={out}/o.fa")  # fmt: skip
 _JUDGE = ("judge", "samples={file}", "reference=good.fa", "out={out}/o.json")
 _TABLE = ("finetune", "config=table", _MODEL, "run_dir={out}/r", "baselines=[]", "seeds=1",
@@ -75,7 +75,7 @@ READERS = [
     ("sample data.fasta", GENOMES, (*_SAMPLE[:3], "out={out}/o.fa", "infill=good.bed",
                                     "data.fasta={file}")),
     ("sample guide", (".json",), (*_SAMPLE, "guide={file}", "guide_label=0")),
-    ("design template", (".template.fa",), (*_DESIGN, "template={file}")),
+    ("design template", (".one.fa",), (*_DESIGN, "template={file}")),
     ("design unlike", (*TABLES, ".fa"), (*_DESIGN, "length=24", "unlike={file}")),
     ("judge samples", (".samples.fa",), _JUDGE),
     ("judge reference", GENOMES, ("judge", "samples=good.samples.fa", "reference={file}",
