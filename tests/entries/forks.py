@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# what an entry imports when it begins to work.
+# what an entry imports when it begins to work, in dnamdlm.assembly.
 _WORKERS = {
     "train": ["train.training_run"],
     "evaluate": ["evaluate.evaluation"],
@@ -72,6 +72,9 @@ def main():
     for entry in {entry for entry, *_ in commands}:
         for name in _WORKERS.get(entry, []):
             importlib.import_module(f"dnamdlm.assembly.{name}")
+        if entry == "train":
+            # Lightning, which takes as long as everything else.
+            importlib.import_module("dnamdlm.training.trainer")
     os.chdir(folder)
     answers = []
     for entry, *arguments in commands:

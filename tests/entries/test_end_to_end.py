@@ -14,6 +14,7 @@ from Bio import SeqIO
 from pyfaidx import Fasta
 
 from tests.entries.commands import SHORT, command, run
+from tests.entries.forks import run_all
 
 
 def digests(folder, step=20):
@@ -162,47 +163,58 @@ BAD_GENOMES = {
 }
 
 
-# the reader has a test for each of them; here two stand for all.
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("truncated", "duplicates") else pytest.param(name, marks=pytest.mark.slow)
-        for name in BAD_GENOMES
-    ],
-)
-def test_a_bad_genome_gets_one_sentence_and_leaves_nothing(tmp_path, name):
-    content, _ = BAD_GENOMES[name]
-    path = _fasta(tmp_path, "bad.fa", content)
-    arguments = [
-        *SHORT, f"data.fasta={path}", "data.annotation=null", "data.valid=null", "data.test=null",
-        f"data.cache_dir={tmp_path}/cache", f"run_dir={tmp_path}/run",
-    ]  # fmt: skip
-    result = run("train", *arguments, check=False)
-    assert result.returncode == 2, result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert "bad.fa" in result.stderr or "data.length" in result.stderr
-    assert not (tmp_path / "run").exists()
+BAD_SETTINGS: dict[str, tuple[list[str], str]] = {
+    "unknown record": (["data.test=[chrXX]"], "chrXX"),
+    "record in two splits": (["data.test=[chrXV]"], "chrXV"),
+    "run folder": (["run_dir=/proc/nowhere/run"], "cannot be written"),
+    "window": (["data.length=5000000"], "5000000"),
+    "batch": (["trainer.micro_batch_size=3"], "divide"),
+    "device": (["trainer.accelerator=tpu9"], "tpu9"),
+}
+if importlib.util.find_spec("wandb") is None:
+    BAD_SETTINGS["logger"] = (["logger=wandb"], "dnamdlm[loggers]")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        pytest.param(["data.test=[chrXX]"], "chrXX", marks=pytest.mark.slow),
-        pytest.param(["data.test=[chrXV]"], "chrXV", marks=pytest.mark.slow),
-        (["run_dir=/proc/nowhere/run"], "cannot be written"),
-        pytest.param(["data.length=5000000"], "5000000", marks=pytest.mark.slow),
-        (["trainer.micro_batch_size=3"], "divide"),
-        (["trainer.accelerator=tpu9"], "tpu9"),
-    ],
-    ids=["unknown record", "record in two splits", "run folder", "window", "batch", "device"],
-)
-def test_bad_settings_get_one_sentence(tmp_path, arguments, message):
-    result = run("train", *SHORT, f"run_dir={tmp_path}/run", *arguments, check=False)
-    assert result.returncode == 2, result.stderr
-    lines = [line for line in result.stderr.strip().splitlines() if line.startswith("dnamdlm:")]
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """Answers of `train` to each bad genome and setting, and whether a run folder was left."""
+    folder = tmp_path_factory.mktemp("refused")
+    commands = {}
+    for name, (content, _) in BAD_GENOMES.items():
+        path = _fasta(folder, f"{name}.bad.fa", content)
+        commands[name] = [
+            f"data.fasta={path}", "data.annotation=null", "data.valid=null", "data.test=null",
+            f"data.cache_dir={folder}/cache",
+        ]  # fmt: skip
+    commands |= {name: arguments for name, (arguments, _) in BAD_SETTINGS.items()}
+    answers = run_all(
+        [["train", *SHORT, f"run_dir={folder}/{name}", *arguments]
+         for name, arguments in commands.items()], folder,
+    )  # fmt: skip
+    return {
+        name: (*answer, (folder / name).exists())
+        for name, answer in zip(commands, answers, strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", BAD_GENOMES)
+def test_a_bad_genome_gets_one_sentence_and_leaves_nothing(refused, name):
+    code, _, errors, is_there = refused[name]
+    assert code == 2, errors
+    assert len(errors.strip().splitlines()) == 1
+    assert "bad.fa" in errors or "data.length" in errors
+    assert not is_there
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_bad_settings_get_one_sentence(refused, name):
+    code, _, errors, is_there = refused[name]
+    assert code == 2, errors
+    lines = [line for line in errors.strip().splitlines() if line.startswith("dnamdlm:")]
     assert len(lines) == 1
-    assert message in lines[0]
-    assert "Traceback" not in result.stderr
+    assert BAD_SETTINGS[name][1] in lines[0]
+    assert "Traceback" not in errors
+    assert not is_there
 
 
 def test_a_run_folder_of_another_config_is_refused(trained):
@@ -213,26 +225,27 @@ def test_a_run_folder_of_another_config_is_refused(trained):
     assert digests(trained) == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["model=no/where/run", "out=x.fa"], "does not exist"),
-        (["out=no/folder/x.fa"], "folder"),
-        (["out=x.fa", "temperature=0"], "temperature"),
-        (["out=x.fa", "sampler.num_steps=0"], "num_steps"),
-        (["out=x.fa", "length=0"], "length"),
-        (["out=x.fa", "template=no.fa"], "no.fa"),
-        (["out=x.fa", "device=cuda:7"], "cuda:7"),
-    ],
-    ids=["model", "folder", "temperature", "steps", "length", "template", "device"],
-)
-def test_sampling_mistakes_get_one_sentence(trained, tmp_path, arguments, message, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    model = [] if arguments[0].startswith("model=") else [f"model={trained}"]
-    result = run("sample", *model, *arguments, check=False)
-    assert result.returncode == 2, result.stderr
-    assert message in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+SAMPLING_MISTAKES = {
+    "model": (["model=no/where/run", "out=x.fa"], "does not exist"),
+    "folder": (["out=no/folder/x.fa"], "folder"),
+    "temperature": (["out=x.fa", "temperature=0"], "temperature"),
+    "steps": (["out=x.fa", "sampler.num_steps=0"], "num_steps"),
+    "length": (["out=x.fa", "length=0"], "length"),
+    "template": (["out=x.fa", "template=no.fa"], "no.fa"),
+    "device": (["out=x.fa", "device=cuda:7"], "cuda:7"),
+}
+
+
+def test_sampling_mistakes_get_one_sentence(trained, tmp_path):
+    commands = [
+        ["sample", *([] if name == "model" else [f"model={trained}"]), *arguments]
+        for name, (arguments, _) in SAMPLING_MISTAKES.items()
+    ]
+    answers = run_all(commands, tmp_path)
+    for (_, message), (code, _, errors) in zip(SAMPLING_MISTAKES.values(), answers, strict=True):
+        assert code == 2, errors
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -247,11 +260,3 @@ def test_tensorboard_gets_the_metrics(tmp_path):
     pytest.importorskip("tensorboard")
     run("train", *SHORT, f"run_dir={tmp_path}/run", "logger=tensorboard")
     assert list((tmp_path / "run" / "tensorboard").rglob("events.*"))
-
-
-@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
-def test_a_logger_without_its_package_is_refused(tmp_path):
-    result = run("train", *SHORT, f"run_dir={tmp_path}/run", "logger=wandb", check=False)
-    assert result.returncode == 2
-    assert "dnamdlm[loggers]" in result.stderr
-    assert not (tmp_path / "run").exists()
