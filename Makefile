@@ -19,10 +19,13 @@ PY := $(BIN)/python
 PIP_INSTALL := $(PY) -m pip install $(PIP_ARGS) --disable-pip-version-check -c constraints.txt
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
+# notebooks of the site that run: all (those that changed), quick (one), off
+NOTEBOOKS ?= all
 # one thread a worker: the tests are small, and workers that share cores only get in each other's way
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
-.PHONY: help demo pretrained test test-all faults mutants processors lint types format bench wheel clean
+.PHONY: help demo docs lock pretrained test test-all faults mutants processors lint types format bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +61,16 @@ pretrained: demo ## make the model of the package, yeast-demo, from the demo
 	rm -rf dnamdlm/pretrained/yeast-demo
 	$(PY) -m dnamdlm.export model=$(RUN_DIR) out=dnamdlm/pretrained/yeast-demo license=apache-2.0
 
+$(DOCS): pyproject.toml constraints.txt | $(PY)
+	@echo "installing dnamdlm and what builds the site into $(VENV)"
+	@$(PIP_INSTALL) -e '.[docs]'
+	@touch $@ $(CORE)
+
+docs: $(DOCS) ## build the site into build/site; its notebooks take about ten minutes the first time
+	PATH="$(abspath $(BIN)):$$PATH" DOCS_NOTEBOOKS=$(NOTEBOOKS) \
+	  $(PY) -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "wrote build/site/index.html"
+
 test: $(DEV) ## run the tests that take seconds
 	$(PYTEST) -m "not slow and not faults"
 
@@ -88,6 +101,12 @@ format: $(DEV) ## format the sources and fix what can be fixed
 
 bench: $(CORE) ## measure training and loading speed on this machine
 	@for name in $(BENCHES); do echo "== $$name"; $(PY) -m "benchmarks.speed.$$name"; done
+
+lock: ## write packaging/requirements.lock with the hashes of all files (needs uv and a network)
+	head -n 3 packaging/requirements.lock > packaging/.lock
+	uv pip compile pyproject.toml -c constraints.txt --generate-hashes --no-annotate --no-header \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 -q >> packaging/.lock
+	mv packaging/.lock packaging/requirements.lock
 
 wheel: $(DEV) ## build the wheel into dist/
 	$(PY) -m build --wheel --no-isolation

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from dnamdlm import __version__
 from dnamdlm.errors import DnamdlmError
@@ -19,6 +20,7 @@ ENTRIES = (
 _OTHERS = {
     "prepare": "Download or convert data: dnamdlm prepare NAME key=value ...",
     "completion": "Print a completion script for a shell: dnamdlm completion bash|zsh|fish",
+    "skill": "Write a folder of pages for coding agents, one per command: dnamdlm skill DIR",
 }
 # in a checkout the scripts are next to the package; a wheel has them inside it.
 _SCRIPTS = Path(__file__).resolve().parent / "scripts"
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complete(rest)
     elif name == "prepare":
         _prepare(rest)
+    elif name == "skill":
+        _skill(rest)
     else:
         meant = did_you_mean(name, [*ENTRIES, *_OTHERS])
         _refuse(f"unknown command {name!r}{meant}; see dnamdlm --help")
@@ -84,7 +88,19 @@ def _prepare(rest: Sequence[str]) -> None:
     raise SystemExit(importlib.import_module(f"data_prep.{rest[0]}").main(rest[1:]))
 
 
-def _refuse(sentence: str) -> None:
+def _skill(rest: Sequence[str]) -> None:
+    if len(rest) != 1 or rest[0].startswith("-") or "=" in rest[0]:
+        _refuse("name one folder: dnamdlm skill DIR, such as .claude/skills/dnamdlm")
+    from dnamdlm.skill_pages import write_skill
+
+    try:
+        files = write_skill(Path(rest[0]), ENTRIES, __version__)
+    except DnamdlmError as error:
+        _refuse(str(error))
+    print(f"wrote {len(files)} pages to {rest[0]}")
+
+
+def _refuse(sentence: str) -> NoReturn:
     print(f"dnamdlm: {DnamdlmError(sentence)}", file=sys.stderr)
     raise SystemExit(2)
 

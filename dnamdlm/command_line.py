@@ -108,6 +108,11 @@ def run_entry(name: str, task: Task, arguments: Sequence[str] | None = None) -> 
     _perform(jobs, task, debug=debug)
 
 
+def help_of(name: str) -> str:
+    """The text of `dnamdlm NAME --help`."""
+    return _help(name, read_arguments([], name, partial(known_keys, name)))
+
+
 def _help(name: str, read: Arguments) -> str:
     try:
         tree, choices = composed(name, read.settings)

@@ -52,7 +52,7 @@ _dnamdlm() {{
   case "${{COMP_WORDS[1]}}" in
 {_cases(words)}
   esac
-  if [ "$COMP_CWORD" -le 1 ]; then words="{" ".join(words)} prepare completion"; fi
+  if [ "$COMP_CWORD" -le 1 ]; then words="{" ".join(words)} prepare completion skill"; fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
   # bash splits words at "=", so what stands before it must not be repeated.
   local before=""
@@ -70,7 +70,7 @@ def _zsh(words: Mapping[str, list[str]]) -> str:
 _dnamdlm() {{
   local entry=$words[2] found
   if (( CURRENT == 2 )); then
-    compadd -- {" ".join(words)} prepare completion
+    compadd -- {" ".join(words)} prepare completion skill
     return
   fi
   case "$entry" in
@@ -87,7 +87,7 @@ def _fish(words: Mapping[str, list[str]]) -> str:
     lines = ["# dnamdlm completion fish | source"]
     lines += [
         f"complete -c dnamdlm -n __fish_use_subcommand -a {name}"
-        for name in [*words, "prepare", "completion"]
+        for name in [*words, "prepare", "completion", "skill"]
     ]
     for name, found in words.items():
         lines.append(

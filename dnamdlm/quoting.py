@@ -21,14 +21,15 @@ from dnamdlm.errors import ConfigError
 
 # all are the last part of a dotted name.
 PATHS = frozenset({
-    "annotation", "audit", "bed", "cache_dir", "corpus", "evaluation", "fasta", "folder", "guide",
-    "infill", "init_from", "input", "labels", "model", "motifs", "natural", "out", "reference",
-    "run_dir", "samples", "save_dir", "scorer", "template", "tokenizer", "unlike", "variants",
+    "adapter_of", "annotation", "artifact_location", "audit", "bed", "cache_dir", "corpus",
+    "evaluation", "fasta", "folder", "guide", "infill", "init_from", "input", "labels", "model",
+    "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer", "template",
+    "tokenizer", "tracking_uri", "unlike", "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "audit_class", "data_license", "download_command", "genome", "license", "name",
-    "natural_column", "project", "prompt", "region", "reward_class",
+    "audit_class", "data_license", "download_command", "experiment_name", "genome", "license",
+    "name", "natural_column", "project", "prompt", "push", "region", "reward_class", "run_name",
     "sequence_column", "shard", "task",
 })  # fmt: skip
 """Settings that are another text."""

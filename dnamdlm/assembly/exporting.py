@@ -16,10 +16,12 @@ from typing import Any
 
 from torch import nn
 
+from dnamdlm.assembly.adapted_models import export_adapters
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.building.model_config import NODES, ModelConfig
 from dnamdlm.assembly.finetune.prediction import head_folders, load_head
 from dnamdlm.assembly.held_out import SPLITS, HeldOut, held_out_by_split
+from dnamdlm.assembly.hub_upload import check_can_push, push
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_card import model_card
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
@@ -60,8 +62,10 @@ class ExportSettings:
     out: str
     weights: WeightSet = "average"
     seed: int | None = None
+    adapter_of: str | None = None
     license: str | None = None
     data_license: str | None = None
+    push: str | None = None
     trust: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -76,15 +80,26 @@ class ExportedModel:
         folder: the folder.
         layout: whose tensor names the weights have.
         num_bytes: of all its files.
+        address: of its commit on the hub, where it was uploaded.
     """
 
     folder: Path
     layout: str
     num_bytes: int
+    address: str | None = None
 
     @property
     def sentence(self) -> str:
         """What was made, for people."""
+        return self._written + (f"\nuploaded to {self.address}" if self.address else "")
+
+    @property
+    def _written(self) -> str:
+        if self.layout == "peft":
+            return (
+                f"wrote {self.folder}: {self.num_bytes / 1e6:,.2f} MB of adapters for PEFT; "
+                f"model={self.folder} works in every command where the base model is found"
+            )
         names = "dnamdlm" if self.layout == "own" else f"the original {self.layout}"
         return (
             f"wrote {self.folder}: {self.num_bytes / 1e6:,.2f} MB, with the tensor names of "
@@ -101,8 +116,15 @@ def export(settings: ExportSettings) -> ExportedModel:
         DataError: if the folder cannot be written; nothing stays of it.
     """
     check_new_folder(Path(settings.out))
+    if settings.push is not None:
+        check_can_push(settings.push)
     if is_fine_tuned(Path(settings.model)):
         return export_head(settings)
+    if settings.adapter_of is not None:
+        raise ConfigError(
+            f"adapter_of has no effect on model={settings.model}, which has no adapters; give a "
+            "run of dnamdlm finetune with method=lora"
+        )
     if settings.seed is not None:
         raise ConfigError("seed chooses a head of a fine-tuning run; leave it out for this model")
     loaded = load_model(settings.model, weights=settings.weights, trust=settings.trust)
@@ -113,8 +135,10 @@ def export_loaded(loaded: LoadedModel, settings: ExportSettings) -> ExportedMode
     """Export a model that is open; of the settings, `model`, `weights` and `trust` are not used."""
     out = Path(settings.out)
     check_new_folder(out)
+    if settings.push is not None:
+        check_can_push(settings.push)
     licenses = (settings.license, settings.data_license)
-    return _made(out, Exported(loaded, loaded.lm, out.name, *licenses))
+    return _pushed(_made(out, Exported(loaded, loaded.lm, out.name, *licenses)), settings)
 
 
 def export_head(settings: ExportSettings) -> ExportedModel:
@@ -128,6 +152,12 @@ def export_head(settings: ExportSettings) -> ExportedModel:
     if settings.weights != "average":
         raise ConfigError("weights has no effect on a fine-tuned head; leave it out")
     (folder,) = folders
+    if settings.adapter_of is not None:
+        if settings.data_license is not None:
+            raise ConfigError("data_license has no effect with adapter_of; leave it out")
+        out = Path(settings.out)
+        size = export_adapters(folder, out, settings.adapter_of, license=settings.license)
+        return _pushed(ExportedModel(out, "peft", size), settings)
     classifier, head, _ = load_head(folder, trust=settings.trust)
     config = ModelConfig.stored(head.pop("model_config"), settings.trust)
     lm = classifier.lm
@@ -135,7 +165,14 @@ def export_head(settings: ExportSettings) -> ExportedModel:
     loaded = LoadedModel(lm, config, 0, "", folder, None, labels=tuple(head["label_names"]))
     out = Path(settings.out)
     exported = Exported(loaded, classifier, out.name, settings.license, settings.data_license, head)
-    return _made(out, exported)
+    return _pushed(_made(out, exported), settings)
+
+
+def _pushed(done: ExportedModel, settings: ExportSettings) -> ExportedModel:
+    """The same model, uploaded if that was asked for."""
+    if settings.push is None:
+        return done
+    return replace(done, address=push(done.folder, settings.push))
 
 
 def save_into(folder: Path, exported: Exported) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from dnamdlm.assembly.adapted_models import base_name, with_adapters
 from dnamdlm.assembly.building.foreign_classes import check_foreign
 from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
 from dnamdlm.assembly.building.own_tokenizer import check_vocabulary, config_of_checkpoint
@@ -52,6 +53,7 @@ from dnamdlm.lm.published.exported_folder import (
 )
 from dnamdlm.lm.published.import_mdlm import HUB_CONFIG
 from dnamdlm.lm.published.letter_rows import letter_ids
+from dnamdlm.lm.states.peft_layout import is_adapter
 from dnamdlm.suggestions import did_you_mean
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
@@ -151,7 +153,7 @@ def load_model(
 
     Args:
         model: run folder, checkpoint folder, exported folder, name of a model that comes with the
-            package, folder or file of another project, or hub id.
+            package, folder or file of another project, folder of adapters, or hub id.
         weights: 'average', the moving average, or 'raw', the weights as trained.
         device: where the model goes.
         setting: name of the setting, for messages.
@@ -165,6 +167,10 @@ def load_model(
     if weights not in ("average", "raw"):
         raise ConfigError(f"weights={weights} is unknown; choose average or raw")
     path = local_path(model, setting=setting)
+    if is_adapter(path):
+        base = load_model(base_name(path), weights=weights, device=device, trust=trust,
+                          setting="base_model_name_or_path", backbone=backbone)  # fmt: skip
+        return with_adapters(base, path)
     if is_foreign(path) and backbone is not None:
         raise ConfigError(f"{setting}={model} is built without your help; leave backbone out")
     if is_foreign(path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -58,11 +58,21 @@ _Arguments = ParamSpec("_Arguments")
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished figure: `name` is that of its files, `inline` the SVG element of the page."""
+    """A finished figure: `name` is that of its files, `inline` the SVG element of the page.
+
+    A notebook shows the picture.
+    """
 
     name: str
-    inline: str
-    figure: Figure
+    inline: str = field(repr=False)
+    figure: Figure = field(repr=False)
+
+    def _repr_png_(self) -> bytes:
+        """The picture for a notebook."""
+        content = io.BytesIO()
+        with mpl.rc_context(_STYLE):
+            self.figure.savefig(content, format="png", dpi=PIXELS_PER_INCH / 2, facecolor="white")
+        return content.getvalue()
 
     def save(self, path: Path) -> None:
         """Write a .png or .svg file with a white ground.

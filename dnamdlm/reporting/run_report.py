@@ -18,6 +18,7 @@ from dnamdlm.data.files import make_folder, text_file, write_together
 from dnamdlm.reporting import figures, tables
 from dnamdlm.reporting.drawing import Drawing, drawing_files, inline
 from dnamdlm.reporting.locus_figure import locus_figure
+from dnamdlm.reporting.multiqc_content import multiqc_files
 from dnamdlm.reporting.quality_section import (
     quality_cards,
     quality_content,
@@ -53,7 +54,7 @@ def write_report(run_dir: str | Path) -> Path:
 
 
 def data_files(files: RunFiles) -> dict[str, str]:
-    """Name -> CSV text of the numbers behind each figure and table."""
+    """Name -> CSV text of the numbers behind each figure and table, and JSON for MultiQC."""
     texts: dict[str, str] = {}
     if files.metrics:
         names = list(files.metrics)
@@ -84,6 +85,7 @@ def data_files(files: RunFiles) -> dict[str, str]:
                 ("split", *columns),
                 ((split, *(entry[c] for c in columns)) for entry in likelihood["mask_rates"]),
             )
+        texts |= multiqc_files(files.run_dir.resolve().name, split, likelihood)
     if (found := files.section("quality")) is not None:
         texts |= quality_files(found[1])
     return texts

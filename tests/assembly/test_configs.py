@@ -67,7 +67,9 @@ def test_every_option_of_every_group_composes_and_passes(option):
     if group == "sampler":
         tree = compose(option, "model=x", "out=y", name="sample")
         assert tree["sampler"]["_target_"]
-    elif choice in ("tensorboard", "wandb"):
+    elif choice == "trackio":
+        check_tree(compose("config=tiny", option))
+    elif choice in ("tensorboard", "wandb", "mlflow"):
         assert compose("config=tiny", option)["logger"]["_target_"].startswith("lightning.")
     elif option == "data=text":
         check_tree(compose("config=text", "data.corpus=x"))

@@ -20,7 +20,7 @@ def run(*arguments):
 def test_without_a_command_the_entries_are_listed(capsys):
     main([])
     text = capsys.readouterr().out
-    for name in (*ENTRIES, "prepare", "completion"):
+    for name in (*ENTRIES, "prepare", "completion", "skill"):
         assert f"\n  {name} " in text
 
 
@@ -37,6 +37,9 @@ def test_an_entry_is_the_same_as_its_module():
     [
         (["trian"], "unknown command 'trian' (did you mean train?)"),
         (["completion", "tcsh"], "name one shell: dnamdlm completion bash|zsh|fish"),
+        (["skill"], "name one folder: dnamdlm skill DIR"),
+        (["skill", "README.md/x"], "out=README.md/x"),
+        (["skill", "/proc/x"], "the folder /proc/x cannot be made"),
         (["prepare", "yaest"], "unknown data set 'yaest' (did you mean yeast?)"),
         (["evaluate", "model=no/such/run"], "model=no/such/run does not exist"),
     ],
@@ -90,3 +93,17 @@ def test_other_shells_can_read_their_script(shell, tmp_path):
     script = tmp_path / "script"
     script.write_text(run("completion", shell).stdout)
     subprocess.run([shell, "-n", str(script)], check=True)
+
+
+def test_the_skill_has_a_page_per_entry_that_is_its_help(tmp_path, capsys):
+    main(["skill", str(tmp_path / "skill")])
+    assert capsys.readouterr().out == f"wrote {len(ENTRIES) + 1} pages to {tmp_path / 'skill'}\n"
+    pages = {path.name: path.read_text() for path in (tmp_path / "skill").iterdir()}
+    assert set(pages) == {"SKILL.md", *(f"{name}.md" for name in ENTRIES)}
+    assert pages["SKILL.md"].startswith("---\nname: dnamdlm\ndescription: ")
+    for name in ENTRIES:
+        assert f"]({name}.md) | " in pages["SKILL.md"]
+        assert f"usage: python -m dnamdlm.{name} key=value" in pages[f"{name}.md"]
+    capsys.readouterr()
+    main(["slim", "--help"])
+    assert capsys.readouterr().out in pages["slim.md"]

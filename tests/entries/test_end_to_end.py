@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -13,8 +14,12 @@ import pytest
 from Bio import SeqIO
 from pyfaidx import Fasta
 
+from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.train.model_training import build_loggers
+from dnamdlm.errors import ConfigError
 from tests.entries.commands import SHORT, command, run
 from tests.entries.forks import run_all
+from tests.helpers.entries import composed
 
 
 def digests(folder, step=20):
@@ -260,3 +265,25 @@ def test_tensorboard_gets_the_metrics(tmp_path):
     pytest.importorskip("tensorboard")
     run("train", *SHORT, f"run_dir={tmp_path}/run", "logger=tensorboard")
     assert list((tmp_path / "run" / "tensorboard").rglob("events.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "database"), [("trackio", "trackio/dnamdlm.db"),
+                                                ("mlflow", "mlflow.db")])  # fmt: skip
+def test_a_local_database_gets_the_metrics(tmp_path, name, database):
+    pytest.importorskip(name)
+    run("train", *SHORT, f"run_dir={tmp_path}/run", f"logger={name}")
+    with sqlite3.connect(tmp_path / "run" / database) as found:
+        text = "\n".join(found.iterdump())
+    # trackio stores numbers as bytes.
+    name = "train_bits_per_base"
+    assert name in text or name.encode().hex().upper() in text
+
+
+@pytest.mark.parametrize("name", ["trackio", "mlflow"])
+def test_a_logger_without_its_package_names_its_extra(tmp_path, name):
+    if importlib.util.find_spec(name) is not None:
+        pytest.skip(f"{name} is installed")
+    tree = composed("train", "config=tiny", f"logger={name}", f"run_dir={tmp_path}/run")
+    with pytest.raises(ConfigError, match=rf"dnamdlm\[{name}\]"):
+        build_loggers(ModelConfig(tree))

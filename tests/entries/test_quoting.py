@@ -53,7 +53,7 @@ def arrives(entry, key, value):
         ("train", "data.fasta"), ("train", "run_dir"), ("train", "init_from"),
         ("train", "data.annotation"), ("sample", "model"), ("sample", "out"), ("sample", "infill"),
         ("sample", "template"), ("score", "variants"), ("embed", "data.bed"), ("judge", "samples"),
-        ("predict", "input"), ("report", "evaluation"),
+        ("predict", "input"), ("report", "evaluation"), ("export", "adapter_of"),
     ],
 )  # fmt: skip
 def test_a_path_arrives_as_it_was_typed(entry, key, name):

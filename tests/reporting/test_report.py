@@ -280,6 +280,8 @@ def test_the_numbers_behind_each_figure_are_written(tmp_path):
         "training_curve.csv",
         "likelihood.csv",
         "differences.csv",
+        "dnamdlm_bits_mqc.json",
+        "dnamdlm_general_mqc.json",
         "kmers_3.csv",
         "kmers_6.csv",
         "quality.csv",

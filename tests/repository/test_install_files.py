@@ -7,6 +7,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.repository.sources import ROOT
@@ -15,6 +16,31 @@ from tests.repository.test_metadata import EXTRAS, PROJECT, pins
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 # the names that two packages have on conda.
 ON_CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def locked():
+    """Package -> (version, number of hashes), from packaging/requirements.lock."""
+    text = (ROOT / "packaging" / "requirements.lock").read_text(encoding="utf-8")
+    text = re.sub(r"\\\n\s*", "", text)
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, version, hashes = re.fullmatch(
+                r"([\w.-]+)==([\w.]+) ((?:--hash=sha256:[0-9a-f]{64} ?)+)", line
+            ).groups()
+            found[canonicalize_name(name)] = Version(version), hashes.count("sha256")
+    return found
+
+
+def test_the_lock_has_a_hash_for_every_package_of_the_core_in_its_tested_version():
+    found, pinned = locked(), pins()
+    core = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    assert core <= found.keys()
+    assert min(hashes for _, hashes in found.values()) >= 1
+    tested = {name: pinned[name] for name in found if name in pinned}
+    assert {name: found[name][0] for name in tested} == tested
+    # what torch brings for CUDA is named by torch itself.
+    assert all(re.match("nvidia-|cuda-|triton$", name) for name in found.keys() - pinned.keys())
 
 
 def recipe():

@@ -2,8 +2,9 @@
 
 A config may come from a stranger, inside a checkpoint. So not every class of the package is a
 target: it is a settings class (a frozen dataclass, which only checks its values), a network (an
-`nn.Module`) or, in the place `logger` alone, one of Lightning's loggers. A class of another package
-is a target only if the user names that package (`trust=[mypackage]`); a file never can.
+`nn.Module`) or, in the place `logger` alone, one of Lightning's loggers, or ours. A class of
+another package is a target only if the user names that package (`trust=[mypackage]`); a file never
+can.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dnamdlm.errors import ConfigError
 TARGET = "_target_"
 ALLOWED_TARGETS = "dnamdlm."
 ALLOWED_LOGGERS = "lightning.pytorch.loggers."
+OWN_LOGGER = "dnamdlm.training.trackio_logger.TrackioLogger"
 _DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
@@ -48,6 +50,8 @@ def resolve_target(name: object, path: str, trust: Collection[str] = ()) -> Any:
             f"{path}.{TARGET}={name!r} is not allowed; a target here must begin with {allowed}"
         )
     package = name.partition(".")[0]
+    if path == "logger" and name == OWN_LOGGER:
+        allowed = OWN_LOGGER.rpartition(".")[0] + "."
     if not name.startswith(allowed):
         if path == "logger" or package not in trust:
             raise ConfigError(
@@ -65,7 +69,7 @@ def resolve_target(name: object, path: str, trust: Collection[str] = ()) -> Any:
         ) from error
     if not inspect.isclass(found) or not f"{found.__module__}.".startswith(allowed):
         raise ConfigError(f"{path}.{TARGET}={name} is not a class of {allowed.rstrip('.')}")
-    if allowed != ALLOWED_LOGGERS and not _is_harmless(found):
+    if path != "logger" and not _is_harmless(found):
         raise ConfigError(
             f"{path}.{TARGET}={name} is neither a settings class nor a network; see --help for "
             "the choices"

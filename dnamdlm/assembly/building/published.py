@@ -41,6 +41,7 @@ from dnamdlm.lm.published.import_mdlm import (
     read_mdlm_checkpoint,
 )
 from dnamdlm.lm.published.letter_rows import is_as_ours, letter_ids, with_our_rows
+from dnamdlm.lm.states.peft_layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -53,6 +54,7 @@ USUAL_LENGTH = 1024
 # settings of a network that another one with tensors of the same shapes may not share.
 _UNSEEN_IN_SHAPES = ("num_heads", "attention_window", "activation")
 _MAMBA_MARK, _TIME_MARK = ".mamba_fwd.", "sigma_map."
+_FETCHED = [HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES, ADAPTER_CONFIG, ADAPTER_WEIGHTS]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 logger = logging.getLogger(__name__)
@@ -104,9 +106,7 @@ def from_hub(model: str, setting: str, **options: Any) -> Path | None:
     from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
 
     try:
-        folder = snapshot_download(
-            model, allow_patterns=[HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES], **options
-        )
+        folder = snapshot_download(model, allow_patterns=_FETCHED, **options)
     except hub_failures() as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(

@@ -47,6 +47,7 @@ from dnamdlm.lm.checkpoint import (
     verify_folder,
     write_folder,
 )
+from dnamdlm.lm.states.peft_layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config
 from dnamdlm.threads import running_with
 from dnamdlm.training.head_state import EpochKeeper
 from dnamdlm.training.run_folder import open_run, versions
@@ -254,6 +255,12 @@ def _store(folder: Path, setup: Setup, fit: Fit, leaks: Leaks, result: Mapping[s
         }
         writers[HEAD] = json_writer(head)
         writers[HEAD_WEIGHTS] = tensors_writer(fit.classifier.state_dict())
+        if fit.adapters is not None:
+            how = adapter_config(
+                fit.adapters, rank=setup.settings.lora_rank, alpha=setup.settings.lora_alpha
+            )
+            writers[ADAPTER_CONFIG] = json_writer(how)
+            writers[ADAPTER_WEIGHTS] = tensors_writer(fit.adapters)
     write_folder(folder, writers)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
@@ -26,6 +27,7 @@ from dnamdlm.evaluation.tasks.prediction_metrics import figures
 from dnamdlm.evaluation.tasks.probes import Probe, fit_probe, kmer_frequencies
 from dnamdlm.lm.states.adapters import add_adapters, merge_adapters
 from dnamdlm.lm.states.heads import SequenceClassifier, is_equivariant, predict_outputs
+from dnamdlm.lm.states.peft_layout import adapter_tensors
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
 from dnamdlm.lm.states.suite_cnn import SuiteCnn
 from dnamdlm.training.head_fitting import FinetuneSettings, TargetScale, train_predictor
@@ -48,6 +50,7 @@ class Fit:
         details: what else is recorded.
         classifier: the fitted language model, where it can be stored.
         scale: of the targets that its head works with.
+        adapters: the low-rank corrections and the head, named as in PEFT, of method=lora.
     """
 
     valid: Mapping[str, float]
@@ -55,6 +58,7 @@ class Fit:
     details: Mapping[str, Any]
     classifier: SequenceClassifier | None = None
     scale: TargetScale | None = None
+    adapters: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ class Predictors:
                 add_adapters(classifier.lm, settings.lora_rank, settings.lora_alpha)  # pyright: ignore[reportArgumentType]
         fit = self._trained(classifier, self.setup.settings.training, name, seed)
         if settings.method == "lora":
+            fit = replace(fit, adapters=adapter_tensors(classifier))
             merge_adapters(classifier)
         return replace(fit, classifier=classifier)
 

@@ -181,9 +181,15 @@ def build_loggers(config: ModelConfig) -> list[Any]:
     except ImportError as error:
         raise ConfigError(
             f"logger: {config.logger_name} cannot be used because a package is missing; install "
-            "it with pip install 'dnamdlm[loggers]', or take logger=none"
+            f"it with pip install 'dnamdlm[{_extra_of(config.logger_name)}]', or take logger=none"
         ) from error
     return [] if logger_of_run is None else [logger_of_run]
+
+
+def _extra_of(logger_name: str) -> str:
+    """The extra with the package of a logger, by the name of its class."""
+    extras = {"MLFlowLogger": "mlflow", "TrackioLogger": "trackio"}
+    return extras.get(logger_name, "loggers")
 
 
 def summary(settings: TrainSettings, opened: OpenData, lm: nn.Module) -> str:
