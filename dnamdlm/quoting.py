@@ -23,18 +23,19 @@ from dnamdlm.errors import ConfigError
 PATHS = frozenset({
     "annotation", "audit", "bed", "cache_dir", "corpus", "evaluation", "fasta", "folder", "guide",
     "infill", "init_from", "input", "labels", "model", "motifs", "natural", "out", "reference",
-    "run_dir", "samples", "save_dir", "scorer", "template", "tokenizer", "unlike", "variants",
+    "run_dir", "samples", "save_dir", "scorer", "table", "template", "tokenizer", "unlike",
+    "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
     "audit_class", "data_license", "download_command", "genome", "license", "name",
     "natural_column", "project", "prompt", "region", "reward_class",
-    "sequence_column", "shard", "task",
+    "sequence_column", "shard", "split_column", "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({
-    "allow", "avoid", "baselines", "circular", "forbid", "label_column", "locus", "motif", "parts",
-    "regions", "require", "scores", "test", "train", "trust", "valid",
+    "allow", "avoid", "baselines", "circular", "condition", "forbid", "label_column", "locus",
+    "motif", "numbers", "parts", "regions", "require", "scores", "test", "train", "trust", "valid",
 })  # fmt: skip
 """Settings that are several texts, or one."""
 TERMS = frozenset({"reward"})
