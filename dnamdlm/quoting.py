@@ -28,7 +28,7 @@ PATHS = frozenset({
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "audit_class", "data_license", "download_command", "genome", "license", "name",
+    "audit_class", "data_license", "download_command", "genome", "license", "log_ratio", "name",
     "natural_column", "project", "prompt", "region", "reward_class",
     "sequence_column", "shard", "split_column", "task",
 })  # fmt: skip

@@ -26,6 +26,7 @@ from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.number_conditions import Condition, condition_texts
+from dnamdlm.assembly.reward_tuning import RewardTuning
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
@@ -45,7 +46,7 @@ from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import Sampler
 
 
-class Model(Interpretable, ScoringVariants):
+class Model(Interpretable, RewardTuning, ScoringVariants):
     """Samples, scores and embeds strings with a trained model.
 
     Attributes:
