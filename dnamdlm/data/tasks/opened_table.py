@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from dnamdlm.data.genome.code_batches import (
 )
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.opened_genome import OpenGenome
-from dnamdlm.data.genome.splits import SPLIT_NAMES
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.order import SampleOrder
@@ -224,38 +224,26 @@ class OpenTable(OpenGenome):
         return hashlib.sha256(content.encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Facts for a report: source, hashes, counts and splits."""
-        manifest = self.store.manifest
+        """Facts for a report: source, hashes, counts, splits, numbers."""
+        numbers = [
+            {key: value for key, value in scale.record().items() if key != "quantiles"}
+            | {"low": scale.low, "high": scale.high}
+            for scale in self.scales
+        ]
         return {
-            "fasta": self.settings.fasta,
-            "source": {"file": self.settings.fasta},
-            "sha256": self.store.sha256,
-            "fingerprint": self.fingerprint(),
-            "num_records": len(self.store.names),
-            "num_bases": self.store.num_bases,
-            "num_n": manifest["num_n"],
-            "num_iupac": dict(manifest["num_iupac"]),
-            "num_soft_masked": manifest["num_soft_masked"],
-            "split_rule": self.splits.rule,
-            "splits": {
-                name: {
-                    "num_bases": self.splits.num_bases(name),
-                    "intervals": [str(item) for item in self.splits[name]],
-                }
-                for name in SPLIT_NAMES
-            },
-            "expanded": None,
+            **super().describe(),
+            "source": {"name": Path(self.settings.fasta).name},
+            "numbers": numbers,
+            **({} if self.weights is None else {"effective_size": self.effective_size}),
+        }
+
+    def window_facts(self) -> dict[str, int]:
+        """Each sequence is a window, padded where it is shorter."""
+        return {
             "window_length": self.length,
             "num_training_windows": len(self.splits.train),
             "num_intervals_too_short": 0,
             "num_windows_rich_in_n": 0,
-            "label_names": [],
-            "numbers": [
-                {key: value for key, value in scale.record().items() if key != "quantiles"}
-                | {"low": scale.low, "high": scale.high}
-                for scale in self.scales
-            ],
-            **({} if self.weights is None else {"effective_size": self.effective_size}),
         }
 
     @property
