@@ -27,15 +27,20 @@ Condition = Mapping[str, float | str] | Sequence[str] | str
 
 
 def scales_of(lm: TrainedLM, opened: OpenData) -> tuple[NumberScale, ...]:
-    """The numbers that a model will be trained with; empty for one without.
+    """The numbers that a model will be trained with; empty for one without, which is warned of.
 
     Raises:
         ConfigError: if the data have another count of numbers.
     """
-    wanted = getattr(lm, "num_numbers", 0)
+    wanted, scales = getattr(lm, "num_numbers", 0), known_scales(opened)
     if wanted == 0:
+        if scales:
+            logger.warning(
+                "data.numbers=[%s] is not used, because the network is conditioned on no number; "
+                "give backbone.num_numbers=%d to a network that has it",
+                ",".join(scale.name for scale in scales), len(scales),
+            )  # fmt: skip
         return ()
-    scales = known_scales(opened)
     if not scales:
         raise ConfigError(
             f"backbone.num_numbers={wanted} needs data with measured numbers; train on data=table "
@@ -154,7 +159,7 @@ def _value(text: str, value: str, scale: NumberScale) -> float:
         ) from error
     if is_share:
         if not 0.0 <= number <= 1.0:
-            raise ConfigError(f"condition={text}: a quantile lies between q0 and q1")
+            raise ConfigError(f"condition={text}: a quantile lies between q0 and q1, as q0.99")
         return scale.at_quantile(number)
     if not math.isfinite(number):
         raise ConfigError(f"condition={text} must be finite; leave a number out to leave it open")

@@ -9,7 +9,12 @@ import pytest
 
 import dnamdlm
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.number_conditions import asked_numbers, check_same_scales, condition_texts
+from dnamdlm.assembly.number_conditions import (
+    asked_numbers,
+    check_same_scales,
+    condition_texts,
+    scales_of,
+)
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.errors import ConfigError
@@ -130,6 +135,13 @@ def test_a_table_of_other_numbers_is_not_taken_for_that_of_the_training(runs):
     check_same_scales((), opened)
     with pytest.raises(ConfigError, match=r"this model knows activity .* scaled otherwise"):
         check_same_scales(SCALES, opened)
+
+
+def test_numbers_that_a_network_does_not_take_are_warned_of(runs, caplog):
+    opened = load_model(str(runs.run)).config.data.open()
+    with caplog.at_level(logging.WARNING):
+        assert scales_of(SimpleNamespace(num_numbers=0), opened) == ()
+    assert "data.numbers=[activity,gc share] is not used" in caplog.text
 
 
 def test_a_condition_is_standardised_as_in_training():

@@ -210,7 +210,7 @@ class MeasuredTable:
                 found[row] = float(text)
             except ValueError as error:
                 raise DataError(
-                    f"data.numbers: row {row + 1} of {self.table} has {text!r} as {name!r}; give "
+                    f"data.numbers: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; give "
                     "a number, or leave the field empty where it is not known"
                 ) from error
             if np.isinf(found[row]):
@@ -230,7 +230,7 @@ class MeasuredTable:
         for row, text in enumerate(given):
             if text.lower() not in usual:
                 raise DataError(
-                    f"data.split_column: row {row + 1} of {self.table} has {text!r} as "
+                    f"data.split_column: row {row + 1} of {self.table} has {text[:40]!r} as "
                     f"{self.split_column!r}; allowed are train, valid and test"
                 )
         return [usual[text.lower()] for text in given]
