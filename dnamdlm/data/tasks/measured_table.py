@@ -210,8 +210,8 @@ class MeasuredTable:
                 found[row] = float(text)
             except ValueError as error:
                 raise DataError(
-                    f"data.numbers: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; give "
-                    "a number, or leave the field empty where it is not known"
+                    f"data.numbers: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; "
+                    "give a number, or leave the field empty where it is not known"
                 ) from error
             if np.isinf(found[row]):
                 raise DataError(
