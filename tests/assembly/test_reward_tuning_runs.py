@@ -46,6 +46,7 @@ def runs(tmp_path_factory):
     return SimpleNamespace(folder=folder, pre=pre, tuned=tuned, samples=samples, tilted=tilted)
 
 
+@pytest.mark.slow
 def test_tuning_raises_the_reward_towards_that_of_the_tilted_distribution(runs):
     with runs.samples.with_suffix(".tsv").open() as stream:
         rewards = np.array([float(row["reward"]) for row in csv.DictReader(stream, delimiter="\t")])
