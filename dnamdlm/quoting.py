@@ -23,19 +23,19 @@ from dnamdlm.errors import ConfigError
 PATHS = frozenset({
     "adapter_of", "annotation", "artifact_location", "audit", "bed", "cache_dir", "corpus",
     "evaluation", "fasta", "folder", "guide", "infill", "init_from", "input", "labels", "model",
-    "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer", "template",
-    "tokenizer", "tracking_uri", "unlike", "variants",
+    "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer", "table",
+    "template", "tokenizer", "tracking_uri", "unlike", "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
     "audit_class", "data_license", "download_command", "experiment_name", "genome", "license",
-    "name", "natural_column", "project", "prompt", "push", "region", "reward_class", "run_name",
-    "sequence_column", "shard", "task",
+    "log_ratio", "name", "natural_column", "project", "prompt", "push", "region", "reward_class",
+    "run_name", "sequence_column", "shard", "split_column", "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({
-    "allow", "avoid", "baselines", "circular", "forbid", "label_column", "locus", "motif", "parts",
-    "regions", "require", "scores", "test", "train", "trust", "valid",
+    "allow", "avoid", "baselines", "circular", "condition", "forbid", "label_column", "locus",
+    "motif", "numbers", "parts", "regions", "require", "scores", "test", "train", "trust", "valid",
 })  # fmt: skip
 """Settings that are several texts, or one."""
 TERMS = frozenset({"reward"})

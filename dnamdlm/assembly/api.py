@@ -25,6 +25,8 @@ from dnamdlm.assembly.interpreting import Interpretable
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
 from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.number_conditions import Condition, condition_texts
+from dnamdlm.assembly.reward_tuning import RewardTuning
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
@@ -44,7 +46,7 @@ from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import Sampler
 
 
-class Model(Interpretable, ScoringVariants):
+class Model(Interpretable, RewardTuning, ScoringVariants):
     """Samples, scores and embeds strings with a trained model.
 
     Attributes:
@@ -95,6 +97,7 @@ class Model(Interpretable, ScoringVariants):
         rna: bool = False,
         flank: int = 0,
         label: str | int | None = None,
+        condition: Condition | None = None,
         guidance: float = 1.0,
         guide: Model | None = None,
         guide_order: GuideOrder = "exact",
@@ -131,7 +134,9 @@ class Model(Interpretable, ScoringVariants):
             rna: read U in files as T.
             flank: bases of context that are returned on both sides of an interval.
             label: name or index of a class, of this model or else of `guide`; None is no class.
-            guidance: 0 is without the class, 1 with it, above 1 sharpens it.
+            condition: numbers that the model was trained with, as {'activity': 2.5}, or
+                {'activity': 'q0.99'} for a quantile of the training rows; None is none.
+            guidance: 0 is without the class or numbers, 1 with them, above 1 sharpens them.
             guide: a classifier of noisy sequences that steers this model towards `label`.
             guide_order: 'exact', or 'first_order', which is faster.
             corrected: draw from p(x|y)^g p(x)^(1-g) itself, g = guidance; needs `population`.
@@ -182,6 +187,7 @@ class Model(Interpretable, ScoringVariants):
             data=GenomeOfInfill(fasta and str(fasta), as_tuple(circular or ()) or None, rna=rna),
             flank=flank,
             label=label if guide is None else None,
+            condition=condition_texts(condition),
             guidance=float(guidance),
             guide=None if guide is None else str(guide.loaded.folder),
             guide_label=label if guide is not None else None,
@@ -225,6 +231,7 @@ class Model(Interpretable, ScoringVariants):
         seed: int = 0,
         batch_size: int = 64,
         label: str | int | None = None,
+        condition: Condition | None = None,
     ) -> NDArray[np.float64]:
         """Lower bound of log p in nats for each string, shape (N,); exact for a causal model.
 
@@ -238,6 +245,7 @@ class Model(Interpretable, ScoringVariants):
             seed: of the noise.
             batch_size: rows at once.
             label: a class, for a model with classes; log p is then given that class.
+            condition: numbers, for a model with numbers, as in `sample`.
 
         Raises:
             ConfigError: for a setting out of range.
@@ -245,7 +253,13 @@ class Model(Interpretable, ScoringVariants):
         """
         at_least_one(draws=draws, batch_size=batch_size)
         return string_likelihoods(
-            self.loaded, strings, draws=draws, seed=seed, batch_size=batch_size, label=label
+            self.loaded,
+            strings,
+            draws=draws,
+            seed=seed,
+            batch_size=batch_size,
+            label=label,
+            condition=condition_texts(condition),
         )
 
     def log_probs(

@@ -1,4 +1,4 @@
-"""Classes by name: those of the data, those of a model, and guidance towards one."""
+"""Classes by name: those of the data, those of a model, and guidance towards one or a number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dnamdlm.assembly.building.model_config import TrainedLM
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.number_conditions import asked_numbers, check_same_scales
 from dnamdlm.data.data_source import OpenData
 from dnamdlm.data.genome.fasta_writer import header_word
 from dnamdlm.errors import ConfigError
@@ -16,6 +17,7 @@ from dnamdlm.lm.sampling.class_guidance import (
     ClassifierGuidance,
     Guidance,
     GuideOrder,
+    NumberGuidance,
 )
 
 
@@ -43,9 +45,9 @@ def labels_of(lm: TrainedLM, opened: OpenData) -> tuple[str, ...]:
 
 
 def check_same_labels(loaded: LoadedModel, opened: OpenData) -> None:
-    """Refuse data whose classes are others than those the model knows.
+    """Refuse data whose classes or numbers are others than those the model knows.
 
-    Data without classes will do: the model is then asked without one.
+    Data without them will do: the model is then asked without one.
 
     Raises:
         ConfigError: naming both.
@@ -55,6 +57,7 @@ def check_same_labels(loaded: LoadedModel, opened: OpenData) -> None:
             f"this model knows the classes {_shown(loaded.labels)}, but these data have "
             f"{_shown(opened.label_names)}; use the same, or data without labels"
         )
+    check_same_scales(loaded.scales, opened)
 
 
 def find_label(names: Sequence[str], label: str | int, setting: str = "label") -> int:
@@ -95,6 +98,7 @@ def guidance_of(
     loaded: LoadedModel,
     *,
     label: str | int | None,
+    condition: Sequence[str] | None = None,
     strength: float,
     guide: LoadedModel | None = None,
     guide_label: str | int | None = None,
@@ -106,16 +110,23 @@ def guidance_of(
     Args:
         loaded: the model that is sampled from.
         label: class of this model; None where a classifier guides, or nothing does.
-        strength: 0 is without the class, 1 with it, above 1 sharpens it.
+        condition: numbers of this model, see `number_conditions`.
+        strength: 0 is without the class or numbers, 1 with them, above 1 sharpens them.
         guide: a classifier of noisy sequences.
         guide_label: class of the classifier.
         order: see `ClassifierGuidance`.
         corrected: see `ClassGuidance`.
 
     Raises:
-        ConfigError: for an unknown class, or a model that cannot be guided so.
+        ConfigError: for an unknown class or number, or a model that cannot be guided so.
     """
     said = f"guidance={strength:g}"
+    if condition is not None:
+        asked = asked_numbers(loaded.scales, condition)
+        return NamedGuidance(
+            NumberGuidance(asked.values, float(strength), corrected),
+            f"{asked.note} {said}{' corrected=true' * corrected}",
+        )
     if label is not None:
         index = find_label(loaded.labels, label)
         return NamedGuidance(

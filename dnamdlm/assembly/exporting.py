@@ -241,7 +241,7 @@ def _made(out: Path, exported: Exported) -> ExportedModel:
 def _record(
     loaded: LoadedModel, layout: OriginalLayout | None, sha256: str, head: Mapping[str, Any]
 ) -> Record:
-    described = loaded.config.describe(loaded.labels)
+    described = loaded.config.describe(loaded.labels, loaded.scales)
     # the tokenizer of a model of text is a file of the folder, not a part of the record.
     described.pop(FILES, None)
     tree = {key: value for key, value in loaded.config.tree.items() if key in _KEPT}

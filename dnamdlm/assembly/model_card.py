@@ -108,6 +108,8 @@ def _about(loaded: LoadedModel, record: Record) -> str:
             f"{record.head['windows']['length']:,} {units}."
         )
     classes = f", with the classes {', '.join(loaded.labels)}" if loaded.labels else ""
+    if loaded.scales:
+        classes = f", with the numbers {', '.join(scale.name for scale in loaded.scales)}"
     return (
         f"{kind[type(loaded.lm).__name__]} of {what}: network {loaded.config.backbone_name}, "
         f"{loaded.num_parameters:,} parameters, windows of {loaded.length:,} {units}{classes}."
@@ -140,6 +142,13 @@ def _use(
         ]
     if loaded.labels and not head:
         lines += ["", "Give a class as `model.sample(label=NAME)`."]
+    if loaded.scales and not head:
+        first = loaded.scales[0]
+        lines += [
+            "",
+            f"Ask for a number as `model.sample(condition={{{first.name!r}: VALUE}})`, which lay "
+            f"between {first.low:.4g} and {first.high:.4g} in training, or 'q0.99' for a quantile.",
+        ]
     return "\n".join(lines)
 
 

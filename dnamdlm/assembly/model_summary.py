@@ -24,6 +24,9 @@ def facts_of(loaded: LoadedModel) -> Facts:
     ]
     if loaded.labels:
         facts.append(("classes", ", ".join(loaded.labels)))
+    if loaded.scales:
+        shown = [f"{scale.name} ({scale.low:.4g} to {scale.high:.4g})" for scale in loaded.scales]
+        facts.append(("numbers", ", ".join(shown)))
     return [*facts, *_quality(loaded)]
 
 

@@ -26,6 +26,7 @@ from dnamdlm.assembly.modality import Dna, Text
 from dnamdlm.assembly.pretrained import place_of, pretrained_names
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.data.path_kinds import is_run, what_it_is
+from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
@@ -75,6 +76,7 @@ class LoadedModel:
         folder: the checkpoint folder, the exported folder, or what was published.
         run_dir: the run folder, or None where the checkpoint stands alone.
         labels: names of the classes that it was trained with.
+        scales: the numbers that it was trained with.
         weights: which set of weights it has.
         block_length: positions per block of block diffusion, where it is not that of the training.
     """
@@ -86,6 +88,7 @@ class LoadedModel:
     folder: Path
     run_dir: Path | None
     labels: tuple[str, ...] = ()
+    scales: tuple[NumberScale, ...] = ()
     weights: WeightSet = "average"
     block_length: int | None = None
 
@@ -220,6 +223,8 @@ def _description_of(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} has labels that are not a list of names; use another checkpoint"
         )
+    if not isinstance(description.setdefault("numbers", []), list):
+        raise CheckpointError(f"{path} has numbers that are not a list; use another checkpoint")
     return description
 
 
@@ -244,6 +249,7 @@ def _filled(
         folder,
         run_dir,
         labels=tuple(description["labels"]),
+        scales=tuple(map(NumberScale.stored, description["numbers"])),
         weights=weights,
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.class_labels import find_label
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.number_conditions import asked_numbers
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
@@ -24,6 +25,7 @@ def string_likelihoods(
     seed: int,
     batch_size: int,
     label: str | int | None = None,
+    condition: Sequence[str] | None = None,
 ) -> NDArray[np.float64]:
     """Lower bound of log p of each string in nats, shape (N,); exact for a causal model.
 
@@ -34,14 +36,24 @@ def string_likelihoods(
         seed: of the noise.
         batch_size: rows at once.
         label: a class to condition on; None is no class.
+        condition: numbers to condition on, see `number_conditions`; None is none.
+
+    Raises:
+        ConfigError: if the model has no such class or number.
     """
     lm = loaded.language_model
+    if label is not None and condition is not None:
+        raise ConfigError("label and condition are both given; a model knows classes or numbers")
     index = None if label is None else find_label(loaded.labels, label)
+    asked = None if condition is None else asked_numbers(loaded.scales, condition)
     totals = np.zeros(len(strings))
     for batch, owner in loaded.modality.rows(strings, seed=seed, batch_size=batch_size):
         rows = batch.to(loaded.device)
         if index is not None:
             rows = replace(rows, label=torch.full_like(rows.row, index))
+        if asked is not None:
+            values = torch.tensor(asked.values, device=loaded.device)
+            rows = replace(rows, label=values.expand(len(rows), -1))
         with torch.inference_mode():
             likelihood = lm.log_likelihood(rows, draws=draws)
         nats = torch.where(likelihood.valid, likelihood.nats.double(), 0.0).sum(dim=-1)

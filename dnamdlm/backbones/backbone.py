@@ -8,6 +8,9 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+RowLabel = Int[Tensor, " B"] | Float[Tensor, "B K"]
+"""What is known of each sequence: its class, or K standardised numbers, nan where not known."""
+
 
 @runtime_checkable
 class Backbone(Protocol):
@@ -57,10 +60,12 @@ class Backbone(Protocol):
 
 @runtime_checkable
 class ClassBackbone(Backbone, Protocol):
-    """A network that can be conditioned on the class of each sequence.
+    """A network that can be conditioned on the class of each sequence, or on numbers.
+
+    A network of numbers has the attribute `num_numbers`, and `num_classes` 0.
 
     Attributes:
-        num_classes: number of classes; with 0 the network ignores `label`.
+        num_classes: number of classes; with 0 the network ignores `label`, unless it has numbers.
     """
 
     num_classes: int
@@ -70,7 +75,7 @@ class ClassBackbone(Backbone, Protocol):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -79,7 +84,8 @@ class ClassBackbone(Backbone, Protocol):
             time: conditioning value, as in `Backbone`.
             present: False marks padding; None means no padding.
             label: class of each sequence, from 0; `num_classes` means no class, and so does None
-                for all sequences.
+                for all sequences. For a network of numbers they are standardised, (B, K), nan
+                where one is not known.
         """
         ...
 
@@ -88,7 +94,7 @@ class ClassBackbone(Backbone, Protocol):
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last hidden states, after the final norm.
 
@@ -96,3 +102,8 @@ class ClassBackbone(Backbone, Protocol):
         hidden states are differentiable; a one-hot distribution is equivalent to the id.
         """
         ...
+
+
+def takes_label(backbone: object) -> bool:
+    """Whether a network is conditioned on classes or numbers, and so takes a `label`."""
+    return bool(getattr(backbone, "num_classes", 0) or getattr(backbone, "num_numbers", 0))

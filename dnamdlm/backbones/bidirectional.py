@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.backbone import RowLabel
 from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
-    ClassEmbedding,
     Modulation,
     TimeEmbedding,
     look_up,
@@ -26,6 +26,7 @@ from dnamdlm.backbones.layers import (
 )
 from dnamdlm.backbones.mamba import Directions, MambaBlock, MambaMixer, RmsNorm
 from dnamdlm.backbones.network_checks import check_dropout, check_positive, unused_conditioning
+from dnamdlm.backbones.number_embedding import label_embedding, with_label
 from dnamdlm.errors import ConfigError
 
 EMBEDDING_SPREAD = 0.02
@@ -88,6 +89,7 @@ class Mamba(nn.Module):
         dropout: float | int = 0.0,
         time_conditioning: bool = False,
         num_classes: int = 0,
+        num_numbers: int = 0,
         cond_size: int = 128,
         tie_embeddings: bool = False,
         vocab_multiple: int = 1,
@@ -109,6 +111,8 @@ class Mamba(nn.Module):
             dropout: probability of dropping a channel of a branch.
             time_conditioning: adaptive norm and gates that depend on the time.
             num_classes: classes of sequences to condition on; 0 is off.
+            num_numbers: numbers to condition on, such as measured activities, in place of
+                classes; 0 is off.
             cond_size: width of the conditioning vector.
             tie_embeddings: the output weights are the token embedding.
             vocab_multiple: round `vocab_size` up to a multiple of this, as in published weights.
@@ -130,11 +134,13 @@ class Mamba(nn.Module):
         self.directions = _directions(directions)
         self.causal = directions == "forward"
         self.time_conditioning = time_conditioning
-        self.num_classes = num_classes
+        self.num_classes, self.num_numbers = num_classes, num_numbers
         self.gradient_checkpointing = gradient_checkpointing
 
         self.embedding = Embedding(self.vocab_size, hidden_size)
-        self.class_embedding = ClassEmbedding(num_classes, hidden_size) if num_classes else None
+        self.class_embedding, self.number_embedding = label_embedding(
+            num_classes, num_numbers, hidden_size
+        )
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
         self.blocks = nn.ModuleList(
             MambaBlock(
@@ -176,7 +182,7 @@ class Mamba(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -184,7 +190,7 @@ class Mamba(nn.Module):
             tokens: ids, masked ones included.
             time: -log alpha(t); required with time conditioning, ignored without.
             present: False marks padding; None means no padding.
-            label: class of each row, see `ClassEmbedding`; ignored without classes.
+            label: class or numbers of each row, see `with_label`; ignored without either.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
@@ -196,7 +202,7 @@ class Mamba(nn.Module):
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
         *,
         before_block: Callable[[Tensor], Tensor] | None = None,
     ) -> Float[Tensor, "B L D"]:
@@ -205,9 +211,7 @@ class Mamba(nn.Module):
         If given, the function `before_block` is applied to the residual stream before each block.
         """
         cond = self._condition(time)
-        x = self.embedding(tokens)
-        if self.class_embedding is not None:
-            x = x + self.class_embedding(label)
+        x = with_label(self.embedding(tokens), self.class_embedding, self.number_embedding, label)
         for block in self.blocks:
             x = self._run(block, x if before_block is None else before_block(x), cond, present)
         x = self.final_norm(x)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnamdlm.backbones.backbone import RowLabel
 from dnamdlm.backbones.block_layouts import BlockCache, Halves
 from dnamdlm.backbones.dit import DiT, Layout
 from dnamdlm.errors import ConfigError
@@ -32,7 +33,7 @@ class BlockReader(Protocol):
         self,
         clean: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         noisy: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
         *,
         times: Float[Tensor, "B N"] | None,
         clean_time: Float[Tensor, " B"] | None,
@@ -103,7 +104,7 @@ class BlockDiT:
         self,
         clean: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         noisy: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
         *,
         times: Float[Tensor, "B N"] | None,
         clean_time: Float[Tensor, " B"] | None,
@@ -136,7 +137,7 @@ class BlockDiT:
         tokens: Int[Tensor, "B S"],
         time: Float[Tensor, " B"] | None,
         present: Bool[Tensor, "B S"],
-        label: Int[Tensor, " B"] | None,
+        label: RowLabel | None,
         cache: BlockCache,
         *,
         keep: bool = False,

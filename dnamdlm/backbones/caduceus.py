@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dnamdlm.backbones.backbone import RowLabel
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.equivariance import (
     both_strands,
@@ -63,6 +64,7 @@ class CaduceusPS(nn.Module):
         dropout: float | int = 0.0,
         time_conditioning: bool = False,
         num_classes: int = 0,
+        num_numbers: int = 0,
         cond_size: int = 128,
         tie_embeddings: bool = True,
         vocab_multiple: int = 1,
@@ -87,6 +89,8 @@ class CaduceusPS(nn.Module):
             dropout: probability of dropping a channel of a branch.
             time_conditioning: adaptive norm and gates that depend on the time.
             num_classes: classes of sequences to condition on, the same for both strands; 0 is off.
+            num_numbers: numbers to condition on in place of classes, the same for both strands; 0
+                is off.
             cond_size: width of the conditioning vector.
             tie_embeddings: the output weights are the token embedding.
             vocab_multiple: round `vocab_size` up to a multiple of this.
@@ -108,6 +112,7 @@ class CaduceusPS(nn.Module):
             dropout=dropout,
             time_conditioning=time_conditioning,
             num_classes=num_classes,
+            num_numbers=num_numbers,
             cond_size=cond_size,
             tie_embeddings=tie_embeddings,
             vocab_multiple=vocab_multiple,
@@ -116,7 +121,7 @@ class CaduceusPS(nn.Module):
         )
         self.vocab_size = self.strand.vocab_size
         self.time_conditioning = time_conditioning
-        self.num_classes = num_classes
+        self.num_classes, self.num_numbers = num_classes, num_numbers
         self.exchange_strands = exchange_strands
         table = complement_table(complement, self.vocab_size)
         self.register_buffer("complement", table, persistent=False)
@@ -130,7 +135,7 @@ class CaduceusPS(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider; arguments as in `Backbone`."""
         ahead, back = self.strand.head(self._states(tokens, time, present, label)).chunk(2)
@@ -141,7 +146,7 @@ class CaduceusPS(nn.Module):
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L D2"]:
         """The last hidden states of both strands at each base, (B, L, 2 D).
 

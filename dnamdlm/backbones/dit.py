@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dnamdlm.backbones.backbone import RowLabel
 from dnamdlm.backbones.block_layouts import LeftContext, mixed_with_left
 from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import (
-    ClassEmbedding,
     LayerNorm,
     LocalStem,
     Modulation,
@@ -40,6 +40,7 @@ from dnamdlm.backbones.network_checks import (
     check_positive,
     unused_conditioning,
 )
+from dnamdlm.backbones.number_embedding import label_embedding, with_label
 from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 
@@ -202,6 +203,7 @@ class DiT(nn.Module):
         dropout: float | int = 0.0,
         time_conditioning: bool = False,
         num_classes: int = 0,
+        num_numbers: int = 0,
         cond_size: int = 128,
         conv_width: int = 0,
         stem_width: int = 0,
@@ -226,6 +228,8 @@ class DiT(nn.Module):
             time_conditioning: adaptive norm and gates that depend on the time, with parameters of
                 their own.
             num_classes: classes of sequences to condition on; 0 is off.
+            num_numbers: numbers to condition on, such as measured activities, in place of
+                classes; 0 is off.
             cond_size: width of the conditioning vector.
             conv_width: taps of a depthwise convolution before each attention; 0 is off.
             stem_width: taps of a depthwise convolution after the embedding; 0 is off.
@@ -252,12 +256,14 @@ class DiT(nn.Module):
         self.vocab_size = vocab_size
         self.hidden_size, self.head_size = hidden_size, hidden_size // num_heads
         self.time_conditioning = time_conditioning
-        self.num_classes = num_classes
+        self.num_classes, self.num_numbers = num_classes, num_numbers
         self.attention_window = attention_window
         self.gradient_checkpointing = gradient_checkpointing
 
         self.embedding = TokenEmbedding(vocab_size, hidden_size)
-        self.class_embedding = ClassEmbedding(num_classes, hidden_size) if num_classes else None
+        self.class_embedding, self.number_embedding = label_embedding(
+            num_classes, num_numbers, hidden_size
+        )
         self.stem = ResidualConv(hidden_size, stem_width) if stem_width else None
         self.local = _local_stem(vocab_size, hidden_size, local_radius, local_size)
         self.time_embedding = TimeEmbedding(cond_size) if time_conditioning else None
@@ -295,7 +301,7 @@ class DiT(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -303,7 +309,7 @@ class DiT(nn.Module):
             tokens: ids, masked ones included.
             time: -log alpha(t); required with time conditioning, ignored without.
             present: False marks padding; None means no padding.
-            label: class of each row, see `ClassEmbedding`; ignored without classes.
+            label: class or numbers of each row, see `with_label`; ignored without either.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
@@ -315,7 +321,7 @@ class DiT(nn.Module):
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last hidden states, after the final norm; arguments as in `ClassBackbone`."""
         present = _without_idle_mask(present)
@@ -351,7 +357,7 @@ class DiT(nn.Module):
         self,
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
         left: LeftContext | None = None,
     ) -> Float[Tensor, "B L D"]:
         """Token vectors, with their neighbourhood if a stem is set; `left` as in `Layout`."""
@@ -360,7 +366,7 @@ class DiT(nn.Module):
             x = mixed_with_left("stem", self.stem, x, present, left)
         if self.local is not None:
             x = x + mixed_with_left("local", self.local, tokens, present, left)
-        return x if self.class_embedding is None else x + self.class_embedding(label)
+        return with_label(x, self.class_embedding, self.number_embedding, label)
 
     def condition(self, time: Float[Tensor, " B"] | None) -> Float[Tensor, "B C"] | None:
         """Conditioning vector, or None without time conditioning."""

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.backbones.backbone import Backbone, RowLabel, takes_label
 from dnamdlm.errors import ConfigError
 
 
@@ -66,6 +66,7 @@ class StrandAverage(nn.Module):
         self.vocab_size = backbone.vocab_size
         self.time_conditioning = backbone.time_conditioning
         self.num_classes: int = getattr(backbone, "num_classes", 0)
+        self.num_numbers: int = getattr(backbone, "num_numbers", 0)
         table = complement_table(complement, backbone.vocab_size)
         self.register_buffer("complement", table, persistent=False)
 
@@ -74,7 +75,7 @@ class StrandAverage(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits; arguments as in `Backbone`."""
         ahead, back = self.backbone(*self._strands(tokens, time, present, label)).chunk(2)
@@ -85,7 +86,7 @@ class StrandAverage(nn.Module):
         tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L D"]:
         """Hidden states of the sequence, joined to those of its reverse complement at each base."""
         ahead, back = self.backbone.hidden(*self._strands(tokens, time, present, label)).chunk(2)
@@ -101,21 +102,21 @@ class StrandAverage(nn.Module):
     ) -> tuple[Any, ...]:
         """Both strands as one batch: arguments of the network."""
         strands = both_strands(tokens, time, present, label, complement=self.complement)
-        return strands if self.num_classes else strands[:3]
+        return strands if takes_label(self.backbone) else strands[:3]
 
 
 def both_strands(
     tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
     time: Float[Tensor, " B"] | None,
     present: Bool[Tensor, "B L"] | None,
-    label: Int[Tensor, " B"] | None,
+    label: RowLabel | None,
     *,
     complement: Int[Tensor, " V"],
 ) -> tuple[
     Int[Tensor, "B2 L"] | Float[Tensor, "B2 L V"],
     Float[Tensor, " B2"] | None,
     Bool[Tensor, "B2 L"] | None,
-    Int[Tensor, " B2"] | None,
+    Int[Tensor, " B2"] | Float[Tensor, "B2 K"] | None,
 ]:
     """The sequences, then their reverse complements, with their times, padding and classes."""
     return (

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.backbones.backbone import Backbone, RowLabel, takes_label
 from dnamdlm.errors import ConfigError
 
 
@@ -58,7 +58,8 @@ class ModuleBackbone(nn.Module):
     - `time`: if it has no default, or the module has the attribute `time_conditioning = True`, the
       network is conditioned on time.
     - `present`: False marks padding. A module without it sees padding as a token like any other.
-    - `label`: class of each sequence, if the module has the attribute `num_classes`.
+    - `label`: class of each sequence, if the module has the attribute `num_classes`, or numbers,
+      (B, K) with nan where one is not known, if it has `num_numbers`.
 
     If the module has the methods `hidden` and `head` of a backbone, they are used. Otherwise its
     logits stand in for the hidden states, for example in embeddings.
@@ -78,12 +79,15 @@ class ModuleBackbone(nn.Module):
         needs_time = "time" in taken and taken["time"].default is inspect.Parameter.empty
         self.time_conditioning: bool = getattr(module, "time_conditioning", needs_time)
         self.num_classes: int = getattr(module, "num_classes", 0)
+        self.num_numbers: int = getattr(module, "num_numbers", 0)
         self.takes_present = "present" in taken
-        for promise, name in ((self.time_conditioning, "time"), (self.num_classes, "label")):
-            if promise and name not in taken:
+        for attribute, name in (
+            ("time_conditioning", "time"), ("num_classes", "label"), ("num_numbers", "label"),
+        ):  # fmt: skip
+            if (promise := getattr(self, attribute)) and name not in taken:
                 raise ConfigError(
                     f"{type(module).__name__}.forward must take `{name}`, because its attribute "
-                    f"{'time_conditioning' if name == 'time' else 'num_classes'} is {promise}"
+                    f"{attribute} is {promise}"
                 )
 
     def forward(
@@ -91,7 +95,7 @@ class ModuleBackbone(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider; arguments as in `ClassBackbone`.
 
@@ -106,7 +110,7 @@ class ModuleBackbone(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The hidden states of the module if it has them, else its logits."""
         if not self._has_states:
@@ -138,7 +142,7 @@ class ModuleBackbone(nn.Module):
             taken["time"] = time
         if self.takes_present:
             taken["present"] = present
-        if self.num_classes:
+        if takes_label(self):
             taken["label"] = label
         return taken
 

@@ -31,7 +31,8 @@ class Batch:
             stratified times.
         global_size: number of rows over all ranks and micro steps.
         start: absolute offset of each window in the genome store, or None without a genome.
-        label: class of each row, counted from 0, or None where the data has no classes.
+        label: class of each row, counted from 0, or K standardised numbers, nan where one is not
+            known; None where the data have neither.
         full: True if no position is padding. It is computed when the batch is made, to avoid a
             synchronization with the device later; leave it out.
     """
@@ -44,7 +45,7 @@ class Batch:
     row: Int[Tensor, " B"]
     global_size: int
     start: Int[Tensor, " B"] | None = None
-    label: Int[Tensor, " B"] | None = None
+    label: Int[Tensor, " B"] | Float[Tensor, "B K"] | None = None
     full: bool | None = None
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ _OF_COMMANDS = (
     "variants", "samples", "template", "infill", "input", "motifs", "reference", "natural",
     "unlike", "bed",
 )  # fmt: skip
-_OF_DATA = ("fasta", "annotation", "bed", "labels")
+_OF_DATA = ("fasta", "annotation", "bed", "labels", "table")
 # of a table that is learned from these are files, elsewhere names of records.
 _OF_TABLES = ("train", "test", "valid")
 # settings that name a folder or file of weights, or a model of the hub, as ORGANISATION/NAME.

@@ -40,7 +40,7 @@ from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import places_of
 from dnamdlm.lm.sampling.block_context import BlockContext, BlockParts
 from dnamdlm.lm.sampling.block_generation import BlockRun, check_left_to_right, pieces_of
-from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance, NumberGuidance
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -270,7 +270,7 @@ class BlockDiffusionLM(DiffusionModel):
         """Refuse guidance that the model cannot follow, with a `ConfigError`."""
         if guidance is None:
             return
-        if not isinstance(guidance, ClassGuidance):
+        if not isinstance(guidance, ClassGuidance | NumberGuidance):
             raise ConfigError(
                 "a classifier reads whole sequences, and block diffusion makes them block by "
                 "block; give label=NAME for a model with classes, or use a model of lm=mdlm"
@@ -320,6 +320,7 @@ class BlockDiffusionLM(DiffusionModel):
             self.mask_id,
             self._vocabulary.pad_id,
             self.num_classes,
+            self.num_numbers,
             self.block_length,
             is_scored,
         )

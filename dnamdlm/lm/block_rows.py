@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.backbones.backbone import Backbone, RowLabel
 from dnamdlm.backbones.block_layouts import Halves
 from dnamdlm.backbones.block_pass import BlockReader, block_reader_of
 from dnamdlm.data.batch import Batch
@@ -145,7 +145,7 @@ class _RowNetwork:
         xt: Int[Tensor, "BN S"],
         time: Float[Tensor, " BN"] | None,
         present: Bool[Tensor, "BN S"] | None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "BN S D"]:
         """Last hidden states, then the log-probabilities of the experts."""
         blocks = self.blocks

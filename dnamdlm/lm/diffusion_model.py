@@ -20,7 +20,15 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import LogLinear, Schedule
 from dnamdlm.diffusion.times import Stratified, TimeSampler
-from dnamdlm.lm.classes import check_label_dropout, class_ids, dropped_labels, num_classes_of
+from dnamdlm.lm.classes import (
+    Label,
+    check_label_dropout,
+    dropped_labels,
+    dropped_numbers,
+    label_input,
+    num_classes_of,
+    num_numbers_of,
+)
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.estimators import bound_draws, chosen_estimator
 from dnamdlm.lm.expert_gates import ExpertGates, Experts
@@ -40,7 +48,8 @@ class DiffusionModel(NetworkModel):
 
     Attributes:
         num_classes: that the network is conditioned on; 0 without classes.
-        label_dropout: probability of leaving the class of a window out in training.
+        num_numbers: that the network is conditioned on; 0 without numbers.
+        label_dropout: probability of leaving the class or numbers of a window out in training.
         schedule: noise schedule.
         times: how t is drawn in training.
         objective: what is minimised.
@@ -67,7 +76,7 @@ class DiffusionModel(NetworkModel):
         """
         check_label_dropout(label_dropout)
         super().__init__(backbone, vocabulary)
-        self.num_classes = num_classes_of(backbone)
+        self.num_classes, self.num_numbers = num_classes_of(backbone), num_numbers_of(backbone)
         self.label_dropout = label_dropout
         self.schedule: Schedule = LogLinear() if schedule is None else schedule
         self.times: TimeSampler = Stratified() if times is None else times
@@ -78,9 +87,12 @@ class DiffusionModel(NetworkModel):
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        if self.num_classes:
+        if self.num_classes or self.num_numbers:
             return {}
-        return {"label_dropout": "the network has no classes (backbone.num_classes=0)"}
+        return {
+            "label_dropout": "the network has no classes or numbers (backbone.num_classes=0, "
+            "backbone.num_numbers=0)"
+        }
 
     @property
     def process(self) -> NoiseProcess:
@@ -94,17 +106,18 @@ class DiffusionModel(NetworkModel):
         return chosen_estimator(estimator, self.objective, sees_time=self.sees_time)
 
     def _training_label(self, batch: Batch) -> Tensor | None:
-        """The classes of a batch, except those that are dropped."""
+        """The classes or numbers of a batch, except those that are dropped."""
         if batch.label is None:
             return None
-        return dropped_labels(batch.label, RowNoise(batch.key), probability=self.label_dropout)
+        dropped = dropped_numbers if batch.label.is_floating_point() else dropped_labels
+        return dropped(batch.label, RowNoise(batch.key), probability=self.label_dropout)
 
     def _inputs(
         self,
         xt: Tensor,
         time: Tensor | None,
         present: Tensor | None,
-        label: Tensor | int | None,
+        label: Label,
         *,
         num_labels: int | None = None,
     ) -> tuple[Any, ...]:
@@ -114,14 +127,18 @@ class DiffusionModel(NetworkModel):
             xt: ids with masks, (R, S).
             time: t of each row.
             present: False at padding.
-            label: class of each sequence, or of all.
-            num_labels: how many classes are wanted; None is one for each row.
+            label: class or numbers of each sequence, or of all.
+            num_labels: how many rows of them are wanted; None is one for each row.
         """
         conditioning = conditioning_value(self.schedule, time) if self.sees_time else None
-        if label is None or not self.num_classes:
+        if label is None:
             return xt, conditioning, present
         count = len(xt) if num_labels is None else num_labels
-        return xt, conditioning, present, class_ids(label, count, self.num_classes, xt.device)
+        given = label_input(
+            label, count,
+            num_classes=self.num_classes, num_numbers=self.num_numbers, device=xt.device,
+        )  # fmt: skip
+        return xt, conditioning, present, *given
 
     def _mean_nats(
         self, rows: Batch, score: Score, *, estimator: str, draws: int

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.backbones.backbone import Backbone, RowLabel, takes_label
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.experts import ChainExpert, Genomes, WildcardExpert
 from dnamdlm.lm.model_parts import hidden_size_of
@@ -162,13 +162,14 @@ class ExpertNetwork(nn.Module):
         self.vocab_size = backbone.vocab_size
         self.time_conditioning = backbone.time_conditioning
         self.num_classes: int = getattr(backbone, "num_classes", 0)
+        self.num_numbers: int = getattr(backbone, "num_numbers", 0)
 
     def forward(
         self,
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits; arguments as in `ClassBackbone`."""
         return self.head(self.hidden(tokens, time, present, label))
@@ -178,11 +179,11 @@ class ExpertNetwork(nn.Module):
         tokens: Int[Tensor, "B L"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
-        label: Int[Tensor, " B"] | None = None,
+        label: RowLabel | None = None,
     ) -> Float[Tensor, "B L DK4"]:
         """The hidden states of the network, then the log-probabilities of the experts."""
         inputs: tuple[Any, ...] = (tokens, time, present)
-        states = self.backbone.hidden(*inputs, *((label,) if self.num_classes else ()))
+        states = self.backbone.hidden(*inputs, *((label,) if takes_label(self.backbone) else ()))
         wide = torch.promote_types(states.dtype, torch.float32)
         log_probs = self.gates.log_probs_of(tokens, self.counted, wide)
         return torch.cat((states.to(wide), log_probs), dim=-1)

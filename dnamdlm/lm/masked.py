@@ -28,6 +28,7 @@ from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.classes import Label
 from dnamdlm.lm.diffusion_model import DiffusionModel, loss_of, terms_of
 from dnamdlm.lm.expert_gates import Experts, joined
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
@@ -41,16 +42,14 @@ from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-Label = Int[Tensor, " B"] | int | None
-"""Class of each row, or of all rows, from 0; None, or a negative number, is no class."""
-
 
 class MaskedDiffusionLM(DiffusionModel):
     """Masked diffusion: a network, a noise schedule and an objective.
 
     Generation and the estimators `time` and `count` use the network through the SUBS
     parameterization, whatever it was trained on. The network is conditioned on time exactly if
-    `backbone.time_conditioning` is true, and on classes if it has `num_classes`.
+    `backbone.time_conditioning` is true, on classes if it has `num_classes`, on numbers if it has
+    `num_numbers`.
 
     Source: Sahoo et al. 2024 (arXiv:2406.07524).
 
@@ -137,8 +136,8 @@ class MaskedDiffusionLM(DiffusionModel):
             time: t in [0, 1] per row; needed only by a network with time conditioning.
             present: False at padding; None means no padding.
             places: positions whose distribution is wanted; (P, Q) is (B, L) for all.
-            label: class of each row, or of all rows, from 0; None, or a negative number, is no
-                class. A network without classes ignores it.
+            label: class or numbers of each row, or of all rows, see `Label`. A network without
+                classes and numbers ignores it.
 
         Raises:
             ValueError: if the network is conditioned on time and `time` is missing.
@@ -182,7 +181,7 @@ class MaskedDiffusionLM(DiffusionModel):
     def loss_terms(self, batch: Batch) -> LossTerms:
         """One draw of the objective per token; randomness is a function of `batch.key`.
 
-        A network with classes is given the labels of the batch, except those that are dropped.
+        A network with classes or numbers gets those of the batch, except what is dropped.
         """
         label = self._training_label(batch)
         draws = self.objective.hide(self.process, batch)
@@ -195,7 +194,8 @@ class MaskedDiffusionLM(DiffusionModel):
     ) -> TokenLikelihood:
         """-log p of each row: an estimate of its upper bound, or exact for an order.
 
-        A model with classes gives -log p(x | y) where the batch has labels, else -log p(x).
+        A model with classes or numbers gives -log p(x | y) where the batch has them, else
+        -log p(x).
 
         Args:
             batch: windows; only `valid` tokens are masked and scored.

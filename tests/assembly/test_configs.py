@@ -31,6 +31,8 @@ TEXT_RECIPES = sorted(
 RECIPES = sorted(
     path.stem for path in (FOLDER / "config").glob("*.yaml") if path.stem not in TEXT_RECIPES
 )
+# what the recipe for tables has no value for.
+MEASURED = ["data.table=x.csv", "data.numbers=y", "data.length=8"]
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))
 ]
@@ -45,6 +47,7 @@ def compose(*overrides, name="train"):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_passes_the_closed_schema(recipe):
     overrides = ["data.fasta=x.fa"] if recipe in ("genome", "hg38_cpu", "quick") else []
+    overrides += MEASURED if recipe == "measured" else []
     check_tree(compose(f"config={recipe}", *overrides))
 
 
@@ -56,6 +59,7 @@ def test_every_recipe_of_text_passes_the_closed_schema(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_builds_shrunk_to_tiny(recipe):
     fasta = [] if recipe.startswith("species10") else ["data.fasta=x.fa"]
+    fasta = MEASURED if recipe == "measured" else fasta
     tree = compose(f"config={recipe}", *fasta, "backbone.hidden_size=8", "backbone.num_blocks=1")
     lm = build_language_model(tree, seed=1)
     assert sum(parameter.numel() for parameter in lm.parameters()) > 0
@@ -73,6 +77,11 @@ def test_every_option_of_every_group_composes_and_passes(option):
         assert compose("config=tiny", option)["logger"]["_target_"].startswith("lightning.")
     elif option == "data=text":
         check_tree(compose("config=text", "data.corpus=x"))
+    elif option == "data=table":
+        check_tree(compose("config=measured", *MEASURED))
+    elif option == "data=tilted":
+        weighed = ("data.table=x.csv", "data.temperature=1.0", "data.length=8")
+        check_tree(compose("config=measured", option, "backbone.num_numbers=0", *weighed))
     elif choice == "mixture":
         genomes = "data.genomes={a:{fasta:x.fa}}"
         check_tree(compose("config=genome", option, "data.length=8", genomes))

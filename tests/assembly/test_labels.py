@@ -94,7 +94,7 @@ def test_python_samples_scores_and_classifies_by_name(runs):
     assert classifier.classify(["ACGT", "AA"]).shape == (2, 2)
     with pytest.raises(ConfigError, match="does not classify"):
         model.classify(["ACGT"])
-    with pytest.raises(ConfigError, match="needs a class to guide towards"):
+    with pytest.raises(ConfigError, match="needs a class or a number to guide towards"):
         model.sample(1, 8, guidance=2.0)
     with pytest.raises(ConfigError, match="needs a class of the classifier"):
         model.sample(1, 8, guide=classifier)
@@ -140,7 +140,7 @@ def test_a_label_is_a_name_or_an_index():
 
 def test_a_model_without_classes_takes_any_data_and_no_other_classes_are_taken_for_its_own():
     assert labels_of(SimpleNamespace(), SimpleNamespace(label_names=("x",))) == ()
-    loaded = SimpleNamespace(labels=("a", "b"))
+    loaded = SimpleNamespace(labels=("a", "b"), scales=())
     check_same_labels(loaded, SimpleNamespace(label_names=()))
     with pytest.raises(ConfigError, match="knows the classes a, b"):
         check_same_labels(loaded, SimpleNamespace(label_names=("b", "c")))
@@ -150,7 +150,7 @@ def test_a_model_without_classes_takes_any_data_and_no_other_classes_are_taken_f
     ("changes", "message"),
     [
         ({"guidance": -1.0, "label": "a"}, "guidance=-1.0 must be at least 0"),
-        ({"guidance": 2.0}, "needs a class to guide towards"),
+        ({"guidance": 2.0}, "needs a class or a number to guide towards"),
         ({"label": "a", "guide": "run", "guide_label": "a"}, "both given"),
         ({"guide": "run"}, "belong together"),
         ({"guide_label": "a"}, "belong together"),

@@ -29,6 +29,8 @@ def folder(tmp_path_factory):
     for species in known_species():
         write(species, ["a", "b", "c"])
     write("hg38", [f"chr{i}" for i in range(1, 23)])
+    rows = [f"{''.join(rng.choice(list('ACGT'), 60))},{number}\n" for number in range(200)]
+    (folder / "measured.csv").write_text("sequence,activity\n" + "".join(rows))
     (folder / "hg38.bed").write_text("chr1\t0\t900\ttrain\nchr2\t0\t900\tvalid\n")
     return folder
 
@@ -47,6 +49,8 @@ def overrides(recipe, folder):
         ]
     if recipe in ("demo", "tiny"):
         return []
+    if recipe == "measured":
+        return [f"data.table={folder / 'measured.csv'}", "data.numbers=activity"]
     bed = [] if recipe in ("genome", "hg38_cpu", "quick") else [f"data.bed={folder / 'hg38.bed'}"]
     return [f"data.fasta={folder / 'hg38.fa'}", *bed]
 

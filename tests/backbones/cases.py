@@ -75,6 +75,7 @@ CASES = [
     Case("dit-gelu", lambda: _dit(activation="gelu"), 6780),
     Case("dit-bias", lambda: _dit(qkv_bias=True, mlp_ratio=2), 4764),
     Case("dit-classes", lambda: _dit(num_classes=3), 6844),
+    Case("dit-numbers", lambda: _dit(num_numbers=2), 7388),
     Case("bert", _bert, 7772),
     Case("bert-checkpointing", lambda: _bert(gradient_checkpointing=True), 7772),
     Case("mamba", _mamba, 6192),
@@ -86,6 +87,7 @@ CASES = [
     Case(
         "dimamba-classes", lambda: _mamba(time_conditioning=True, cond_size=8, num_classes=2), 9520
     ),
+    Case("dimamba-numbers", lambda: _mamba(num_numbers=2), 6800),
     Case("caduceus-ph", lambda: _mamba(tie_embeddings=True), 6000),
     Case("caduceus-ph-average", lambda: StrandAverage(_mamba(), COMPLEMENT), 6192),
     Case(
@@ -96,5 +98,6 @@ CASES = [
     Case("caduceus-ps", _caduceus, 6000),
     Case("caduceus-ps-exchange", lambda: _caduceus(exchange_strands=True), 6000),
     Case("caduceus-ps-classes", lambda: _caduceus(num_classes=3, exchange_strands=True), 6064),
+    Case("caduceus-ps-numbers", lambda: _caduceus(num_numbers=1, exchange_strands=True), 6304),
     Case("caduceus-ps-time", lambda: _caduceus(time_conditioning=True, cond_size=8), 9280),
 ]

@@ -30,6 +30,7 @@ from dnamdlm.backbones.bert import Bert, too_long
 from dnamdlm.backbones.plain_module import as_backbone
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.genome.genome_settings import GenomeData
+from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
@@ -257,16 +258,20 @@ class ModelConfig:
         refuse_without_effect(given, reasons)
         return lm
 
-    def describe(self, labels: Sequence[str] = ()) -> dict[str, Any]:
+    def describe(
+        self, labels: Sequence[str] = (), scales: Sequence[NumberScale] = ()
+    ) -> dict[str, Any]:
         """What a checkpoint records so that the model can be built again from it alone.
 
         Args:
             labels: names of the classes that the model is trained with.
+            scales: the numbers that it is trained with.
         """
         foreign = [found.record() for found in foreign_classes(self.tree)]
         return {
             "config": dict(self.tree),
             "labels": list(labels),
+            **({"numbers": [scale.record() for scale in scales]} if scales else {}),
             "vocabulary": self.vocabulary.fingerprint(),
             **self.modality.tokenizer_record(),
             **({FOREIGN: foreign} if foreign else {}),

@@ -58,6 +58,7 @@ class SampleSettings:
     data: GenomeOfInfill = field(default_factory=GenomeOfInfill)
     flank: NotNegative = 0
     label: str | int | None = None
+    condition: tuple[str, ...] | None = None
     guidance: Annotated[float, Field(ge=0)] = 1.0
     guide: str | None = None
     guide_label: str | int | None = None
@@ -86,23 +87,32 @@ class SampleSettings:
                 "label and guide are both given; a model is guided by its own class or by a "
                 "classifier, so leave one out"
             )
+        if self.condition is not None and (self.label is not None or self.guide is not None):
+            raise ConfigError(
+                "condition is given with label or guide; a model is guided by its own numbers, its "
+                "own class or a classifier, so give one of them"
+            )
         if (self.guide is None) != (self.guide_label is None):
             raise ConfigError("guide=RUN and guide_label=NAME belong together; give both")
-        if self.guidance != 1.0 and self.label is None and self.guide is None:
+        if self.guidance != 1.0 and not self.is_guided:
             raise ConfigError(
-                f"guidance={self.guidance} needs a class to guide towards; give label=NAME, or "
-                "guide=RUN and guide_label=NAME"
+                f"guidance={self.guidance} needs a class or a number to guide towards; give "
+                "label=NAME, condition=NAME:VALUE, or guide=RUN and guide_label=NAME"
             )
-
         if self.corrected:
             self._check_corrected()
 
+    @property
+    def is_guided(self) -> bool:
+        """Whether there is a class, a number or a classifier to guide towards."""
+        return not (self.label is None and self.condition is None and self.guide is None)
+
     def _check_corrected(self) -> None:
-        """Corrected guidance mixes a model with a class and without it, by weights."""
-        if self.label is None:
+        """Corrected guidance mixes a model with a class or number and without it, by weights."""
+        if self.label is None and self.condition is None:
             raise ConfigError(
                 "corrected=true draws from p(x|y)^g p(x)^(1-g) of a model that was trained with "
-                "classes; give label=NAME"
+                "classes or numbers; give label=NAME or condition=NAME:VALUE"
             )
         if self.guidance in (0.0, 1.0):
             raise ConfigError(
@@ -139,8 +149,11 @@ class SampleSettings:
             reasons["data.rna"] = "no file of sequences is read; it is for template and infill"
         if self.guide is None:
             reasons["guide_order"] = "no classifier guides; give guide=RUN"
-        if self.label is None and self.guide is None:
-            reasons["guidance"] = "there is no class to guide towards; give label=NAME"
+        if not self.is_guided:
+            reasons["guidance"] = (
+                "there is no class or number to guide towards; give label=NAME or "
+                "condition=NAME:VALUE"
+            )
         if not self.corrected:
             reasons["population"] = "there is nothing to weigh its members by; give corrected=true"
         return reasons

@@ -285,6 +285,7 @@ def _guidance(
     named = guidance_of(
         loaded,
         label=settings.label,
+        condition=settings.condition,
         strength=settings.guidance,
         guide=guide,
         guide_label=settings.guide_label,

@@ -17,6 +17,7 @@ from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
 from dnamdlm.assembly.building.own_tokenizer import check_vocabulary
 from dnamdlm.assembly.class_labels import labels_of
 from dnamdlm.assembly.devices import plan_for
+from dnamdlm.assembly.number_conditions import scales_of
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.dry_run import time_needed
 from dnamdlm.assembly.train.expert_counts import count_for_experts
@@ -62,7 +63,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     is_owner = launched_rank() == 0
     loggers = build_loggers(settings.config)
     opened = settings.data.open()
-    labels = labels_of(lm, opened)
+    labels, scales = labels_of(lm, opened), scales_of(lm, opened)
     count_for_experts(lm, opened, trainer.strategy)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
     names = metric_names(
@@ -106,7 +107,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             optimizer=settings.optimizer,
             learning_rate=settings.learning_rate,
             length=settings.data.length,
-            description=settings.config.describe(labels),
+            description=settings.config.describe(labels, scales),
             names=names,
             validation=validate,
             windows_per_validation=0 if validate is None else validate.num_reads(lm),

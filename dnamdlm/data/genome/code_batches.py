@@ -5,6 +5,8 @@ Shapes: B windows, L positions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ def batch_of_codes(
     *,
     size: int,
     weight: torch.Tensor | None = None,
-    label: NDArray[np.int64] | None = None,
+    label: NDArray[Any] | None = None,
 ) -> Batch:
     """Rows of store bytes as a batch.
 
@@ -36,7 +38,7 @@ def batch_of_codes(
         rows: place of each row in the global batch.
         size: rows of the global batch.
         weight: training weights, or None.
-        label: class of each row, or None.
+        label: class or numbers of each row, or None.
     """
     plain = codes & CODE_MASK
     return Batch(

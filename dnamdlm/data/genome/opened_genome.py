@@ -224,7 +224,6 @@ class OpenGenome:
     def describe(self) -> dict[str, Any]:
         """Facts for a report: source, hashes, counts and splits."""
         manifest = self.store.manifest
-        windows = self.training_windows()
         return {
             "fasta": self.settings.fasta,
             "source": dict(manifest["source"]),
@@ -244,11 +243,18 @@ class OpenGenome:
                 for name in SPLIT_NAMES
             },
             "expanded": None if self.expanded is None else reach_of(self.splits, self.expanded),
+            **self.window_facts(),
+            "label_names": list(self.label_names),
+        }
+
+    def window_facts(self) -> dict[str, int]:
+        """Numbers of training windows, used and left out."""
+        windows = self.training_windows()
+        return {
             "window_length": windows.length,
             "num_training_windows": len(windows),
             "num_intervals_too_short": windows.num_too_short,
             "num_windows_rich_in_n": windows.num_rich_in_n,
-            "label_names": list(self.label_names),
         }
 
 

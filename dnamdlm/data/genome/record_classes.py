@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,16 @@ from dnamdlm.data.textfile import read_lines
 from dnamdlm.errors import DataError
 
 _UNLABELLED = -1
+
+
+class PlaceLabels(Protocol):
+    """What is known of each record of a store: its class, or numbers."""
+
+    def at(self, starts: NDArray[np.int64]) -> NDArray[Any]:
+        """Class (B,), or numbers (B, K), of the record that each store offset lies in."""
+        ...
+
+
 _log = logging.getLogger(__name__)
 
 

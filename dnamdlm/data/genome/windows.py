@@ -16,7 +16,7 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.data.genome.circles import Circles
 from dnamdlm.data.genome.code_batches import batch_of_codes, gather
 from dnamdlm.data.genome.intervals import Interval
-from dnamdlm.data.genome.record_classes import RecordLabels
+from dnamdlm.data.genome.record_classes import PlaceLabels
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.genome.tiles import Tiles
 from dnamdlm.errors import DataError
@@ -107,7 +107,7 @@ class SplitWindows:
         store: the genome.
         intervals: disjoint intervals of one split; short ones are kept and padded.
         length: positions per window.
-        labels: class of each record, or None without classes.
+        labels: class or numbers of each record, or None without.
 
     Attributes:
         num_without_bases: windows that were left out.
@@ -122,7 +122,7 @@ class SplitWindows:
         intervals: Sequence[Interval],
         length: int,
         *,
-        labels: RecordLabels | None = None,
+        labels: PlaceLabels | None = None,
     ) -> None:
         self.store = store
         self.length = length

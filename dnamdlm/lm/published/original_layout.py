@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dnamdlm.backbones.autoregressive import CausalTransformer
+from dnamdlm.backbones.backbone import takes_label
 from dnamdlm.backbones.bert import Bert, BertBlock
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
@@ -65,7 +66,7 @@ def original_layout(network: nn.Module, *, length: int | None = None) -> Origina
         >>> original_layout(DiT(12, 16, 1, 2, attention_window=8)) is None
         True
     """
-    if getattr(network, "num_classes", 0):
+    if takes_label(network):
         return None
     if isinstance(network, CaduceusPS | Mamba):
         return _caduceus(network, length)

@@ -3,7 +3,12 @@
 `generation.generate_pieces` is the one function that runs every sampler with every model.
 """
 
-from dnamdlm.lm.sampling.class_guidance import ClassGuidance, ClassifierGuidance, Guidance
+from dnamdlm.lm.sampling.class_guidance import (
+    ClassGuidance,
+    ClassifierGuidance,
+    Guidance,
+    NumberGuidance,
+)
 from dnamdlm.lm.sampling.sampler_names import SAMPLERS, StepRuleSampler, as_sampler
 from dnamdlm.lm.sampling.samplers import (
     AnalyticSampler,
@@ -31,6 +36,7 @@ __all__ = [
     "FirstHittingSampler",
     "Guidance",
     "LeftToRightSampler",
+    "NumberGuidance",
     "RemaskSampler",
     "RuleSampler",
     "Sampler",

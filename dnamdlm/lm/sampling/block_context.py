@@ -25,10 +25,11 @@ from dnamdlm.backbones.block_pass import BlockDiT, BlockReader
 from dnamdlm.diffusion.parameterization import substitution
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.score_entropy import relative_log_score
-from dnamdlm.lm.classes import class_ids
+from dnamdlm.lm.classes import label_input
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.expert_gates import ExpertGates, joined
 from dnamdlm.lm.places import EVERYWHERE, Places
+from dnamdlm.lm.sampling.network_calls import OneLabel
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class BlockParts:
         mask_id: id of the mask.
         pad_id: id of padding.
         num_classes: classes of the network.
+        num_numbers: numbers of the network.
         block_length: S.
         is_scored: whether the network was trained with score entropy.
     """
@@ -56,6 +58,7 @@ class BlockParts:
     mask_id: int
     pad_id: int
     num_classes: int
+    num_numbers: int
     block_length: int
     is_scored: bool
 
@@ -92,12 +95,13 @@ class BlockContext:
         """
         self.parts, self.window = parts, window
         self.schedule, self.real_tokens = parts.schedule, parts.real_tokens
-        self.num_classes, self.mask_id = parts.num_classes, parts.mask_id
+        self.num_classes, self.num_numbers = parts.num_classes, parts.num_numbers
+        self.mask_id = parts.mask_id
         device = parts.real_tokens.device
         self.tokens = torch.zeros((num_rows, 0), dtype=torch.int64, device=device)
         self.use_cache = use_cache and isinstance(parts.reader, BlockDiT)
         self.num_encodings = 0
-        self._caches: dict[int | None, BlockCache] = {}
+        self._caches: dict[OneLabel, BlockCache] = {}
 
     def make_space(self, size: int) -> None:
         """Drop the oldest blocks if the context and a block of `size` exceed the window."""
@@ -117,7 +121,7 @@ class BlockContext:
         present: Bool[Tensor, "B S"] | None = None,
         places: Places = EVERYWHERE,
         *,
-        label: int | None = None,
+        label: OneLabel = None,
     ) -> Float[Tensor, "P Q V"]:
         """Give log p(x0 | xt, context); arguments as in `MaskedDiffusionLM.denoise`."""
         return substitution(
@@ -134,7 +138,7 @@ class BlockContext:
         present: Bool[Tensor, "B S"] | None = None,
         places: Places = EVERYWHERE,
         *,
-        label: int | None = None,
+        label: OneLabel = None,
     ) -> Float[Tensor, "P Q V"]:
         """The same with the totals of the model."""
         if not self.parts.is_scored:
@@ -142,7 +146,7 @@ class BlockContext:
         logits = self._logits(xt, time, places, label)
         return relative_log_score(logits, real_tokens=self.real_tokens)
 
-    def _logits(self, xt: Tensor, time: Tensor | None, places: Places, label: int | None) -> Tensor:
+    def _logits(self, xt: Tensor, time: Tensor | None, places: Places, label: OneLabel) -> Tensor:
         """Output of the network at some positions of the block."""
         parts = self.parts
         cond = conditioning_value(self.schedule, time) if parts.backbone.time_conditioning else None
@@ -150,14 +154,18 @@ class BlockContext:
         if self.tokens.shape[1] == 0:
             plain = joined(parts.backbone, parts.gates, None, None)
             attended = None if bool(present.all()) else present
-            return places.logits(plain, xt, cond, attended, *self._class_ids(label, len(xt)))
+            return places.logits(plain, xt, cond, attended, *self._labels(label, len(xt)))
         after = _After(self, label)
         return places.logits(after, xt, cond, present)  # pyright: ignore[reportArgumentType]
 
-    def _class_ids(self, label: int | None, num_rows: int) -> tuple[Tensor, ...]:
-        if label is None or not self.num_classes:
+    def _labels(self, label: OneLabel, num_rows: int) -> tuple[Tensor, ...]:
+        if label is None:
             return ()
-        return (class_ids(label, num_rows, self.num_classes, self.real_tokens.device),)
+        return label_input(
+            label, num_rows,
+            num_classes=self.num_classes, num_numbers=self.num_numbers,
+            device=self.real_tokens.device,
+        )  # fmt: skip
 
     def _clean_time(self) -> Tensor | None:
         """Conditioning value of finished blocks."""
@@ -167,10 +175,10 @@ class BlockContext:
         return conditioning_value(self.schedule, zeros)
 
     def states(
-        self, xt: Tensor, cond: Tensor | None, present: Tensor, label: int | None
+        self, xt: Tensor, cond: Tensor | None, present: Tensor, label: OneLabel
     ) -> Float[Tensor, "B S D"]:
         """Last hidden states of the block after the context, without experts."""
-        ids = self._class_ids(label, len(xt))
+        ids = self._labels(label, len(xt))
         if not self.use_cache:
             return self._read_again(xt, cond, present, ids)
         reader = self.parts.reader
@@ -210,7 +218,7 @@ class BlockContext:
 class _After:
     """The network after a context as a `Backbone`, with its experts."""
 
-    def __init__(self, context: BlockContext, label: int | None) -> None:
+    def __init__(self, context: BlockContext, label: OneLabel) -> None:
         self.context, self.label = context, label
         self.vocab_size = context.parts.backbone.vocab_size
         self.time_conditioning = context.parts.backbone.time_conditioning

@@ -30,6 +30,7 @@ from dnamdlm.lm.sampling.network_calls import (
     ROWS_PER_CALL_CPU,
     NetworkCalls,
     NetworkInput,
+    OneLabel,
     denoiser_of,
 )
 
@@ -166,7 +167,7 @@ class _BlockCalls(NetworkCalls):
         self.num_context_rows = len(context.tokens)
 
     def _called(
-        self, network: Callable[..., Tensor], inputs: NetworkInput, label: int | None
+        self, network: Callable[..., Tensor], inputs: NetworkInput, label: OneLabel
     ) -> Tensor:
         rows = inputs.rows
         assert rows is not None

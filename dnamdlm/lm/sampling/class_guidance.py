@@ -28,7 +28,13 @@ from dnamdlm.diffusion.guidance import (
 )
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classifier import NoisyClassifier
-from dnamdlm.lm.sampling.network_calls import Denoising, NetworkCalls, NetworkInput, in_groups
+from dnamdlm.lm.sampling.network_calls import (
+    Denoising,
+    NetworkCalls,
+    NetworkInput,
+    OneLabel,
+    in_groups,
+)
 
 GuideOrder = Literal["exact", "first_order"]
 
@@ -40,7 +46,7 @@ EDITS_PER_CALL = 256
 
 @runtime_checkable
 class Guidance(Protocol):
-    """A way to steer generation towards a class."""
+    """A way to steer generation towards a class, or towards numbers."""
 
     def check(self, lm: Denoising) -> None:
         """Refuse a model that cannot be steered in this way, with a `ConfigError`."""
@@ -102,14 +108,69 @@ class ClassGuidance:
 
     def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> Float[Tensor, "b L V"]:
         """The model given the class, without it, or a mixture of both."""
-        if self.gamma in (0.0, 1.0):
-            return calls.for_rule(inputs, self.label if self.gamma else None)
-        return classifier_free(
-            calls.normalized(inputs, self.label),
-            calls.normalized(inputs),
-            self.gamma,
-            normalized=not self.corrected,
-        )
+        return mixed(calls, inputs, self.label, self.gamma, corrected=self.corrected)
+
+
+@dataclass(frozen=True)
+class NumberGuidance:
+    """Classifier-free guidance, to numbers that the model was trained with.
+
+    Attributes:
+        values: standardised, one for each number of the model; nan where it is left open.
+        gamma: 0 is without the numbers, 1 is p(x | y), above 1 sharpens what y sets apart.
+        corrected: as in `ClassGuidance`.
+
+    Example: two standard deviations above the mean of the first of two numbers.
+        >>> NumberGuidance(values=(2.0, math.nan), gamma=1.5)
+        NumberGuidance(values=(2.0, nan), gamma=1.5, corrected=False)
+    """
+
+    values: tuple[float, ...]
+    gamma: float = 1.0
+    corrected: bool = False
+
+    def check(self, lm: Denoising) -> None:
+        """Refuse a model of other numbers, numbers that are all open, or a strength below 0."""
+        check_gamma(self.gamma)
+        if lm.num_numbers == 0:
+            raise ConfigError(
+                "this model was trained without numbers and cannot be given one; train one with "
+                "data=table and backbone.num_numbers"
+            )
+        if len(self.values) != lm.num_numbers:
+            raise ConfigError(
+                f"{len(self.values)} numbers are given, and this model is conditioned on "
+                f"{lm.num_numbers}; give each, nan where it is left open"
+            )
+        if all(map(math.isnan, self.values)) or any(map(math.isinf, self.values)):
+            raise ConfigError(f"the numbers {self.values} must be finite, and one at least given")
+
+    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> Float[Tensor, "b L V"]:
+        """The model given the numbers, without them, or a mixture of both."""
+        return mixed(calls, inputs, self.values, self.gamma, corrected=self.corrected)
+
+
+def mixed(
+    calls: NetworkCalls,
+    inputs: NetworkInput,
+    label: OneLabel,
+    gamma: float,
+    *,
+    corrected: bool = False,
+) -> Float[Tensor, "b L V"]:
+    """What a step rule takes of a model given a class or numbers, without, or of their mixture.
+
+    Args:
+        calls: the model.
+        inputs: sequences with masks.
+        label: of all rows.
+        gamma: strength; 0 and 1 take one call of the network, others two.
+        corrected: leave the mixture unnormalised.
+    """
+    if gamma in (0.0, 1.0):
+        return calls.for_rule(inputs, label if gamma else None)
+    given, free = calls.normalized(inputs, label), calls.normalized(inputs)
+    return classifier_free(given, free, gamma, normalized=not corrected)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ ROWS_PER_CALL = 32
 POSITIONS_PER_CALL = 256
 
 
+OneLabel = int | tuple[float, ...] | None
+"""The class of all rows, or their standardised numbers, nan where one is not known; None: none."""
+
+
 @runtime_checkable
 class Denoising(Protocol):
     """A masked diffusion model as far as generation calls it; see `MaskedDiffusionLM`."""
@@ -33,6 +37,7 @@ class Denoising(Protocol):
     schedule: Schedule
     real_tokens: Tensor
     num_classes: int
+    num_numbers: int
 
     @property
     def mask_id(self) -> int:
@@ -99,17 +104,17 @@ class NetworkCalls:
         self.num_calls += calls
         self.num_rows += rows
 
-    def normalized(self, inputs: NetworkInput, label: int | None = None) -> Float[Tensor, "b L V"]:
-        """Log-probabilities of the model, given a class or without one."""
+    def normalized(self, inputs: NetworkInput, label: OneLabel = None) -> Float[Tensor, "b L V"]:
+        """Log-probabilities of the model, given a class or numbers, or without."""
         return self._called(self.lm.denoise, inputs, label)
 
-    def for_rule(self, inputs: NetworkInput, label: int | None = None) -> Float[Tensor, "b L V"]:
+    def for_rule(self, inputs: NetworkInput, label: OneLabel = None) -> Float[Tensor, "b L V"]:
         """What the step rule takes: the totals of the model if it can use them."""
         network = self.lm.log_unnormalized if self.takes_unnormalized else self.lm.denoise
         return self._called(network, inputs, label)
 
     def _called(
-        self, network: Callable[..., Tensor], inputs: NetworkInput, label: int | None
+        self, network: Callable[..., Tensor], inputs: NetworkInput, label: OneLabel
     ) -> Tensor:
         self.count(1, len(inputs.xt))
         network = partial(network, label=label)

@@ -7,13 +7,13 @@ from dnamdlm.diffusion.tilt import Tilt
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
-from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance, NumberGuidance
 from dnamdlm.lm.sampling.samplers import BlockSampler, RuleSampler, Sampler
 
 
 def is_corrected(guidance: Guidance | None) -> bool:
     """Whether the totals of the guided distributions are weights of a population."""
-    return isinstance(guidance, ClassGuidance) and guidance.corrected
+    return isinstance(guidance, ClassGuidance | NumberGuidance) and guidance.corrected
 
 
 def check_steered(
