@@ -45,6 +45,8 @@ NAMES_OR_NUMBERS = frozenset({"guide_label", "label"})
 
 # of a table that is learned from these are files, elsewhere lists of records.
 _FILES_OF = {"finetune": frozenset({"test", "train", "valid"})}
+# a word that is several texts of one command, and a switch of another.
+_SWITCHES_OF = {"design": frozenset({"baselines"})}
 # paths that may be several, in brackets.
 _SEVERAL = frozenset({"fasta", "test", "train", "valid"})
 # a text that may be empty.
@@ -80,7 +82,7 @@ def quoted_argument(argument: str, entry: str, *, sweeps: bool = False) -> str:
     key, equals, value = argument.partition("=")
     last = key.lstrip("+").rpartition(".")[2]
     is_path = last in PATHS or last in _FILES_OF.get(entry, ())
-    is_list = last in LISTS and not is_path
+    is_list = last in LISTS - _SWITCHES_OF.get(entry, frozenset()) and not is_path
     is_named = last in NAMES | NAMES_OR_NUMBERS | TERMS
     if not equals or not (is_path or is_list or is_named):
         return argument

@@ -110,12 +110,12 @@ def denoiser_of(tables: list[torch.Tensor]) -> Callable[..., torch.Tensor]:
 
 
 def steered(
-    tables: list[torch.Tensor], tilt: Tilt, *, populations: int
+    tables: list[torch.Tensor], tilt: Tilt, *, populations: int, seed: int = 1
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The 8-mer that was drawn from each population, log Z-hat and the effective size."""
     drawn, log_z, sizes = [], [], []
     for index in torch.arange(populations).split(max(1, 65_536 // tilt.size)):
-        steering = Steering(tilt, row_keys(1, index), mask_id=MASK, remembers=True)
+        steering = Steering(tilt, row_keys(seed, index), mask_id=MASK, remembers=True)
         made = reverse_process(
             denoiser_of(tables),
             torch.full((len(steering.keys), LENGTH), MASK),

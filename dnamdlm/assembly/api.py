@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.design.design_call import designs_of
 from dnamdlm.assembly.design.designs import Designs
+from dnamdlm.assembly.design.reward_of_samples import reward_of
+from dnamdlm.assembly.design.reward_terms import RewardLike
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
 from dnamdlm.assembly.exporting import ExportSettings, export_loaded
@@ -30,7 +32,6 @@ from dnamdlm.assembly.reward_tuning import RewardTuning
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
-from dnamdlm.assembly.sample.steering_request import steering_of
 from dnamdlm.assembly.score.scoring_method import ScoringVariants
 from dnamdlm.assembly.string_scores import (
     at_least_one,
@@ -40,7 +41,7 @@ from dnamdlm.assembly.string_scores import (
 )
 from dnamdlm.diffusion.lookahead import Lookahead, StateValue
 from dnamdlm.diffusion.steps import StepRule
-from dnamdlm.diffusion.tilt import Proposal
+from dnamdlm.diffusion.tilt import Proposal, check_count
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import Sampler
@@ -102,7 +103,8 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
         guide: Model | None = None,
         guide_order: GuideOrder = "exact",
         corrected: bool = False,
-        reward: Any = None,
+        reward: RewardLike | None = None,
+        reward_class: str | None = None,
         reward_temperature: float = 1.0,
         population: int | None = None,
         value: Lookahead | StateValue = "draws",
@@ -112,6 +114,7 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
         temperature: float = 1.0,
         top_p: float = 1.0,
         top_k: int | None = None,
+        trust: str | Sequence[str] = (),
         batch_size: int = 64,
         seed: int = 1,
     ) -> list[str]:
@@ -140,10 +143,12 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
             guide: a classifier of noisy sequences that steers this model towards `label`.
             guide_order: 'exact', or 'first_order', which is faster.
             corrected: draw from p(x|y)^g p(x)^(1-g) itself, g = guidance; needs `population`.
-            reward: a function from a list of sequences to a number for each, or an object with such
-                a method `batch`. Each sequence is one draw from a population that is weighed to
+            reward: a function from a list of sequences to a number for each, an object with such a
+                method `batch`, a run folder of `dnamdlm finetune`, or a list of terms, see
+                `dnamdlm.reward`. Each sequence is one draw from a population that is weighed to
                 p(x) exp(reward(x) / reward_temperature) / Z, where p is what the other settings
                 draw from; the result has `log_z` and `effective_size` of each population.
+            reward_class: class, label or number of a head that predicts several.
             reward_temperature: in the unit of the reward; lower steers harder.
             population: members of each population; None is 16 with a reward. More come
                 closer to the target, at as many times the cost.
@@ -151,11 +156,12 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
             guesses: completed sequences per value.
             proposal: 'bootstrap' draws tokens as the sampler does; 'first_order' prefers those that
                 lead to more reward, which finds rare ones, calls the reward four times as often per
-                token, and is best with more guesses.
+                token, and is best with more guesses; 'gradient' does so by one derivative.
             sampler: the name of a sampler, a step rule, or a sampler; None is that of the command.
             temperature: below 1 sharpens every draw.
             top_p: draw from the nucleus of this total probability.
             top_k: draw from this many most likely tokens; None is all.
+            trust: packages, and stems of reward files, whose code may run.
             batch_size: sequences at once; does not change the result.
             seed: of all noise.
 
@@ -165,11 +171,10 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
         """
         if guide is not None and label is None:
             raise ConfigError("guide needs a class of the classifier; give label=NAME")
-        steering = steering_of(
-            reward, reward_temperature, population, value=value, guesses=guesses, proposal=proposal
-        )
-        # a population of a reward is not a setting of the command.
-        weighed = population if steering is None else steering.population if corrected else None
+        if callable(value) and reward is None:
+            raise ConfigError("value was given but has no effect: there is no reward; leave it out")
+        if population is not None:
+            check_count("population", population)
         settings = SampleSettings(
             model=str(self.loaded.run_dir or self.loaded.folder),
             out="",
@@ -193,7 +198,15 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
             guide_label=label if guide is not None else None,
             guide_order=guide_order,
             corrected=corrected,
-            population=weighed,
+            reward=None if reward is None else reward if isinstance(reward, str) else "given",
+            reward_class=reward_class,
+            reward_temperature=float(reward_temperature),
+            population=population,
+            value="draws" if callable(value) else value,
+            guesses=guesses,
+            proposal=proposal,
+            trust=as_tuple(trust),
+            device=str(self.loaded.device),
             sampler=sampler_of(self.loaded, sampler),
             batch_size=batch_size,
             seed=seed,
@@ -201,7 +214,12 @@ class Model(Interpretable, RewardTuning, ScoringVariants):
         requests = self._templates(template, length, motif)
         other = None if guide is None else guide.loaded
         return sampled_strings(
-            self.loaded, settings, templates=requests, guide=other, steering=steering
+            self.loaded,
+            settings,
+            templates=requests,
+            guide=other,
+            reward=reward_of(settings, reward),
+            value=value if callable(value) else None,
         )
 
     @functools.wraps(designs_of)

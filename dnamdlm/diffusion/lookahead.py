@@ -23,6 +23,11 @@ from dnamdlm.errors import ConfigError
 RewardFunction: TypeAlias = Callable[[Int[Tensor, "N L"]], Float64[Tensor, " N"]]
 """Finished sequences -> r(x) / a, the log of the factor that their probability gets."""
 
+RewardGradient: TypeAlias = Callable[
+    [Int[Tensor, "N L"]], tuple[Float64[Tensor, " N"], Float64[Tensor, "N L V"]]
+]
+"""Finished sequences -> r(x) / a, and its derivatives by the one-hot tokens."""
+
 StateValue: TypeAlias = Callable[[Int[Tensor, "N L"], Float64[Tensor, " N"]], Float64[Tensor, " N"]]
 """Partly masked sequences and their times -> V, in the unit of r(x) / a."""
 

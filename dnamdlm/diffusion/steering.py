@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.diffusion.automaton import Automaton
 from dnamdlm.diffusion.categorical import Choice, inverse_cdf
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.lookahead import twisted
@@ -144,10 +145,36 @@ class Steering:
             after = after.masked_scatter(revealed, tokens)
             gained = (probs.log() - log_q).gather(-1, tokens[:, None])[:, 0]
             ratios[revealed] += gained
+        if self.tilt.within is not None and bool(revealed.any()):
+            choice = getattr(rule, "choice")  # noqa: B009
+            probs = choice.probabilities(log_probs)
+            after, gained = self._within(self.tilt.within, step, probs, after, revealed)
+            ratios[:, 0] += gained
         owed = torch.zeros(len(self.keys), dtype=torch.float64, device=after.device)
         owed[rows] = ratios.sum(dim=-1)
         self.population = self.population.proposed(owed.view_as(self.population.stored))
         return after
+
+    def _within(
+        self,
+        automaton: Automaton,
+        step: Step,
+        probs: Float64[Tensor, "b L V"],
+        after: Int[Tensor, "b L"],
+        revealed: Bool[Tensor, "b L"],
+    ) -> tuple[Int[Tensor, "b L"], Float64[Tensor, " b"]]:
+        """Tokens within the accepted sequences where the step reveals some, and log p - log q.
+
+        Of a row that cannot be accepted any more the tokens stay, and its weight becomes 0.
+        """
+        weights = automaton.weights(probs, step.tokens, self.mask_id)
+        before = automaton.log_totals(weights)
+        drawn = automaton.draw(weights, step.uniform(Stream.TOKENS))
+        possible = before.isfinite()
+        after = torch.where(revealed & possible[:, None], drawn, after)
+        shown = torch.where(revealed, after, step.tokens)
+        left = automaton.log_totals(automaton.weights(probs, shown, self.mask_id))
+        return after, torch.where(possible, before - left, -torch.inf)
 
     def selected(
         self,

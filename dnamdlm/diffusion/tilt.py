@@ -11,15 +11,17 @@ from typing import Literal, get_args
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from dnamdlm.diffusion.automaton import Automaton
 from dnamdlm.diffusion.lookahead import (
     Lookahead,
     RewardFunction,
+    RewardGradient,
     StateValue,
     check_lookahead,
 )
 from dnamdlm.errors import ConfigError
 
-Proposal = Literal["bootstrap", "first_order"]
+Proposal = Literal["bootstrap", "first_order", "gradient"]
 PROPOSALS = get_args(Proposal)
 
 
@@ -43,7 +45,12 @@ class Tilt:
         guesses: sequences per value of 'draws'.
         proposal: 'bootstrap' takes the steps of the sampler; 'first_order' draws each token in
             proportion to its probability times exp(value with this token), which costs four values
-            per token, finds what is rare, and needs more guesses where the reward is uneven.
+            per token, finds what is rare, and needs more guesses where the reward is uneven;
+            'gradient' takes these values from one derivative by the tokens of each guess, which is
+            exact for a reward that is linear in them.
+        within: the target is this times whether an automaton accepts the sequence. The tokens of a
+            step are then drawn within the accepted sequences, and the weights make up for it.
+        gradient: r / a of finished sequences with its derivatives by the tokens, for 'gradient'.
         threshold: a population is resampled when its effective size falls below this share of K.
 
     Raises:
@@ -61,22 +68,42 @@ class Tilt:
     guesses: int = 4
     proposal: Proposal = "bootstrap"
     threshold: float = 0.5
+    within: Automaton | None = None
+    gradient: RewardGradient | None = None
 
     def __post_init__(self) -> None:
         check_count("population", self.size)
         check_count("guesses", self.guesses)
         if self.proposal not in PROPOSALS:
+            raise ConfigError(f"proposal={self.proposal} is unknown; choose {', '.join(PROPOSALS)}")
+        if self.within is not None and self.is_twisted:
             raise ConfigError(
-                f"proposal={self.proposal} is unknown; choose {' or '.join(PROPOSALS)}"
+                f"proposal={self.proposal} draws each token by the reward, and an automaton draws "
+                "it by what is accepted; use proposal=bootstrap"
             )
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold={self.threshold} must lie in [0, 1]")
         check_lookahead(self.value)
+        if self.proposal == "gradient" and callable(self.value):
+            raise ConfigError(
+                "proposal=gradient reads the derivatives of the reward at completed sequences, and "
+                "value= is a function; use value=draws or likely, or proposal=first_order"
+            )
+        if self.proposal == "gradient" and self.reward is not None and self.gradient is None:
+            raise ConfigError(
+                "proposal=gradient needs the derivatives of the reward; give gradient=, or use "
+                "proposal=first_order"
+            )
 
     @property
     def is_twisted(self) -> bool:
         """Whether tokens are drawn by the value of what they lead to."""
-        return self.proposal == "first_order" and self.reward is not None
+        return self.proposal != "bootstrap" and self.reward is not None
+
+    @property
+    def draws_again(self) -> bool:
+        """Whether tokens are drawn by something else than the step rule."""
+        return self.is_twisted or self.within is not None
 
 
 @dataclass(frozen=True)

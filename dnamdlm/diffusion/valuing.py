@@ -109,6 +109,9 @@ class Valuation:
         if callable(self.tilt.value):
             edited = with_token(step.tokens[:, None], row, position, token)[:, 0]
             found = self.of_rows(edited, rows[row], time[row], 0)
+        elif self.tilt.proposal == "gradient":
+            guesses = self._guesses(step.tokens, rows, log_probs, address)
+            found = self._by_gradient(guesses, rows, row, position, token)
         else:
             guesses = self._guesses(step.tokens, rows, log_probs, address)
             found = self._of_guesses(with_token(guesses, row, position, token), rows[row])
@@ -120,6 +123,33 @@ class Valuation:
         num_guesses = guesses.shape[1]
         rewards = self.rewards(guesses.flatten(0, 1), rows.repeat_interleave(num_guesses))
         return log_mean_exp(rewards.view(-1, num_guesses))
+
+    def _by_gradient(
+        self,
+        guesses: Int[Tensor, "b G L"],
+        rows: Tensor,
+        row: Int[Tensor, " M"],
+        position: Int[Tensor, " M"],
+        token: Int[Tensor, " M"],
+    ) -> Float64[Tensor, " M"]:
+        """Log of the mean over the guesses of exp(r + slope of the token - slope of its own)."""
+        assert self.tilt.gradient is not None
+        num_guesses = guesses.shape[1]
+        owners = rows.repeat_interleave(num_guesses)
+        values: list[Tensor] = []
+        slopes: list[Tensor] = []
+        for part in self._populations(owners):
+            value, slope = self.tilt.gradient(guesses.flatten(0, 1)[part])
+            values.append(value)
+            slopes.append(slope)
+        # populations come in the order of their rows.
+        value = torch.cat(values).view(-1, num_guesses)
+        slope = torch.cat(slopes).view(*guesses.shape, -1)
+        own = guesses[row, :, position]
+        at = slope[row, :, position]
+        gained = at.gather(-1, token[:, None, None].expand(-1, num_guesses, 1))[..., 0]
+        lost = at.gather(-1, own[..., None])[..., 0]
+        return log_mean_exp(value[row] + gained - lost)
 
     def rewards(self, ids: Tensor, rows: Tensor) -> Float64[Tensor, " N"]:
         """The reward of complete sequences, which come from `rows`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dnamdlm.rewards.reward import Reward, rewards_of
+from dnamdlm.rewards.reward import Reward, gradient_of, rewards_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class WeightedSum:
         for term, weight in parts:
             total += weight * rewards_of(term, sequences)
         return total
+
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The sums and their derivatives, see `gradient_of`; every term needs its own."""
+        values, slopes = np.zeros(len(sequences)), np.zeros((len(sequences), len(sequences[0]), 4))
+        for term, weight in zip(self.terms, self.weights, strict=True):
+            value, slope = gradient_of(term, sequences)
+            values += weight * value
+            slopes += weight * slope
+        return values, slopes
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ exp(reward / temperature) gives the temperature in the same unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dnamdlm.errors import DataError
+from dnamdlm.errors import ConfigError, DataError
 
 
 @runtime_checkable
@@ -77,6 +77,50 @@ def rewards_of(reward: Reward, sequences: Sequence[str]) -> NDArray[np.float64]:
     return values
 
 
+def gradient_of(
+    reward: Any, sequences: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rewards, float64 (N,), and their derivatives by the one-hot bases, float64 (N, L, 4).
+
+    Args:
+        reward: with a method `gradient` that gives both; bases in the order A, C, G, T.
+        sequences: N strings of one length L.
+
+    Raises:
+        ConfigError: for a reward without such a method.
+        DataError: for other shapes, or what is not a finite number.
+
+    >>> class CountOfA:
+    ...     name = "A"
+    ...     def batch(self, sequences):
+    ...         return [text.count("A") for text in sequences]
+    ...     def gradient(self, sequences):
+    ...         slope = np.zeros((len(sequences), len(sequences[0]), 4))
+    ...         slope[..., 0] = 1
+    ...         return np.array(self.batch(sequences)), slope
+    >>> values, slopes = gradient_of(CountOfA(), ["ACA"])
+    >>> values.tolist(), slopes[0, 1].tolist()
+    ([2.0], [1.0, 0.0, 0.0, 0.0])
+    """
+    name = getattr(reward, "name", type(reward).__name__)
+    if not callable(getattr(reward, "gradient", None)):
+        raise ConfigError(
+            f"proposal=gradient needs derivatives, and reward={name} has none (no method "
+            "gradient); use proposal=first_order or bootstrap"
+        )
+    values, slopes = (np.asarray(part, dtype=np.float64) for part in reward.gradient(sequences))
+    count = len(sequences)
+    if values.shape != (count,) or slopes.shape != (count, len(sequences[0]), 4):
+        raise DataError(
+            f"reward={name} gave values of shape {values.shape} and derivatives of shape "
+            f"{slopes.shape} for {count} sequences of {len(sequences[0])}; give ({count},) and "
+            f"({count}, {len(sequences[0])}, 4)"
+        )
+    if not (np.isfinite(values).all() and np.isfinite(slopes).all()):
+        raise DataError(f"reward={name} gave derivatives that are not finite numbers")
+    return values, slopes
+
+
 class CountedReward:
     """A reward that is checked, read in batches, and counts what it read.
 
@@ -89,6 +133,12 @@ class CountedReward:
     def __init__(self, reward: Reward, batch_size: int = 512) -> None:
         self.reward, self.name, self.batch_size = reward, reward.name, batch_size
         self.calls = self.sequences = 0
+
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rewards and their derivatives, see `gradient_of`; counted as `batch` counts."""
+        self.calls += 1
+        self.sequences += len(sequences)
+        return gradient_of(self.reward, sequences)
 
     def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
         """The rewards, float64 (N,).

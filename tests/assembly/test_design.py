@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dnamdlm.assembly.building.model_config import ModelConfig
-from dnamdlm.assembly.design import designing
+from dnamdlm.assembly.design import design_draws, designing
 from dnamdlm.assembly.design.candidates import passing_draws
 from dnamdlm.assembly.design.design_call import designs_of
 from dnamdlm.assembly.models import LoadedModel
@@ -112,6 +112,90 @@ def test_a_tilt_resamples_the_pool_by_its_weights(loaded, draws):
     assert cost["log_mean_weight"] == pytest.approx(np.log(np.exp(strong(draws)).mean()), rel=1e-12)
     assert cost["distinct"] == len(set(found.columns["draw"]))
     assert np.mean(found.columns["reward"]) > np.mean(strong(draws)) + 0.5
+
+
+def test_populations_draw_designs_of_higher_reward(loaded, draws):
+    settings = {"temperature": 0.7, "population": 5, "value": "likely", **QUICK}
+    found = designs_of(loaded, strong, 6, gc=(0.2, 0.9), avoid="CGCG", **settings)
+    assert len(set(found.sequences)) > 4
+    assert np.mean(strong(found.sequences)) > np.mean(strong(draws)) + 1
+    cost = found.report["cost"]
+    assert (cost["pool"], cost["population"]) == (6, 5)
+    assert 1 <= cost["population_effective_size"] <= 5
+    # one value per member, step and draw, and those of the finished designs.
+    assert cost["reward_sequences"] > 6 * 5
+    assert "with populations of 5" in cost["distribution"]
+    names = [row["name"] for row in found.report["compared"]]
+    assert names == ["designs", "draws that pass, no reward"]
+    again = designs_of(
+        loaded, strong, 6, gc=(0.2, 0.9), avoid="CGCG", **settings | {"batch_size": 7}
+    )
+    assert again.sequences == found.sequences
+
+
+def test_a_pool_of_populations_is_resampled_by_their_estimates_of_z(loaded):
+    settings = {"temperature": 0.7, "population": 4, "value": "likely", "baselines": False, **QUICK}
+    asked = SampleSettings(
+        "x", "", num_sequences=20, length=WINDOW, sampler=SAMPLER, reward="given",
+        reward_temperature=0.7, population=4, value="likely",
+    )  # fmt: skip
+    steered = sampled_strings(loaded, asked, reward=strong)
+    found = designs_of(loaded, strong, 8, pool=20, **settings)
+    shares = np.exp(steered.log_z - steered.log_z.max())
+    shares /= shares.sum()
+    copies = np.bincount(np.array(found.columns["draw"]) - 1, minlength=20)
+    assert (copies >= np.floor(8 * shares - 1e-9)).all()
+    assert (copies <= np.ceil(8 * shares + 1e-9)).all()
+    assert found.sequences == [steered[number - 1] for number in found.columns["draw"]]
+    best = designs_of(loaded, strong, 3, pool=20, select="best", **settings)
+    assert best.columns["reward"] == sorted(strong(steered), reverse=True)[:3]
+
+
+def test_constraints_that_steer_hold_in_every_draw(loaded):
+    settings = {"avoid": ["GC", "AA"], "require": "TRC+", "longest_run": 2, "gc": (0.3, 0.6)}
+    rejected = designs_of(loaded, strong, 2, most_draws=10_000, **settings, **QUICK)
+    assert rejected.report["cost"]["acceptance"] < 0.2
+    steered = settings | QUICK | {"constraints": "steer", "population": 3, "baselines": False}
+    found = designs_of(loaded, strong, 6, **steered)
+    cost = found.report["cost"]
+    assert cost["draws"] == 6
+    assert set(cost["refused"].values()) == {0}
+    assert "steered to the constraints" in cost["distribution"]
+    tilted = designs_of(loaded, strong, 6, **steered | {"temperature": 0.2, "population": 8})
+    assert np.mean(strong(tilted.sequences)) > np.mean(strong(found.sequences))
+
+
+def test_conditions_that_are_impossible_together_are_named(loaded):
+    with pytest.raises(ConfigError) as found:
+        designs_of(loaded, strong, 1, avoid=["AW", "TW"], gc=(0.0, 0.4), **QUICK)
+    assert str(found.value) == (
+        "no sequence satisfies avoid=AW, avoid=TW, gc=[0,0.4], length=12 together; leave one of "
+        "them out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"population": 4}, "give temperature=NUMBER, or constraints=steer"),
+        ({"population": 1, "temperature": 1}, "nothing to choose from"),
+        ({"value": "likely"}, "value was given but has no effect: nothing steers"),
+        ({"constraints": "steer", "avoid": "GC"}, "give its size, such as population=8"),
+        ({"constraints": "steer", "population": 4}, "has nothing to satisfy"),
+        (
+            {"constraints": "steer", "population": 4, "avoid": "GC", "temperature": 1.0,
+             "proposal": "first_order"},
+            "leave one out",
+        ),
+        ({"population": 10**7, "temperature": 1.0}, "needs more memory than one batch may have"),
+        ({"population": 4, "temperature": 1.0, "proposal": "gradient"}, "needs derivatives"),
+        ({"population": 4, "temperature": 1.0, "sampler": "semi_ar"}, "gives windows away"),
+    ],
+)  # fmt: skip
+def test_populations_that_cannot_be_are_one_sentence(loaded, settings, message):
+    with pytest.raises(ConfigError, match=message) as found:
+        designs_of(loaded, strong, 2, **{**QUICK, **settings})
+    assert "\n" not in str(found.value)
 
 
 def test_what_is_given_is_satisfied_by_construction(loaded):
@@ -235,7 +319,7 @@ def test_a_limit_that_is_reached_says_how_many_passed_and_what_refused_most():
     ],
 )
 def test_what_cannot_be_designed_is_one_sentence(loaded, settings, message, monkeypatch):
-    monkeypatch.setattr(designing, "generated", None)
+    monkeypatch.setattr(design_draws, "generated", None)
     with pytest.raises(ConfigError, match=message) as found:
         designs_of(loaded, strong, 4, **settings)
     assert "\n" not in str(found.value)
@@ -252,7 +336,7 @@ def test_what_cannot_be_designed_is_one_sentence(loaded, settings, message, monk
 def test_a_reward_that_is_no_number_is_found_before_anything_is_drawn(
     loaded, reward, message, monkeypatch
 ):
-    monkeypatch.setattr(designing, "generated", None)
+    monkeypatch.setattr(design_draws, "generated", None)
     with pytest.raises(DataError, match=message):
         designs_of(loaded, reward, 4)
     with pytest.raises(DataError, match=message):

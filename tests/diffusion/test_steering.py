@@ -416,3 +416,44 @@ def test_rules_of_ones_own_do_not_claim_that_tokens_can_be_drawn_again():
             return draw_tokens(step, log_probs, step.hidden)
 
     assert not Own().draws_apart
+
+
+def test_a_gradient_of_a_linear_reward_is_the_first_order_proposal(monkeypatch):
+    law = PAIRS
+    slope = torch.tensor([[0.3, -1.0], [1.2, 0.1]]).double()
+
+    def reward(ids):
+        return slope[[0, 1], ids].sum(dim=1)
+
+    def gradient(ids):
+        padded = torch.nn.functional.pad(slope, (0, 2))
+        return reward(ids), padded.expand(len(ids), -1, -1)
+
+    def law_of(**settings):
+        tilt = Tilt(2, reward, "likely", threshold=0.9, **settings)
+        with monkeypatch.context() as patch:
+            found, _ = expectation(
+                lambda: _weighted(law, tilt), patch, cells=HITS[law], twisted=True
+            )
+        return found
+
+    by_gradient = law_of(proposal="gradient", gradient=gradient)
+    torch.testing.assert_close(by_gradient, law_of(proposal="first_order"), rtol=0, atol=1e-12)
+    expected = law.probs * reward(law.sequences).exp()
+    torch.testing.assert_close(by_gradient, expected, rtol=0, atol=1e-12)
+    with pytest.raises(ConfigError, match="needs the derivatives"):
+        Tilt(2, reward, proposal="gradient")
+    with pytest.raises(ConfigError, match="value= is a function"):
+        Tilt(2, reward, _wrong_value, proposal="gradient", gradient=gradient)
+
+
+def test_a_wrong_gradient_leaves_z_unbiased(monkeypatch):
+    law = PAIRS
+
+    def gradient(ids):
+        wrong = torch.sin(torch.arange(ids.numel() * 4).double()).view(*ids.shape, 4)
+        return _reward(law)(ids), wrong
+
+    tilt = Tilt(2, _reward(law), "likely", proposal="gradient", gradient=gradient, threshold=0.8)
+    found, _ = expectation(lambda: _weighted(law, tilt), monkeypatch, cells=HITS[law], twisted=True)
+    torch.testing.assert_close(found, law.probs * _rewards(law).exp(), rtol=0, atol=1e-12)

@@ -82,6 +82,32 @@ def test_sample(folder, model, tmp_path, overrides, arguments):
     assert sequences_of(tmp_path / "x.fa") == model.sample(**arguments)
 
 
+def test_sample_steers_by_a_reward(folder, model, tmp_path):
+    (tmp_path / "steers_of_test.py").write_text(
+        "def f(sequences):\n    return [float(text.count('G')) for text in sequences]\n"
+    )
+    chosen = {
+        "reward_temperature": 0.5, "population": 3, "proposal": "first_order", "value": "likely",
+        "sampler": "first_hitting",
+    }  # fmt: skip
+    typed = [f"{name}={value}" for name, value in chosen.items()]
+    for reward, term in (
+        (f"{tmp_path}/steers_of_test.py:f", f"{tmp_path}/steers_of_test.py:f"),
+        ("[{motif:TA,weight:2},{gc:[0.5,0.6]}]",
+         [{"motif": "TA", "weight": 2}, {"gc": [0.5, 0.6]}]),
+    ):  # fmt: skip
+        command(
+            folder, "sample", f"out={tmp_path}/x.fa", f"reward={reward}", "num_sequences=3",
+            "length=12", "trust=[steers_of_test]", *typed,
+        )  # fmt: skip
+        found = model.sample(3, 12, reward=term, trust="steers_of_test", **chosen)
+        assert sequences_of(tmp_path / "x.fa") == found
+        headers = [line for line in (tmp_path / "x.fa").read_text().splitlines() if line[0] == ">"]
+        for header, log_z in zip(headers, found.log_z, strict=True):
+            assert "population=3 reward_temperature=0.5" in header
+            assert f"log_z={log_z:.6g}" in header
+
+
 def test_sample_fills_templates_and_intervals(folder, model, tmp_path):
     (tmp_path / "t.fa").write_text(">t\nACGTNNNNACGTRYNN\n")
     command(

@@ -155,6 +155,12 @@ def test_terms_arrive_with_their_numbers_and_texts(typed, expected):
     assert arrives("design", "reward", typed) == expected
 
 
+def test_a_switch_of_one_command_is_not_the_list_of_another():
+    assert arrives("design", "baselines", "false") is False
+    tree, _ = composed("finetune", ["config=table", quoted_argument("baselines=cnn", "finetune")])
+    assert tree["baselines"] == "cnn"
+
+
 def test_other_arguments_and_quoted_prompts_stay():
     for argument in ("seed=1", "prompt=null", "prompt='a, b'", "+debug", "trainer={a: 1}"):
         assert quoted_argument(argument, "sample") == argument
@@ -203,10 +209,11 @@ def test_every_setting_that_may_be_a_text_is_named():
 
 # settings with few possible values, which Hydra reads as they are.
 WORDS = frozenset({
-    "accelerator", "activation", "control", "device", "devices", "directions", "dtype", "estimator",
-    "guide_order", "inner", "iupac", "kind", "layout", "long", "method", "metric", "mixture",
-    "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe", "select", "split", "strand",
-    "strands", "strategy", "transform", "version", "weights",
+    "accelerator", "activation", "constraints", "control", "device", "devices", "directions",
+    "dtype", "estimator", "guide_order", "inner", "iupac", "kind", "layout", "long", "method",
+    "metric", "mixture", "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe",
+    "proposal", "select", "split", "strand", "strands", "strategy", "transform", "value", "version",
+    "weights",
 })  # fmt: skip
 # settings that may be null, and are numbers, true or false, or groups otherwise.
 NUMBERS = frozenset({

@@ -7,6 +7,7 @@ from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.design.design_settings import DesignSettings
 from dnamdlm.assembly.design.designing import design as run_design
+from dnamdlm.assembly.design.reward_of_samples import reward_of
 from dnamdlm.assembly.diagnosis import DoctorSettings
 from dnamdlm.assembly.embed.embed_settings import EmbedSettings
 from dnamdlm.assembly.embed.embedding import embed as embed_records
@@ -103,6 +104,6 @@ gather = _entry(run_gathering, "gather")
 judge = _entry(run_judge, "judge")
 predict = _entry(run_prediction, "predict")
 report = _entry(run_report, "report")
-sample = _entry(run_sampling, "sample")
+sample = _entry(lambda settings: run_sampling(settings, reward_of(settings)), "sample")
 score = _entry(run_scoring, "score")
 tracks = _entry(run_tracks, "tracks")

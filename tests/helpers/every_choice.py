@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from dnamdlm.diffusion import categorical, lookahead, population, steering
+from dnamdlm.diffusion import automaton, categorical, lookahead, population, steering
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 
 
@@ -97,6 +97,7 @@ def expectation(run, monkeypatch, *, cells, twisted):
     monkeypatch.setattr(categorical, "inverse_cdf", first if twisted else drawn)
     monkeypatch.setattr(steering, "inverse_cdf", drawn)
     monkeypatch.setattr(lookahead, "inverse_cdf", drawn)
+    monkeypatch.setattr(automaton, "inverse_cdf", drawn)
     monkeypatch.setattr(population, "systematic_ancestors", ancestors)
     monkeypatch.setattr(population.Population, "chosen", chosen)
     total, mass, count = 0.0, 0.0, 0

@@ -25,6 +25,7 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 Weights = Literal["average", "raw"]
 Strands = Literal["one", "both"]
 Split = Literal["train", "valid", "test"]
+RewardTerms = str | dict[str, Any] | tuple[dict[str, Any], ...]
 
 _LIMITS = {
     "greater_than_equal": ("must be at least {ge}", "ge"),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.design.candidates import Pool
 from dnamdlm.assembly.design.design_settings import DesignSettings
 from dnamdlm.assembly.design.natural_sequences import Natural
 from dnamdlm.assembly.models import LoadedModel
@@ -92,24 +91,30 @@ class Audit:
         return found
 
     def compared(
-        self, columns: Mapping[str, list[Any]], sequences: Sequence[str], pool: Pool
+        self,
+        columns: Mapping[str, list[Any]],
+        sequences: Sequence[str],
+        *,
+        unguided: Sequence[str],
+        calls: int,
     ) -> list[dict[str, Any]]:
         """One row of figures for the designs and for each baseline.
 
         Args:
             columns: of the designs.
             sequences: the designs.
-            pool: the draws that they were chosen from.
+            unguided: draws that pass, which no reward chose; may be empty.
+            calls: rewards that the designs took, and mutation may take.
         """
         rows = [self._row(DESIGNS, sequences, columns)]
         count = len(sequences)
         others: dict[str, Sequence[str]] = {}
-        if self.settings.chooses:
-            others[UNGUIDED] = pool.sequences[:count]
+        if unguided:
+            others[UNGUIDED] = unguided
         if self.natural is not None and self.settings.baselines:
             best = [self.natural.sequences[row] for row in self.natural.by_activity[:count]]
             others[BEST] = best
-            calls = max(len(pool.sequences), len(best))
+            calls = max(calls, len(best))
             reward = self.oracles["reward"]
             others[MUTATED] = mutated(best, reward, calls=calls, seed=self.settings.seed)[0]
         for name, texts in others.items():

@@ -42,7 +42,9 @@ class Pool:
         return len(self.sequences) / self.draws
 
 
-def passing_draws(draw: Draw, conditions: Sequence[Condition], *, wanted: int, most: int) -> Pool:
+def passing_draws(
+    draw: Draw, conditions: Sequence[Condition], *, wanted: int, most: int, members: int = 1
+) -> Pool:
     """Make draws until `wanted` of them pass; which ones does not depend on the rounds.
 
     Args:
@@ -50,6 +52,7 @@ def passing_draws(draw: Draw, conditions: Sequence[Condition], *, wanted: int, m
         conditions: all must hold.
         wanted: draws that pass.
         most: draws after which it gives up.
+        members: sequences that are made for each draw; rounds are the smaller for it.
 
     Raises:
         DataError: if too few of `most` draws pass, naming the condition that refuses most.
@@ -63,7 +66,8 @@ def passing_draws(draw: Draw, conditions: Sequence[Condition], *, wanted: int, m
             raise DataError(_too_few(len(sequences), wanted, conditions, np.concatenate(failures)))
         rate = max(len(sequences), 1) / done if done else 1.0
         needed = math.ceil((wanted - len(sequences)) / rate * (_SPARE if done else 1.0))
-        size = min(max(needed, _LEAST_ROUND if done else 1), _MOST_ROUND, most - done)
+        least = max(1, _LEAST_ROUND // members) if done else 1
+        size = min(max(needed, least), _MOST_ROUND, most - done)
         made = draw(done, size)
         failed = failures_of(conditions, made)
         failures.append(failed)

@@ -33,6 +33,8 @@ def cost_of(
         "refused": pool.refused,
         "effective_size": chosen.effective,
         "log_mean_weight": chosen.log_mean_weight,
+        "population": settings.population,
+        "population_effective_size": chosen.members,
         "network_calls": network_calls,
         "reward_sequences": reward.sequences,
         "reward_calls": reward.calls,

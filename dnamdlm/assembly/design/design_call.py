@@ -13,7 +13,9 @@ from dnamdlm.assembly.design.designs import Designs
 from dnamdlm.assembly.design.reward_terms import RewardLike
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.sampling import sampler_of
+from dnamdlm.diffusion.lookahead import Lookahead
 from dnamdlm.diffusion.steps import StepRule
+from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.lm.sampling.samplers import Sampler
 
 
@@ -26,12 +28,17 @@ def designs_of(
     reward_class: str | None = None,
     select: Literal["draw", "best"] = "draw",
     temperature: float | None = None,
+    population: int | None = None,
+    value: Lookahead = "draws",
+    guesses: int = 4,
+    proposal: Proposal = "bootstrap",
     pool: int | None = None,
     most_draws: int | None = None,
     template: str | Path | None = None,
     motif: str | Sequence[str] | None = None,
     require: str | Sequence[str] | None = None,
     avoid: str | Sequence[str] | None = None,
+    constraints: Literal["reject", "steer"] = "reject",
     gc: tuple[float, float] | None = None,
     longest_run: int | None = None,
     unlike: str | Path | Sequence[str] | None = None,
@@ -61,12 +68,19 @@ def designs_of(
         reward_class: class, label or number of a head that predicts several.
         select: 'draw', or 'best' for the highest rewards of the pool.
         temperature: tilts the draws by exp(reward / temperature); None does not.
-        pool: draws that pass, to select from; None is 20 per sequence to tilt or rank.
+        population: members that steer each draw; None tilts a pool of draws by resampling.
+        value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`.
+        guesses: completed sequences per value of 'draws'.
+        proposal: 'bootstrap', or 'first_order', see `Tilt`.
+        pool: draws that pass, to select from; None is 20 per sequence to tilt or rank, and one for
+            each with `population`.
         most_draws: draws after which it gives up; None is 50 times the pool.
         template: letters in which N is filled; a `Path` names a FASTA file with one record.
         motif: letters@place from 0, one or several.
         require: words that occur somewhere, on either strand, or enzymes.
         avoid: words that occur nowhere, or enzymes.
+        constraints: 'reject' leaves out draws that fail; 'steer' draws bases so that words, runs
+            and gc hold, and weighs populations to the model given the constraints.
         gc: lowest and highest share of G and C.
         longest_run: most repeats of one base in a row.
         unlike: sequences that no design copies; a text or `Path` names a file.
@@ -78,7 +92,7 @@ def designs_of(
         audit_class: class, label or number of its head.
         natural: table of sequences and activities to compare with.
         natural_column: its column of activities.
-        baselines: compare with the best natural sequences and with mutation.
+        baselines: compare with the best natural sequences, mutation, and draws without reward.
         likelihood_draws: noise draws for bits per base; 0 leaves them out.
         sampler: the name of a sampler, a step rule, or a sampler.
         batch_size: sequences at once; does not change the result.
@@ -108,12 +122,17 @@ def designs_of(
         length=length,
         select=select,
         temperature=None if temperature is None else float(temperature),
+        population=population,
+        value=value,
+        guesses=guesses,
+        proposal=proposal,
         pool=pool,
         most_draws=most_draws,
         template=None if template is None else str(template),
         motif=None if motif is None else as_tuple(motif),
         require=None if require is None else as_tuple(require),
         avoid=None if avoid is None else as_tuple(avoid),
+        constraints=constraints,
         gc=None if gc is None else (float(gc[0]), float(gc[1])),
         longest_run=longest_run,
         unlike=None if unlike is None else str(unlike) if given.unlike is None else "sequences",

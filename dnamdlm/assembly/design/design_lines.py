@@ -33,6 +33,12 @@ def _cost_lines(cost: Mapping[str, Any]) -> Iterator[str]:
             f"the weights of the pool are worth {cost['effective_size']:.1f} independent draws; "
             f"{cost['distinct']:,} of {cost['designs']:,} designs are different draws"
         )
+    if cost["population"] is not None:
+        yield (
+            f"the weights of a population are worth {cost['population_effective_size']:.1f} of "
+            f"{cost['population']:,} members on average; log Z is about "
+            f"{cost['log_mean_weight']:.3f}"
+        )
     if cost["warning"]:
         yield cost["warning"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,11 +12,14 @@ from dnamdlm.assembly.building.field_types import (
     Positive,
     PositiveNumber,
     PositiveShare,
+    RewardTerms,
     Seed,
     Share,
     Weights,
     check_fields,
 )
+from dnamdlm.diffusion.lookahead import Lookahead
+from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.samplers import AncestralSampler, Sampler
 
@@ -25,27 +28,30 @@ KMER_AUDIT = "kmer"
 _POOL_OF_CHOICE = 20
 _DRAWS_OF_POOL = 50
 
-Reward = str | dict[str, Any] | tuple[dict[str, Any], ...]
-
 
 @dataclass(frozen=True)
 class DesignSettings:
     """What is designed, and how; the meaning of each field stands in `configs/design.yaml`."""
 
     model: str
-    reward: Reward
+    reward: RewardTerms
     out: str
     reward_class: str | None = None
     num_sequences: Positive = 16
     length: Positive | None = None
     select: Literal["draw", "best"] = "draw"
     temperature: PositiveNumber | None = None
+    population: Positive | None = None
+    value: Lookahead = "draws"
+    guesses: Positive = 4
+    proposal: Proposal = "bootstrap"
     pool: Positive | None = None
     most_draws: Positive | None = None
     template: str | None = None
     motif: tuple[str, ...] | None = None
     require: tuple[str, ...] | None = None
     avoid: tuple[str, ...] | None = None
+    constraints: Literal["reject", "steer"] = "reject"
     gc: tuple[Share, Share] | None = None
     longest_run: Positive | None = None
     unlike: str | None = None
@@ -79,10 +85,25 @@ class DesignSettings:
                 f"template and {other} are both given; template says all that is to be filled, so "
                 f"leave {other} out"
             )
-        if self.select == "best" and self.temperature is not None:
+        if self.select == "best" and self.temperature is not None and self.population is None:
             raise ConfigError(
                 "select=best and temperature are both given; the best of the pool are not draws "
-                "from a tilted distribution, so leave one out"
+                "from a tilted distribution, so leave one out, or give population=K to choose the "
+                "best of draws that are steered"
+            )
+        if self.population is not None:
+            self._check_population()
+        elif self.constraints == "steer":
+            raise ConfigError(
+                "constraints=steer draws each sequence from a population of its own; give its "
+                "size, such as population=8"
+            )
+        if self.constraints == "steer" and not (
+            self.require or self.avoid or self.gc or self.longest_run
+        ):
+            raise ConfigError(
+                "constraints=steer has nothing to satisfy; give avoid, require, longest_run or gc, "
+                "or leave it out"
             )
         if self.pool is not None and self.pool < self.num_sequences:
             raise ConfigError(
@@ -97,6 +118,29 @@ class DesignSettings:
         if self.audit == KMER_AUDIT and self.natural is None:
             raise ConfigError("audit=kmer is fitted on natural sequences; give natural=TABLE")
 
+    def _check_population(self) -> None:
+        """A population needs a temperature, something to choose from, and one process."""
+        if self.temperature is None and self.constraints == "reject":
+            raise ConfigError(
+                f"population={self.population} steers to exp(reward / temperature); give "
+                "temperature=NUMBER, or constraints=steer"
+            )
+        if self.proposal != "bootstrap" and self.constraints == "steer":
+            raise ConfigError(
+                f"proposal={self.proposal} draws each base by the reward, and constraints=steer by "
+                "what satisfies the constraints; leave one out"
+            )
+        if self.population == 1 and self.proposal == "bootstrap" and self.constraints == "reject":
+            raise ConfigError(
+                "a population of one has nothing to choose from with proposal=bootstrap; use "
+                "population=2 or more"
+            )
+        if (self.workers or 1) > 1:
+            raise ConfigError(
+                f"workers={self.workers} cannot share a reward, which is computed in one process; "
+                "leave workers out"
+            )
+
     @property
     def chooses(self) -> bool:
         """Whether the reward decides which draws are taken."""
@@ -105,7 +149,8 @@ class DesignSettings:
     @property
     def pool_size(self) -> int:
         """Draws that pass, to select from."""
-        return self.pool or self.num_sequences * (_POOL_OF_CHOICE if self.chooses else 1)
+        ranks = self.select == "best" or (self.temperature is not None and not self.population)
+        return self.pool or self.num_sequences * (_POOL_OF_CHOICE if ranks else 1)
 
     @property
     def draws_allowed(self) -> int:
@@ -119,6 +164,14 @@ class DesignSettings:
             reasons["pool"] = (
                 "the draws that pass are taken as they are; give temperature=NUMBER or select=best"
             )
+        if self.population is None:
+            reason = "nothing steers; give population=K"
+            reasons |= dict.fromkeys(("value", "guesses", "proposal"), reason)
+        elif self.temperature is None:
+            reason = "no reward steers; give temperature=NUMBER"
+            reasons |= dict.fromkeys(("value", "guesses", "proposal"), reason)
+        elif self.value == "likely":
+            reasons["guesses"] = "value=likely has one guess, the likeliest bases"
         if self.unlike is None:
             reason = "nothing is given that designs may not copy; give unlike=FILE"
             reasons |= {"unlike_share": reason, "unlike_word": reason}
@@ -126,7 +179,9 @@ class DesignSettings:
             reasons["guidance"] = "there is no class to guide towards; give label=NAME"
         if self.natural is None:
             reason = "there are no natural sequences; give natural=TABLE"
-            reasons |= {"natural_column": reason, "baselines": reason}
+            reasons["natural_column"] = reason
+            if self.population is None:
+                reasons["baselines"] = reason
         if self.audit is None or self.audit == KMER_AUDIT:
             reasons["audit_class"] = "no head audits; give audit=RUN"
         return reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from dnamdlm.assembly.building.without_effect import (
 )
 from dnamdlm.assembly.class_labels import guidance_of
 from dnamdlm.assembly.design.audits import Audit
-from dnamdlm.assembly.design.candidates import Pool, passing_draws
 from dnamdlm.assembly.design.costs import cost_of
+from dnamdlm.assembly.design.design_draws import Drawing, steered_of
 from dnamdlm.assembly.design.design_lines import design_text
 from dnamdlm.assembly.design.design_settings import KMER_AUDIT, DesignSettings
 from dnamdlm.assembly.design.designs import Designs, check_files
@@ -37,14 +37,10 @@ from dnamdlm.assembly.design.selecting import selected
 from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.sample.generating import Generation, generated
 from dnamdlm.assembly.sample.requests import Request
-from dnamdlm.assembly.sample.sample_writers import Origin, writer_of
+from dnamdlm.assembly.sample.sample_writers import Origin
 from dnamdlm.data.targets import inputs_of
-from dnamdlm.diffusion.categorical import Choice
-from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.generation import check_guided, check_served
-from dnamdlm.progress import Progress
 from dnamdlm.rewards.conditions import Condition
 from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
 from dnamdlm.training.run_folder import versions
@@ -176,10 +172,14 @@ def _designed(
     check_served(loaded.language_model, settings.sampler)
     named = guidance_of(loaded, label=settings.label, strength=settings.guidance)
     check_guided(loaded.language_model, named.guidance)
-    pool, network_calls = _pool(loaded, settings, request, wanted.conditions, named.guidance)
     counted = CountedReward(wanted.reward)
+    drawing = Drawing(loaded, settings, request, wanted.conditions, named.guidance)
+    steering = drawing.steering(counted)
+    run = drawing.generation(steering)
+    pool = drawing.pool(run, settings.pool_size)
+    network_calls = run.network_calls
     rewards = counted.batch(pool.sequences)
-    chosen = selected(rewards, settings)
+    chosen = selected(rewards, settings, steered_of(run, pool))
     seconds = time.monotonic() - started
     cost = cost_of(
         pool, chosen, settings, network_calls=network_calls, reward=counted, seconds=seconds
@@ -187,6 +187,9 @@ def _designed(
     oracles = {"reward": wanted.reward}
     if wanted.audit is not None:
         oracles["audit"] = wanted.audit
+    unguided = pool.sequences[: settings.num_sequences] if settings.chooses else []
+    if steering is not None and settings.chooses:
+        unguided = drawing.unguided()
     audit = Audit(loaded, settings, oracles, wanted.natural)
     sequences = [pool.sequences[place] for place in chosen.places]
     columns: dict[str, list[Any]] = {
@@ -203,10 +206,13 @@ def _designed(
         **{name: oracle.name for name, oracle in oracles.items()},
         "cost": cost,
         "natural": audit.natural_figures(),
-        "compared": audit.compared(columns, sequences, pool),
+        "compared": audit.compared(
+            columns, sequences, unguided=unguided, calls=cost["reward_sequences"]
+        ),
     }
     report["text"] = design_text(report)
     tilt = "" if settings.temperature is None else f" temperature={settings.temperature:g}"
+    tilt += "" if settings.population is None else f" population={settings.population}"
     origin = Origin(
         loaded.digest,
         settings.sampler.name,
@@ -215,40 +221,3 @@ def _designed(
         f" select={settings.select}{tilt}{named.note}{request.note}",
     )
     return Designs(sequences, columns, report, origin.words)
-
-
-def _pool(
-    loaded: LoadedModel,
-    settings: DesignSettings,
-    request: Request,
-    conditions: Sequence[Condition],
-    guidance: Guidance | None,
-) -> tuple[Pool, int]:
-    """Draws that pass, and how often the network read one."""
-    total = settings.pool_size * request.num_hidden
-    with Progress("sampling", total, loaded.modality.units) as progress:
-        run = Generation(
-            loaded, settings.sampler, Choice(), guidance, settings.seed,
-            settings.batch_size, progress.advance, settings.threads, settings.workers,
-        )  # fmt: skip
-        pool = passing_draws(
-            _draws(run, request, progress),
-            conditions,
-            wanted=settings.pool_size,
-            most=settings.draws_allowed,
-        )
-    return pool, run.network_calls
-
-
-def _draws(
-    run: Generation, request: Request, progress: Progress
-) -> Callable[[int, int], list[str]]:
-    """A function that makes draws from a number on."""
-    writer = writer_of(run.loaded.modality)
-
-    def draw(first: int, count: int) -> list[str]:
-        # more rounds than were planned.
-        progress.total = max(progress.total, (first + count) * request.num_hidden)
-        return list(writer.strings(generated(run, [request], count, first=first)))
-
-    return draw

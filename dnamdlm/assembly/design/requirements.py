@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.design.design_settings import DesignSettings
@@ -14,7 +16,9 @@ from dnamdlm.assembly.sample.requests import of_templates as of_records
 from dnamdlm.assembly.sample.template_files import read_templates
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna
 from dnamdlm.data.tasks.task_tables import read_label_rows
+from dnamdlm.diffusion.automaton import Automaton
 from dnamdlm.errors import ConfigError
+from dnamdlm.rewards.condition_automata import MOST_STATES, states_of
 from dnamdlm.rewards.conditions import (
     Condition,
     ForbiddenWord,
@@ -25,6 +29,7 @@ from dnamdlm.rewards.conditions import (
     word_of,
 )
 from dnamdlm.rewards.contradictions import check_conditions
+from dnamdlm.tokens.vocabulary import Vocabulary
 
 
 def conditions_of(settings: DesignSettings, unlike: Sequence[str] | None = None) -> list[Condition]:
@@ -105,6 +110,38 @@ def check_possible(
     else:
         what = f"length={request.length}"
     check_conditions(conditions, given_sets(request), what)
+    _check_together(conditions, given_sets(request), what)
+
+
+def _check_together(conditions: Sequence[Condition], given: NDArray[np.uint8], what: str) -> None:
+    """Refuse conditions that no sequence satisfies, naming the smallest set that is impossible."""
+    for size in (1, 2, len(conditions)):
+        for chosen in itertools.combinations(conditions, size):
+            states = states_of(chosen, len(given))
+            if not states.count(given):
+                names = ", ".join((*states.held, what))
+                raise ConfigError(f"no sequence satisfies {names} together; leave one of them out")
+
+
+def automaton_of(
+    conditions: Sequence[Condition], request: Request, vocabulary: Vocabulary
+) -> Automaton:
+    """The conditions that draws are steered to; those that it cannot hold are left to rejection.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    states = states_of(conditions, request.length)
+    if not states.held:
+        raise ConfigError(
+            "constraints=steer can hold none of the constraints, whose automaton has more than "
+            f"{MOST_STATES:,} states; use constraints=reject"
+        )
+    return Automaton(
+        torch.from_numpy(states.next_states),
+        torch.from_numpy(states.accepts),
+        torch.tensor([vocabulary.symbols.index(base) for base in "ACGT"]),
+    )
 
 
 def given_sets(request: Request) -> NDArray[np.uint8]:

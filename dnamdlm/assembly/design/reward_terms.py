@@ -7,6 +7,7 @@ a mapping with one kind and, where wanted, a weight:
     {mean: [RUN, RUN]}                   an ensemble, of terms or texts
     {product: [TERM, TERM]}
     {function: file.py:function}         code that `trust` must allow
+    {program: file.pt2, output: 0}       an exported torch program, see `ProgramReward`
     {motif: TATAAT, strand: both}        number of places; strand: one for that as written
     {gc: [0.4, 0.6]}                     0 within, minus the distance outside
     {distance: ACGT...}                  minus the edit distance to a sequence
@@ -25,6 +26,8 @@ from typing import Any, TypeAlias
 
 from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.design.head_rewards import HeadReward
+from dnamdlm.assembly.design.program_rewards import ProgramReward
+from dnamdlm.assembly.devices import choose_device
 from dnamdlm.errors import ConfigError
 from dnamdlm.rewards.combined_rewards import FunctionReward, MeanReward, Product, WeightedSum
 from dnamdlm.rewards.conditions import word_of
@@ -41,6 +44,7 @@ _OPTIONS = {
     "mean": (),
     "product": (),
     "function": (),
+    "program": ("output",),
     "motif": ("strand",),
     "gc": (),
     "distance": (),
@@ -91,6 +95,13 @@ class RewardReader:
         return WeightedSum(tuple(found), weights)
 
     def _text(self, text: str, output: str | None = None) -> Reward:
+        if text.endswith(".pt2"):
+            if output is not None:
+                raise ConfigError(
+                    f"{self.setting}_class={output} is for a head, and {self.setting}={text} is a "
+                    f"program; write {self.setting}=[{{program: {text}, output: NUMBER}}]"
+                )
+            return self._program(text)
         if ":" in text and not Path(text).exists():
             if output is not None:
                 raise ConfigError(
@@ -147,8 +158,9 @@ class RewardReader:
                 value, output=term.get("class"), seed=seed, device=self.device,
                 trust=self.trust, setting=self.setting,
             )  # fmt: skip
-        if kind == "function":
-            return self._function(value)
+        if kind in ("program", "function"):
+            is_program = kind == "program"
+            return self._program(value, term.get("output")) if is_program else self._function(value)
         if kind == "distance":
             return EditDistance(value.upper())
         strand = term.get("strand", "both")
@@ -166,6 +178,14 @@ class RewardReader:
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise ConfigError(f"{self.setting}: weight={weight!r} must be a number")
         return float(weight)
+
+    def _program(self, path: str, output: object = None) -> Reward:
+        if output is not None and (isinstance(output, bool) or not isinstance(output, int)):
+            raise ConfigError(f"{self.setting}: output={output!r} must be a whole number from 0")
+        return ProgramReward(
+            path, output=output, device=str(choose_device(self.device)), trust=self.trust,
+            setting=self.setting,
+        )  # fmt: skip
 
     def _function(self, text: str) -> Reward:
         place, _, name = text.rpartition(":")

@@ -223,18 +223,34 @@ class _BatchTask:
 
 def _rows_at_once(run: Generation, length: int) -> int:
     """As many sequences as asked for, or as fit memory."""
-    numbers = _NUMBERS_AT_ONCE.get(run.loaded.device.type, _NUMBERS_AT_ONCE["cpu"])
-    window = max(1, min(length, run.loaded.length))
-    rows = max(1, numbers // (window * len(run.loaded.lm.vocabulary)))
+    rows = _rows_in_memory(run.loaded, length)
     if run.steering is None:
         return min(run.batch_size, rows)
-    if run.steering.population > rows:
-        raise ConfigError(
-            f"a population of {run.steering.population:,} sequences of {length:,} bases needs more "
-            f"memory than one batch may have; use population={rows} or less"
-        )
     # all members of a population are made together.
     return max(1, min(run.batch_size, rows) // run.steering.population)
+
+
+def _rows_in_memory(loaded: LoadedModel, length: int) -> int:
+    """Sequences whose log-probabilities are held at once."""
+    numbers = _NUMBERS_AT_ONCE.get(loaded.device.type, _NUMBERS_AT_ONCE["cpu"])
+    window = max(1, min(length, loaded.length))
+    return max(1, numbers // (window * len(loaded.lm.vocabulary)))
+
+
+def check_memory(
+    steering: SteeringRequest, loaded: LoadedModel, requests: Sequence[Request]
+) -> None:
+    """Refuse a population whose members cannot be made together.
+
+    Raises:
+        ConfigError: naming the largest that can.
+    """
+    length = max(len(request.template) for request in requests)
+    if steering.population > (rows := _rows_in_memory(loaded, length)):
+        raise ConfigError(
+            f"a population of {steering.population:,} sequences of {length:,} bases needs more "
+            f"memory than one batch may have; use population={rows} or less"
+        )
 
 
 def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:

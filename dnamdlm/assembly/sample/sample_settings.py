@@ -12,10 +12,13 @@ from dnamdlm.assembly.building.field_types import (
     Positive,
     PositiveNumber,
     PositiveShare,
+    RewardTerms,
     Seed,
     Weights,
     check_fields,
 )
+from dnamdlm.diffusion.lookahead import Lookahead
+from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import AncestralSampler, Sampler
@@ -64,7 +67,13 @@ class SampleSettings:
     guide_label: str | int | None = None
     guide_order: GuideOrder = "exact"
     corrected: bool = False
+    reward: RewardTerms | None = None
+    reward_class: str | None = None
+    reward_temperature: PositiveNumber = 1.0
     population: Positive | None = None
+    value: Lookahead = "draws"
+    guesses: Positive = 4
+    proposal: Proposal = "bootstrap"
     sampler: Sampler = field(default_factory=AncestralSampler)
     batch_size: Positive = 64
     width: Positive = 60
@@ -101,6 +110,11 @@ class SampleSettings:
             )
         if self.corrected:
             self._check_corrected()
+        if self.reward is not None and (self.workers or 1) > 1:
+            raise ConfigError(
+                f"workers={self.workers} cannot share a reward, which is computed in one process; "
+                "leave workers out"
+            )
 
     @property
     def is_guided(self) -> bool:
@@ -119,7 +133,7 @@ class SampleSettings:
                 f"corrected was given but has no effect: guidance={self.guidance:g} is the "
                 "distribution of the model already; leave it out"
             )
-        if self.population is None:
+        if self.population is None and self.reward is None:
             raise ConfigError(
                 "corrected=true draws each sequence from a population of its own; give its size, "
                 "such as population=32"
@@ -154,6 +168,14 @@ class SampleSettings:
                 "there is no class or number to guide towards; give label=NAME or "
                 "condition=NAME:VALUE"
             )
-        if not self.corrected:
-            reasons["population"] = "there is nothing to weigh its members by; give corrected=true"
+        if self.reward is None:
+            reason = "there is no reward; give reward=HEAD"
+            names = ("reward_class", "reward_temperature", "value", "guesses", "proposal")
+            reasons |= dict.fromkeys(names, reason)
+            if not self.corrected:
+                reasons["population"] = (
+                    "there is nothing to weigh its members by; give reward=HEAD or corrected=true"
+                )
+        elif self.value == "likely":
+            reasons["guesses"] = "value=likely has one guess, the likeliest bases"
         return reasons

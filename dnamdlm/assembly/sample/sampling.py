@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from dnamdlm.assembly.block_lengths import with_block_length
 from dnamdlm.assembly.building.without_effect import (
@@ -18,7 +19,7 @@ from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.sample.generating import Generation, generated
+from dnamdlm.assembly.sample.generating import Generation, check_memory, generated
 from dnamdlm.assembly.sample.prompts import of_prompt
 from dnamdlm.assembly.sample.requests import (
     Request,
@@ -30,13 +31,18 @@ from dnamdlm.assembly.sample.requests import (
 )
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, check_ending, writer_of
-from dnamdlm.assembly.sample.steering_request import SteeredStrings, SteeringRequest
+from dnamdlm.assembly.sample.steering_request import (
+    SteeredStrings,
+    SteeringRequest,
+    steering_of,
+)
 from dnamdlm.assembly.sample.template_files import read_templates
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
+from dnamdlm.diffusion.lookahead import StateValue
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
@@ -101,8 +107,12 @@ class _Inputs:
     infill: tuple[GenomeStore, tuple[Interval, ...]] | None = None
 
 
-def sample(settings: SampleSettings) -> SamplingSummary:
+def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
     """Generate sequences and write them, complete or not at all.
+
+    Args:
+        settings: of `sample`.
+        reward: what `settings.reward` names, see `SteeringRequest`.
 
     Raises:
         ConfigError: for a setting out of range, or a sampler that the model cannot serve.
@@ -122,7 +132,7 @@ def sample(settings: SampleSettings) -> SamplingSummary:
     requests = _requests(settings, loaded, inputs)
     check_ending(settings.out, loaded.modality)
     filled = sum(request.num_hidden for request in requests) * settings.num_sequences
-    steering = _steering(settings, loaded, named)
+    steering = _steering(settings, loaded, named, steering_of(settings, reward), requests)
     origin = Origin(
         loaded.digest,
         settings.sampler.name,
@@ -141,7 +151,8 @@ def sample(settings: SampleSettings) -> SamplingSummary:
             settings.batch_size,
             progress.advance,
             settings.threads,
-            settings.workers,
+            # a reward is computed in this process.
+            settings.workers if settings.reward is None else 1,
             steering=steering,
         )
         made = generated(run, requests, settings.num_sequences)
@@ -163,7 +174,8 @@ def sampled_strings(
     *,
     templates: Sequence[Request] | None = None,
     guide: LoadedModel | None = None,
-    steering: SteeringRequest | None = None,
+    reward: Any = None,
+    value: StateValue | None = None,
 ) -> list[str]:
     """The strings that `sample` writes with the same settings.
 
@@ -172,7 +184,8 @@ def sampled_strings(
         settings: `out` is not used.
         templates: requests in place of the file `settings.template`.
         guide: the classifier in place of `settings.guide`.
-        steering: a reward, and the populations that it steers; None is as the settings say.
+        reward: what `settings.reward` names.
+        value: a function in place of `settings.value`.
 
     Returns:
         The strings; those of populations are `SteeredStrings`.
@@ -186,7 +199,7 @@ def sampled_strings(
     named = _guidance(settings, loaded, guide)
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)
     requests = _requests(settings, loaded, inputs)
-    steering = _steering(settings, loaded, named, steering)
+    steering = _steering(settings, loaded, named, steering_of(settings, reward, value), requests)
     run = Generation(
         loaded,
         settings.sampler,
@@ -209,12 +222,10 @@ def _steering(
     settings: SampleSettings,
     loaded: LoadedModel,
     named: NamedGuidance,
-    given: SteeringRequest | None = None,
+    steering: SteeringRequest | None,
+    requests: Sequence[Request],
 ) -> SteeringRequest | None:
     """The populations that are asked for, checked against the model and the sampler."""
-    steering = given
-    if given is None and settings.population is not None:
-        steering = SteeringRequest(settings.population)
     if steering is not None:
         steering.check(loaded)
     check_steered(
@@ -224,12 +235,18 @@ def _steering(
         guidance=named.guidance,
         choice=Choice(settings.temperature, settings.top_p, settings.top_k),
     )
+    if steering is not None:
+        check_memory(steering, loaded, requests)
+        steering.try_reward(loaded, requests[0])
     return steering
 
 
 def _of_population(steering: SteeringRequest | None) -> str:
-    """The size of the populations, for a header."""
-    return "" if steering is None else f" population={steering.population}"
+    """The size of the populations and what they are weighed by, for a header."""
+    if steering is None:
+        return ""
+    tilt = "" if steering.reward is None else f" reward_temperature={steering.temperature:g}"
+    return f" population={steering.population}{tilt}"
 
 
 def sampler_of(loaded: LoadedModel, sampler: str | StepRule | Sampler | None) -> Sampler:

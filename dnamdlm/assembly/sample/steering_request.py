@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,14 +15,31 @@ from torch import Tensor
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.requests import Request
-from dnamdlm.diffusion.lookahead import Lookahead, RewardFunction, StateValue
+from dnamdlm.assembly.sample.sample_settings import SampleSettings
+from dnamdlm.diffusion.automaton import Automaton
+from dnamdlm.diffusion.lookahead import (
+    Lookahead,
+    RewardFunction,
+    RewardGradient,
+    StateValue,
+    checked_reward,
+)
 from dnamdlm.diffusion.tilt import Outcome, Proposal, Tilt, check_count
 from dnamdlm.errors import ConfigError
+from dnamdlm.rewards.reward import gradient_of
+from dnamdlm.tokens.iupac import ids_of_sets
+
+logger = logging.getLogger(__name__)
 
 RewardOfStrings: TypeAlias = Callable[[Sequence[str]], ArrayLike]
 """Sequences -> one number for each."""
 
 DEFAULT_POPULATION = 16
+SHORT_WINDOW = (
+    "reward=%s reads windows of %d bases, and sequences have %d; what it predicts for them is "
+    "pooled over windows"
+)
+_TRIALS = 2
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,7 @@ class SteeringRequest:
         value: see `Tilt`.
         guesses: see `Tilt`.
         proposal: see `Tilt`.
+        within: see `Tilt`.
 
     Raises:
         ConfigError: if a setting is out of range.
@@ -85,6 +104,7 @@ class SteeringRequest:
     value: Lookahead | StateValue = "draws"
     guesses: int = 4
     proposal: Proposal = "bootstrap"
+    within: Automaton | None = None
 
     def __post_init__(self) -> None:
         if self.reward is not None and not callable(getattr(self.reward, "batch", self.reward)):
@@ -97,7 +117,7 @@ class SteeringRequest:
                 f"reward_temperature={self.temperature} must be above 0 and finite: it divides the "
                 "reward"
             )
-        if self.population == 1 and self.proposal == "bootstrap":
+        if self.population == 1 and self.proposal == "bootstrap" and self.within is None:
             raise ConfigError(
                 "a population of one has nothing to choose from with proposal=bootstrap; use "
                 "population=2 or more"
@@ -109,7 +129,7 @@ class SteeringRequest:
     @property
     def target(self) -> Tilt:
         """The settings of a `Tilt` with a reward that is 0, or None where there is none."""
-        return self._tilt(None if self.reward is None else _no_reward)
+        return self._tilt(None) if self.reward is None else self._tilt(_no_reward, _no_gradient)
 
     def check(self, loaded: LoadedModel) -> None:
         """Refuse a reward for a model of text.
@@ -122,6 +142,27 @@ class SteeringRequest:
                 "reward is for models of DNA, and this is a model of text; leave it out"
             )
 
+    def try_reward(self, loaded: LoadedModel, request: Request) -> None:
+        """Compute the reward of two random sequences, before long work.
+
+        Raises:
+            ConfigError: if it does not give one finite number for each.
+        """
+        reward = self.tilt(loaded, request).reward
+        if reward is None or request.template.sets is None:
+            return
+        vocabulary = loaded.lm.vocabulary
+        ids = [ids_of_sets(sets, vocabulary) for sets in random_bases(request.template.sets)]
+        trials = torch.from_numpy(np.stack(ids)).long()
+        checked_reward(reward, trials)
+        if self.proposal == "gradient":
+            gradient = self.tilt(loaded, request).gradient
+            assert gradient is not None
+            gradient(trials)
+        window = getattr(self.reward, "window", request.length)
+        if window < request.length:
+            logger.warning(SHORT_WINDOW, getattr(self.reward, "name", ""), window, request.length)
+
     def tilt(self, loaded: LoadedModel, request: Request) -> Tilt:
         """The target for sequences of token ids, of which the written part is rewarded."""
         if self.reward is None:
@@ -133,10 +174,34 @@ class SteeringRequest:
             rows = ids[:, request.start : request.end].cpu().numpy()
             return _numbers(batch([decode(row) for row in rows])) / self.temperature
 
-        return self._tilt(values)
+        symbols = [loaded.lm.vocabulary.symbols.index(base) for base in "ACGT"]
 
-    def _tilt(self, reward: RewardFunction | None) -> Tilt:
-        return Tilt(self.population, reward, self.value, self.guesses, self.proposal)
+        def gradients(ids: Tensor) -> tuple[Tensor, Tensor]:
+            rows = ids[:, request.start : request.end].cpu().numpy()
+            value, slope = gradient_of(self.reward, [decode(row) for row in rows])
+            slopes = torch.zeros((*ids.shape, len(loaded.lm.vocabulary)), dtype=torch.float64)
+            slopes[:, request.start : request.end, symbols] = torch.from_numpy(slope)
+            scale = 1.0 / self.temperature
+            return torch.from_numpy(value * scale).to(ids.device), (slopes * scale).to(ids.device)
+
+        return self._tilt(values, gradients)
+
+    def _tilt(self, reward: RewardFunction | None, gradient: RewardGradient | None = None) -> Tilt:
+        return Tilt(
+            self.population, reward, self.value, self.guesses, self.proposal, within=self.within,
+            gradient=gradient if self.proposal == "gradient" else None,
+        )  # fmt: skip
+
+
+def random_bases(sets: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Two sequences of what each position may become, as sets of one base, uint8 (2, L)."""
+    rng = np.random.default_rng(0)
+    allowed = (sets[:, None] >> np.arange(4, dtype=np.uint8)) & 1
+    return (1 << (rng.random((_TRIALS, *allowed.shape)) * allowed).argmax(axis=2)).astype(np.uint8)
+
+
+def _no_gradient(ids: Tensor) -> tuple[Tensor, Tensor]:
+    return _no_reward(ids), torch.zeros((*ids.shape, 1), dtype=torch.float64)
 
 
 def _no_reward(ids: Tensor) -> Tensor:
@@ -144,34 +209,28 @@ def _no_reward(ids: Tensor) -> Tensor:
 
 
 def steering_of(
-    reward: Any,
-    temperature: float,
-    population: int | None,
-    *,
-    value: Lookahead | StateValue,
-    guesses: int,
-    proposal: Proposal,
+    settings: SampleSettings, reward: Any, value: StateValue | None = None
 ) -> SteeringRequest | None:
-    """The populations of a reward; None without one.
+    """The populations that settings ask for; None if there are none.
+
+    Args:
+        settings: of `sample`.
+        reward: what `settings.reward` names, or an object from Python in its place.
+        value: a function in place of `settings.value`.
 
     Raises:
-        ConfigError: if a setting is out of range, or has no effect without a reward.
+        ConfigError: if a setting is out of range.
     """
-    if reward is not None:
-        size = DEFAULT_POPULATION if population is None else population
-        return SteeringRequest(size, reward, float(temperature), value, guesses, proposal)
-    usual = SteeringRequest()
-    for name, found, default in (
-        ("reward_temperature", temperature, usual.temperature),
-        ("value", value, usual.value),
-        ("guesses", guesses, usual.guesses),
-        ("proposal", proposal, usual.proposal),
-    ):
-        if found != default:
-            raise ConfigError(
-                f"{name} was given but has no effect: there is no reward; leave it out"
-            )
-    return None
+    if settings.reward is None:
+        return None if settings.population is None else SteeringRequest(settings.population)
+    return SteeringRequest(
+        settings.population or DEFAULT_POPULATION,
+        reward,
+        settings.reward_temperature,
+        settings.value if value is None else value,
+        settings.guesses,
+        settings.proposal,
+    )
 
 
 def _numbers(found: Any) -> Tensor:

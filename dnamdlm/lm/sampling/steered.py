@@ -58,10 +58,13 @@ def check_steered(
             "population cannot weigh the whole; use sampler=block, first_hitting or ancestral"
         )
     rule = inner.rule(choice)
-    if tilt.is_twisted and not rule.draws_apart:
+    if tilt.draws_again and not rule.draws_apart:
+        cause, remedy = "proposal=first_order", "proposal=bootstrap"
+        if not tilt.is_twisted:
+            cause, remedy = "constraints=steer", "constraints=reject"
         raise ConfigError(
-            f"proposal=first_order draws tokens again, and {type(rule).__name__} does not say that "
-            "it can be done (draws_apart = True); use proposal=bootstrap"
+            f"{cause} draws tokens again, and {type(rule).__name__} does not say that it can be "
+            f"done (draws_apart = True); use {remedy}"
         )
     if not is_corrected(guidance):
         return
