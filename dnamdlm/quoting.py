@@ -27,8 +27,8 @@ PATHS = frozenset({
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "assembly", "audit_class", "data_license", "download_command", "genome", "license",
-    "name", "natural_column", "project", "prompt", "region", "reward_class",
+    "assembly", "audit_class", "data_license", "download_command", "genome", "group_column",
+    "license", "name", "natural_column", "project", "prompt", "region", "reward_class",
     "sequence_column", "shard", "task",
 })  # fmt: skip
 """Settings that are another text."""

@@ -14,6 +14,7 @@ from dnamdlm.assembly.embed.embed_parts import embed_facts, join_embeddings
 from dnamdlm.assembly.finetune.predicted_parts import join_predictions, predict_facts
 from dnamdlm.assembly.runner.part_runner import Join, join_parts, whole_parts
 from dnamdlm.assembly.sample.sample_parts import join_samples, sample_facts
+from dnamdlm.assembly.score.label_figures import label_report
 from dnamdlm.assembly.score.score_parts import join_scores, score_facts
 from dnamdlm.assembly.tracks.track_parts import is_joined, join_tracks, tracks_facts
 from dnamdlm.data.partial_files import unwinding_on_signals
@@ -95,6 +96,8 @@ def gather(settings: GatherSettings) -> tuple[Path, str]:
     for head in heads:
         counts.update(head.counts)
     said = kind.facts(manifest.head, sum(head.rows for head in heads), counts)
+    if manifest.head.get("labels"):
+        said = f"{said}\n{label_report(out, manifest.head['labels'])}"
     return out, f"joined {len(heads)} parts of {manifest.shards} shards: {said}"
 
 
