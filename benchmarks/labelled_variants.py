@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dnamdlm.assembly.score.label_figures import NEGATIVE, POSITIVE
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.evaluation.rankings import neighbours
 
 # names of a column in the layouts that are known, the first that is there being taken
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -24,8 +26,6 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "consequence": ("consequence", "subset", "consequence_group"),
 }
 _NEEDED = ("pos", "ref", "alt", "label")
-POSITIVE = frozenset({"1", "true", "p", "lof", "pathogenic", "likely pathogenic"})
-NEGATIVE = frozenset({"0", "false", "b", "func", "benign", "likely benign"})
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,7 @@ class LabelledVariants:
         """
         if self.match_group is not None:
             return "match groups", self.match_group
-        if len(set(self.chrom)) >= 5:
-            return "chromosomes", self.chrom
-        blocks = (self.pos // block).astype(np.str_)
-        return f"blocks of {block:,} bases", np.char.add(np.char.add(self.chrom, ":"), blocks)
+        return neighbours(self.chrom, self.pos, block)
 
     def write_vcf(self, path: Path) -> None:
         """Write one row per variant, in order."""
@@ -156,9 +153,3 @@ def _read(path: Path) -> Any:
         raise DataError(f"{path} is no table; allowed are .parquet, .csv, .tsv, and .gz of the two")
     table.columns = [str(column).lower() for column in table.columns]
     return table.reset_index(drop=True)
-
-
-def transitions(ref: NDArray[np.str_], alt: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Which exchanges keep a purine a purine and a pyrimidine a pyrimidine."""
-    pairs = {("A", "G"), ("G", "A"), ("C", "T"), ("T", "C")}
-    return np.array([pair in pairs for pair in zip(ref, alt, strict=True)])

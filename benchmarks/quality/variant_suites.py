@@ -33,16 +33,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dnamdlm
-from benchmarks.labelled_variants import LabelledVariants, read_labelled, transitions
+from benchmarks.labelled_variants import LabelledVariants, read_labelled
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.trained import genome_of, model_note
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.score.score_settings import Kind
+from dnamdlm.assembly.score.variant_baselines import (
+    around_place,
+    chain_cost,
+    is_transition,
+    mutates_readily,
+)
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import prepare_genome
-from dnamdlm.data.variants.variant_places import Places, bases
+from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.auroc import auroc
 from dnamdlm.evaluation.rankings import (
@@ -57,7 +63,6 @@ from dnamdlm.lm.chain_fit import fit_markov_chain
 from dnamdlm.words.context_model import ContextModel
 
 MARKOV_ORDERS = tuple(range(13))
-REACH = 32
 
 
 @dataclass(frozen=True)
@@ -136,24 +141,24 @@ def reference_scores(
     size = len(variants)
     found = {
         "constant": np.zeros(size),
-        "transversion": (~transitions(variants.ref, variants.alt)).astype(float),
+        "transversion": np.array(
+            [
+                float(not is_transition(ref, alt))
+                for ref, alt in zip(variants.ref.tolist(), variants.alt.tolist(), strict=True)
+            ]
+        ),
         "no CpG transition": np.full(size, np.nan),
     }
     markov = np.full(size, np.nan)
     for row in range(size):
-        around = around_row(variants, places, row)
+        around = around_place(places, str(variants.chrom[row]), int(variants.pos[row]))
         if around is None:
             continue
         before, after = around
-        change = before[-1:] + variants.ref[row] + variants.alt[row] + after[:1]
-        found["no CpG transition"][row] = float(change[1:] != "CTG" and change[:3] != "CGA")
+        change = (before, str(variants.ref[row]), str(variants.alt[row]), after)
+        found["no CpG transition"][row] = float(not mutates_readily(*change))
         if chain is not None:
-            pair = [
-                np.array(["ACGTN".index(letter) for letter in before + allele + after], np.uint8)
-                for allele in (variants.ref[row], variants.alt[row])
-            ]
-            nats = [float(chain.position_nats(codes).sum()) for codes in pair]
-            markov[row] = nats[1] - nats[0]
+            markov[row] = chain_cost(chain, *change)
     if chain is not None:
         found[f"Markov order {chain.order}"] = markov
     if variants.consequence is not None:
@@ -166,19 +171,6 @@ def chain_of(loaded: LoadedModel) -> ContextModel:
     trained = genome_of(loaded)
     splits = trained.splits
     return fit_markov_chain(trained.store, splits.train, splits.valid, MARKOV_ORDERS).best
-
-
-def around_row(variants: LabelledVariants, places: Places, row: int) -> tuple[str, str] | None:
-    """Up to 32 bases before and after a row, or None where the genome does not hold it."""
-    record = places.record(str(variants.chrom[row]))
-    start = int(variants.pos[row]) - 1 - (0 if places.region is None else places.region.start)
-    if record is None or not 0 <= start < places.store.lengths[record]:
-        return None
-    end = min(start + 1 + REACH, places.store.lengths[record])
-    return (
-        bases(places.store, record, max(start - REACH, 0), start),
-        bases(places.store, record, start + 1, end),
-    )
 
 
 def other_rows_share(

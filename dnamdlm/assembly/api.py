@@ -39,6 +39,7 @@ from dnamdlm.assembly.string_scores import (
     string_likelihoods,
     string_log_probs,
 )
+from dnamdlm.assembly.tracks.tracks_method import WritingTracks
 from dnamdlm.diffusion.lookahead import Lookahead, StateValue
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Proposal, check_count
@@ -47,7 +48,7 @@ from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import Sampler
 
 
-class Model(Interpretable, RewardTuning, ScoringVariants):
+class Model(Interpretable, RewardTuning, ScoringVariants, WritingTracks):
     """Samples, scores and embeds strings with a trained model.
 
     Attributes:

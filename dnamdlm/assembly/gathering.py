@@ -13,7 +13,10 @@ from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.embed.embed_parts import embed_facts, join_embeddings
 from dnamdlm.assembly.finetune.predicted_parts import join_predictions, predict_facts
 from dnamdlm.assembly.runner.part_runner import Join, join_parts, whole_parts
+from dnamdlm.assembly.sample.sample_parts import join_samples, sample_facts
+from dnamdlm.assembly.score.label_figures import label_report
 from dnamdlm.assembly.score.score_parts import join_scores, score_facts
+from dnamdlm.assembly.tracks.track_parts import is_joined, join_tracks, tracks_facts
 from dnamdlm.data.partial_files import unwinding_on_signals
 from dnamdlm.data.parts.cutting import Shard
 from dnamdlm.data.parts.part_files import PartHead
@@ -55,6 +58,8 @@ _KINDS = {
     "score": _Kind(join_scores, lambda _, rows, counts: "".join(score_facts(rows, counts))),
     "embed": _Kind(join_embeddings, lambda head, *_: embed_facts(head)),
     "predict": _Kind(join_predictions, lambda head, *_: predict_facts(head)),
+    "sample": _Kind(join_samples, lambda head, _, counts: sample_facts(head, counts)),
+    "tracks": _Kind(join_tracks, lambda head, _, counts: tracks_facts(head, counts)),
 }
 
 
@@ -68,6 +73,8 @@ def gather(settings: GatherSettings) -> tuple[Path, str]:
         DataError: naming the shards that have not run, are not complete, damaged or still at work.
     """
     out = Path(settings.out)
+    if is_joined(out):
+        return out, "all parts had been joined already"
     check_target(out, compressed=(".gz",))
     folder = folder_of(out)
     _check_folder(folder, out)
@@ -89,6 +96,8 @@ def gather(settings: GatherSettings) -> tuple[Path, str]:
     for head in heads:
         counts.update(head.counts)
     said = kind.facts(manifest.head, sum(head.rows for head in heads), counts)
+    if manifest.head.get("labels"):
+        said = f"{said}\n{label_report(out, manifest.head['labels'])}"
     return out, f"joined {len(heads)} parts of {manifest.shards} shards: {said}"
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from dnamdlm.data.output_streams import STANDARD_OUTPUT, copy_into, release_readers, stream_of
-from dnamdlm.data.partial_files import partial_file
+from dnamdlm.data.partial_files import partial_file, remove_left_folders
 from dnamdlm.errors import DataError, ReaderLeft
 
 
@@ -152,11 +152,15 @@ def text_file(text: str) -> Callable[[Path], object]:
 def whole_folder(out: Path) -> Iterator[Path]:
     """A new folder under a temporary name, which gets its own once the block has filled it.
 
+    What a killed process left under such a name is removed.
+
     Raises:
         DataError: if it cannot be written; nothing stays of it.
     """
-    partial = out.parent / f".partial-{out.name}-{os.getpid()}"
+    prefix = f".partial-{out.name}-"
+    partial = out.parent / f"{prefix}{os.getpid()}"
     try:
+        remove_left_folders(out.parent, prefix)
         partial.mkdir(parents=True)
         yield partial
         partial.rename(out)

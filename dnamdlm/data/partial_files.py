@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -89,6 +90,29 @@ def _remove_leftovers(folder: Path, prefix: str) -> None:
             if found and _is_abandoned(path, int(found[1])):
                 with suppress(OSError):
                     path.unlink()
+
+
+def remove_left_folders(folder: Path, prefix: str) -> None:
+    """Remove folders named by a prefix and the number of a process that is gone, or is this one."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)")
+    with suppress(OSError):
+        for path in folder.iterdir():
+            found = pattern.fullmatch(path.name)
+            if found and not _runs(int(found[1])):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number may be at work here."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_abandoned(partial: Path, process: int) -> bool:

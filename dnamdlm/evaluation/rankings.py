@@ -129,6 +129,25 @@ def rows_of_groups(groups: NDArray) -> list[NDArray[np.int64]]:
     return np.split(order, np.cumsum(np.bincount(numbers))[:-1]) if len(numbers) else []
 
 
+def neighbours(
+    chrom: NDArray[np.str_], pos: NDArray[np.int64], block: int
+) -> tuple[str, NDArray[np.str_]]:
+    """What depends on each other where nothing else is known: chromosomes, or blocks of them.
+
+    Args:
+        chrom: of each row (N,).
+        pos: of each row (N,).
+        block: bases of a block, for rows of less than five chromosomes.
+
+    Returns:
+        The name of the clusters, and the cluster of each row.
+    """
+    if len(set(chrom)) >= 5:
+        return "chromosomes", chrom
+    blocks = (pos // block).astype(np.str_)
+    return f"blocks of {block:,} bases", np.char.add(np.char.add(chrom, ":"), blocks)
+
+
 def resampled_groups(
     groups: NDArray, rng: np.random.Generator, repeats: int = NUM_RESAMPLES
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -1,4 +1,4 @@
-"""Reports other than those of training runs: compared samples, and fine-tuned predictors."""
+"""Pages other than reports of training runs: samples, fine-tuned predictors, and tracks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dnamdlm.data.files import make_folder, text_file, write_together
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
+from dnamdlm.reporting.browser_section import browser_content
 from dnamdlm.reporting.drawing import Drawing, drawing_files, inline
 from dnamdlm.reporting.prediction_figures import (
     confusion_figure,
@@ -24,6 +25,16 @@ from dnamdlm.reporting.tables import flat
 
 _RESULTS = "results.json"
 _DRAWINGS = ("confusion", "reliability", "numbers")
+
+
+def tracks_page(record: Mapping[str, Any]) -> str:
+    """A page with a genome browser.
+
+    Args:
+        record: see `dnamdlm.evaluation.likelihood.browser_record`.
+    """
+    template = environment().get_template("browser.html.j2")
+    return template.render(browser=browser_content(record), label=record["label"])
 
 
 def write_samples_report(path: Path) -> Path:

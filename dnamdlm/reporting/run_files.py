@@ -15,6 +15,7 @@ from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import read_evaluation
+from dnamdlm.evaluation.likelihood.browser_record import BROWSER_FILE, read_browser_record
 from dnamdlm.evaluation.likelihood.locus_bits import read_record
 from dnamdlm.tokens.nucleotide import BASE_CODES
 from dnamdlm.words.codes import CODE_MASK
@@ -34,6 +35,7 @@ class RunFiles:
         evaluations: split -> content of its evaluation file.
         samples: name -> sequence of samples.fa; empty if absent.
         loci: records of loci that were evaluated, by file name.
+        browser: record of the newest folder of tracks, or None.
     """
 
     run_dir: Path
@@ -43,6 +45,7 @@ class RunFiles:
     evaluations: Mapping[str, Mapping[str, Any]]
     samples: Mapping[str, str]
     loci: Sequence[Mapping[str, Any]] = ()
+    browser: Mapping[str, Any] | None = None
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of a column of metrics.csv where it was measured."""
@@ -74,6 +77,7 @@ def read_run_files(run_dir: Path) -> RunFiles:
         )
     samples = run_dir / "samples.fa"
     evaluations = {split: run_dir / "evaluation" / f"{split}.json" for split in SPLITS}
+    shown = run_dir / "evaluation" / BROWSER_FILE
     return RunFiles(
         run_dir=run_dir,
         config=config.read_text(encoding="utf-8"),
@@ -86,6 +90,7 @@ def read_run_files(run_dir: Path) -> RunFiles:
         if samples.is_file()
         else {},
         loci=[read_record(path) for path in sorted((run_dir / "evaluation").glob("locus_*.json"))],
+        browser=read_browser_record(shown) if shown.is_file() else None,
     )
 
 

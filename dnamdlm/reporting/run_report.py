@@ -1,7 +1,8 @@
 """One offline HTML file about a run, and the numbers behind it as CSV.
 
 The page loads nothing: styles and figures are inside it, and its content policy forbids requests.
-Every text that comes from files is escaped by the template engine; only figures are trusted.
+Every text that comes from files is escaped by the template engine; only figures are trusted, and
+the scripts of a genome browser, which are known by their hashes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jinja2
 
 from dnamdlm.data.files import make_folder, text_file, write_together
 from dnamdlm.reporting import figures, tables
+from dnamdlm.reporting.browser_section import browser_content
 from dnamdlm.reporting.drawing import Drawing, drawing_files, inline
 from dnamdlm.reporting.locus_figure import locus_figure
 from dnamdlm.reporting.multiqc_content import multiqc_files
@@ -110,6 +112,7 @@ def _content(files: RunFiles, drawings: Mapping[str, Drawing]) -> dict[str, Any]
         "mask_rates": tables.mask_rate_rows(likelihood) if likelihood else [],
         "full_table": tables.likelihood_table(likelihood, every_order=True) if likelihood else None,
         "loci": [inline(drawings[f"locus_{number}"]) for number in range(1, len(files.loci) + 1)],
+        "browser": browser_content(files.browser) if files.browser else None,
         "quality": quality_content(quality, drawings) if quality else None,
         "examples": tables.examples(files.samples),
         "facts": list(tables.flat(files.run)),

@@ -149,13 +149,12 @@ def test_what_is_right_gets_as_far_as_the_model(folder):
         sample(composed("sample", "model=nowhere", "out=x.fa", "motif=[TATA@3]"))
 
 
-@pytest.mark.parametrize("package", ["pyjaspar", "pyrodigal", "pyBigWig"])
+@pytest.mark.parametrize("package", ["pyjaspar", "pyrodigal"])
 def test_a_missing_package_is_seen_before_the_model_is_read(folder, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     entry, name, given = {
         "pyjaspar": (judge, "judge", ["samples=g.fa", "motifs=jaspar:fungi"]),
         "pyrodigal": (judge, "judge", ["samples=g.fa", "genes=true"]),
-        "pyBigWig": (tracks, "tracks", ["out=x.bw", "locus=chr1:0-5"]),
     }[package]
     with pytest.raises(ConfigError, match=f"needs {package}, which is not installed"):
         entry(composed(name, "model=nowhere", *given))

@@ -14,6 +14,7 @@ from dnamdlm.assembly.embed import embedding as embedding_module
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.score import scoring
 from dnamdlm.data.genome.store import prepare_genome
+from dnamdlm.data.variants.tabix import tabix_index
 from dnamdlm.data.variants.variant_places import Places, check_variants
 from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.errors import ConfigError, DataError
@@ -428,3 +429,15 @@ def test_variants_of_1000_genomes_agree_with_their_chromosome(shared, tmp_path_f
     indels = check_variants(VariantFile(folder / "vt_chr20_indels_b37.vcf.gz"), Places(store))
     assert indels.rows == 194
     assert not indels.reasons
+
+
+def test_a_bgzip_vcf_file_has_an_index_if_its_rows_are_in_order(files):
+    out, index = files / "o.vcf.gz", files / "o.vcf.gz.tbi"
+    index.write_bytes(b"of an older file")
+    score(score_tree(files, f"out={out}", "scores=[llr]"))
+    assert not index.exists()
+    lines = (files / "v.vcf").read_text().splitlines(keepends=True)
+    rows = sorted(lines[2:], key=lambda line: int(line.split("\t")[1]))
+    (files / "v.vcf").write_text("".join([*lines[:2], *rows]))
+    score(score_tree(files, f"out={out}", "scores=[llr]"))
+    assert index.read_bytes() == tabix_index(out)

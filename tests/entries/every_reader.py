@@ -84,6 +84,8 @@ READERS = [
                                             "motifs={file}", "out={out}/o.json")),
     ("tracks data.fasta", GENOMES, (*_LOCUS, "data.fasta={file}", *_HELD_OUT)),
     ("tracks data.annotation", (".gff3",), (*_LOCUS, *_GENOME, "data.annotation={file}")),
+    ("tracks bed", (".bed",), ("tracks", _MODEL, "stride=2", "data.fasta=good.fa", "bed={file}",
+                               "out={out}/o")),
     ("interpret data.fasta", GENOMES, ("interpret", _MODEL, "locus=a:100-110", "out={out}/o",
                                        "data.fasta={file}")),
     ("interpret model", (".json",), ("interpret", "model={file}", "locus=a:100-110",

@@ -1,4 +1,4 @@
-"""score, embed and predict after kill -9 at random moments: the bytes of the unbroken command."""
+"""Commands in parts after kill -9 at random moments: the bytes of the unbroken command."""
 
 import random
 import subprocess
@@ -19,6 +19,9 @@ TABLES = {
                            "scores=[llr,elbo]"]),
     "embed": ("o.npz", ["data.fasta=g.fa", "batch_size=4", "pooling=bin", "bin_size=50"]),
     "predict": ("o.tsv", ["input=t.csv"]),
+    "sample": ("o.fa.gz", ["template=t.fa", "num_sequences=50", "batch_size=3",
+                           "sampler.num_steps=6"]),
+    "tracks": ("o", ["data.fasta=g.fa", "batch_size=4", "stride=2"]),
 }  # fmt: skip
 COMMON = ("device=cpu", "threads=1")
 
@@ -36,6 +39,9 @@ def folder(tmp_path_factory):
         rows.append(f"r0\t{place + 1}\t.\t{ref}\t{draw.choice(LETTERS)}\t.\t.\t.\n")
     head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     (folder / "v.vcf").write_text(head + "".join(rows))
+    # of three lengths, which are made together and written in order.
+    templates = [f">t{i}\nAC{'N' * k}GT\n" for i, k in enumerate((30, 9, 30, 50))]
+    (folder / "t.fa").write_text("".join(templates))
     texts = ["".join(draw.choices(LETTERS, k=draw.choice((30, 60, 90)))) for _ in range(1100)]
     labels = ["ab"[text.count("A") * 4 > len(text)] for text in texts]
     lines = [f"{text},{label}\n" for text, label in zip(texts, labels, strict=True)]
@@ -79,6 +85,13 @@ def make(entry, place, *overrides):
     return place / TABLES[entry][0]
 
 
+def content_of(path):
+    """The bytes of a file, or of all files of a folder by name."""
+    if path.is_file():
+        return path.read_bytes()
+    return {item.name: item.read_bytes() for item in sorted(path.iterdir())}
+
+
 @pytest.mark.parametrize("entry", TABLES)
 def test_the_bytes_do_not_depend_on_the_number_of_parts_and_shards(entry, tmp_path, capsys):
     whole = make(entry, tmp_path / "whole", "part_rows=1000000")
@@ -87,7 +100,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_parts_and_shards(entry, tmp_pa
         shard = make(entry, tmp_path / "shards", "part_rows=100", f"shard={number}/3")
         assert not shard.exists()
     entries.gather(entries.composed("gather", f"out={shard}"))
-    assert whole.read_bytes() == parts.read_bytes() == shard.read_bytes()
+    assert content_of(whole) == content_of(parts) == content_of(shard)
     assert [path.name for path in shard.parent.iterdir()] == [shard.name]
     assert [path.name for path in parts.parent.iterdir()] == [parts.name]
 
@@ -157,7 +170,7 @@ def test_after_kills_at_random_moments_the_bytes_are_those_of_the_unbroken_comma
     if count > 1:
         run("gather", f"out={out}")
     assert killed >= 2
-    assert out.read_bytes() == whole.read_bytes()
+    assert content_of(out) == content_of(whole)
     assert [path.name for path in place.iterdir()] == [out.name]
 
 

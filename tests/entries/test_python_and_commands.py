@@ -215,7 +215,7 @@ def test_log_likelihood_is_what_evaluate_sums(folder, model, tmp_path):
     ("name", "method", "other_names"),
     [
         ("sample", "sample", {"guide_label"}),
-        ("score", "score_variants", set()),
+        ("score", "score_variants", {"label_column", "group_column", "max_order"}),
         ("design", "design", {"reward"}),
         ("embed", "embed", {"pooling", "bin_size", "length", "overlap", "dtype"}),
     ],

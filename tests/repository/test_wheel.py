@@ -26,6 +26,7 @@ TINY = (
     "judge samples=s.fa reference=s.fa model=run out=j.json",
     "report run_dir=run",
     "tracks model=yeast-demo locus=chrI:1000-1200 out=t.tsv",
+    "tracks model=yeast-demo locus=chrI:1000-1200 out=t",
     "interpret model=yeast-demo locus=chrI:1000-1020 out=i parts=[mutagenesis]",
     "score model=yeast-demo variants=v.vcf data.fasta=g.fa out=v.tsv draws=1",
     "score model=yeast-demo variants=v.vcf data.fasta=g.fa out=w.tsv draws=1 shard=1/2",

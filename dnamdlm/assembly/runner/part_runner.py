@@ -116,6 +116,7 @@ class Job(Generic[Item, Result]):
         join: the parts to the target.
         label: what happens, for the display of progress.
         unit: what `num_rows` counts, a plural.
+        reports_itself: whether the task says how far it is within an item, in rows.
     """
 
     entry: str
@@ -128,6 +129,7 @@ class Job(Generic[Item, Result]):
     join: Join
     label: str
     unit: str
+    reports_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,7 @@ def _computed(
     digest = manifest.digest
     with Progress(job.label, total, job.unit, first=done) as progress:
         if missing:
-            with _spread(chosen, workforce) as results:
+            with _spread(chosen, workforce, progress) as results:
                 for number, numbers in zip(missing, chosen.ranges, strict=True):
                     with part_writer(part_path(folder, number), digest, number) as writer:
                         _fill(writer, job, numbers, results, progress)
@@ -295,8 +297,9 @@ def _computed(
     return [found[number] for number in mine], progress
 
 
-def _spread(chosen: _Chosen[Item], workforce: Workforce[Item, Result]) -> Any:
-    return spread(workforce.task, chosen, workforce.plan, opened=workforce.opened)
+def _spread(chosen: _Chosen[Item], workforce: Workforce[Item, Result], progress: Progress) -> Any:
+    advance = progress.advance if chosen.job.reports_itself else None
+    return spread(workforce.task, chosen, workforce.plan, opened=workforce.opened, advance=advance)
 
 
 def _fill(
@@ -310,7 +313,8 @@ def _fill(
     own = islice(results, job.batches.num_items(numbers))
     for stretch in job.batches.stretches(numbers, own):
         writer.add(stretch)
-        progress.advance(stretch.rows)
+        if not job.reports_itself:
+            progress.advance(stretch.rows)
 
 
 def _streamed(job: Job[Item, Result], workforce: Workforce[Item, Result]) -> Outcome:
@@ -321,7 +325,7 @@ def _streamed(job: Job[Item, Result], workforce: Workforce[Item, Result]) -> Out
         Progress(job.label, job.num_rows, job.unit) as progress,
     ):
         writer = PartWriter(file)
-        with _spread(everything, workforce) as results:
+        with _spread(everything, workforce, progress) as results:
             _fill(writer, job, everything.ranges[0], results, progress)
             next(results, None)
         file.seek(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -93,6 +94,12 @@ class Job:
         return len(self.request.template), self.request.start, self.request.end
 
 
+Batch = list[Job]
+"""Sequences of one length, which are made together."""
+Made = tuple[list[list[Ids]], int, dict[int, PopulationFigures]]
+"""The pieces of each sequence of a batch, how often the network read one, and populations."""
+
+
 def generated(
     run: Generation, requests: Sequence[Request], num_sequences: int, *, first: int = 0
 ) -> Iterator[tuple[Job, Iterator[Ids]]]:
@@ -155,20 +162,10 @@ def _streamed(run: Generation, job: Job) -> Iterator[Iterator[Ids]]:
 
 def _side_by_side(run: Generation, jobs: Sequence[Job]) -> Iterator[Iterator[Ids]]:
     """All sequences, those of one length in batches."""
-    by_shape: dict[tuple[int, ...], list[Job]] = {}
-    for job in jobs:
-        shape = job.shape if run.steering is not None else job.shape[:1]
-        by_shape.setdefault(shape, []).append(job)
-    batches: list[list[Job]] = []
-    largest = 1
-    for (length, *_), alike in by_shape.items():
-        # few enough that every process has some; their number does not change the result.
-        window = max(1, min(length, run.loaded.length))
-        at_once = min(_rows_at_once(run, length), windows_at_once(window, run.loaded.device))
-        batches += [alike[first : first + at_once] for first in range(0, len(alike), at_once)]
-        largest = max(largest, at_once * length)
+    batches = _batches(run, jobs)
+    largest = max(len(batch) * len(batch[0].request.template) for batch in batches)
     plan = plan_for(run.loaded.lm, largest, threads=run.threads, workers=run.workers)
-    task = _BatchTask.of(run)
+    task = BatchTask.of(run)
     made: dict[int, list[Ids]] = {}
     with spread(task, batches, plan, opened=run.loaded, advance=run.watch) as results:
         for batch, (rows, calls, figures) in zip(batches, results, strict=True):
@@ -178,8 +175,43 @@ def _side_by_side(run: Generation, jobs: Sequence[Job]) -> Iterator[Iterator[Ids
     return (iter(made[job.number]) for job in jobs)
 
 
+def _batches(run: Generation, jobs: Sequence[Job]) -> list[Batch]:
+    """Jobs of one length in batches."""
+    by_shape: dict[tuple[int, ...], list[Job]] = {}
+    for job in jobs:
+        shape = job.shape if run.steering is not None else job.shape[:1]
+        by_shape.setdefault(shape, []).append(job)
+    batches: list[Batch] = []
+    for (length, *_), alike in by_shape.items():
+        # few enough that every process has some; their number does not change the result.
+        window = max(1, min(length, run.loaded.length))
+        at_once = min(_rows_at_once(run, length), windows_at_once(window, run.loaded.device))
+        batches += [alike[first : first + at_once] for first in range(0, len(alike), at_once)]
+    return batches
+
+
+def batches_in_order(
+    run: Generation, requests: Sequence[Request], num_sequences: int
+) -> Iterator[Batch]:
+    """What is made together, as `generated` makes it, batch by batch.
+
+    Args:
+        run: the model and how it is sampled.
+        requests: what is filled.
+        num_sequences: sequences per request.
+    """
+    return chain.from_iterable(
+        _batches(run, held) for held in _held(_jobs(requests, num_sequences, 0))
+    )
+
+
+def is_held(requests: Sequence[Request]) -> bool:
+    """Whether every sequence may be held as a whole, rather than be written as it is made."""
+    return max(len(request.template) for request in requests) <= _TOKENS_HELD
+
+
 @dataclass(frozen=True)
-class _BatchTask:
+class BatchTask:
     """Makes the sequences of a batch, in any process."""
 
     source: ModelSource
@@ -191,7 +223,7 @@ class _BatchTask:
     steering: SteeringRequest | None
 
     @classmethod
-    def of(cls, run: Generation) -> _BatchTask:
+    def of(cls, run: Generation) -> BatchTask:
         """The task of a call."""
         source = ModelSource.of(run.loaded)
         return cls(
@@ -202,10 +234,8 @@ class _BatchTask:
         """Load the model."""
         return self.source.open()
 
-    def work(
-        self, context: LoadedModel, item: Sequence[Job], advance: Callable[[int], None]
-    ) -> tuple[list[list[Ids]], int, dict[int, PopulationFigures]]:
-        """The pieces of each sequence, how often the network read one, and their populations."""
+    def work(self, context: LoadedModel, item: Batch, advance: Callable[[int], None]) -> Made:
+        """The sequences of a batch."""
         run = Generation(
             context,
             self.sampler,

@@ -17,6 +17,8 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.assembly.runner.part_settings import why_without_parts
+from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.diffusion.lookahead import Lookahead
 from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError
@@ -83,11 +85,14 @@ class SampleSettings:
     ops: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    shard: str | None = None
+    part_rows: Positive | None = None
     seed: Seed = 1
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_fields(self)
+        parse_shard(self.shard)
         self._check_one_source()
         if (self.infill is None) != (self.data.fasta is None):
             raise ConfigError("infill=FILE.bed and data.fasta=FILE belong together; give both")
@@ -154,7 +159,7 @@ class SampleSettings:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        reasons: dict[str, str] = {}
+        reasons = why_without_parts(self.out)
         if self.infill is None:
             reasons["flank"] = "it is the context of intervals of infill, and there are none"
             reasons["data.cache_dir"] = "no genome is read without infill"
@@ -178,4 +183,7 @@ class SampleSettings:
                 )
         elif self.value == "likely":
             reasons["guesses"] = "value=likely has one guess, the likeliest bases"
+        if self.reward is not None:
+            reason = "sequences of a reward are written as they are made, without parts"
+            reasons |= dict.fromkeys(("shard", "part_rows"), reason)
         return reasons

@@ -19,7 +19,9 @@ from dnamdlm.data.targets import check_target
 from dnamdlm.data.text.sample_files import ENDINGS
 from dnamdlm.errors import CheckpointError
 
-Made = Iterable[tuple[Job, Iterator[Ids]]]
+FASTA, LINES = "fasta", "lines"
+"""Kinds of files: records with headers, or texts line by line."""
+Generated = Iterable[tuple[Job, Iterator[Ids]]]
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,31 @@ class Origin:
         )
 
 
+@dataclass(frozen=True)
+class Record:
+    """A sequence as a file has it.
+
+    Attributes:
+        head: of a FASTA record, without '>'; empty for text.
+        body: its letters in pieces, or the line of a text.
+    """
+
+    head: str
+    body: Iterable[str]
+
+
 class SampleWriter(Protocol):
     """Turns token ids into strings, and writes them."""
 
-    def strings(self, made: Made) -> Iterator[str]:
+    def record(self, job: Job, pieces: Iterator[Ids], origin: Origin, ending: str) -> Record:
+        """A sequence as a file with this ending has it."""
+        ...
+
+    def strings(self, made: Generated) -> Iterator[str]:
         """One string per sequence."""
         ...
 
-    def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
+    def write(self, path: Path, made: Generated, origin: Origin, *, width: int) -> int:
         """Write a file, complete or not at all, and return the number of sequences in it."""
         ...
 
@@ -68,21 +87,22 @@ class FastaSamples:
 
     dna: Dna
 
-    def strings(self, made: Made) -> Iterator[str]:
+    def strings(self, made: Generated) -> Iterator[str]:
         """The letters of each sequence."""
         for _, pieces in made:
             yield "".join(self._letters(piece) for piece in pieces)
 
-    def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
+    def write(self, path: Path, made: Generated, origin: Origin, *, width: int) -> int:
         """Write FASTA records as they are made; a name that ends in .gz is compressed."""
+        records = (self.record(job, pieces, origin, path.suffix) for job, pieces in made)
+        return write_records(path, records, kind=FASTA, width=width)
 
-        def records() -> Iterator[tuple[str, Iterator[str]]]:
-            for job, pieces in made:
-                length = job.request.length
-                header = f"{job.name} length={length} {origin.words}{job.request.note}{job.note}"
-                yield header, (self._letters(piece) for piece in pieces)
-
-        return write_fasta(path, records(), width=width)
+    def record(self, job: Job, pieces: Iterator[Ids], origin: Origin, ending: str) -> Record:
+        """A FASTA record."""
+        del ending
+        header = f"{job.name} length={job.request.length} {origin.words}"
+        letters = (self._letters(piece) for piece in pieces)
+        return Record(f"{header}{job.request.note}{job.note}", letters)
 
     def _letters(self, ids: Ids) -> str:
         """Letters of DNA; an error where the model chose a token that is not one."""
@@ -101,36 +121,58 @@ class TextSamples:
 
     text: Text
 
-    def strings(self, made: Made) -> Iterator[str]:
+    def strings(self, made: Generated) -> Iterator[str]:
         """The text of each row."""
-        for ids in self._rows(made):
-            yield self.text.decode(ids)
-
-    def write(self, path: Path, made: Made, origin: Origin, *, width: int) -> int:
-        """Write a .jsonl file with ids, or a .txt file."""
-        del width
-        count = 0
-        with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-            for number, ids in enumerate(self._rows(made), start=1):
-                text = self.text.decode(ids)
-                record = {
-                    "number": number,
-                    "text": text,
-                    "ids": ids.tolist(),
-                    "model": origin.digest[:12],
-                    "sampler": origin.sampler,
-                    "seed": origin.seed,
-                }
-                line = f"----- sample {number:06d}\n{text}"
-                if path.suffix == ".jsonl":
-                    line = json.dumps(record, ensure_ascii=False)
-                file.write(f"{line}\n")
-                count = number
-        return count
-
-    def _rows(self, made: Made) -> Iterator[Ids]:
         for _, pieces in made:
-            yield shown(np.concatenate(list(pieces)), self.text.settings, self.text.tokenizer)
+            yield self.text.decode(self._shown(pieces))
+
+    def write(self, path: Path, made: Generated, origin: Origin, *, width: int) -> int:
+        """Write a .jsonl file with ids, or a .txt file."""
+        records = (self.record(job, pieces, origin, path.suffix) for job, pieces in made)
+        return write_records(path, records, kind=LINES, width=width)
+
+    def record(self, job: Job, pieces: Iterator[Ids], origin: Origin, ending: str) -> Record:
+        """The line of a .jsonl file, or the lines of a .txt file."""
+        ids, number = self._shown(pieces), job.number + 1
+        text = self.text.decode(ids)
+        if ending != ".jsonl":
+            return Record("", (f"----- sample {number:06d}\n{text}",))
+        found = {
+            "number": number,
+            "text": text,
+            "ids": ids.tolist(),
+            "model": origin.digest[:12],
+            "sampler": origin.sampler,
+            "seed": origin.seed,
+        }
+        return Record("", (json.dumps(found, ensure_ascii=False),))
+
+    def _shown(self, pieces: Iterator[Ids]) -> Ids:
+        return shown(np.concatenate(list(pieces)), self.text.settings, self.text.tokenizer)
+
+
+def write_records(path: Path, records: Iterable[Record], *, kind: str, width: int) -> int:
+    """Write a file, complete or not at all.
+
+    Args:
+        path: of the file.
+        records: in order.
+        kind: `FASTA` or `LINES`.
+        width: letters of a line of FASTA.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        DataError: if the target cannot be written.
+    """
+    if kind == FASTA:
+        return write_fasta(path, ((record.head, record.body) for record in records), width=width)
+    count = 0
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for count, record in enumerate(records, start=1):  # noqa: B007
+            file.write("".join(record.body) + "\n")
+    return count
 
 
 def writer_of(modality: Dna | Text) -> FastaSamples | TextSamples:

@@ -19,7 +19,7 @@ from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.sample.generating import Generation, check_memory, generated
+from dnamdlm.assembly.sample.generating import Generation, check_memory, generated, is_held
 from dnamdlm.assembly.sample.prompts import of_prompt
 from dnamdlm.assembly.sample.requests import (
     Request,
@@ -29,6 +29,7 @@ from dnamdlm.assembly.sample.requests import (
     of_templates,
     without,
 )
+from dnamdlm.assembly.sample.sample_runs import SamplingSummary, at_once, ignore, in_parts
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, check_ending, writer_of
 from dnamdlm.assembly.sample.steering_request import (
@@ -40,6 +41,7 @@ from dnamdlm.assembly.sample.template_files import read_templates
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.output_streams import stream_of
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.lookahead import StateValue
@@ -55,48 +57,8 @@ from dnamdlm.lm.sampling.samplers import (
     SemiAutoregressiveSampler,
 )
 from dnamdlm.lm.sampling.steered import check_steered
-from dnamdlm.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SamplingSummary:
-    """What a sampling run wrote and what it cost.
-
-    Attributes:
-        path: the file.
-        num_sequences: sequences in it.
-        num_written: positions that were written.
-        num_filled: positions that were filled.
-        network_calls: how often a network read a sequence. It does not depend on how many it read
-            at once.
-        strings: what the sequences are called.
-        units: what their positions are called.
-    """
-
-    path: Path
-    num_sequences: int
-    num_written: int
-    num_filled: int
-    network_calls: int
-    strings: str
-    units: str
-
-    @property
-    def sentence(self) -> str:
-        """What was written where, for people."""
-        strings = self.strings if self.num_sequences != 1 else self.strings[:-1]
-        filled = f", {self.num_filled:,} of them new" if self.num_filled != self.num_written else ""
-        return (
-            f"wrote {self.num_sequences:,} {strings} of {self.num_written:,} {self.units} in all"
-            f"{filled} to {self.path} ({self.calls_per_sequence:,.1f} network calls per sequence)"
-        )
-
-    @property
-    def calls_per_sequence(self) -> float:
-        """Mean number of network calls that a sequence took."""
-        return self.network_calls / self.num_sequences
 
 
 @dataclass(frozen=True)
@@ -128,10 +90,10 @@ def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
     loaded = with_block_length(loaded, settings.block_length)
     refuse_foreign(settings, loaded.modality)
     warn_if_worse(loaded)
-    named = _guidance(settings, loaded)
+    guide = _guide(settings, loaded)
+    named = _guidance(settings, loaded, guide)
     requests = _requests(settings, loaded, inputs)
     check_ending(settings.out, loaded.modality)
-    filled = sum(request.num_hidden for request in requests) * settings.num_sequences
     steering = _steering(settings, loaded, named, steering_of(settings, reward), requests)
     origin = Origin(
         loaded.digest,
@@ -140,31 +102,35 @@ def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
         settings.seed,
         _changed_draws(settings) + named.note + _of_population(steering),
     )
-    members = 1 if steering is None else steering.population
-    with Progress("sampling", filled * members, loaded.modality.units) as progress:
-        run = Generation(
-            loaded,
-            settings.sampler,
-            Choice(settings.temperature, settings.top_p, settings.top_k),
-            named.guidance,
-            settings.seed,
-            settings.batch_size,
-            progress.advance,
-            settings.threads,
-            # a reward is computed in this process.
-            settings.workers if settings.reward is None else 1,
-            steering=steering,
-        )
-        made = generated(run, requests, settings.num_sequences)
-        count = writer_of(loaded.modality).write(out, made, origin, width=settings.width)
-    return SamplingSummary(
-        out,
-        count,
-        sum(request.length for request in requests) * settings.num_sequences,
-        filled,
-        run.network_calls,
-        loaded.modality.strings,
-        loaded.modality.units,
+    run = Generation(
+        loaded,
+        settings.sampler,
+        Choice(settings.temperature, settings.top_p, settings.top_k),
+        named.guidance,
+        settings.seed,
+        settings.batch_size,
+        ignore,
+        settings.threads,
+        # a reward is computed in this process.
+        settings.workers if settings.reward is None else 1,
+        steering=steering,
+    )
+    if stream_of(out) is None and is_held(requests) and settings.reward is None:
+        return in_parts(settings, run, requests, origin, guide)
+    return at_once(settings, run, requests, origin)
+
+
+def _guide(settings: SampleSettings, loaded: LoadedModel) -> LoadedModel | None:
+    """The classifier that is asked for, from its run folder."""
+    check_served(loaded.language_model, settings.sampler)
+    if settings.guide is None:
+        return None
+    return load_model(
+        settings.guide,
+        weights=settings.weights,
+        device=str(loaded.device),
+        setting="guide",
+        trust=settings.trust,
     )
 
 
@@ -196,7 +162,7 @@ def sampled_strings(
     refuse_without_effect(changed_from_default(settings), reasons_of(settings))
     loaded = with_block_length(loaded, settings.block_length)
     refuse_foreign(settings, loaded.modality)
-    named = _guidance(settings, loaded, guide)
+    named = _guidance(settings, loaded, guide or _guide(settings, loaded))
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)
     requests = _requests(settings, loaded, inputs)
     steering = _steering(settings, loaded, named, steering_of(settings, reward, value), requests)
@@ -289,16 +255,8 @@ def _read_inputs(settings: SampleSettings) -> _Inputs:
 def _guidance(
     settings: SampleSettings, loaded: LoadedModel, guide: LoadedModel | None = None
 ) -> NamedGuidance:
-    """The guidance that is asked for; a classifier is read from its run folder."""
+    """The guidance that is asked for, by the classifier or by a class of the model."""
     check_served(loaded.language_model, settings.sampler)
-    if guide is None and settings.guide is not None:
-        guide = load_model(
-            settings.guide,
-            weights=settings.weights,
-            device=str(loaded.device),
-            setting="guide",
-            trust=settings.trust,
-        )
     named = guidance_of(
         loaded,
         label=settings.label,

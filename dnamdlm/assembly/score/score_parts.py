@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,18 @@ from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.runner.part_runner import Outcome
 from dnamdlm.assembly.runner.part_settings import surroundings_of
 from dnamdlm.assembly.score.score_settings import ScoreEntry
-from dnamdlm.data.files import replacing
+from dnamdlm.data.files import replacing, write_bytes
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.output_streams import stream_of
 from dnamdlm.data.parts.part_files import Stretch
 from dnamdlm.data.parts.part_folders import HASHED
+from dnamdlm.data.variants.tabix import tabix_index
 from dnamdlm.data.variants.variant_sources import VariantSource
 from dnamdlm.data.variants.variant_tables import ScoredVariant, VariantRows, write_rows
 from dnamdlm.data.variants.vcf import Variant
 from dnamdlm.errors import DataError
 
+_log = logging.getLogger(__name__)
 _SCORED, _REASON = "with a score", "reason "
 # passes of the network over a window, about: ALT and REF, hidden and visible.
 _PASSES = {"llr": 1, "elbo": 3, "embedding": 2}
@@ -93,6 +97,8 @@ def identity_of(
         "strands": scoring.strands,
         "match_names": scoring.match_names,
         "region": scoring.region,
+        "label_column": settings.label_column,
+        "group_column": settings.group_column,
         "batch_size": at_once,
         "seed": scoring.seed,
         "ops": settings.ops,
@@ -122,13 +128,26 @@ def _has_score(row: ScoredVariant) -> bool:
 
 
 def join_scores(head: Mapping[str, Any], contents: Iterable[IO[bytes]], target: Path) -> None:
-    """Write the table from all its parts.
+    """Write the table from all its parts, and the index of a bgzip VCF file next to it.
 
     Raises:
         DataError: if it cannot be written.
     """
     with replacing(target) as partial:
         write_rows(partial, head["ending"], head["text"], contents)
+    if head["ending"] == ".vcf.gz" and stream_of(target) is None:
+        _write_index(target)
+
+
+def _write_index(target: Path) -> None:
+    """Write the index of a file, or remove that of the file which it replaced."""
+    path = target.with_name(f"{target.name}.tbi")
+    index = tabix_index(target)
+    if index is not None:
+        write_bytes(path, index)
+        return
+    path.unlink(missing_ok=True)
+    _log.info("%s has no index, since its rows are not in the order of their positions", target)
 
 
 def score_facts(rows: int, counts: Mapping[str, int]) -> tuple[str, str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
     Positive,
@@ -106,6 +109,9 @@ class ScoreEntry:
     match_names: bool = False
     max_mismatch: Share = 0.01
     region: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    max_order: Annotated[int, Field(ge=0, le=12)] = 10
     batch_size: Positive | None = None
     weights: Weights = "average"
     device: str = "auto"
@@ -122,6 +128,12 @@ class ScoreEntry:
         check_fields(self)
         _ = self.scoring
         parse_shard(self.shard)
+        is_table = ".vcf" not in Path(self.out).suffixes and not why_without_parts(self.out)
+        if self.label_column is not None and not is_table:
+            raise ConfigError(
+                f"label_column={self.label_column} takes figures from a table; give out=FILE.tsv "
+                "or .parquet"
+            )
         if self.variants == ALL and self.bed is None:
             raise ConfigError(
                 "variants=all is every substitution within intervals; give them as bed=FILE"
@@ -143,6 +155,9 @@ class ScoreEntry:
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
         reasons = why_without_parts(self.out)
+        if self.label_column is None:
+            reason = "no labels are compared; give label_column=NAME"
+            reasons |= {"group_column": reason, "max_order": reason}
         if self.variants != ALL:
             reasons["bed"] = "only variants=all takes intervals"
         if "elbo" not in self.scores:

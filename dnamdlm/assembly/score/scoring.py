@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +16,9 @@ from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.runner.part_runner import Job, PlainBatches, Workforce, run_job
+from dnamdlm.assembly.runner.part_runner import Job, Outcome, PlainBatches, Workforce, run_job
 from dnamdlm.assembly.runner.part_settings import batches_of_part
+from dnamdlm.assembly.score.label_figures import baselines_for, label_report
 from dnamdlm.assembly.score.score_columns import columns_of
 from dnamdlm.assembly.score.score_parts import (
     PartsOfFile,
@@ -30,11 +29,13 @@ from dnamdlm.assembly.score.score_parts import (
     stretch_of,
 )
 from dnamdlm.assembly.score.score_settings import ScoreEntry, ScoreSettings
+from dnamdlm.assembly.score.variant_baselines import Baselines
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.worker_process import Advance
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.parts.cutting import parse_shard
+from dnamdlm.data.parts.part_files import Stretch
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.variants.all_substitutions import ALL, AllSubstitutions
 from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
@@ -110,6 +111,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
             "write a .tsv or .parquet file"
         )
     places = scoring.places(store)
+    baselines = baselines_for(settings, file, places, loaded)
     counts = check_variants(file, places, max_mismatch=scoring.max_mismatch)
     scorer = VariantScorer(
         loaded,
@@ -120,8 +122,9 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         num_rows=counts.rows,
     )
     batches = scorer.parts(file, counts)
+    job = _job(settings, ending, scorer, batches, baselines)
     outcome = run_job(
-        _job(settings, ending, loaded, scorer, batches),
+        job,
         Workforce(
             VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads),
             scorer.plan,
@@ -137,31 +140,49 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         ),
         keeps_cut=settings.part_rows is None,
     )
-    return outcome.path, sentence_of(outcome)
+    return outcome.path, f"{sentence_of(outcome)}{_figures(outcome, job)}"
+
+
+def _figures(outcome: Outcome, job: Job[list[Variant], list[ScoredVariant]]) -> str:
+    """How well the scores rank labels, if there are any and the table is complete."""
+    if job.head["labels"] is None or outcome.shard_sentence:
+        return ""
+    return f"\n{label_report(outcome.path, job.head['labels'])}"
 
 
 def _job(
     settings: ScoreEntry,
     ending: str,
-    loaded: LoadedModel,
     scorer: VariantScorer,
     batches: PartsOfFile,
+    baselines: Baselines | None,
 ) -> Job[list[Variant], list[ScoredVariant]]:
-    table = rows_of_table(ending, batches.file, scorer.columns)
+    columns = scorer.columns if baselines is None else (*scorer.columns, *baselines.columns)
+    table = rows_of_table(ending, batches.file, columns)
+    names = dict(zip(batches.file.extras, distinct_extras(batches.file, columns), strict=True))
+    labels = None if baselines is None else {
+        "label": names[settings.label_column or ""],
+        "group": None if settings.group_column is None else names[settings.group_column],
+        "scores": [x.name for x in columns if not x.name.endswith("_se")],
+    }  # fmt: skip
+
+    def stretch(rows: Sequence[ScoredVariant]) -> Stretch:
+        return stretch_of(table, rows if baselines is None else list(map(baselines.added, rows)))
+
     return Job(
         entry="score",
         target=Path(settings.out),
         identity=identity_of(
             settings,
-            loaded,
+            scorer.loaded,
             batches.file,
             scorer.store,
             length=scorer.length,
             at_once=scorer.at_once,
         ),
-        head={"ending": ending, "text": table.head},
+        head={"ending": ending, "text": table.head, "labels": labels},
         num_batches=len(batches),
-        batches=PlainBatches(batches, partial(stretch_of, table)),
+        batches=PlainBatches(batches, stretch),
         num_rows=batches.num_rows,
         join=join_scores,
         label="scoring",
@@ -238,6 +259,7 @@ class VariantScorer:
             ConfigError: if the model cannot score variants, or several processes are to share a
                 GPU.
         """
+        self.loaded = loaded
         lm = self.lm = with_strands(check_model(loaded), settings.strands)
         self.store = store
         self.places = settings.places(store)
@@ -371,32 +393,3 @@ class VariantTask:
         """The rows of one part with their scores."""
         del advance
         return context.score_together(item)
-
-
-def parse_change(text: str, *, rna: bool = False) -> Variant:
-    """A variant from its text, chrom:position REF>ALT, 1-based as in VCF.
-
-    Args:
-        text: the variant.
-        rna: read U as T.
-
-    Raises:
-        ConfigError: if it is written otherwise.
-
-    >>> row = parse_change("chr1:5 A>G")
-    >>> row.chrom, row.start, row.ref, row.alts
-    ('chr1', 4, 'A', ('G',))
-    """
-    letters = "ACGTUNacgtun" if rna else "ACGTNacgtn"
-    match = re.fullmatch(
-        rf"(\S+):([0-9]{{1,18}})\s+([{letters}]+)\s*>\s*([{letters}]+)", text.strip()
-    )
-    if match is None or int(match[2]) < 1:
-        raise ConfigError(
-            f"change={text!r} is not a valid variant; use chrom:position REF>ALT, for instance "
-            "chr1:12345 A>G"
-        )
-    chrom, position = match[1], match[2]
-    ref, alt = (allele.upper().replace("U", "T") for allele in match.groups()[2:])
-    fields = (chrom, position, ".", ref, alt, ".", ".", ".")
-    return Variant(1, chrom, int(position) - 1, ref, (alt,), fields)

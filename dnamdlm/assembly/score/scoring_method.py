@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.score.change_texts import parse_change
 from dnamdlm.assembly.score.score_settings import Control, Kind, ScoreSettings
-from dnamdlm.assembly.score.scoring import VariantScorer, parse_change, scored_table
+from dnamdlm.assembly.score.scoring import VariantScorer, scored_table
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.all_substitutions import variants_of

@@ -16,6 +16,7 @@ from dnamdlm.assembly.model_data import genome_data
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.strands import with_strands
+from dnamdlm.assembly.tracks.genome_tracks import genome_tracks
 from dnamdlm.assembly.tracks.tracks_settings import TracksSettings
 from dnamdlm.data.genome.annotation import Feature
 from dnamdlm.data.genome.intervals import Interval
@@ -39,15 +40,19 @@ from dnamdlm.words.codes import CODE_MASK, N_CODE
 
 
 def tracks(settings: TracksSettings) -> tuple[Path, str]:
-    """Write bits per base along a locus, and a PNG and an SVG picture with the track.
+    """Write a folder of tracks, or bits per base along a locus with a PNG and an SVG picture.
 
     Returns:
-        The track, and a sentence. For a run folder, a record for its report is written too.
+        The folder or the track, and a sentence. For one track of a model in a run folder, a record
+        for the report of the run is written too.
 
     Raises:
         ConfigError: for a locus that cannot be read, or data that are not one genome.
         DataError: for a locus outside the genome, or a file that cannot be written.
     """
+    if settings.is_folder:
+        return genome_tracks(settings)
+    assert settings.locus is not None, "checked by the settings"
     out, where = Path(settings.out), parse_locus(settings.locus)
     check_track(out)
     start_ops(settings.ops, settings.device)
@@ -57,7 +62,7 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     refuse_foreign(settings, loaded.modality)
     loaded.require_dna()
     warn_if_worse(loaded)
-    lm = with_strands(loaded.language_model, settings.strands)
+    lm = with_strands(loaded.language_model, settings.strands_of_locus)
     opened = genome_data(loaded, settings.data).open()
     if not isinstance(opened, OpenGenome):
         raise ConfigError("a locus belongs to one genome; give data.fasta=FILE of that genome")
@@ -109,7 +114,10 @@ def _model_bits(
     codes = store.stretch(where.chrom, where.start - around, where.end + around) & CODE_MASK
     batch_size = settings.batch_size or windows_at_once(length, loaded.device)
     with running_with(plan_for(loaded.lm, batch_size * length, threads=settings.threads).threads):
-        bits = locus_bits(lm, codes, length, batch_size=batch_size, device=loaded.device)
+        bits = locus_bits(
+            lm, codes, length,
+            stride=settings.stride, batch_size=batch_size, device=loaded.device,
+        )  # fmt: skip
     return bits[around : around + len(where)]
 
 

@@ -1,13 +1,13 @@
-"""Region classes of a genome from a GFF3 file: coding or not, for each base.
+"""Features and region classes of a genome from a GFF3 or GTF file: coding or not, for each base.
 
-GFF3 counts from 1 and includes the end; inside the package coordinates are 0-based and half-open.
+Both count from 1 and include the end; inside the package coordinates are 0-based and half-open.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,15 +20,26 @@ from dnamdlm.errors import DataError
 
 CLASS_NAMES = ("non-coding", "coding")
 _NUM_COLUMNS = 9
+# those that are shown with their names.
+_NAMED = frozenset({"gene"})
+_NAME_KEYS = ("gene_name", "gene", "Name", "gene_id", "locus_tag", "ID")
+_ATTRIBUTE = re.compile(r"\s*([^\s=;]+)(?:\s+\"([^\"]*)\"|\s*=\s*([^;]*))\s*(?:;|$)")
 _IS_CIRCULAR = re.compile(r"(?:^|;)\s*Is_circular=true\s*(?:;|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One row of a GFF3 file: its type ("gene", "CDS", ...) and place."""
+    """One row of a GFF3 or GTF file.
+
+    Attributes:
+        kind: its type: "gene", "CDS", ...
+        interval: its place.
+        name: of a gene, for people; features that differ in it alone are the same.
+    """
 
     kind: str
     interval: Interval
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,24 @@ def _parse_row(line: str) -> tuple[Feature, bool]:
     chrom = unquote(chrom) if "%" in chrom else chrom
     interval = Interval(chrom, start - 1, end, "." if strand == "?" else strand)
     is_circular = "ircular=" in attributes and _IS_CIRCULAR.search(attributes) is not None
-    return Feature(kind, interval), is_circular
+    name = name_in(attributes) if kind in _NAMED else ""
+    return Feature(kind, interval, name), is_circular
+
+
+def name_in(attributes: str) -> str:
+    """The name that attributes of GFF3 or GTF give a gene; empty without any.
+
+    >>> name_in("ID=YAL001C;gene=TFC3"), name_in('gene_id "G7"; gene_name "BRCA2";')
+    ('TFC3', 'BRCA2')
+    >>> name_in("ID=YAL069W;Name=YAL069W;Note=a%20b")
+    'YAL069W'
+    """
+    found = {}
+    for match in _ATTRIBUTE.finditer(attributes):
+        key, quoted, plain = match.groups()
+        found.setdefault(key, quoted if quoted is not None else unquote(plain.strip()))
+    # a dot says that there is none.
+    return next((found[key] for key in _NAME_KEYS if found.get(key, ".") not in ("", ".")), "")
 
 
 def _pieces(
@@ -213,5 +241,6 @@ def _pieces(
         )
     pieces = ((interval.start, length), (0, interval.end - length))
     return [
-        Feature(feature.kind, Interval(chrom, start, end, interval.strand)) for start, end in pieces
+        replace(feature, interval=Interval(chrom, start, end, interval.strand))
+        for start, end in pieces
     ]

@@ -77,19 +77,32 @@ def locus_bits(
     return bits
 
 
-def _surrounded_nats(lm: MaskedDiffusionLM, batch: Batch, stride: int) -> torch.Tensor:
-    """-log p of each base with every stride-th base hidden, (T, L)."""
+def surrounded_log_probs(lm: MaskedDiffusionLM, batch: Batch, stride: int) -> torch.Tensor:
+    """Log-probability of every token at each base, with every stride-th base hidden, (T, L, V).
+
+    Args:
+        lm: in evaluation mode.
+        batch: T tiles; what is not valid has zeros.
+        stride: as long as a tile, it hides one base at a time.
+    """
     tokens = batch.tokens
-    nats = torch.zeros(tokens.shape, dtype=torch.float64, device=tokens.device)
+    found: torch.Tensor | None = None
     places = torch.arange(tokens.shape[1], device=tokens.device)
     share = torch.full((len(tokens),), 1 / stride, dtype=torch.float64, device=tokens.device)
     time = lm.schedule.time_of(1 - share) if lm.sees_time else None
-    for phase in range(stride):
+    for phase in range(min(stride, tokens.shape[1])):
         hidden = batch.valid & (places % stride == phase)
         log_probs = lm.denoise(tokens.masked_fill(hidden, lm.mask_id), time, batch.attended)
-        scores = -log_probs.gather(2, tokens.unsqueeze(2)).squeeze(2).double()
-        nats = torch.where(hidden, scores, nats)
-    return nats
+        found = torch.zeros_like(log_probs) if found is None else found
+        found = torch.where(hidden.unsqueeze(2), log_probs, found)
+    assert found is not None, "a tile has a base"
+    return found
+
+
+def _surrounded_nats(lm: MaskedDiffusionLM, batch: Batch, stride: int) -> torch.Tensor:
+    """-log p of each base with every stride-th base hidden, (T, L)."""
+    log_probs = surrounded_log_probs(lm, batch, stride)
+    return -log_probs.gather(2, batch.tokens.unsqueeze(2)).squeeze(2).double()
 
 
 def smoothed_bits(bits: np.ndarray, width: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,26 +11,22 @@ import numpy as np
 from dnamdlm.data.files import replacing, write_text
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.likelihood.bigwig import BigWigWriter
 
 SUFFIXES = (".bedgraph", ".bw", ".tsv")
 
 
 def check_track(path: Path) -> None:
-    """Check that the format of a track is known and can be written here.
+    """Check that the format of a track is known.
 
     Raises:
-        ConfigError: for an unknown ending, or if a package is missing.
+        ConfigError: for an unknown ending.
     """
     if path.suffix not in SUFFIXES:
-        raise ConfigError(f"out={path} is not a track; its name must end in {', '.join(SUFFIXES)}")
-    if path.suffix == ".bw":
-        try:
-            importlib.import_module("pyBigWig")
-        except ImportError as error:
-            raise ConfigError(
-                f"out={path} needs pyBigWig, which is not installed; pip install "
-                "'dnamdlm[dna]', or write a .bedgraph file"
-            ) from error
+        raise ConfigError(
+            f"out={path} is not a track; its name must end in {', '.join(SUFFIXES)}, or "
+            "have no ending for a folder of tracks"
+        )
 
 
 def write_track(
@@ -60,7 +55,13 @@ def write_track(
     known = np.flatnonzero(np.isfinite(values))
     starts = positions[known]
     if path.suffix == ".bw":
-        _write_bigwig(path, where.chrom, starts, values[known], lengths)
+        with (
+            replacing(path) as partial,
+            partial.open("r+b") as file,
+            BigWigWriter(file, lengths) as writer,
+        ):
+            for run in np.split(np.arange(len(values)), np.flatnonzero(np.diff(positions) > 1) + 1):
+                writer.add(where.chrom, int(positions[run[0]]), values[run])
         return
     text = io.StringIO()
     if path.suffix == ".bedgraph":
@@ -76,19 +77,3 @@ def write_track(
             ]
             text.write("\t".join([where.chrom, str(start), str(start + 1), *cells]) + "\n")
     write_text(path, text.getvalue())
-
-
-def _write_bigwig(
-    path: Path, chrom: str, starts: np.ndarray, values: np.ndarray, lengths: Mapping[str, int]
-) -> None:
-    writer = importlib.import_module("pyBigWig")
-    with replacing(path) as partial:
-        file = writer.open(str(partial), "w")
-        file.addHeader(list(lengths.items()))
-        file.addEntries(
-            [chrom] * len(starts),
-            starts.tolist(),
-            ends=(starts + 1).tolist(),
-            values=values.tolist(),
-        )
-        file.close()
