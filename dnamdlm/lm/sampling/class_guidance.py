@@ -28,7 +28,13 @@ from dnamdlm.diffusion.guidance import (
 )
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classifier import NoisyClassifier
-from dnamdlm.lm.sampling.network_calls import Denoising, NetworkCalls, NetworkInput, in_groups
+from dnamdlm.lm.sampling.network_calls import (
+    Denoising,
+    NetworkCalls,
+    NetworkInput,
+    in_groups,
+    rows_per_call,
+)
 
 GuideOrder = Literal["exact", "first_order"]
 
@@ -207,7 +213,9 @@ class ClassifierGuidance:
     ) -> Tensor:
         """Give log p(y | tokens) for sequences that come from `rows`."""
         times, padding = (None if x is None else x[rows] for x in (time, present))
-        size = EDITS_PER_CALL_CPU if is_cpu else EDITS_PER_CALL
+        size = EDITS_PER_CALL_CPU
+        if not is_cpu:
+            size = min(EDITS_PER_CALL, 8 * rows_per_call(tokens.shape[1], is_cpu=False))
         return in_groups(self._of_label(), tokens, times, padding, size=size, fill=not is_cpu)
 
     def _first_order(
@@ -226,7 +234,8 @@ class ClassifierGuidance:
                 dtype=dtype,
             )
 
-        return in_groups(ratios, inputs.xt, time, inputs.present, size=calls.rows_per_call)
+        size = calls.rows_per_call(inputs.xt.shape[1])
+        return in_groups(ratios, inputs.xt, time, inputs.present, size=size)
 
     def _of_label(self) -> Callable[..., Tensor]:
         """Give log p(y | xt) of the class; arguments as in `NoisyClassifier.log_probs`."""
