@@ -53,9 +53,11 @@ def _in_parts(
     function: Callable[[Tensor], Tensor], log_probs: Float[Tensor, "B L V"]
 ) -> Shaped[Tensor, "B L *rest"]:
     """Apply a function of distributions to some rows at a time: it makes float64 copies of them."""
-    rows = max(1, NUMBERS_AT_ONCE // max(1, log_probs[0].numel())) if len(log_probs) else 1
-    parts = [function(part) for part in log_probs.split(rows)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    rows = max(1, NUMBERS_AT_ONCE // max(1, log_probs[:1].numel()))
+    if len(log_probs) <= rows:
+        return function(log_probs)
+    starts = range(0, len(log_probs), rows)
+    return torch.cat([function(log_probs[start : start + rows]) for start in starts])
 
 
 def ranks(values: Float64[Tensor, "B L"], among: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:

@@ -154,13 +154,13 @@ class RowNoise:
         device = self.keys.device
         block = torch.arange((count + 1) // 2, device=device)
         keys = self.keys[:, None]
-        # filled there, not sent, for which the host would wait.
-        fixed = [
-            torch.full((), word, dtype=torch.int64, device=device)
-            for word in (draw & _LOW_32, draw >> 32, stream)
-        ]
+
+        def there(word: int) -> Tensor:
+            # filled there, not sent, for which the host would wait.
+            return torch.full((), word, dtype=torch.int64, device=device)
+
         words = philox(
-            (block, *fixed),
+            (block, there(draw & _LOW_32), there(draw >> 32), there(stream)),
             (keys & _LOW_32, (keys >> 32) & _LOW_32),
         )
         # 52 bits and a half: 53 bits and a half would need 54 and could round up to exactly 1.

@@ -30,6 +30,7 @@ from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
 from dnamdlm.lm.model_parts import checked_start, evaluating, network_of
 from dnamdlm.lm.network_model import NetworkModel
 from dnamdlm.lm.sampling.network_calls import rows_per_call
+from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -101,7 +102,8 @@ class CausalLM(NetworkModel):
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states; each depends on its own token and those before."""
-        return self.backbone.hidden(batch.tokens, None, batch.attended)
+        with computing_on(batch.tokens.device):
+            return self.backbone.hidden(batch.tokens, None, batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""

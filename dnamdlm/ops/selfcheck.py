@@ -71,7 +71,7 @@ def check_kernels(
     if get_mode() not in ("auto", "fused"):
         return []
     refused: list[str] = []
-    for probe in _probes(device):
+    for probe in probes(device):
         for dtype in dtypes:
             (row,) = describe([probe.kernel], device, dtype)
             if row["fused"] != "available":
@@ -99,15 +99,29 @@ def _fault(probe: Probe, device: torch.device, dtype: torch.dtype) -> str | None
     )
 
 
-def largest_difference(probe: Probe, device: torch.device, dtype: torch.dtype) -> float:
+def largest_difference(
+    probe: Probe,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    mode: Mode = "fused",
+    wide: torch.dtype = torch.float32,
+) -> float:
     """Largest difference of outputs and gradients, relative to the largest entry of each tensor.
 
     A result that is not finite counts as an infinite difference.
+
+    Args:
+        probe: what is computed.
+        device: where.
+        dtype: type of the inputs.
+        mode: the implementation that is compared with the reference.
+        wide: type in which the reference computes.
     """
     generator = torch.Generator().manual_seed(0)
     values = [torch.randn(shape, generator=generator).to(dtype) for shape in probe.shapes]
-    expected = _with_gradients(probe, [x.float().to(device) for x in values], "reference")
-    found = _with_gradients(probe, [x.to(device) for x in values], "fused")
+    expected = _with_gradients(probe, [x.to(device, wide) for x in values], "reference")
+    found = _with_gradients(probe, [x.to(device) for x in values], mode)
     differences = [
         float((a.float() - b).abs().max() / b.abs().max())
         for a, b in zip(found, expected, strict=True)
@@ -123,7 +137,7 @@ def _with_gradients(probe: Probe, inputs: list[Tensor], mode: Mode) -> list[Tens
     return [out.detach(), *gradients]
 
 
-def _probes(device: torch.device) -> list[Probe]:
+def probes(device: torch.device) -> list[Probe]:
     """One small call of each primitive that has a fused kernel."""
     moving, states = (BATCH, LENGTH, SIZE), (BATCH, LENGTH, STATE)
     heads = (BATCH, 2, LENGTH, SIZE)

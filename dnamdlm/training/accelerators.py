@@ -6,9 +6,16 @@ Without Lightning, so that a command can ask before it loads that.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+import torch.utils.deterministic
 
 from dnamdlm.errors import ConfigError
+from dnamdlm.ops.precision import rounding_products
 from dnamdlm.training.launch import launched_local_rank
 from dnamdlm.training.trainer_settings import TrainerSettings
 
@@ -67,3 +74,53 @@ def own_device(settings: TrainerSettings) -> torch.device:
     if "," not in named or not numbers:
         numbers = list(range(torch.cuda.device_count()))
     return torch.device("cuda", numbers[launched_local_rank() % len(numbers)])
+
+
+def precision_beside_steps(settings: TrainerSettings) -> str:
+    """The precision of validation, and of the float32 products in steps of mixed precision.
+
+    >>> precision_beside_steps(TrainerSettings(max_steps=1, precision="32-true"))
+    '32-true'
+
+    Returns:
+        A name for `dnamdlm.ops.set_precision`: `auto`, or `32-true` where the steps are in float32
+        or wider, since who asks for that does not want less.
+    """
+    precision = resolve_precision(settings.precision, settings.accelerator)
+    return "32-true" if precision in {"32-true", "64-true"} else "auto"
+
+
+@contextmanager
+def arithmetic_of_steps(settings: TrainerSettings) -> Generator[None]:
+    """On a GPU round float32 products in steps of mixed precision, and fix the order of sums.
+
+    The output layer stays in float32, whose products take most of a step of a large vocabulary
+    unless they are rounded. Operators that add in a fixed order are taken where torch has them;
+    some operators, and some packages, have none, so that this is no promise of equal bits.
+    """
+    if resolve_accelerator(settings.accelerator) != "cuda":
+        yield
+        return
+    is_mixed = precision_beside_steps(settings) == "auto"
+    with rounding_products(torch.device("cuda"), is_wanted=is_mixed), _fixed_order_of_sums():
+        yield
+
+
+@contextmanager
+def _fixed_order_of_sums() -> Generator[None]:
+    """Operators of torch that add in a fixed order, where it has them."""
+    # read when the first matrix product is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    options: Any = torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        options.fill_uninitialized_memory,
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    options.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        options.fill_uninitialized_memory = before[2]

@@ -34,7 +34,9 @@ class MovingAverage:
         shadows = [local(shadow) for shadow in self.shadow.values()]
         weights = [local(current[name]).to(shadow.dtype) for name, shadow in self.shadow.items()]
         # on a GPU a few kernels for all tensors; on a CPU one after the other, with the same bits.
-        torch._foreach_lerp_(shadows, weights, 1.0 - decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            shadows, weights, 1.0 - decay
+        )
 
     @contextmanager
     def applied_to(self, module: nn.Module) -> Iterator[None]:

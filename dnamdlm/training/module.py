@@ -113,7 +113,7 @@ class TrainingModule(pl.LightningModule):
         factor = (self._num_positions * num_ranks() / num_valid).float()
         gradients = [local(p.grad) for p in self.parameters() if p.grad is not None]
         if gradients:
-            torch._foreach_mul_(gradients, factor)
+            torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
 
     def on_fit_start(self) -> None:
         """Move the average to the device of the weights."""

@@ -1,11 +1,19 @@
 """The device of a training process, resolved once from the settings."""
 
+import os
+
 import pytest
 import torch
 
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.errors import ConfigError
-from dnamdlm.training.accelerators import own_device, resolve_accelerator, resolve_precision
+from dnamdlm.training.accelerators import (
+    arithmetic_of_steps,
+    own_device,
+    precision_beside_steps,
+    resolve_accelerator,
+    resolve_precision,
+)
 from dnamdlm.training.hardware import hardware
 from dnamdlm.training.trainer_settings import TrainerSettings
 
@@ -80,3 +88,34 @@ def test_a_rank_uses_its_own_card(cards, monkeypatch, environment, devices, numb
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert own_device(_settings(devices=devices)) == torch.device("cuda", number)
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision"),
+    [
+        ({}, "auto"),
+        ({"precision": "32-true"}, "32-true"),
+        ({"precision": "64-true"}, "32-true"),
+        ({"accelerator": "cpu"}, "32-true"),
+    ],
+)
+def test_who_trains_in_float32_is_validated_in_it(cards, settings, precision):
+    cards(1)
+    assert precision_beside_steps(_settings(**settings)) == precision
+
+
+def test_sums_have_a_fixed_order_on_a_gpu_for_as_long_as_a_run_trains(cards, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    cards(1)
+    with arithmetic_of_steps(_settings(accelerator="cpu")):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with arithmetic_of_steps(_settings()):
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.get_float32_matmul_precision() == "highest"
+    with arithmetic_of_steps(_settings(precision="32-true")):
+        assert torch.get_float32_matmul_precision() == "highest"

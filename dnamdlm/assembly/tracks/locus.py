@@ -50,7 +50,7 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     """
     out, where = Path(settings.out), parse_locus(settings.locus)
     check_track(out)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

@@ -26,6 +26,7 @@ class TracksSettings:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     given: frozenset[str] = frozenset()
 

@@ -29,7 +29,7 @@ from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import Objective
 from dnamdlm.tokens.vocabulary import Vocabulary
-from dnamdlm.training.accelerators import own_device
+from dnamdlm.training.accelerators import own_device, precision_beside_steps
 from dnamdlm.training.trainer_settings import ResumeSettings
 
 _TRIAL_SEED = 0
@@ -125,7 +125,7 @@ def fit(
 
     check_devices(chosen.trainer)
     place = str(own_device(chosen.trainer))
-    start_ops(ops, place)
+    start_ops(ops, place, precision_beside_steps(chosen.trainer))
     train_model(lm.cpu().train(), run)
     return load_into(lm, Path(run_dir), device=place, trust=packages)
 

@@ -25,6 +25,7 @@ from dnamdlm.lm import places
 ROWS_PER_CALL_CPU = 1
 ROWS_PER_CALL = 32
 POSITIONS_OF_ROWS = 1 << 15
+NUMBERS_OF_ROWS = 1 << 30
 POSITIONS_PER_CALL = 256
 
 
@@ -224,6 +225,18 @@ def rows_per_call(length: int, *, is_cpu: bool) -> int:
     if is_cpu:
         return ROWS_PER_CALL_CPU
     return max(1, min(ROWS_PER_CALL, POSITIONS_OF_ROWS // length))
+
+
+def rows_held(batch_size: int, length: int, num_ids: int, *, is_cpu: bool) -> int:
+    """Sequences made at once: fewer on a GPU whose memory would not hold their distributions.
+
+    >>> rows_held(64, 1024, 12, is_cpu=False), rows_held(64, 1024, 50_257, is_cpu=False)
+    (64, 32)
+    """
+    if is_cpu:
+        return batch_size
+    most = max(rows_per_call(length, is_cpu=False), NUMBERS_OF_ROWS // (length * num_ids))
+    return min(batch_size, most)
 
 
 def in_groups(
