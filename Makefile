@@ -25,7 +25,8 @@ NOTEBOOKS ?= all
 # one thread a worker: the tests are small, and workers that share cores only get in each other's way
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
-.PHONY: help demo docs lock pretrained test test-all faults mutants processors lint types format bench wheel clean
+.PHONY: help demo docs lock pretrained test test-all faults mutants processors pretended gpu lint types \
+  format bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +86,12 @@ mutants: $(DEV) ## apply one-line faults to a copy of the sources; the tests mus
 
 processors: $(DEV) ## run the numerical tests as other processors would compute them (a few minutes)
 	$(PY) -m tests.processors --workers $(WORKERS) $(PYTEST_ARGS)
+
+pretended: $(DEV) ## run training, sampling and commands on a pretended GPU (about a minute)
+	$(PYTEST) tests/gpu
+
+gpu: $(DEV) ## prove on the GPU of this machine what is promised, and measure it (ten minutes)
+	$(PY) -m benchmarks.gpu
 
 lint: $(DEV) ## check style, spelling and the import contracts
 	$(BIN)/ruff check .

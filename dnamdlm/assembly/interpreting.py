@@ -64,7 +64,7 @@ def interpret(settings: InterpretSettings) -> tuple[Path, str]:
         DataError: for a locus outside the genome, or a file that cannot be written.
     """
     folder = Path(settings.out)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     if is_fine_tuned(Path(settings.model)):
         head = Head(settings.model, device=settings.device, trust=settings.trust)
         _refuse_for_head(settings)

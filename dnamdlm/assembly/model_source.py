@@ -8,6 +8,7 @@ from dnamdlm.assembly.block_lengths import with_block_length
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.errors import CheckpointError
+from dnamdlm.ops.precision import get_precision
 from dnamdlm.ops.selection import get_mode
 
 
@@ -21,6 +22,7 @@ class ModelSource:
         weights: which set of weights.
         device: where the model goes.
         ops: implementations of the primitives.
+        precision: of the network.
         digest: SHA-256 of the weights.
         trust: packages besides dnamdlm whose classes it may name.
         block_length: of block diffusion, where it is not that of the training.
@@ -30,6 +32,7 @@ class ModelSource:
     weights: WeightSet
     device: str
     ops: str
+    precision: str
     digest: str
     trust: tuple[str, ...] = ()
     block_length: int | None = None
@@ -42,6 +45,7 @@ class ModelSource:
             loaded.weights,
             str(loaded.device),
             get_mode(),
+            get_precision(),
             loaded.digest,
             tuple(loaded.config.trust),
             loaded.block_length,
@@ -53,7 +57,7 @@ class ModelSource:
         Raises:
             CheckpointError: if it is gone, or no longer what it was.
         """
-        start_ops(self.ops, self.device)
+        start_ops(self.ops, self.device, self.precision)
         loaded = load_model(self.folder, weights=self.weights, device=self.device, trust=self.trust)
         if loaded.digest != self.digest:
             raise CheckpointError(

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnamdlm.backbones.dit import Layout, TransformerBlock
+from dnamdlm.backbones.dit import Layout, TransformerBlock, without_idle_mask
 from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.layers import LayerNorm, OutputHead, TokenEmbedding
 from dnamdlm.backbones.network_checks import (
@@ -140,8 +140,7 @@ class CausalTransformer(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         """The last hidden states, after the final norm; arguments as in `forward`."""
         del time
-        if present is not None and present.device.type == "cpu" and bool(present.all()):
-            present = None
+        present = without_idle_mask(present)
         x = self.embedding(tokens)
         cos, sin = self._angles(tokens.shape[1], x)
         pattern = attention_pattern(tokens.shape[1], device=x.device, present=present, causal=True)

@@ -324,7 +324,7 @@ class DiT(nn.Module):
         label: RowLabel | None = None,
     ) -> Float[Tensor, "B L D"]:
         """The last hidden states, after the final norm; arguments as in `ClassBackbone`."""
-        present = _without_idle_mask(present)
+        present = without_idle_mask(present)
         x = self.embed(tokens, present, label)
         return self.transform(
             x, self.condition(time), [self._layout(x, present)] * len(self.blocks)
@@ -387,7 +387,7 @@ class DiT(nn.Module):
         return Layout(cos, sin, pattern, present)
 
 
-def _without_idle_mask(present: Tensor | None) -> Tensor | None:
+def without_idle_mask(present: Tensor | None) -> Tensor | None:
     """None if nothing is padding and the check is free: on a CPU, outside compilation."""
     if present is None or present.device.type != "cpu" or torch.compiler.is_compiling():
         return present

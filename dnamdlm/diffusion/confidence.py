@@ -7,11 +7,12 @@ p(x_a) p(x_b | x_a) ... in the order a, b, ...; with more, the tokens of one ste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int, Shaped
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
@@ -20,12 +21,18 @@ from dnamdlm.errors import ConfigError
 
 Order = Literal["probability", "margin", "entropy"]
 ORDERS = ("probability", "margin", "entropy")
+# of a float64 copy of distributions, 1 GB.
+NUMBERS_AT_ONCE = 1 << 27
 
 
 def entropies(log_probs: Float[Tensor, "B L V"]) -> Float64[Tensor, "B L"]:
     """Entropy of each distribution in nats."""
-    logs = log_probs.double()
-    return -torch.where(logs.isneginf(), 0.0, logs.exp() * logs).sum(dim=-1)
+
+    def of_part(part: Tensor) -> Tensor:
+        logs = part.double()
+        return -torch.where(logs.isneginf(), 0.0, logs.exp() * logs).sum(dim=-1)
+
+    return _in_parts(of_part, log_probs)
 
 
 def certainty(log_probs: Float[Tensor, "B L V"], order: Order) -> Float64[Tensor, "B L"]:
@@ -38,8 +45,19 @@ def certainty(log_probs: Float[Tensor, "B L V"], order: Order) -> Float64[Tensor
     """
     if order == "entropy":
         return -entropies(log_probs)
-    best = log_probs.double().exp().topk(2, dim=-1).values
+    best = _in_parts(lambda part: part.double().exp().topk(2, dim=-1).values, log_probs)
     return best[..., 0] if order == "probability" else best[..., 0] - best[..., 1]
+
+
+def _in_parts(
+    function: Callable[[Tensor], Tensor], log_probs: Float[Tensor, "B L V"]
+) -> Shaped[Tensor, "B L *rest"]:
+    """Apply a function of distributions to some rows at a time: it makes float64 copies of them."""
+    rows = max(1, NUMBERS_AT_ONCE // max(1, log_probs[:1].numel()))
+    if len(log_probs) <= rows:
+        return function(log_probs)
+    starts = range(0, len(log_probs), rows)
+    return torch.cat([function(log_probs[start : start + rows]) for start in starts])
 
 
 def ranks(values: Float64[Tensor, "B L"], among: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:

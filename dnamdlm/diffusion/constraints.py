@@ -48,17 +48,24 @@ class Constraints:
         """The constraints of some rows, by index."""
         if self.allowed is None or self.allowed.ndim == 1:
             return self
-        return Constraints(self.allowed[rows])
+        return self._checked_before(self.allowed[rows])
 
     def to(self, device: torch.device) -> Constraints:
         """The constraints on a device."""
-        return self if self.allowed is None else Constraints(self.allowed.to(device))
+        return self if self.allowed is None else self._checked_before(self.allowed.to(device))
 
     def at(self, position: int) -> Constraints:
         """The constraints of one position."""
         if self.allowed is None or self.allowed.ndim == 1:
             return self
-        return Constraints(self.allowed[:, position : position + 1])
+        return self._checked_before(self.allowed[:, position : position + 1])
+
+    @staticmethod
+    def _checked_before(allowed: Tensor) -> Constraints:
+        """A part of constraints that were checked; a second check would wait for a GPU."""
+        part = object.__new__(Constraints)
+        object.__setattr__(part, "allowed", allowed)
+        return part
 
     def apply(
         self, log_probs: Float[Tensor, "B L V"], masked: Bool[Tensor, "B L"]

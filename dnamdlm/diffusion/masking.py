@@ -85,7 +85,7 @@ def corrupt(
     """
     choice, action, pick = uniforms.unbind(dim=-1)
     chosen = maskable & (choice < rate)
-    ids = torch.tensor(real_ids, dtype=x0.dtype, device=x0.device)
+    ids = torch.tensor(real_ids, dtype=x0.dtype).to(x0.device, non_blocking=True)
     replacement = ids[(pick * len(real_ids)).floor().long().clamp(max=len(real_ids) - 1)]
     replaced = torch.where(action < mask_share + random_share, replacement, x0)
     corrupted = torch.where(action < mask_share, mask_id, replaced)

@@ -66,8 +66,9 @@ def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:
         >>> bool(both[1] == alone[0])
         True
     """
-    start = _mix(torch.tensor(_signed(seed), dtype=torch.int64))
-    return _mix(start.to(index.device) + (index.to(torch.int64) + 1) * _signed(INCREMENT))
+    # a number, not a tensor: sending one to a GPU would make the host wait.
+    start = int(_mix(torch.tensor(_signed(seed), dtype=torch.int64)))
+    return _mix(start + (index.to(torch.int64) + 1) * _signed(INCREMENT))
 
 
 def child_keys(
@@ -153,13 +154,13 @@ class RowNoise:
         device = self.keys.device
         block = torch.arange((count + 1) // 2, device=device)
         keys = self.keys[:, None]
+
+        def there(word: int) -> Tensor:
+            # filled there, not sent, for which the host would wait.
+            return torch.full((), word, dtype=torch.int64, device=device)
+
         words = philox(
-            (
-                block,
-                torch.tensor(draw & _LOW_32, device=device),
-                torch.tensor(draw >> 32, device=device),
-                torch.tensor(stream, device=device),
-            ),
+            (block, there(draw & _LOW_32), there(draw >> 32), there(stream)),
             (keys & _LOW_32, (keys >> 32) & _LOW_32),
         )
         # 52 bits and a half: 53 bits and a half would need 54 and could round up to exactly 1.

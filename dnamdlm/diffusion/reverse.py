@@ -150,12 +150,13 @@ def reverse_process(
             break
         batch = Step(tokens, free, *clock.alphas(draw), confidence, noise, draw, mask_id)
         step = batch.select(rows)
-        is_called = rule.needs_network(step)
-        if rule.reopens:
-            idle = step.select(~is_called)
+        # numbers of rows, since each use of a mask would wait for a GPU to count it.
+        called, waiting = _parted(rule.needs_network(step), wants_both=rule.reopens)
+        if waiting is not None:
+            idle = step.select(waiting)
             after = torch.where(idle.free, rule.without_network(idle), idle.tokens)
-            tokens[rows[~is_called]] = after
-        rows, step = rows[is_called], step.select(is_called)
+            tokens[rows[waiting]] = after
+        rows, step = rows[called], step.select(called)
         if len(rows) == 0:
             continue
         log_probs = _call(denoise, rule, step, clock.time(step, rows), rows)
@@ -198,6 +199,17 @@ def _call(
     if isinstance(denoise, SparseDenoiser):
         return denoise.at(step.tokens, time, rows, rule.reads(step))
     return denoise(step.tokens, time, rows)
+
+
+def _parted(
+    flags: Bool[Tensor, " b"], *, wants_both: bool
+) -> tuple[Int[Tensor, " t"], Int[Tensor, " f"] | None]:
+    """Numbers of the rows that are True and, if both are wanted, of those that are False."""
+    if not wants_both:
+        return flags.nonzero()[:, 0], None
+    order = flags.to(torch.uint8).argsort(stable=True)
+    num_false = len(order) - int(flags.sum())
+    return order[num_false:], order[:num_false]
 
 
 def _confidence(step: Step, log_probs: Tensor, after: Tensor) -> Float64[Tensor, "b L"]:

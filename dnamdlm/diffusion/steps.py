@@ -20,6 +20,8 @@ from torch import Tensor
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 
+FEW_IDS = 64
+
 
 @dataclass(frozen=True)
 class Step:
@@ -185,8 +187,12 @@ def draw_tokens(
     choice: Choice = UNCHANGED,
 ) -> Int[Tensor, "B L"]:
     """Draw the chosen positions independently, each from its own distribution; the others stay."""
-    uniforms = step.uniform(Stream.TOKENS)[chosen]
-    return step.tokens.masked_scatter(chosen, choice.draw(log_probs[chosen], uniforms))
+    uniforms = step.uniform(Stream.TOKENS)
+    if log_probs.is_cuda and log_probs.shape[-1] <= FEW_IDS:
+        # at all positions, of which a GPU has many at once, rather than wait for a count.
+        return torch.where(chosen, choice.draw(log_probs, uniforms), step.tokens)
+    drawn = choice.draw(log_probs[chosen], uniforms[chosen])
+    return step.tokens.masked_scatter(chosen, drawn)
 
 
 @dataclass(frozen=True)

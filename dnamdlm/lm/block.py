@@ -41,6 +41,7 @@ from dnamdlm.lm.places import places_of
 from dnamdlm.lm.sampling.block_context import BlockContext, BlockParts
 from dnamdlm.lm.sampling.block_generation import BlockRun, check_left_to_right, pieces_of
 from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance, NumberGuidance
+from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -103,7 +104,9 @@ class BlockDiffusionLM(DiffusionModel):
         network = blocks.network(self.backbone, None, self._clean_time(batch))
         rows = blocks.rows
         time = torch.zeros(len(rows), device=rows.tokens.device)
-        return blocks.joined(network.hidden(*self._inputs_of(rows.tokens, time, rows, batch.label)))
+        with computing_on(batch.tokens.device):
+            states = network.hidden(*self._inputs_of(rows.tokens, time, rows, batch.label))
+        return blocks.joined(states)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""

@@ -77,6 +77,7 @@ class BlockRows:
             key=child_keys(keys, block.repeat(len(batch))),
             row=place.flatten(),
             global_size=size,
+            full=bool(batch.full) and batch.length % self.block_length == 0,
         )
 
     def split(self, values: Shaped[Tensor, "B L"], fill: int | bool) -> Shaped[Tensor, "BN S"]:

@@ -29,7 +29,8 @@ from dnamdlm.lm.estimators import exact_estimator
 from dnamdlm.lm.language_model import LossTerms, TokenLikelihood
 from dnamdlm.lm.model_parts import checked_start, evaluating, network_of
 from dnamdlm.lm.network_model import NetworkModel
-from dnamdlm.lm.sampling.network_calls import ROWS_PER_CALL, ROWS_PER_CALL_CPU
+from dnamdlm.lm.sampling.network_calls import rows_per_call
+from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -101,7 +102,8 @@ class CausalLM(NetworkModel):
 
     def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """Last hidden states; each depends on its own token and those before."""
-        return self.backbone.hidden(batch.tokens, None, batch.attended)
+        with computing_on(batch.tokens.device):
+            return self.backbone.hidden(batch.tokens, None, batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
@@ -164,7 +166,7 @@ class CausalLM(NetworkModel):
         initial = self._checked_prefix(
             checked_start(self._vocabulary, len(keys), length, initial, batch_size)
         ).to(keys.device)
-        rows = ROWS_PER_CALL_CPU if keys.device.type == "cpu" else ROWS_PER_CALL
+        rows = rows_per_call(length, is_cpu=keys.device.type == "cpu")
         tokens, network_calls, row_calls = [initial[:0]], 0, 0
         with evaluating(self):
             for group in torch.arange(len(keys), device=keys.device).split(min(batch_size, rows)):

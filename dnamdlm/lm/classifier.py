@@ -25,6 +25,7 @@ from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.language_model import LossTerms
 from dnamdlm.lm.model_parts import hidden_size_of
 from dnamdlm.lm.network_model import NetworkModel
+from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -129,7 +130,8 @@ class NoisyClassifier(NetworkModel):
         """Last hidden states of clean sequences."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
         conditioning = conditioning_value(self.schedule, time) if self.sees_time else None
-        return self.backbone.hidden(batch.tokens, conditioning, batch.attended)
+        with computing_on(batch.tokens.device):
+            return self.backbone.hidden(batch.tokens, conditioning, batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""

@@ -39,7 +39,8 @@ from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
 from dnamdlm.lm.position_probs import position_log_probs
 from dnamdlm.lm.sampling.class_guidance import Guidance
-from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of
+from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of, rows_held
+from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 
@@ -118,7 +119,8 @@ class MaskedDiffusionLM(DiffusionModel):
         label: Label = None,
     ) -> Float[Tensor, "P Q V"]:
         """Output of the network; arguments as in `denoise`."""
-        return places.logits(self.network(), *self._inputs(xt, time, present, label))
+        with computing_on(xt.device):
+            return places.logits(self.network(), *self._inputs(xt, time, present, label))
 
     def denoise(
         self,
@@ -172,7 +174,8 @@ class MaskedDiffusionLM(DiffusionModel):
         """Last hidden states of clean sequences, at time 0."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
         inputs = self._inputs(batch.tokens, time, batch.attended, batch.label)
-        return self.backbone.hidden(*inputs)
+        with computing_on(batch.tokens.device):
+            return self.backbone.hidden(*inputs)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""
@@ -294,6 +297,8 @@ class MaskedDiffusionLM(DiffusionModel):
             rule = rule.for_normalized()
         is_cpu = keys.device.type == "cpu"
         calls = NetworkCalls(self, is_cpu=is_cpu, takes_unnormalized=rule.takes_unnormalized)
+        if steering is None:
+            batch_size = rows_held(batch_size, length, len(self.real_tokens), is_cpu=is_cpu)
         tokens = [initial[:0]]
         with evaluating(self):
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):

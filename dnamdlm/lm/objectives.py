@@ -252,8 +252,9 @@ class DiscreteTime:
         t, s = step / self.num_steps, (step - 1) / self.num_steps
         alpha_t = process.schedule.alpha(t)
         alpha_s = torch.where(s > 0, process.schedule.alpha(s), 1.0)
-        allowed = process.real_tokens.clone()
-        allowed[process.mask_id] = not self.zero_mask
+        allowed = process.real_tokens
+        if not self.zero_mask:
+            allowed = allowed.index_fill(0, torch.full((1,), process.mask_id, device=t.device), 1)
         xt = process.hide_at(batch, t, draw)
 
         def divergence(logits: Tensor, places: Places) -> Tensor:

@@ -7,6 +7,7 @@ rounding. See `dnamdlm.ops.selection`.
 from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
 from dnamdlm.ops.conv import causal_conv, depthwise_conv
 from dnamdlm.ops.norm import layer_norm, rms_norm
+from dnamdlm.ops.precision import get_precision, set_precision
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 from dnamdlm.ops.scan import selective_scan
 from dnamdlm.ops.selection import Mode, forced, get_mode, set_mode
@@ -21,9 +22,11 @@ __all__ = [
     "depthwise_conv",
     "forced",
     "get_mode",
+    "get_precision",
     "layer_norm",
     "rms_norm",
     "rotary_angles",
     "selective_scan",
     "set_mode",
+    "set_precision",
 ]

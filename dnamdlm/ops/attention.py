@@ -13,7 +13,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION, flash_attention
+from dnamdlm.ops.kernels.flash_attention import (
+    FLASH_ATTENTION,
+    MAX_HEAD_SIZE,
+    Packing,
+    flash_attention,
+    packing_of,
+)
 from dnamdlm.ops.selection import Mode, choose
 
 # sequences of at least this many windows are cut into blocks instead of masked
@@ -47,6 +53,16 @@ class AttentionPattern:
         default_factory=dict[tuple[int, torch.dtype], Tensor],
         init=False, repr=False, compare=False,
     )  # fmt: skip
+    _packings: dict[tuple[int, int], Packing] = field(
+        default_factory=dict[tuple[int, int], Packing], init=False, repr=False, compare=False
+    )
+
+    def packing(self, batch: int, length: int, device: torch.device) -> Packing:
+        """Where the present positions of a batch are. Found once and shared by all layers."""
+        shape = (batch, length)
+        if shape not in self._packings:
+            self._packings[shape] = packing_of(batch, length, self.present, device)
+        return self._packings[shape]
 
     def added_to_scores(
         self, batch: int, dtype: torch.dtype
@@ -148,12 +164,15 @@ def attend(
         obstacle = "packing would move padded positions inside a local window"
     if pattern.is_explicit:
         obstacle = "the pattern is an explicit mask"
+    if q.shape[-1] > MAX_HEAD_SIZE:
+        obstacle = f"heads of {q.shape[-1]} channels are wider than {MAX_HEAD_SIZE}"
     chosen = choose(
         "attention", q.device, q.dtype, fused=FLASH_ATTENTION, obstacle=obstacle, mode=mode
     )
     if chosen == "fused":
+        packing = pattern.packing(len(q), q.shape[2], q.device)
         return flash_attention(
-            q, k, v, present=pattern.present, causal=pattern.causal, window=pattern.window
+            q, k, v, packing=packing, causal=pattern.causal, window=pattern.window
         )
     out = (_reference if chosen == "reference" else _portable)(q, k, v, pattern)
     if pattern.present is None:

@@ -20,6 +20,12 @@ Implementation = Literal["reference", "portable", "fused"]
 
 logger = logging.getLogger(__name__)
 
+# what an extension raises that was built for another card, CUDA or torch.
+FAILURES = (
+    *(ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError),
+    *(AssertionError, LookupError),
+)
+
 
 @dataclass(frozen=True)
 class FusedKernel:
@@ -28,7 +34,8 @@ class FusedKernel:
     Attributes:
         primitive: name of the primitive in messages.
         package: name of the extension in messages.
-        load: imports the extension and returns its entry; raises ImportError or OSError.
+        load: imports the extension and returns its entry; whatever it raises means that the
+            extension cannot be used.
         refusal: why the kernel cannot serve this device and element type, or None if it can.
         build: compiles the kernel unless it is compiled already; raises ImportError if that fails.
             Called only if `fused` is required. None if nothing needs to be compiled.
@@ -60,6 +67,7 @@ class _Setting:
 _setting = _Setting()
 _logged: set[tuple[str, str]] = set()
 _distrusted: dict[str, str] = {}
+_broken: dict[FusedKernel, Exception] = {}
 
 
 def get_mode() -> Mode:
@@ -115,6 +123,9 @@ def choose(
     wanted = _setting.mode if mode is None else mode
     if wanted not in ("auto", "fused"):
         return wanted
+    if fused is None and mode is None:
+        # none was ever written, so that its absence is no reason to end.
+        return "portable"
     choice = _resolve(device, dtype, fused, obstacle, may_build=wanted == "fused")
     if choice.implementation != "fused" and wanted == "fused":
         raise KernelUnavailable(
@@ -147,7 +158,7 @@ def describe(
 
 
 def distrust(kernel: FusedKernel, reason: str) -> None:
-    """Do not use a kernel in this process again, because it gave wrong results."""
+    """Do not use a kernel in this process again, because it gave wrong results or none."""
     _distrusted[kernel.package] = reason
 
 
@@ -165,13 +176,32 @@ def _resolve(
     reason = obstacle or fused.refusal(device, dtype) or _distrusted.get(fused.package)
     if reason is not None:
         return Selected("portable", reason)
+    error = _import_error(fused, may_build=may_build)
+    if error is None:
+        return Selected("fused")
+    return Selected("portable", f"{fused.package} does not import ({first_line(error)})", error)
+
+
+def _import_error(fused: FusedKernel, *, may_build: bool) -> Exception | None:
+    """Why the extension does not import, or None; an installed package is tried once."""
+    if fused in _broken:
+        return _broken[fused]
     try:
         if may_build and fused.build is not None:
             fused.build()
         fused.load()
-    except (ImportError, OSError) as error:
-        return Selected("portable", f"{fused.package} does not import ({error})", error)
-    return Selected("fused")
+    except FAILURES as error:
+        if fused.build is None:
+            # the search for an absent package takes longer than a small kernel.
+            _broken[fused] = error.with_traceback(None)
+        return error
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, or its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _log_once(primitive: str, choice: Selected) -> None:

@@ -2,7 +2,8 @@
 
 A kernel built for another card or another version of torch may run and give wrong results. So each
 kernel is called once on small inputs, with gradients; one that differs from the reference is not
-used in this process.
+used in this process. Neither is one that raises: a package may be installed without the code for
+this card.
 """
 
 import logging
@@ -18,7 +19,15 @@ from dnamdlm.ops.conv import causal_conv
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION
 from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV
 from dnamdlm.ops.scan import scan_kernel, selective_scan
-from dnamdlm.ops.selection import FusedKernel, Mode, describe, distrust, get_mode
+from dnamdlm.ops.selection import (
+    FAILURES,
+    FusedKernel,
+    Mode,
+    describe,
+    distrust,
+    first_line,
+    get_mode,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +59,7 @@ def fused_kernels(device: torch.device) -> list[FusedKernel]:
 def check_kernels(
     device: torch.device, dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16)
 ) -> list[str]:
-    """Compare each fused kernel that may run with the reference; distrust those that differ.
+    """Compare each fused kernel that may run with the reference; distrust those that fail.
 
     Args:
         device: where the kernels would run.
@@ -62,33 +71,57 @@ def check_kernels(
     if get_mode() not in ("auto", "fused"):
         return []
     refused: list[str] = []
-    for probe in _probes(device):
+    for probe in probes(device):
         for dtype in dtypes:
             (row,) = describe([probe.kernel], device, dtype)
             if row["fused"] != "available":
                 continue
-            difference = largest_difference(probe, device, dtype)
-            if difference <= TOLERANCES[dtype]:
+            reason = _fault(probe, device, dtype)
+            if reason is None:
                 continue
-            reason = (
-                f"it differs from the reference by {difference:.1e} in {dtype}, "
-                f"more than {TOLERANCES[dtype]:.0e}"
-            )
             distrust(probe.kernel, reason)
             refused.append(f"{probe.kernel.package} is not used: {reason}")
             logger.warning("%s", refused[-1])
     return refused
 
 
-def largest_difference(probe: Probe, device: torch.device, dtype: torch.dtype) -> float:
+def _fault(probe: Probe, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why a kernel cannot be trusted, or None."""
+    try:
+        difference = largest_difference(probe, device, dtype)
+    except FAILURES as error:
+        return f"it raises {type(error).__name__} in {dtype} ({first_line(error)})"
+    if difference <= TOLERANCES[dtype]:
+        return None
+    return (
+        f"it differs from the reference by {difference:.1e} in {dtype}, "
+        f"more than {TOLERANCES[dtype]:.0e}"
+    )
+
+
+def largest_difference(
+    probe: Probe,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    mode: Mode = "fused",
+    wide: torch.dtype = torch.float32,
+) -> float:
     """Largest difference of outputs and gradients, relative to the largest entry of each tensor.
 
     A result that is not finite counts as an infinite difference.
+
+    Args:
+        probe: what is computed.
+        device: where.
+        dtype: type of the inputs.
+        mode: the implementation that is compared with the reference.
+        wide: type in which the reference computes.
     """
     generator = torch.Generator().manual_seed(0)
     values = [torch.randn(shape, generator=generator).to(dtype) for shape in probe.shapes]
-    expected = _with_gradients(probe, [x.float().to(device) for x in values], "reference")
-    found = _with_gradients(probe, [x.to(device) for x in values], "fused")
+    expected = _with_gradients(probe, [x.to(device, wide) for x in values], "reference")
+    found = _with_gradients(probe, [x.to(device) for x in values], mode)
     differences = [
         float((a.float() - b).abs().max() / b.abs().max())
         for a, b in zip(found, expected, strict=True)
@@ -104,7 +137,7 @@ def _with_gradients(probe: Probe, inputs: list[Tensor], mode: Mode) -> list[Tens
     return [out.detach(), *gradients]
 
 
-def _probes(device: torch.device) -> list[Probe]:
+def probes(device: torch.device) -> list[Probe]:
     """One small call of each primitive that has a fused kernel."""
     moving, states = (BATCH, LENGTH, SIZE), (BATCH, LENGTH, STATE)
     heads = (BATCH, 2, LENGTH, SIZE)

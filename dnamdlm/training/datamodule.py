@@ -112,6 +112,7 @@ class StreamDataModule(pl.LightningDataModule):
             batch_size=None,
             num_workers=self.num_workers,
             worker_init_fn=ignore_stopping_signals,
+            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
 
     def transfer_batch_to_device(
@@ -119,4 +120,5 @@ class StreamDataModule(pl.LightningDataModule):
     ) -> Any:
         """Move a batch to the device of the model."""
         del dataloader_idx
-        return batch.to(device)
+        # pinned by the loader, so that the copy need not be waited for.
+        return batch.to(device, non_blocking=device.type == "cuda")

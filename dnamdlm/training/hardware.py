@@ -18,17 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from dnamdlm.errors import ConfigError
+from dnamdlm.training.accelerators import resolve_accelerator, resolve_precision
 from dnamdlm.training.launch import is_slurm_task, is_torchrun_worker, launched_shape
 from dnamdlm.training.sharding import cut_like, cut_optimizer_state, gathered
 from dnamdlm.training.trainer_settings import TrainerSettings
-
-
-def resolve_precision(precision: str) -> str:
-    """`auto` is bfloat16 autocast on a GPU that has it, float32 elsewhere."""
-    if precision != "auto":
-        return precision
-    on_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if on_gpu else "32-true"
 
 
 def hardware(settings: TrainerSettings) -> dict[str, Any]:
@@ -55,11 +48,11 @@ def hardware(settings: TrainerSettings) -> dict[str, Any]:
                     f"leave trainer.{name}=auto or start as many processes"
                 )
     return {
-        "accelerator": settings.accelerator,
+        "accelerator": resolve_accelerator(settings.accelerator),
         "devices": devices,
         "num_nodes": num_nodes,
         "strategy": _strategy(settings, devices, num_nodes),
-        "precision": resolve_precision(settings.precision),
+        "precision": resolve_precision(settings.precision, settings.accelerator),
         "plugins": [_environment()],
     }
 
@@ -76,7 +69,7 @@ def _strategy(settings: TrainerSettings, devices: int | str, num_nodes: int) -> 
     if settings.strategy == "fsdp2":
         return ShardedStrategy()
     if devices == "auto":
-        on_gpu = settings.accelerator in ("auto", "gpu", "cuda")
+        on_gpu = resolve_accelerator(settings.accelerator) == "cuda"
         devices = torch.cuda.device_count() if on_gpu else 1
     if settings.strategy == "auto" and str(devices) in ("0", "1") and num_nodes == 1:
         return "auto"

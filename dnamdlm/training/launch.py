@@ -23,6 +23,14 @@ def launched_rank() -> int:
     return int(environment.get("LOCAL_RANK", 0))
 
 
+def launched_local_rank() -> int:
+    """The number of this process among those of its machine; 0 without a launcher."""
+    environment = os.environ
+    if is_slurm_task() and not is_torchrun_worker():
+        return int(environment.get("SLURM_LOCALID", 0))
+    return int(environment.get("LOCAL_RANK", 0))
+
+
 def launched_shape() -> tuple[int, int] | None:
     """Devices per machine and machines, as torchrun or srun started them; None without them."""
     environment = os.environ

@@ -111,9 +111,9 @@ class TrainingModule(pl.LightningModule):
         num_valid = sum_over_ranks(self._num_valid.clone()).clamp(min=1)
         # exactly 1 where all positions are valid, which changes no bit of the gradient.
         factor = (self._num_positions * num_ranks() / num_valid).float()
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                local(parameter.grad).mul_(factor)
+        gradients = [local(p.grad) for p in self.parameters() if p.grad is not None]
+        if gradients:
+            torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
 
     def on_fit_start(self) -> None:
         """Move the average to the device of the weights."""

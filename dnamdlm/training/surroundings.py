@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from dnamdlm.training.accelerators import resolve_accelerator
+
 _KINDS: Mapping[str, str] = {
     "threads": "{} thread{}",
     "instruction_set": "the instruction set {}",
@@ -26,8 +28,9 @@ def instruction_set() -> str:
 
 def device_name(accelerator: str) -> str:
     """The kind of device that `trainer.accelerator` means here."""
-    if accelerator == "cpu" or not torch.cuda.is_available():
-        return "cpu" if accelerator in ("auto", "cpu") else accelerator
+    resolved = resolve_accelerator(accelerator)
+    if resolved != "cuda" or not torch.cuda.is_available():
+        return "cpu" if resolved == "cpu" else accelerator
     return torch.cuda.get_device_name()
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from dnamdlm.data.data_source import BatchStream
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.language_model import Trainable
+from dnamdlm.training.accelerators import arithmetic_of_steps
 from dnamdlm.training.checkpointing import FolderCheckpointIO
 from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
@@ -115,7 +116,11 @@ def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
     )
     storage = FolderCheckpointIO(plan.description)
     callback = _callback(plan, storage)
-    with restored_handlers(), warnings.catch_warnings():
+    with (
+        restored_handlers(),
+        warnings.catch_warnings(),
+        arithmetic_of_steps(settings),
+    ):
         _hush_lightning()
         devices = hardware(settings)
         trainer = _make_trainer(
@@ -239,7 +244,7 @@ def check_devices(settings: TrainerSettings) -> int:
 def _make_trainer(**arguments: Any) -> pl.Trainer:
     try:
         return pl.Trainer(**arguments)
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ConfigError(f"the settings in trainer.* cannot be used here: {reason}") from error
 
@@ -254,4 +259,6 @@ def _hush_lightning() -> None:
     # nothing here changes the output of a network in place.
     warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
+    # asked for where torch has one, see `arithmetic_of_steps`.
+    warnings.filterwarnings("ignore", message=".*deterministic implementation.*")
     warnings.filterwarnings("ignore", message=".*IterableDataset.*has `__len__`.*")

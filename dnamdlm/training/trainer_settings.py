@@ -21,8 +21,10 @@ class TrainerSettings:
         micro_batch_size: windows per forward pass on one device; None: as many as there are.
         gradient_clip: largest gradient norm; 0 does not clip.
         averaging_decay: decay of the moving average of the weights.
-        precision: auto, 32-true, 64-true, bf16-mixed or 16-mixed.
-        accelerator: auto, cpu, gpu or another name that Lightning knows.
+        precision: auto, 32-true, 64-true, bf16-mixed or 16-mixed; auto is bf16-mixed on a GPU that
+            computes in bfloat16, 32-true elsewhere.
+        accelerator: auto (a CUDA GPU if there is one, else the CPU), cpu, gpu or another name that
+            Lightning knows; not mps, which has no float64.
         devices: devices per machine; 'auto' takes all, or as many as torchrun or srun started.
         num_nodes: machines; 'auto' takes what torchrun or srun started.
         strategy: ddp (a copy of the model on each device), fsdp2 (weights, moments and average

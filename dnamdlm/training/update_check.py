@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -60,12 +61,15 @@ class UpdateCheck:
         # one wait for the device instead of two.
         both = torch.stack([whole(loss).double(), whole(norm).double()]).tolist()
         self.gradient_norm = both[1]
-        self.fault = self.guard.judge(*both)
+        is_overflow = _is_overflow(trainer, *both)
+        self.fault = "the gradient overflows" if is_overflow else self.guard.judge(*both)
         if self.fault is None:
             return
         for parameter in module.parameters():
             parameter.grad = None
         module.forget_step()
+        if is_overflow:
+            return
         path = dump_batches(
             self.run_dir, self.batches, step=step, rank=trainer.global_rank, reason=self.fault,
             facts={"seed": self.seed, "loss": both[0], "gradient_norm": both[1]},
@@ -85,3 +89,13 @@ class UpdateCheck:
                 f"{self.fault}; look at the windows in {path.parent}, or resume with "
                 "resume.allow=[optimizer.learning_rate] and a lower optimizer.learning_rate"
             )
+
+
+def _is_overflow(trainer: pl.Trainer, loss: float, norm: float) -> bool:
+    """Whether a scaled loss was scaled too high, as happens while `16-mixed` finds its scale.
+
+    The scaler halves it after such a step, which is no fault of the batch.
+    """
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    is_found = math.isfinite(norm) or not math.isfinite(loss)
+    return scaler is not None and not is_found and scaler.get_scale() > 1.0

@@ -226,8 +226,8 @@ def test_defaults_are_those_of_the_command(name, method, other_names):
          "design": ["reward=r"]}.get(name, [])
     ))  # fmt: skip
     parameters = inspect.signature(getattr(dnamdlm.Model, method)).parameters
-    of_loading = {"model", "out", "weights", "device", "ops", "debug", "width", "data", "variants"}
-    of_loading |= {"threads", "workers", "trust", "shard", "part_rows"}
+    of_loading = {"model", "out", "weights", "device", "ops", "debug", "width", "data"}
+    of_loading |= {"variants", "precision", "threads", "workers", "trust", "shard", "part_rows"}
     for key, default in tree.items():
         if key in of_loading | other_names | {"sampler"}:
             continue

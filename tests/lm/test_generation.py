@@ -103,6 +103,14 @@ def test_windows_draw_from_the_chain_of_their_conditionals(monkeypatch):
     assert ((counts - expected) ** 2 / expected).sum() < 44.3
 
 
+@pytest.mark.parametrize(
+    ("length", "rows"), [(1, 32), (1024, 32), (1025, 31), (32_768, 1), (131_072, 1)]
+)
+def test_a_call_on_a_gpu_has_fewer_rows_the_longer_they_are(length, rows):
+    assert calls.rows_per_call(length, is_cpu=False) == rows
+    assert calls.rows_per_call(length, is_cpu=True) == 1
+
+
 def test_blocks_draw_from_the_law_itself(monkeypatch):
     monkeypatch.setattr(calls, "ROWS_PER_CALL_CPU", 4_000)
     law = TabulatedLaw()

@@ -136,8 +136,9 @@ def test_fused_attention_on_a_cpu_is_refused_with_the_reason():
         attend(*_inputs(4), mode="fused")
 
 
-def _packed_attention(q, k, v, ends_q, ends_k, max_q, max_k, *, causal, window_size):
+def _packed_attention(q, k, v, ends_q, ends_k, max_q, max_k, *, causal, window_size, **others):
     """What flash_attn_varlen_func promises, one packed sequence at a time."""
+    assert others == {"deterministic": True}
     assert torch.equal(ends_q, ends_k)
     assert ends_q.dtype == torch.int32
     out = torch.zeros_like(q)
@@ -160,8 +161,9 @@ def test_packing_for_flash_attention_keeps_sequences_apart(monkeypatch, padded, 
     q, k, v = _inputs(9)
     present = _padding(9) if padded else None
     pattern = attention_pattern(9, device=q.device, present=present, **reach)
+    packing = pattern.packing(len(q), 9, q.device)
     out = flash.flash_attention(
-        q, k, v, present=present, causal=pattern.causal, window=pattern.window
+        q, k, v, packing=packing, causal=pattern.causal, window=pattern.window
     )
     torch.testing.assert_close(out, attend(q, k, v, pattern, mode="reference"))
 

@@ -50,6 +50,26 @@ def test_auto_logs_the_fallback_once_with_its_reason(caplog):
     assert caplog.messages == ["product runs portable; no fused kernel: needs CUDA"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no CUDA"), AttributeError(), OSError("libc")])
+def test_an_extension_that_fails_in_its_own_way_is_tried_once_and_not_used(error):
+    tries = []
+
+    def load():
+        tries.append(1)
+        raise error
+
+    kernel = _kernel(load=load)
+    rows = [describe([kernel], CPU, torch.float32) for _ in range(3)]
+    reason = str(error) or "AttributeError"
+    assert [row["fused"] for (row,) in rows] == [f"fancy does not import ({reason})"] * 3
+    assert len(tries) == 1
+
+
+def test_fused_on_demand_leaves_a_primitive_without_a_fused_kernel_as_it_is():
+    with forced("fused"):
+        assert choose("norm", CPU, torch.float32) == "portable"
+
+
 def test_fused_on_demand_fails_with_the_import_error_as_cause():
     with pytest.raises(KernelUnavailable, match="no module named 'fancy'") as raised:
         choose("product", CPU, torch.float32, fused=_kernel(load=_import_fails), mode="fused")

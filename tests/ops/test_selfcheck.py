@@ -61,6 +61,21 @@ def test_a_wrong_kernel_is_refused_with_a_warning(kernel, caplog, factor, gradie
         selection.choose("selective scan", CPU, torch.float32, fused=fake, mode="fused")
 
 
+def _raises(*_inputs, **_settings):
+    raise RuntimeError("CUDA error: no kernel image is available\nfor execution on the device")
+
+
+def test_a_kernel_that_raises_is_refused_with_the_first_line_of_its_reason(kernel, monkeypatch):
+    fake = kernel(1.0)
+    monkeypatch.setattr(scan, "compiled_scan", _raises)
+    (sentence,) = check_kernels(CPU, [torch.float32])
+    assert sentence == (
+        "stand-in is not used: it raises RuntimeError in torch.float32 "
+        "(CUDA error: no kernel image is available)"
+    )
+    assert selection.choose("selective scan", CPU, torch.float32, fused=fake) == "portable"
+
+
 def test_nothing_is_checked_where_no_kernel_would_run(kernel):
     kernel(1.02)
     with forced("portable"):

@@ -96,7 +96,7 @@ def design(settings: DesignSettings) -> tuple[Path, str]:
     wanted = _read(settings, Given())
     if (request := request_of(settings, None)) is not None:
         _check(settings, request, wanted)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

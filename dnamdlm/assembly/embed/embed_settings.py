@@ -48,6 +48,7 @@ class EmbedSettings:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
     shard: str | None = None

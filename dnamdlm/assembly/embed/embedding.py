@@ -160,7 +160,7 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     """
     out = Path(settings.out)
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

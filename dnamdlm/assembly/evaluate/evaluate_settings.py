@@ -43,6 +43,7 @@ class EvaluateSettings:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
     seed: Seed = 0

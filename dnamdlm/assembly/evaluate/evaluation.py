@@ -66,7 +66,7 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
         ConfigError: for a setting that does not suit the model or the data.
         DataError: for data that cannot be used, or on which the model was trained.
     """
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

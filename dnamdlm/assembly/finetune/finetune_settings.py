@@ -62,6 +62,7 @@ class FinetuneEntry:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     given: frozenset[str] = frozenset()
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class PredictSettings:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
     shard: str | None = None

@@ -76,7 +76,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
         FitInterrupted: if a signal ended it; the same call resumes after the last epoch.
     """
     check_run_folder(Path(settings.run_dir), inputs_of(settings), fine_tunes=True)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     choose_device(settings.device)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust

@@ -30,6 +30,7 @@ from dnamdlm.data.tasks.sentences import chosen
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
 from dnamdlm.errors import DataError
+from dnamdlm.ops.precision import get_precision
 from dnamdlm.ops.selection import get_mode
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ class Head:
 
         rows, kept = self._read(sequences, fasta, sequence_column)
         heads = [checked(folder, rows.sequences) for folder in self.folders]
-        task = PredictionTask(tuple(self.folders), self.device, get_mode(), self.trust)
+        task = PredictionTask(
+            tuple(self.folders), self.device, get_mode(), get_precision(), self.trust
+        )
         batches = BatchesOfInput(rows, heads)
         # each head is loaded once.
         everything = range(len(batches))

@@ -47,6 +47,7 @@ from dnamdlm.lm.module_weights import load_weights
 from dnamdlm.lm.published.exported_folder import is_exported
 from dnamdlm.lm.states.heads import SequenceClassifier, predict_outputs
 from dnamdlm.lm.states.state_pooling import WindowSettings, too_long
+from dnamdlm.ops.precision import get_precision
 from dnamdlm.ops.selection import get_mode
 from dnamdlm.training.head_fitting import TargetScale
 
@@ -63,7 +64,7 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     """
     out = Path(settings.out)
     check_target(out, inputs=inputs_of(settings))
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     folders = head_folders(Path(settings.model), settings.seed)
     rows = input_of(folders[0], settings.input, settings.data, settings.trust)
     reader = HeadReader(folders, settings.device, settings.trust)
@@ -94,7 +95,9 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     outcome = run_job(
         job,
         Workforce(
-            PredictionTask(tuple(folders), settings.device, get_mode(), settings.trust),
+            PredictionTask(
+                tuple(folders), settings.device, get_mode(), get_precision(), settings.trust
+            ),
             plan,
             reader,
         ),
@@ -133,17 +136,19 @@ class PredictionTask:
         folders: where each process finds the heads.
         device: where they run.
         ops: implementations of the primitives.
+        precision: of the network.
         trust: packages besides dnamdlm whose classes they may name.
     """
 
     folders: tuple[Path, ...]
     device: str
     ops: str
+    precision: str
     trust: tuple[str, ...] = ()
 
     def open(self) -> HeadReader:
         """What loads heads."""
-        start_ops(self.ops, self.device)
+        start_ops(self.ops, self.device, self.precision)
         return HeadReader(self.folders, self.device, self.trust)
 
     def work(

@@ -85,6 +85,7 @@ class InterpretSettings(HowToInterpret):
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     given: frozenset[str] = frozenset()
 

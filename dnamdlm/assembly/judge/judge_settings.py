@@ -40,6 +40,7 @@ class JudgeSettings:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()

@@ -34,7 +34,7 @@ def judge(settings: JudgeSettings) -> tuple[Path, str]:
         DataError: for files that cannot be read.
     """
     options = QualityOptions(settings)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     if settings.model is None:
         return judge_with_file(settings, options, None, None)
     loaded = load_model(

@@ -14,6 +14,7 @@ from dnamdlm.data.parts.part_folders import HASHED
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.errors import DataError
 from dnamdlm.lm.checkpoint import file_hash
+from dnamdlm.ops.precision import precision_on
 
 PART_WORK = {"cpu": 2e11}
 """Multiply-adds of a part by kind of device: about twenty seconds of one core."""
@@ -69,4 +70,10 @@ def hash_of_file(path: str) -> str:
 
 def surroundings_of(device: torch.device | str) -> Mapping[str, Any]:
     """What decides the last digits of a result besides model, inputs and settings."""
-    return {"device": torch.device(device).type, "version of torch": torch.__version__}
+    place = torch.device(device)
+    precision = precision_on(place)
+    return {
+        "device": place.type,
+        "version of torch": torch.__version__,
+        **({} if precision == "32-true" else {"precision": precision}),
+    }

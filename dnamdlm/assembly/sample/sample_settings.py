@@ -83,6 +83,7 @@ class SampleSettings:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
     shard: str | None = None

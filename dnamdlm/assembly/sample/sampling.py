@@ -83,7 +83,7 @@ def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
     out = Path(settings.out)
     check_target(out, inputs=inputs_of(settings), compressed=(".gz",))
     inputs = _read_inputs(settings)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

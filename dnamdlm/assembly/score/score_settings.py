@@ -117,6 +117,7 @@ class ScoreEntry:
     device: str = "auto"
     trust: tuple[str, ...] = ()
     ops: str = "auto"
+    precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
     shard: str | None = None

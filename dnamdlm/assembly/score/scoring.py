@@ -86,7 +86,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     out = Path(settings.out)
     ending = check_target(out, inputs=inputs_of(settings), endings=ENDINGS)
     scoring = settings.scoring
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     # a mistake in a small file is found before the model is loaded.
     file = None if settings.variants == ALL else open_variants(settings.variants)
     loaded = load_model(

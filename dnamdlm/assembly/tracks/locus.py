@@ -55,7 +55,7 @@ def tracks(settings: TracksSettings) -> tuple[Path, str]:
     assert settings.locus is not None, "checked by the settings"
     out, where = Path(settings.out), parse_locus(settings.locus)
     check_track(out)
-    start_ops(settings.ops, settings.device)
+    start_ops(settings.ops, settings.device, settings.precision)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dnamdlm.assembly.building.model_config import TrainedLM
-from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.train.split_validation import SplitValidation
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import BatchStream
 from dnamdlm.lm.checkpoint import newest_valid, step_of_folder
+from dnamdlm.training.accelerators import own_device, resolve_precision
 
 
 def time_needed(
@@ -20,7 +20,6 @@ def time_needed(
     Two steps are made; the weights of the model change.
     """
     # Lightning takes seconds to import, and no mistake in the settings should wait for it.
-    from dnamdlm.training.hardware import resolve_precision
     from dnamdlm.training.module import TrainingModule
     from dnamdlm.training.step_times import Workload, seconds_per_step
     from dnamdlm.training.trainer import check_devices
@@ -40,8 +39,8 @@ def time_needed(
         windows=windows,
         micro_batch=windows // trainer.num_micro_steps(ranks),
         gradient_clip=trainer.gradient_clip,
-        device=choose_device("cpu" if trainer.accelerator == "cpu" else "auto"),
-        precision=resolve_precision(trainer.precision),
+        device=own_device(trainer),
+        precision=resolve_precision(trainer.precision, trainer.accelerator),
     )
     checkpoint = newest_valid(Path(settings.run_dir) / "checkpoints")
     workload = Workload(

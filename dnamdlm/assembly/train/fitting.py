@@ -14,7 +14,6 @@ from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.building.foreign_classes import foreign_classes
 from dnamdlm.assembly.building.model_config import TrainedLM, backbone_of
 from dnamdlm.assembly.building.object_nodes import model_nodes
-from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.models import LoadedModel, load_into
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.train.fit_settings import chosen_settings, run_settings
@@ -30,6 +29,7 @@ from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import Objective
 from dnamdlm.tokens.vocabulary import Vocabulary
+from dnamdlm.training.accelerators import own_device, precision_beside_steps
 from dnamdlm.training.trainer_settings import ResumeSettings
 
 _TRIAL_SEED = 0
@@ -124,10 +124,10 @@ def fit(
     from dnamdlm.training.trainer import check_devices
 
     check_devices(chosen.trainer)
-    place = "cpu" if chosen.trainer.accelerator == "cpu" else "auto"
-    start_ops(ops, place)
+    place = str(own_device(chosen.trainer))
+    start_ops(ops, place, precision_beside_steps(chosen.trainer))
     train_model(lm.cpu().train(), run)
-    return load_into(lm, Path(run_dir), device=str(choose_device(place)), trust=packages)
+    return load_into(lm, Path(run_dir), device=place, trust=packages)
 
 
 @dataclass(frozen=True)

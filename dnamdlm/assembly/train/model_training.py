@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
@@ -31,6 +30,7 @@ from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.module_weights import check_weights
 from dnamdlm.threads import running_with
+from dnamdlm.training.accelerators import own_device
 from dnamdlm.training.disk_space import check_space, try_space
 from dnamdlm.training.launch import launched_rank, launched_shape
 from dnamdlm.training.metrics import lacks_value, metric_names
@@ -134,7 +134,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
 def _threads(settings: TrainSettings, lm: nn.Module) -> int | None:
     """Threads of this process while it trains."""
     trainer, shape = settings.trainer, launched_shape()
-    if trainer.accelerator != "cpu" and torch.cuda.is_available():
+    if own_device(trainer).type != "cpu":
         return settings.threads
     devices = trainer.devices if shape is None else shape[0]
     ranks = int(devices) if str(devices).isdigit() else 1

@@ -11,6 +11,7 @@ from dnamdlm.assembly.train.model_training import train_model
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.targets import check_run_folder, inputs_of
 from dnamdlm.lm.checkpoint import list_checkpoints
+from dnamdlm.training.accelerators import own_device, precision_beside_steps
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def train(settings: TrainSettings) -> Path:
     from dnamdlm.training.trainer import check_devices
 
     check_devices(trainer)
-    start_ops(settings.ops, "cpu" if trainer.accelerator == "cpu" else "auto")
+    start_ops(settings.ops, str(own_device(trainer)), precision_beside_steps(trainer))
     lm = settings.config.build(settings.seed, settings.given)
     # a resumed run has its own weights, and their first source may have been deleted.
     has_weights = list_checkpoints(Path(settings.run_dir) / "checkpoints")

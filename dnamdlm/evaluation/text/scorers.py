@@ -22,6 +22,7 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.data.text.tokenizers import open_tokenizer
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.causal import CausalLM
+from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.subwords import has_tokenizer
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
@@ -97,7 +98,8 @@ class CheckpointScorer:
         """-log p of each token, the first one after the start mark."""
         num_tokens = tokens.shape[1]
         tokens, present = self._begun(tokens, present)
-        log_probs = self.lm.next_log_probs(tokens, None if bool(present.all()) else present)
+        with computing_on(tokens.device):
+            log_probs = self.lm.next_log_probs(tokens, None if bool(present.all()) else present)
         nats = -log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu()
         return nats[:, nats.shape[1] - num_tokens :]
 

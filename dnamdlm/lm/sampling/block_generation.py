@@ -26,12 +26,11 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm import places
 from dnamdlm.lm.sampling.block_context import BlockContext, BlockParts
 from dnamdlm.lm.sampling.network_calls import (
-    ROWS_PER_CALL,
-    ROWS_PER_CALL_CPU,
     NetworkCalls,
     NetworkInput,
     OneLabel,
     denoiser_of,
+    rows_per_call,
 )
 
 Guide = Callable[[NetworkCalls, NetworkInput], Tensor]
@@ -97,7 +96,7 @@ def pieces_of(
         initial: ids to start from.
         evaluated: puts the model into evaluation mode while a block is made.
     """
-    at_once = ROWS_PER_CALL_CPU if keys.device.type == "cpu" else ROWS_PER_CALL
+    at_once = rows_per_call(min(initial.shape[1], run.window), is_cpu=keys.device.type == "cpu")
     groups = torch.arange(len(keys), device=keys.device).split(at_once)
 
     def made(rows: Tensor) -> Iterator[Generated]:

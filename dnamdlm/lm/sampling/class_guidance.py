@@ -34,6 +34,7 @@ from dnamdlm.lm.sampling.network_calls import (
     NetworkInput,
     OneLabel,
     in_groups,
+    rows_per_call,
 )
 
 GuideOrder = Literal["exact", "first_order"]
@@ -268,7 +269,9 @@ class ClassifierGuidance:
     ) -> Tensor:
         """Give log p(y | tokens) for sequences that come from `rows`."""
         times, padding = (None if x is None else x[rows] for x in (time, present))
-        size = EDITS_PER_CALL_CPU if is_cpu else EDITS_PER_CALL
+        size = EDITS_PER_CALL_CPU
+        if not is_cpu:
+            size = min(EDITS_PER_CALL, 8 * rows_per_call(tokens.shape[1], is_cpu=False))
         return in_groups(self._of_label(), tokens, times, padding, size=size, fill=not is_cpu)
 
     def _first_order(
@@ -287,7 +290,8 @@ class ClassifierGuidance:
                 dtype=dtype,
             )
 
-        return in_groups(ratios, inputs.xt, time, inputs.present, size=calls.rows_per_call)
+        size = calls.rows_per_call(inputs.xt.shape[1])
+        return in_groups(ratios, inputs.xt, time, inputs.present, size=size)
 
     def _of_label(self) -> Callable[..., Tensor]:
         """Give log p(y | xt) of the class; arguments as in `NoisyClassifier.log_probs`."""

@@ -2,7 +2,8 @@
 
 Matrix products of another height may round differently, and one rounding can change a base. So
 every call has the same number of rows: one on a CPU, where a row is enough work, and a group
-elsewhere, filled up with copies. Then a sequence does not depend on the batch it is made in.
+elsewhere, filled up with copies. Then a sequence does not depend on the batch it is made in. A
+group has fewer rows the longer they are, so that it fits the memory of a GPU.
 
 Shapes: B sequences, of which b take part in a call, L positions, V vocabulary.
 """
@@ -23,6 +24,8 @@ from dnamdlm.lm import places
 
 ROWS_PER_CALL_CPU = 1
 ROWS_PER_CALL = 32
+POSITIONS_OF_ROWS = 1 << 15
+NUMBERS_OF_ROWS = 1 << 30
 POSITIONS_PER_CALL = 256
 
 
@@ -93,11 +96,14 @@ class NetworkCalls:
         self.lm = lm
         self.is_cpu = is_cpu
         self.takes_unnormalized = takes_unnormalized
-        self.rows_per_call = ROWS_PER_CALL_CPU if is_cpu else ROWS_PER_CALL
         # on a CPU the row decides how many positions are read, not the batch.
         self.positions_per_call = None if is_cpu else POSITIONS_PER_CALL
         self.num_calls = 0
         self.num_rows = 0
+
+    def rows_per_call(self, length: int) -> int:
+        """Rows of a call, see `rows_per_call`."""
+        return rows_per_call(length, is_cpu=self.is_cpu)
 
     def count(self, calls: int, rows: int) -> None:
         """Add calls of another network, or in another shape."""
@@ -120,14 +126,15 @@ class NetworkCalls:
         network = partial(network, label=label)
         if inputs.wanted is not None and not places.is_small(len(self.lm.real_tokens)):
             return self._sparse(network, inputs, inputs.wanted)
-        return in_groups(network, inputs.xt, inputs.time, inputs.present, size=self.rows_per_call)
+        size = self.rows_per_call(inputs.xt.shape[1])
+        return in_groups(network, inputs.xt, inputs.time, inputs.present, size=size)
 
     def _sparse(
         self, network: Callable[..., Tensor], inputs: NetworkInput, wanted: Tensor
     ) -> Tensor:
         """The output layer at the wanted positions alone; -inf for every token elsewhere."""
         found: Tensor | None = None
-        for group in groups_of(len(inputs.xt), self.rows_per_call, inputs.xt.device):
+        for group in groups_of(len(inputs.xt), self.rows_per_call(wanted.shape[1]), wanted.device):
             # the copies that fill the group up are not read.
             is_first = torch.ones_like(group, dtype=torch.bool)
             is_first[1:] = group[1:] != group[:-1]
@@ -212,6 +219,29 @@ def denoiser_of(
         return SparseDenoiser(calls, present, guide)
     kind = PlainDenoiser if places.is_small(len(calls.lm.real_tokens)) else SparseDenoiser
     return kind(calls, present)
+
+
+def rows_per_call(length: int, *, is_cpu: bool) -> int:
+    """Rows of every call for sequences of a length, a function of nothing else.
+
+    >>> rows_per_call(1024, is_cpu=False), rows_per_call(131_072, is_cpu=False)
+    (32, 1)
+    """
+    if is_cpu:
+        return ROWS_PER_CALL_CPU
+    return max(1, min(ROWS_PER_CALL, POSITIONS_OF_ROWS // length))
+
+
+def rows_held(batch_size: int, length: int, num_ids: int, *, is_cpu: bool) -> int:
+    """Sequences made at once: fewer on a GPU whose memory would not hold their distributions.
+
+    >>> rows_held(64, 1024, 12, is_cpu=False), rows_held(64, 1024, 50_257, is_cpu=False)
+    (64, 32)
+    """
+    if is_cpu:
+        return batch_size
+    most = max(rows_per_call(length, is_cpu=False), NUMBERS_OF_ROWS // (length * num_ids))
+    return min(batch_size, most)
 
 
 def in_groups(

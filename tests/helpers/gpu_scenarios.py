@@ -1,0 +1,258 @@
+"""What runs on the pretended GPU: `python -m tests.helpers.gpu_scenarios GROUP FOLDER` prints JSON.
+
+One row per scenario: its numbers of waits and launches, or `error` with the end of the traceback.
+A process of its own, since the pretended GPU must be loaded before torch.
+"""
+
+from tests.helpers.pretended_gpu import GPU, PretendedGpu, to_gpu  # isort: skip  before torch
+
+import json
+import sys
+import traceback
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from dnamdlm.assembly.operations import start_ops
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion import row_keys
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.ops import selection
+from dnamdlm.ops.selection import describe
+from dnamdlm.ops.selfcheck import fused_kernels
+from dnamdlm.tokens.iupac import ANY_BASE
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+from dnamdlm.training.module import TrainingModule
+from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant
+from tests.helpers import entries
+from tests.helpers.fused_stand_ins import BROKEN, PACKAGES, install
+
+# its programs need a real card.
+sys.modules["triton"] = None
+
+LENGTH, ROWS, STEPS = 16, 3, 4
+# the sets of two bases that are given.
+GIVEN = (1, 2)
+
+SMALL = ("backbone.hidden_size=16", "backbone.num_blocks=2")
+HEADS = (*SMALL, "backbone.num_heads=2")
+MAMBA = (*SMALL, "backbone.state_size=4")
+MODELS = {
+    "dit": HEADS,
+    "dit, padded": HEADS,
+    "dit, everything": (
+        *HEADS, "backbone.attention_window=3", "backbone.time_conditioning=true",
+        "backbone.dropout=0.1", "backbone.gradient_checkpointing=true",
+        "backbone.num_classes=2",
+    ),
+    "bert": ("backbone=bert", *HEADS, "backbone.max_length=16", "lm=mlm"),
+    "caduceus_ph": ("backbone=caduceus_ph", *MAMBA),
+    "caduceus_ph, padded": ("backbone=caduceus_ph", *MAMBA),
+    "caduceus_ps": ("backbone=caduceus_ps", *MAMBA),
+    "dimamba": ("backbone=dimamba", *MAMBA),
+    "ar": ("lm=ar", "backbone=ar", *HEADS),
+    "ar, mamba": ("lm=ar", "backbone=mamba", *MAMBA),
+    "classifier": ("lm=classifier", *HEADS),
+    "block": ("lm=block", "lm.block_length=4", *HEADS),
+    "block_time": ("lm=block_time", "lm.block_length=4", "backbone.time_conditioning=true", *HEADS),
+    **{
+        f"dit, {name}": (f"lm={name}", *HEADS)
+        for name in ("d3pm", "mdlm_change_of_variables", "mdlm_count", "mdlm_discrete",
+                     "mdlm_simple", "mlm", "sedd")
+    },
+}  # fmt: skip
+FUSED = ("dit, padded", "caduceus_ph", "caduceus_ph, padded", "caduceus_ps", "dimamba")
+SAMPLERS = {
+    name: (name.partition(",")[0], model)
+    for name, model in {
+        "ancestral": "dit", "analytic": "dit", "confidence": "dit", "entropy_bounded": "dit",
+        "first_hitting": "dit", "remask": "dit", "block": "dit", "semi_ar": "dit",
+        "ancestral, time": "dimamba", "ancestral, blocks": "block", "left_to_right": "ar",
+    }.items()
+}  # fmt: skip
+
+
+def model(*overrides):
+    """A model with random weights, none of them zero, in training mode on the CPU."""
+    tree = entries.composed("train", "config=tiny", f"data.length={LENGTH}", *overrides)
+    lm = entries.build_language_model(tree, 1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for weight in lm.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+    return lm
+
+
+def batch(*, padded, labelled):
+    """Rows of random bases on the CPU."""
+    vocabulary = NUCLEOTIDE_VOCABULARY
+    real = torch.tensor(list(vocabulary.real_ids))
+    tokens = real[torch.randint(4, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))]
+    present = torch.ones(ROWS, LENGTH, dtype=torch.bool)
+    if padded:
+        present[1, 11:] = False
+    index = torch.arange(ROWS)
+    return Batch(
+        tokens=tokens.masked_fill(~present, vocabulary.pad_id),
+        present=present,
+        valid=present,
+        weight=None,
+        key=row_keys(0, index),
+        row=index,
+        global_size=ROWS,
+        label=index % 2 if labelled else None,
+    )
+
+
+def training_step(gpu, name):
+    """One micro-batch in bfloat16, and the update."""
+    module = TrainingModule(
+        model(*MODELS[name]), AdamWSettings(), WarmupConstant(1), max_steps=2, averaging_decay=0.9
+    )
+    on_cpu = batch(padded="padded" in name, labelled=name in {"classifier", "dit, everything"})
+    to_gpu(module)
+    module.average.to(torch.device("cuda"))
+    optimizer = module.settings.build(module)
+    gpu.reset()
+    module.begin_step()
+    with torch.autocast("cuda", torch.bfloat16):
+        loss = module.training_step(on_cpu.to("cuda", non_blocking=True), 0)
+    loss.backward()
+    found = gpu.counts()
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    optimizer.step()
+    module.update_average()
+    waits = gpu.waits.copy()
+    return found | {
+        "waits": waits.total(),
+        "where": sorted(f"{reason} at {line}" for reason, line in waits),
+        "loss": loss.item(),
+        "norm": norm.item(),
+    }
+
+
+def sampling(gpu, name):
+    """A few sequences: counts per call of the network, which is one step.
+
+    What happens once for each piece of a sequence is not a matter of steps. In float64 no rounding
+    decides, so that the CPU must draw the same tokens.
+    """
+    sampler, of_model = SAMPLERS[name]
+    sampler = entries.settings_of("sample", "model=none", "out=none", f"sampler={sampler}").sampler
+    if hasattr(sampler, "num_steps"):
+        sampler = replace(sampler, num_steps=STEPS)
+    lm = model(*MODELS[of_model]).double().eval()
+    # with masks alone all positions would be equally certain, and rounding would choose.
+    sets = np.full(LENGTH, ANY_BASE, dtype=np.uint8)
+    sets[:2] = GIVEN
+    template = Template.of_sets(sets, NUCLEOTIDE_VOCABULARY)
+
+    def made(keys):
+        return list(generate_pieces(lm, keys, template, sampler=sampler, trained_length=LENGTH))
+
+    on_cpu = torch.cat([piece.tokens for piece in made(row_keys(1, torch.arange(ROWS)))], 1)
+    to_gpu(lm)
+    keys = row_keys(1, torch.arange(ROWS, device="cuda"))
+    gpu.reset()
+    pieces = made(keys)
+    calls = sum(piece.network_calls for piece in pieces)
+    return {
+        "waits": round(sum(n for n in gpu.waits.values() if n > len(pieces)) / calls, 2),
+        "launches": round(gpu.counts()["launches"] / calls, 1),
+        "where": sorted(f"{reason} at {line}" for reason, line in gpu.waits),
+        "same": torch.equal(torch.cat([piece.tokens for piece in pieces], 1).cpu(), on_cpu),
+    }
+
+
+def fused(gpu, name):
+    """The same step with the stand-ins of the fused packages, and without them."""
+    with selection.forced("portable"):
+        plain = training_step(gpu, name)
+    calls = install(gpu)
+    with fresh_imports():
+        found = training_step(gpu, name)
+    return found | {"calls": calls, "plain": plain}
+
+
+def checked(gpu, name):
+    """What the check at the start of a command says of sound or broken packages."""
+    install(gpu, None if name == "sound" else name)
+    with fresh_imports():
+        refused = start_ops("auto", "cuda")
+        kernels = [x for x in fused_kernels(GPU) if x.package in PACKAGES]
+        rows = describe(kernels, GPU, torch.bfloat16)
+        step = training_step(gpu, "caduceus_ph, padded")
+    return {"refused": refused, "rows": rows, "loss": step["loss"]}
+
+
+@contextmanager
+def fresh_imports():
+    """Nothing is known of the packages, as in a new process."""
+    known = [getattr(selection, name).copy() for name in ("_broken", "_distrusted")]
+    selection._broken.clear()
+    selection._distrusted.clear()
+    yield
+    for name, before in zip(("_broken", "_distrusted"), known, strict=True):
+        getattr(selection, name).clear()
+        getattr(selection, name).update(before)
+
+
+def command(gpu, line):
+    """A command on the card; it must end well."""
+    gpu.reset()
+    name, *overrides = line.split()
+    getattr(entries, name)(entries.composed(name, *overrides, "device=cuda"))
+    return gpu.counts()
+
+
+COMMANDS = (
+    "evaluate model=yeast-demo split=test limit=4 draws=1 max_order=1 out={folder}/e.json",
+    "sample model=yeast-demo num_sequences=2 length=32 sampler.num_steps=4 out={folder}/s.fa",
+    "judge samples={folder}/s.fa reference={folder}/g.fa model=yeast-demo out={folder}/j.json",
+    "design model=yeast-demo reward=[{{motif:TATA}}] num_sequences=2 length=24 "
+    "sampler.num_steps=4 likelihood_draws=0 out={folder}/d.fa",
+    "tracks model=yeast-demo locus=chrI:1000-1100 out={folder}/t.tsv",
+    "interpret model=yeast-demo locus=chrI:1000-1008 parts=[mutagenesis] out={folder}/i",
+    "score model=yeast-demo variants={folder}/v.vcf data.fasta={folder}/g.fa draws=1 "
+    "out={folder}/v.tsv",
+    "embed model=yeast-demo data.fasta={folder}/s.fa out={folder}/e.npz",
+    "finetune config=table data.train={folder}/t.csv model=yeast-demo run_dir={folder}/ft "
+    "baselines=[] seeds=1 training.epochs=1 bootstrap=0 method=probe",
+    "predict model={folder}/ft input={folder}/t.csv out={folder}/p.tsv",
+)
+
+
+NAMED = {
+    "training": (training_step, MODELS),
+    "sampling": (sampling, SAMPLERS),
+    "fused": (fused, FUSED),
+    "broken": (checked, ("sound", *BROKEN)),
+}
+
+
+def scenarios(group, folder):
+    """Name and function of each scenario of a group."""
+    if group in NAMED:
+        function, names = NAMED[group]
+        return {name: partial(function, name=name) for name in names}
+    lines = [line.format(folder=folder) for line in COMMANDS]
+    return {line.split()[0]: partial(command, line=line) for line in lines}
+
+
+def main(group, folder):
+    """Run a group and print its rows."""
+    rows = {}
+    with PretendedGpu() as gpu:
+        for name, run in scenarios(group, folder).items():
+            try:
+                rows[name] = run(gpu)
+            except Exception:  # noqa: BLE001  every other scenario still runs
+                rows[name] = {"error": "".join(traceback.format_exc().splitlines(True)[-12:])}
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
