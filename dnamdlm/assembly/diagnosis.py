@@ -22,7 +22,7 @@ from dnamdlm.ops.selfcheck import fused_kernels
 from dnamdlm.training.run_folder import versions
 
 _KERNEL_PACKAGES = ("mamba-ssm", "causal-conv1d", "flash-attn", "triton")
-_WITHOUT_KERNEL = ("norm", "rotary positions", "depthwise convolution")
+_PLAIN = ("norm", "rotary positions", "depthwise convolution")
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -116,7 +116,8 @@ def _implementations(device: torch.device) -> list[tuple[str, ...]]:
             (row["primitive"], name, row["runs"], row["fused package"], row["fused"])
             for row in describe(fused_kernels(device), device, dtype)
         ]
-    rows += [(name, "any", "portable", "none", "none is written") for name in _WITHOUT_KERNEL]
+    served = {row[0] for row in rows}
+    rows += [(x, "any", "portable", "none", "none is written") for x in _PLAIN if x not in served]
     return rows
 
 

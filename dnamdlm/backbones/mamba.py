@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dnamdlm.backbones.layers import Modulation, modulate
-from dnamdlm.ops.conv import causal_conv
+from dnamdlm.ops.conv import causal_conv, causal_conv_both
 from dnamdlm.ops.norm import rms_norm
-from dnamdlm.ops.scan import selective_scan
+from dnamdlm.ops.scan import scan_both, selective_scan
+from dnamdlm.ops.scan_inputs import ScanInputs
 
 Directions = Literal["forward", "add", "multiply"]
 
@@ -65,15 +66,15 @@ class SelectiveState(nn.Module):
     ) -> Float[Tensor, "B L I"]:
         """Mix positions; with a gate, the result is multiplied by SiLU(gate)."""
         # in the type of the projections, half precision under autocast.
-        x = causal_conv(
-            x,
-            self.conv_weight.to(x.dtype),
-            self.conv_bias.to(x.dtype),
-            reverse=reverse,
-            present=present,
-        )
+        x = causal_conv(x, self.conv_weight, self.conv_bias, reverse=reverse, present=present)
+        return selective_scan(*self.scan_inputs(x, gate), reverse=reverse, present=present)
+
+    def scan_inputs(
+        self, x: Float[Tensor, "B L I"], gate: Float[Tensor, "B L I"] | None
+    ) -> ScanInputs:
+        """What the scan of the convolved `x` reads."""
         step, write, read = self.select(x).split(self.splits, dim=-1)
-        return selective_scan(
+        return ScanInputs(
             x,
             functional.linear(step, self.step_weight),
             -self.log_rates.exp(),
@@ -82,9 +83,21 @@ class SelectiveState(nn.Module):
             self.direct,
             gate,
             self.step_bias,
-            reverse=reverse,
-            present=present,
         )
+
+
+def _scan_both_ways(
+    ahead: SelectiveState,
+    back: SelectiveState,
+    x: Float[Tensor, "B L I"],
+    gate: Float[Tensor, "B L I"] | None,
+    present: Bool[Tensor, "B L"] | None,
+) -> list[Float[Tensor, "B L I"]]:
+    """The forward pass of one and the reverse pass of another, which GPUs do together."""
+    weights, biases = zip(*((way.conv_weight, way.conv_bias) for way in (ahead, back)), strict=True)
+    xs = causal_conv_both(x, weights, biases, present=present)
+    inputs = [way.scan_inputs(x, gate) for way, x in zip((ahead, back), xs, strict=True)]
+    return scan_both(*inputs, present=present)
 
 
 class MambaMixer(nn.Module):
@@ -129,12 +142,11 @@ class MambaMixer(nn.Module):
         x, gate = self.input(x).chunk(2, dim=-1)
         if self.back is None:
             return self.output(self.ahead(x, gate, present, reverse=False))
-        if self.directions == "multiply":
-            ahead = self.output(self.ahead(x, gate, present, reverse=False))
-            return ahead * self.output(self.back(x, gate, present, reverse=True))
-        ahead = self.ahead(x, None, present, reverse=False)
-        both = ahead + self.back(x, None, present, reverse=True)
-        return self.output(both * functional.silu(gate))
+        multiply = self.directions == "multiply"
+        ahead, back = _scan_both_ways(self.ahead, self.back, x, gate if multiply else None, present)
+        if multiply:
+            return self.output(ahead) * self.output(back)
+        return self.output((ahead + back) * functional.silu(gate))
 
 
 class MambaBlock(nn.Module):

@@ -5,11 +5,11 @@ rounding. See `dnamdlm.ops.selection`.
 """
 
 from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
-from dnamdlm.ops.conv import causal_conv, depthwise_conv
+from dnamdlm.ops.conv import causal_conv, causal_conv_both, depthwise_conv
 from dnamdlm.ops.norm import layer_norm, rms_norm
 from dnamdlm.ops.precision import get_precision, set_precision
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
-from dnamdlm.ops.scan import selective_scan
+from dnamdlm.ops.scan import scan_both, selective_scan
 from dnamdlm.ops.selection import Mode, forced, get_mode, set_mode
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "attend",
     "attention_pattern",
     "causal_conv",
+    "causal_conv_both",
     "depthwise_conv",
     "forced",
     "get_mode",
@@ -26,6 +27,7 @@ __all__ = [
     "layer_norm",
     "rms_norm",
     "rotary_angles",
+    "scan_both",
     "selective_scan",
     "set_mode",
     "set_precision",

@@ -9,7 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV, CONV_WIDTHS, fused_causal_conv
-from dnamdlm.ops.selection import Mode, choose
+from dnamdlm.ops.kernels.triton_slots import TRITON_CAUSAL_CONV, TRITON_DEPTHWISE
+from dnamdlm.ops.selection import FusedKernel, Mode, choose, first_usable, give_up
+
+CAUSAL, DEPTHWISE = "causal convolution", "depthwise convolution"
 
 
 def depthwise_conv(
@@ -35,10 +38,17 @@ def depthwise_conv(
     """
     if weight.shape[-1] % 2 == 0:
         raise ValueError(f"a centred convolution needs an odd width, got {weight.shape[-1]}")
+    outs = _by_triton(
+        DEPTHWISE, x, [weight], [] if bias is None else [bias],
+        offset=weight.shape[-1] // 2, reverse=False, present=present, mode=mode,
+    )  # fmt: skip
+    if outs is not None:
+        return outs[0]
     if present is not None:
         # where, not multiply: padding may be anything, inf included.
         x = torch.where(present.unsqueeze(-1), x, 0.0)
-    if choose("depthwise convolution", x.device, x.dtype, mode=mode) == "reference":
+    kernel = first_usable(DEPTHWISE, depthwise_kernels(x.device), x.device, x.dtype)
+    if choose(DEPTHWISE, x.device, x.dtype, fused=kernel, mode=mode) == "reference":
         return _reference(x, weight, bias)
     return _portable(x, weight, bias)
 
@@ -56,24 +66,31 @@ def causal_conv(
 
     Args:
         x: input.
-        weight: one filter per channel; the last tap belongs to the position itself.
+        weight: one filter per channel; the last tap belongs to the position itself. Filter and
+            bias are taken in the type of `x`, or wider.
         bias: added to each position, or None.
         reverse: use later positions instead, x[i - j + K - 1].
         present: False marks padding, whose values count as zero; None means no padding.
         mode: overrides the process-wide choice of implementation.
 
     Raises:
-        KernelUnavailable: if the mode is `fused` and causal-conv1d cannot run here.
+        KernelUnavailable: if the mode is `fused` and no kernel can run here.
     """
+    outs = _by_triton(
+        CAUSAL, x, [weight], [] if bias is None else [bias],
+        offset=weight.shape[-1] - 1, reverse=reverse, present=present, mode=mode,
+    )  # fmt: skip
+    if outs is not None:
+        return outs[0]
+    weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
     if present is not None:
         x = torch.where(present.unsqueeze(-1), x, 0.0)
     width = weight.shape[-1]
     obstacle = None
-    if width not in CONV_WIDTHS:
+    kernel = first_usable(CAUSAL, causal_kernels(x.device), x.device, x.dtype)
+    if kernel is CAUSAL_CONV and width not in CONV_WIDTHS:
         obstacle = f"it has {CONV_WIDTHS[0]} to {CONV_WIDTHS[-1]} taps, not {width}"
-    chosen = choose(
-        CAUSAL_CONV.primitive, x.device, x.dtype, fused=CAUSAL_CONV, obstacle=obstacle, mode=mode
-    )
+    chosen = choose(CAUSAL, x.device, x.dtype, fused=kernel, obstacle=obstacle, mode=mode)
     if chosen == "fused":
         return fused_causal_conv(x, weight, bias, reverse=reverse)
     if reverse:
@@ -87,6 +104,67 @@ def causal_conv(
     # the operator pads both sides without a copy; one side is dropped.
     out = _image_conv(x, weight, bias, padding=width - 1)
     return functional.silu(out[:, after : after + x.shape[1]])
+
+
+def causal_conv_both(
+    x: Float[Tensor, "B L D"],
+    weights: tuple[Float[Tensor, "D K"], Float[Tensor, "D K"]],
+    biases: tuple[Float[Tensor, " D"], Float[Tensor, " D"]],
+    *,
+    present: Bool[Tensor, "B L"] | None = None,
+    mode: Mode | None = None,
+) -> list[Float[Tensor, "B L D"]]:
+    """`causal_conv` with the first filter, and reversed with the second; one launch on GPUs."""
+    outs = _by_triton(
+        CAUSAL, x, list(weights), list(biases),
+        offset=weights[0].shape[-1] - 1, reverse=False, present=present, mode=mode,
+    )  # fmt: skip
+    if outs is not None:
+        return outs
+    return [
+        causal_conv(x, weight, bias, reverse=reverse, present=present, mode=mode)
+        for weight, bias, reverse in zip(weights, biases, (False, True), strict=True)
+    ]
+
+
+def causal_kernels(device: torch.device) -> list[FusedKernel]:
+    """The fused kernels of the causal convolution for a device, the preferred one first."""
+    return [TRITON_CAUSAL_CONV, CAUSAL_CONV] if device.type == "cuda" else [CAUSAL_CONV]
+
+
+def depthwise_kernels(device: torch.device) -> list[FusedKernel]:
+    """The fused kernels of the centred convolution for a device."""
+    return [TRITON_DEPTHWISE] if device.type == "cuda" else []
+
+
+def _by_triton(
+    primitive: str,
+    x: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    *,
+    offset: int,
+    reverse: bool,
+    present: Tensor | None,
+    mode: Mode | None,
+) -> list[Tensor] | None:
+    """The convolutions by our Triton kernels, or None where another form is to be used."""
+    kernels = causal_kernels if primitive == CAUSAL else depthwise_kernels
+    kernel = first_usable(primitive, kernels(x.device), x.device, x.dtype)
+    if kernel is None or kernel not in (TRITON_CAUSAL_CONV, TRITON_DEPTHWISE):
+        return None
+    if choose(primitive, x.device, x.dtype, fused=kernel, mode=mode) != "fused":
+        return None
+    from dnamdlm.ops.kernels.triton_conv_ops import triton_conv
+
+    active = primitive == CAUSAL
+    try:
+        return triton_conv(
+            x, weights, biases, offset=offset, active=active, reverse=reverse, present=present
+        )
+    except RuntimeError as error:
+        give_up(kernel, error, mode=mode)
+    return None
 
 
 def _reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

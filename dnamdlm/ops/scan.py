@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from dnamdlm.ops.kernels.compiled_scan import COMPILED_SCAN, MAX_STATE_SIZE, compiled_scan
 from dnamdlm.ops.kernels.mamba_kernels import MAMBA_SCAN, mamba_scan
+from dnamdlm.ops.kernels.triton_slots import MAX_STATES, TRITON_SCAN
 from dnamdlm.ops.scan_inputs import ScanInputs
-from dnamdlm.ops.selection import FusedKernel, Mode, choose
+from dnamdlm.ops.selection import FusedKernel, Mode, choose, first_usable, give_up
 
 # positions whose states are in memory at once; 16 and 32 fit into a cache and are fastest, and
 # shorter chunks have more boundary states, which are kept.
@@ -77,6 +78,10 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
         >>> selective_scan(u, step, A, one, one, softplus=False, reverse=True).flatten()
         tensor([1.2500, 0.5000, 1.0000, 2.0000])
     """
+    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias)
+    outs = _by_triton([inputs], softplus=softplus, reverse=reverse, present=present, mode=mode)
+    if outs is not None:
+        return outs[0]
     if present is not None:
         is_present = present.unsqueeze(-1)
         # where, not multiply: padding may be anything, inf included.
@@ -85,10 +90,7 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
         delta = torch.where(is_present, delta, NO_TIME if softplus else 0.0)
         if not softplus and delta_bias is not None:
             delta = torch.where(is_present, delta, -delta_bias.to(delta.dtype))
-    kernel = scan_kernel(u.device)
-    obstacle = None
-    if kernel is COMPILED_SCAN and A.shape[1] > MAX_STATE_SIZE:
-        obstacle = f"its state has at most {MAX_STATE_SIZE} numbers per channel"
+    kernel, obstacle = _kernel(inputs)
     chosen = choose("selective scan", u.device, u.dtype, fused=kernel, obstacle=obstacle, mode=mode)
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias)
     # states are sums over the whole sequence, for which half precision is too coarse.
@@ -102,9 +104,71 @@ def selective_scan(  # noqa: PLR0917  the order of mamba-ssm
     return out if present is None else torch.where(present.unsqueeze(-1), out, 0.0)
 
 
-def scan_kernel(device: torch.device) -> FusedKernel:
-    """The fused kernel for a device: mamba-ssm on GPUs, our own elsewhere."""
-    return MAMBA_SCAN if device.type == "cuda" else COMPILED_SCAN
+def scan_both(
+    ahead: ScanInputs,
+    back: ScanInputs,
+    *,
+    softplus: bool = True,
+    present: Bool[Tensor, "B L"] | None = None,
+    mode: Mode | None = None,
+) -> list[Float[Tensor, "B L D"]]:
+    """The forward scan of `ahead` and the reverse scan of `back`, in one launch on GPUs.
+
+    Args:
+        ahead: inputs of the forward scan, see `selective_scan`.
+        back: inputs of the reverse scan, of the same shapes.
+        softplus: apply softplus to delta + delta_bias.
+        present: False marks padding in both.
+        mode: overrides the process-wide choice of implementation.
+    """
+    ways = [ahead, back]
+    outs = _by_triton(ways, softplus=softplus, reverse=False, present=present, mode=mode)
+    if outs is not None:
+        return outs
+    return [
+        selective_scan(*way, softplus=softplus, reverse=reverse, present=present, mode=mode)
+        for way, reverse in zip(ways, (False, True), strict=True)
+    ]
+
+
+def scan_kernels(device: torch.device) -> list[FusedKernel]:
+    """The fused kernels for a device, the preferred one first."""
+    return [TRITON_SCAN, MAMBA_SCAN] if device.type == "cuda" else [COMPILED_SCAN]
+
+
+def _kernel(inputs: ScanInputs) -> tuple[FusedKernel, str | None]:
+    """The fused kernel for some inputs, and why it cannot serve them."""
+    u, states = inputs.u, inputs.A.shape[1]
+    kernel = first_usable("selective scan", scan_kernels(u.device), u.device, u.dtype)
+    assert kernel is not None
+    most = {COMPILED_SCAN: MAX_STATE_SIZE, TRITON_SCAN: MAX_STATES}.get(kernel, states)
+    obstacle = f"its state has at most {most} numbers per channel" if states > most else None
+    return kernel, obstacle
+
+
+def _by_triton(
+    ways: list[ScanInputs],
+    *,
+    softplus: bool,
+    reverse: bool,
+    present: Tensor | None,
+    mode: Mode | None,
+) -> list[Tensor] | None:
+    """The scans by our Triton kernels, or None where another implementation is to be used."""
+    u = ways[0].u
+    kernel, obstacle = _kernel(ways[0])
+    if kernel is not TRITON_SCAN:
+        return None
+    chosen = choose(kernel.primitive, u.device, u.dtype, fused=kernel, obstacle=obstacle, mode=mode)
+    if chosen != "fused":
+        return None
+    from dnamdlm.ops.kernels.triton_scan_ops import triton_scan
+
+    try:
+        return triton_scan(ways, softplus=softplus, reverse=reverse, present=present)
+    except RuntimeError as error:
+        give_up(kernel, error, mode=mode)
+    return None
 
 
 def _widened(inputs: ScanInputs) -> ScanInputs:

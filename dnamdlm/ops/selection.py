@@ -62,6 +62,7 @@ class _Setting:
     """The process-wide mode, changed by `set_mode` and `forced` alone."""
 
     mode: Mode = "auto"
+    only: FusedKernel | None = None
 
 
 _setting = _Setting()
@@ -96,6 +97,36 @@ def forced(mode: Mode) -> Generator[None]:
         yield
     finally:
         set_mode(before)
+
+
+@contextmanager
+def only(kernel: FusedKernel) -> Generator[None]:
+    """Run a block with this kernel as the only fused one of its primitive, on any device."""
+    before = _setting.only
+    _setting.only = kernel
+    try:
+        yield
+    finally:
+        _setting.only = before
+
+
+def first_usable(
+    primitive: str, kernels: Sequence[FusedKernel], device: torch.device, dtype: torch.dtype
+) -> FusedKernel | None:
+    """The first kernel that can run here, else the first, which then says why it cannot.
+
+    Args:
+        primitive: name of the primitive.
+        kernels: its kernels for this device, the preferred one first; with none the result is None.
+        device: device of the inputs.
+        dtype: element type of the inputs.
+    """
+    if _setting.only is not None and _setting.only.primitive == primitive:
+        return _setting.only
+    if len(kernels) < 2:
+        return kernels[0] if kernels else None
+    usable = (x for x in kernels if _resolve(device, dtype, x, None).implementation == "fused")
+    return next(usable, kernels[0])
 
 
 def choose(
@@ -142,9 +173,14 @@ def describe(
 ) -> list[dict[str, str]]:
     """One row per kernel: what would run on this device and element type in the current mode."""
     rows: list[dict[str, str]] = []
+    served: set[str] = set()
     for kernel in kernels:
         choice = _resolve(device, dtype, kernel, None)
         runs = choice.implementation if _setting.mode in ("auto", "fused") else _setting.mode
+        if kernel.primitive in served:
+            runs = "in reserve" if choice.implementation == "fused" else "-"
+        elif choice.implementation == "fused":
+            served.add(kernel.primitive)
         rows.append(
             {
                 "primitive": kernel.primitive,
@@ -155,6 +191,25 @@ def describe(
             }
         )
     return rows
+
+
+def give_up(kernel: FusedKernel, error: RuntimeError, *, mode: Mode | None) -> None:
+    """Do not use a kernel again that failed while it ran, and say so once.
+
+    Raises:
+        KernelUnavailable: if the mode is `fused`.
+        RuntimeError: the error itself, if memory ran out, which another form would need too.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = f"it fails when it runs ({lines[0]})"
+    if (_setting.mode if mode is None else mode) == "fused":
+        raise KernelUnavailable(
+            f"ops=fused, but {kernel.package} cannot be used: {reason}; use ops=auto"
+        ) from error
+    distrust(kernel, reason)
+    logger.warning("%s is not used: %s", kernel.package, reason)
 
 
 def distrust(kernel: FusedKernel, reason: str) -> None:

@@ -15,10 +15,16 @@ import torch
 from torch import Tensor
 
 from dnamdlm.ops.attention import attend
-from dnamdlm.ops.conv import causal_conv
+from dnamdlm.ops.conv import (
+    causal_conv_both,
+    causal_kernels,
+    depthwise_conv,
+    depthwise_kernels,
+)
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION
-from dnamdlm.ops.kernels.mamba_kernels import CAUSAL_CONV
-from dnamdlm.ops.scan import scan_kernel, selective_scan
+from dnamdlm.ops.kernels.triton_slots import TRITON_SCAN
+from dnamdlm.ops.scan import scan_both, scan_kernels
+from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import (
     FAILURES,
     FusedKernel,
@@ -27,6 +33,7 @@ from dnamdlm.ops.selection import (
     distrust,
     first_line,
     get_mode,
+    only,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,6 +41,8 @@ logger = logging.getLogger(__name__)
 # relative to the largest entry of each tensor; eight bits of bfloat16, rounded several times.
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 BATCH, LENGTH, SIZE, STATE = 2, 70, 32, 16
+# more than one segment of the Triton scan.
+LONG = 1100
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,12 @@ class Probe:
 
 def fused_kernels(device: torch.device) -> list[FusedKernel]:
     """Every fused kernel for a device."""
-    return [FLASH_ATTENTION, scan_kernel(device), CAUSAL_CONV]
+    return [
+        FLASH_ATTENTION,
+        *scan_kernels(device),
+        *causal_kernels(device),
+        *depthwise_kernels(device),
+    ]
 
 
 def check_kernels(
@@ -121,7 +135,8 @@ def largest_difference(
     generator = torch.Generator().manual_seed(0)
     values = [torch.randn(shape, generator=generator).to(dtype) for shape in probe.shapes]
     expected = _with_gradients(probe, [x.to(device, wide) for x in values], "reference")
-    found = _with_gradients(probe, [x.to(device) for x in values], mode)
+    with only(probe.kernel):
+        found = _with_gradients(probe, [x.to(device) for x in values], mode)
     differences = [
         float((a.float() - b).abs().max() / b.abs().max())
         for a, b in zip(found, expected, strict=True)
@@ -138,26 +153,39 @@ def _with_gradients(probe: Probe, inputs: list[Tensor], mode: Mode) -> list[Tens
 
 
 def probes(device: torch.device) -> list[Probe]:
-    """One small call of each primitive that has a fused kernel."""
-    moving, states = (BATCH, LENGTH, SIZE), (BATCH, LENGTH, STATE)
+    """One small call of each fused kernel."""
+    moving = (BATCH, LENGTH, SIZE)
     heads = (BATCH, 2, LENGTH, SIZE)
 
     def scan(inputs: list[Tensor], mode: Mode) -> Tensor:
         u, delta, rates, *others = inputs
         # rates are negative, and weights are float32 in a network under autocast.
         rates = -rates.float().abs() - 0.1
-        return selective_scan(u, delta, rates, *others, mode=mode)
+        way = ScanInputs(u, delta, rates, *others)
+        ahead, back = scan_both(way, way, mode=mode)
+        return ahead + back
+
+    def conv(inputs: list[Tensor], mode: Mode) -> Tensor:
+        x, weight, bias = inputs
+        ahead, back = causal_conv_both(x, (weight, weight), (bias, bias), mode=mode)
+        return ahead + back
 
     return [
         Probe(FLASH_ATTENTION, [heads] * 3, lambda x, mode: attend(x[0], x[1], x[2], mode=mode)),
-        Probe(
-            scan_kernel(device),
-            [moving, moving, (SIZE, STATE), states, states, (SIZE,), moving, (SIZE,)],
-            scan,
+        *(
+            Probe(kernel, _scan_shapes(length), scan)
+            for kernel in scan_kernels(device)
+            for length in ((LENGTH, LONG) if kernel is TRITON_SCAN else (LENGTH,))
         ),
-        Probe(
-            CAUSAL_CONV,
-            [moving, (SIZE, 4), (SIZE,)],
-            lambda x, mode: causal_conv(*x, mode=mode),
+        *(Probe(kernel, [moving, (SIZE, 4), (SIZE,)], conv) for kernel in causal_kernels(device)),
+        *(
+            Probe(kernel, [moving, (SIZE, 5)], lambda x, mode: depthwise_conv(*x, mode=mode))
+            for kernel in depthwise_kernels(device)
         ),
     ]
+
+
+def _scan_shapes(length: int) -> list[tuple[int, ...]]:
+    """Shapes of u, delta, A, B, C, D, z and the bias of the step."""
+    moving, states = (BATCH, length, SIZE), (BATCH, length, STATE)
+    return [moving, moving, (SIZE, STATE), states, states, (SIZE,), moving, (SIZE,)]

@@ -1,11 +1,16 @@
 """Short convolutions, centred and causal, against loops over taps."""
 
+import sys
+import types
+
 import pytest
 import torch
 
 from dnamdlm.errors import KernelUnavailable
-from dnamdlm.ops.conv import causal_conv, depthwise_conv
+from dnamdlm.ops import conv, selection
+from dnamdlm.ops.conv import causal_conv, causal_conv_both, depthwise_conv
 from dnamdlm.ops.kernels import mamba_kernels as mamba
+from dnamdlm.ops.selection import FusedKernel
 from tests.helpers.rounding import rounding
 
 
@@ -106,6 +111,35 @@ def test_padding_counts_as_zero_in_the_causal_convolution(reverse):
     out = causal_conv(poisoned, weight, bias, present=present, reverse=reverse)
     expected = causal_conv(x[:1, :5], weight, bias, reverse=reverse)
     torch.testing.assert_close(out[:1, :5], expected)
+
+
+def test_both_causal_convolutions_together_are_two():
+    (x, weight, bias), (_, other, other_bias) = _inputs(8, 4), _inputs(9, 4)
+    present = torch.arange(8) < torch.tensor([[8], [5]])
+    found = causal_conv_both(x, (weight, other.flip(0)), (bias, other_bias), present=present)
+    ahead = causal_conv(x, weight, bias, present=present)
+    back = causal_conv(x, other.flip(0), other_bias, reverse=True, present=present)
+    assert torch.equal(found[0], ahead)
+    assert torch.equal(found[1], back)
+
+
+def test_a_convolution_that_fails_when_it_runs_is_done_by_another(monkeypatch, caplog):
+    def fails(*_, **__):
+        raise RuntimeError("no kernel image is available")
+
+    stub = types.ModuleType("triton_conv_ops")
+    stub.triton_conv = fails
+    monkeypatch.setitem(sys.modules, "dnamdlm.ops.kernels.triton_conv_ops", stub)
+    kernel = FusedKernel("depthwise convolution", "Triton convolution", lambda: fails,
+                         lambda *_: None)  # fmt: skip
+    monkeypatch.setattr(conv, "TRITON_DEPTHWISE", kernel)
+    monkeypatch.setattr(conv, "depthwise_kernels", lambda _: [kernel])
+    monkeypatch.setattr(selection, "_distrusted", {})
+    inputs = _inputs(8, 5)
+    expected = depthwise_conv(*inputs, mode="portable")
+    for _ in range(2):
+        assert torch.equal(depthwise_conv(*inputs), expected)
+    assert len([message for message in caplog.messages if "Triton convolution" in message]) == 1
 
 
 def _stub_of_causal_conv1d(

@@ -1,6 +1,8 @@
 """The selective scan: every implementation against the definition, and with the original."""
 
 import shutil
+import sys
+import types
 
 import pytest
 import torch
@@ -8,10 +10,12 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from dnamdlm.errors import KernelUnavailable
+from dnamdlm.ops import scan, selection
 from dnamdlm.ops.kernels import compiled_scan
 from dnamdlm.ops.kernels import mamba_kernels as mamba
-from dnamdlm.ops.scan import CHUNK, selective_scan
+from dnamdlm.ops.scan import CHUNK, scan_both, selective_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
+from dnamdlm.ops.selection import FusedKernel
 from tests.helpers.rounding import rounding
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
@@ -368,6 +372,48 @@ def test_mamba_ssm_equals_the_reference(length):
         moved[name] = x.requires_grad_()
     out = selective_scan(**moved, mode="fused")
     _assert_outputs_close(out.cpu(), expected["out"], inputs)
+
+
+@pytest.mark.parametrize("mode", ["reference", "portable"])
+def test_both_directions_together_are_two_scans(mode):
+    ahead, back = (ScanInputs(**_inputs(2, 9, seed=seed)) for seed in (0, 1))
+    present = torch.arange(9) < torch.tensor([[9], [5]])
+    found = scan_both(ahead, back, present=present, mode=mode)
+    expected = [
+        selective_scan(*ahead, present=present, mode=mode),
+        selective_scan(*back, reverse=True, present=present, mode=mode),
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.fixture
+def broken_triton_scan(monkeypatch):
+    """A Triton scan that imports, and raises when it runs."""
+
+    def fails(*_, **__):
+        raise RuntimeError("no kernel image is available")
+
+    stub = types.ModuleType("triton_scan_ops")
+    stub.triton_scan = fails
+    monkeypatch.setitem(sys.modules, "dnamdlm.ops.kernels.triton_scan_ops", stub)
+    kernel = FusedKernel("selective scan", "Triton scan", lambda: fails, lambda *_: None)
+    monkeypatch.setattr(scan, "TRITON_SCAN", kernel)
+    monkeypatch.setattr(scan, "scan_kernels", lambda _: [kernel, compiled_scan.COMPILED_SCAN])
+    monkeypatch.setattr(selection, "_distrusted", {})
+
+
+def test_a_scan_that_fails_when_it_runs_is_done_by_another(broken_triton_scan, caplog):
+    inputs = _inputs(2, 9, dtype=torch.float32)
+    expected = selective_scan(**inputs, mode="reference")
+    for _ in range(2):
+        _assert_outputs_close(selective_scan(**inputs), expected, inputs)
+    said = [message for message in caplog.messages if "Triton scan" in message]
+    assert said == ["Triton scan is not used: it fails when it runs (no kernel image is available)"]
+
+
+def test_a_failing_scan_ends_a_command_that_demands_it(broken_triton_scan):
+    with pytest.raises(KernelUnavailable, match="no kernel image is available"):
+        selective_scan(**_inputs(1, 3, dtype=torch.float32), mode="fused")
 
 
 def test_the_gate_and_the_direct_path_can_stand_outside(fast_mode):

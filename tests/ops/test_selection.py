@@ -1,5 +1,6 @@
 """Which implementation of a primitive runs, and what is said about it."""
 
+import dataclasses
 import logging
 
 import pytest
@@ -7,7 +8,16 @@ import torch
 
 from dnamdlm.errors import ConfigError, KernelUnavailable
 from dnamdlm.ops import selection
-from dnamdlm.ops.selection import FusedKernel, choose, describe, forced, get_mode
+from dnamdlm.ops.selection import (
+    FusedKernel,
+    choose,
+    describe,
+    first_usable,
+    forced,
+    get_mode,
+    give_up,
+    only,
+)
 
 CPU = torch.device("cpu")
 
@@ -94,7 +104,8 @@ def test_an_unknown_mode_is_refused_with_the_allowed_ones():
 
 
 def test_describe_says_what_runs_and_why():
-    kernels = [_kernel(), _kernel(refusal="needs CUDA")]
+    other = dataclasses.replace(_kernel(refusal="needs CUDA"), primitive="sum")
+    kernels = [_kernel(), other]
     rows = describe(kernels, CPU, torch.float32)
     assert [row["runs"] for row in rows] == ["fused", "portable"]
     assert [row["fused"] for row in rows] == ["available", "needs CUDA"]
@@ -119,3 +130,56 @@ def test_a_distrusted_kernel_runs_no_more(monkeypatch):
     assert choose("product", CPU, torch.float32, fused=_kernel()) == "portable"
     with pytest.raises(KernelUnavailable, match="differs from the reference"):
         choose("product", CPU, torch.float32, fused=_kernel(), mode="fused")
+
+
+def _named(package, **options):
+    return dataclasses.replace(_kernel(**options), package=package)
+
+
+def test_the_first_kernel_that_can_run_is_taken():
+    broken, first, second = (
+        _named("broken", load=_import_fails), _named("first"), _named("second"),
+    )  # fmt: skip
+    assert first_usable("product", [broken, first, second], CPU, torch.float32) is first
+    assert first_usable("product", [], CPU, torch.float32) is None
+
+
+def test_where_no_kernel_can_run_the_preferred_one_says_why():
+    kernels = [_named("first", refusal="needs CUDA"), _named("second", load=_import_fails)]
+    found = first_usable("product", kernels, CPU, torch.float32)
+    with pytest.raises(KernelUnavailable, match="needs CUDA"):
+        choose("product", CPU, torch.float32, fused=found, mode="fused")
+
+
+def test_only_puts_a_kernel_in_the_place_of_those_of_its_primitive():
+    first, second = _named("first"), _named("second")
+    with only(second):
+        assert first_usable("product", [first, second], CPU, torch.float32) is second
+        assert first_usable("sum", [first], CPU, torch.float32) is first
+    assert first_usable("product", [first, second], CPU, torch.float32) is first
+
+
+def test_describe_says_that_a_second_kernel_is_in_reserve():
+    kernels = [_named("absent", load=_import_fails), _named("first"), _named("second")]
+    rows = describe(kernels, CPU, torch.float32)
+    assert [row["runs"] for row in rows] == ["portable", "fused", "in reserve"]
+
+
+def test_a_kernel_that_fails_while_it_runs_is_said_once_and_used_no_more(monkeypatch, caplog):
+    monkeypatch.setattr(selection, "_distrusted", {})
+    with caplog.at_level(logging.WARNING, logger=selection.__name__):
+        give_up(_kernel(), RuntimeError("no kernel image\nfor this card"), mode=None)
+    assert caplog.messages == ["fancy is not used: it fails when it runs (no kernel image)"]
+    assert choose("product", CPU, torch.float32, fused=_kernel()) == "portable"
+
+
+def test_a_failure_where_fused_is_demanded_is_said_as_one():
+    with pytest.raises(KernelUnavailable, match="no kernel image"):
+        give_up(_kernel(), RuntimeError("no kernel image"), mode="fused")
+
+
+def test_memory_that_runs_out_is_no_failure_of_the_kernel(monkeypatch):
+    monkeypatch.setattr(selection, "_distrusted", {})
+    with pytest.raises(torch.OutOfMemoryError):
+        give_up(_kernel(), torch.OutOfMemoryError("too little memory"), mode=None)
+    assert choose("product", CPU, torch.float32, fused=_kernel()) == "fused"

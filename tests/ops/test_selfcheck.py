@@ -99,8 +99,17 @@ def test_the_installed_kernels_pass():
 
 
 @pytest.mark.parametrize(
-    ("device", "scan_package"), [("cpu", "compiled scan"), ("cuda", "mamba-ssm")]
+    ("device", "expected"),
+    [
+        ("cpu", ["flash-attn", "compiled scan", "causal-conv1d"]),
+        (
+            "cuda",
+            [
+                *("flash-attn", "Triton scan", "mamba-ssm"),
+                *("Triton convolution", "causal-conv1d", "Triton convolution"),
+            ],
+        ),
+    ],
 )
-def test_each_device_has_its_kernels(device, scan_package):
-    packages = [kernel.package for kernel in fused_kernels(torch.device(device))]
-    assert packages == ["flash-attn", scan_package, "causal-conv1d"]
+def test_each_device_has_its_kernels_the_preferred_ones_first(device, expected):
+    assert [kernel.package for kernel in fused_kernels(torch.device(device))] == expected

@@ -15,7 +15,7 @@ from tests.repository.sources import ROOT, name_of
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-PINNED_EXTRAS = ("text", "dna", "loggers", "dev")
+PINNED_EXTRAS = ("text", "dna", "triton", "loggers", "dev")
 
 
 def pins() -> dict[str, Version]:
@@ -54,7 +54,7 @@ def test_no_requirement_of_the_core_is_a_fused_kernel_or_a_text_library():
     core = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     optional = {
         canonicalize_name(Requirement(line).name)
-        for extra in ("kernels", "text", "dna", "loggers")
+        for extra in ("kernels", "triton", "text", "dna", "loggers")
         for line in EXTRAS[extra]
     }
     assert core & optional == set()
