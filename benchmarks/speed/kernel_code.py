@@ -138,8 +138,10 @@ def _scan_inputs(length: int, dtype: torch.dtype, *, gate: bool = False) -> Scan
     moving = [_empty(batch, length, channels, dtype=dtype) for _ in range(3)]
     by_state = [_empty(batch, length, states, dtype=dtype) for _ in range(2)]
     fixed = [_empty(channels, states), _empty(channels), _empty(channels)]
-    return ScanInputs(moving[0], moving[1], fixed[0], *by_state, fixed[1],
-                      moving[2] if gate else None, fixed[2])  # fmt: skip
+    return ScanInputs(
+        moving[0], moving[1], fixed[0], by_state[0], by_state[1], fixed[1],
+        moving[2] if gate else None, fixed[2],
+    )  # fmt: skip
 
 
 def compiled(launch: Launch, card: int) -> tuple[Cell, ...]:
@@ -154,7 +156,7 @@ def compiled(launch: Launch, card: int) -> tuple[Cell, ...]:
         made = triton.compile(source, target=GPUTarget("cuda", card, 32), options=options)
     except (RuntimeError, triton.errors.TritonError):
         return None, None, None
-    assembler = Path(triton.__file__).parent / "backends/nvidia/bin"
+    assembler = Path(str(triton.__file__)).parent / "backends/nvidia/bin"
     program = assembler / ("ptxas-blackwell" if card >= 100 else "ptxas")
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(made.asm["ptx"])
@@ -187,7 +189,7 @@ def _signature(launch: Launch) -> dict[str, Any]:
 
 def main() -> None:
     """Compile every kernel for every card and store the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cards", type=int, nargs="+", default=CARDS)
     parser.add_argument("--smoke", action="store_true", help="two kernels; nothing is stored")
     given = parser.parse_args()

@@ -176,7 +176,7 @@ def _row(name: str, kernels: Callable[[], Any]) -> tuple[Cell, ...]:
 
 def main() -> None:
     """Count both and store the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--smoke", action="store_true", help="store nothing")
     given = parser.parse_args()
     for name in ("scan", "conv"):

@@ -22,11 +22,11 @@ from dnamdlm.assembly.design.reward_of_samples import reward_of
 from dnamdlm.assembly.design.reward_terms import RewardLike
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.embed.embedding import embedded_strings, mean_states
-from dnamdlm.assembly.exporting import ExportSettings, export_loaded
+from dnamdlm.assembly.export_method import Exportable
 from dnamdlm.assembly.interpreting import Interpretable
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
-from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.number_conditions import Condition, condition_texts
 from dnamdlm.assembly.reward_tuning import RewardTuning
 from dnamdlm.assembly.sample.requests import Request, of_strings
@@ -48,7 +48,7 @@ from dnamdlm.lm.sampling.class_guidance import GuideOrder
 from dnamdlm.lm.sampling.samplers import Sampler
 
 
-class Model(Interpretable, RewardTuning, ScoringVariants, WritingTracks):
+class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTracks):
     """Samples, scores and embeds strings with a trained model.
 
     Attributes:
@@ -345,43 +345,6 @@ class Model(Interpretable, RewardTuning, ScoringVariants, WritingTracks):
         return embedded_strings(
             self.loaded, strings, strands=strands or "one", batch_size=batch_size
         )
-
-    def export(
-        self,
-        out: str | Path,
-        *,
-        license: str | None = None,
-        data_license: str | None = None,
-        push: str | None = None,
-    ) -> Path:
-        """Write the model as a folder that Hugging Face libraries read, as `dnamdlm export` does.
-
-        Args:
-            out: folder that is made; it must not exist.
-            license: of the weights, for the model card, such as 'apache-2.0'.
-            data_license: of the training data, in words.
-            push: OWNER/NAME on the hub, to which the folder is uploaded.
-
-        Returns:
-            The folder, which `dnamdlm.load` and every command take as a model.
-
-        Raises:
-            ConfigError: if the target exists or belongs to a run.
-            DataError: if the folder cannot be written, nothing stays of it; or not uploaded.
-
-        Example:
-            >>> import dnamdlm
-            >>> dnamdlm.load("yeast-demo").export("my-yeast")  # doctest: +SKIP
-            PosixPath('my-yeast')
-        """
-        settings = ExportSettings("", str(out), license=license, data_license=data_license,
-                                  push=push)  # fmt: skip
-        loaded = self.loaded
-        if self.strands == "both":
-            # the average over strands is a way to call the network, not a part of it.
-            trust = loaded.config.trust
-            loaded = load_model(str(loaded.folder), weights=loaded.weights, trust=trust)
-        return export_loaded(loaded, settings).folder
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Give log p(class | sequence) of a classifier for clean sequences, shape (N, classes).

@@ -97,15 +97,17 @@ class Automaton:
             weights: of rows of which some sequence is accepted; other rows are arbitrary.
             uniforms: one number in (0, 1) per position.
         """
-        parts = zip(self._parts(weights), uniforms.split(self._rows(weights)), strict=True)
+        parts = zip(self._parts(weights), self._parts(uniforms, weights), strict=True)
         found = [self._drawn(part, numbers) for part, numbers in parts]
         return torch.cat(found) if found else uniforms.new_zeros(uniforms.shape, dtype=torch.int64)
 
     def _rows(self, weights: Tensor) -> int:
         return max(1, _NUMBERS_AT_ONCE // ((weights.shape[1] + 1) * len(self.accepts)))
 
-    def _parts(self, weights: Tensor) -> tuple[Tensor, ...]:
-        return weights.split(self._rows(weights)) if len(weights) else ()
+    def _parts(self, values: Tensor, weights: Tensor | None = None) -> list[Tensor]:
+        """Rows that are computed together, as many as `weights`, or the values, allow."""
+        rows = self._rows(values if weights is None else weights)
+        return [values[first : first + rows] for first in range(0, len(values), rows)]
 
     def _messages(self, weights: Tensor) -> tuple[list[Tensor], Float64[Tensor, " B"]]:
         """Messages after each position, each divided by its largest, and log of the total."""
@@ -132,7 +134,7 @@ class Automaton:
         messages, log_totals = self._messages(weights)
         possible = log_totals.isfinite()
         state = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
-        tokens = []
+        tokens: list[Tensor] = []
         for position in range(weights.shape[1]):
             after = self.next_states[state]
             shares = weights[:, position] * messages[position + 1].gather(1, after)

@@ -75,10 +75,12 @@ def states_of(conditions: Sequence[Condition], length: int) -> ConditionStates:
     groups: list[tuple[list[Condition], _Reader]] = []
     if forbidden:
         groups.append(([*forbidden], _Forbidden.of(forbidden)))
-    groups += [
-        ([item], _Required.of(item)) for item in conditions if isinstance(item, RequiredWord)
-    ]
-    groups += [([item], _Gc.of(item, length)) for item in conditions if isinstance(item, GcShare)]
+    for item in conditions:
+        if isinstance(item, RequiredWord):
+            groups.append(([item], _Required.of(item)))
+    for item in conditions:
+        if isinstance(item, GcShare):
+            groups.append(([item], _Gc.of(item, length)))
     readers: list[_Reader] = []
     held: list[str] = []
     found = _reached(readers)

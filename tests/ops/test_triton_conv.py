@@ -135,8 +135,8 @@ def test_a_slice_of_a_wider_tensor_needs_no_copy_and_half_precision_stays():
         assert torch.equal(found, causal_conv(wide[..., :5].clone(), weight, bias, mode="fused"))
     expected = causal_conv(wide[..., :5].double(), weight.double(), bias.double(), mode="reference")
     assert found.dtype == torch.bfloat16
-    # one rounding to eight bits.
-    torch.testing.assert_close(found.double(), expected, rtol=2.0**-8, atol=1e-5)
+    # one rounding to eight bits; the interpreter cuts off where a card rounds.
+    torch.testing.assert_close(found.double(), expected, rtol=2.0**-7, atol=1e-5)
 
 
 def test_the_operators_satisfy_the_rules_of_torch():

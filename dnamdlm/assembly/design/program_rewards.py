@@ -89,7 +89,7 @@ class ProgramReward:
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
             with torch.no_grad():
-                given = one_hot([sequences[row] for row in rows]).to(self.device)
+                given = one_hot([sequences[int(row)] for row in rows]).to(self.device)
                 found[rows] = self._numbers(given).double().cpu().numpy()
         return found
 

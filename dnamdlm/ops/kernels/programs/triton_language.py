@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 try:
-    import triton
-    import triton.language as tl
+    import triton  # pyright: ignore[reportMissingImports]
+    import triton.language as tl  # pyright: ignore[reportMissingImports]
 except ImportError:
     triton = tl = None
 
