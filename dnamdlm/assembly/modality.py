@@ -23,6 +23,7 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.corpus import OpenText, TextData
 from dnamdlm.data.text.given_texts import GivenRows
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.tokens.iupac import codes_of_coding, with_code_ids, with_codes
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from dnamdlm.tokens.text_tokenizer import TextTokenizer
 
@@ -86,13 +87,18 @@ class Modality(Protocol):
 
 @dataclass(frozen=True)
 class Dna:
-    """Sequences of nucleotides; N and ambiguity codes are seen and not scored."""
+    """Sequences of nucleotides; N and ambiguity codes are seen and not scored.
+
+    Attributes:
+        codes: ambiguity codes that the model reads as what they are; all others are N.
+    """
 
     name: Literal["dna", "text"] = "dna"
     unit: str = "base"
     units: str = "bases"
     strings: str = "sequences"
     foreign: tuple[str, ...] = ("prompt", "scorer", "mauve", "data.corpus")
+    codes: str = ""
 
     def tokenizer_record(self) -> Mapping[str, Any]:
         """Nothing: ids of nucleotides are fixed."""
@@ -103,11 +109,13 @@ class Dna:
         _refuse_one_string(strings, self.strings)
         tokenizer = NucleotideTokenizer()
         for first in range(0, len(strings), batch_size):
-            encoded = [tokenizer.encode(text) for text in strings[first : first + batch_size]]
+            part = strings[first : first + batch_size]
+            encoded = [with_code_ids(tokenizer.encode(text), text, self.codes) for text in part]
             for number, ids in enumerate(encoded, start=first + 1):
                 if len(ids) == 0:
                     raise DataError(f"sequence {number} is empty; give at least one base")
-            batch = batch_of_ids(encoded, NUCLEOTIDE_VOCABULARY)
+            vocabulary = with_codes(NUCLEOTIDE_VOCABULARY)
+            batch = batch_of_ids(encoded, vocabulary if self.codes else NUCLEOTIDE_VOCABULARY)
             batch = replace(batch, key=content_keys(batch.tokens, batch.present, seed))
             yield batch, np.arange(first, first + len(encoded))
 
@@ -189,9 +197,16 @@ class Text:
         return self.tokenizer.decode(ids)
 
 
-def modality_of(data: DataSource) -> Dna | Text:
-    """The modality of the settings of data."""
-    return Text(data) if isinstance(data, TextData) else Dna()
+def modality_of(data: DataSource, *, coding: str | None = None) -> Dna | Text:
+    """The modality of the settings of data.
+
+    Args:
+        data: the settings.
+        coding: how a model of IUPAC diffusion codes bases, see `IupacDiffusionLM`.
+    """
+    if isinstance(data, TextData):
+        return Text(data)
+    return Dna(codes="" if coding is None else codes_of_coding(coding))
 
 
 def refuse_foreign(settings: Any, modality: Modality) -> None:

@@ -95,6 +95,7 @@ def _head(
 def _about(loaded: LoadedModel, record: Record) -> str:
     kind = {
         "MaskedDiffusionLM": "A masked diffusion language model",
+        "IupacDiffusionLM": "An IUPAC diffusion language model",
         "CausalLM": "A causal language model",
         "NoisyClassifier": "A classifier of partly masked sequences",
     }

@@ -44,7 +44,7 @@ def with_strands(lm: LM, strands: Strands) -> LM:
             "strands=both changes nothing: %s always reads both strands", type(lm.backbone).__name__
         )
         return lm
-    complement = lm.vocabulary.complement
+    complement = lm.network_vocabulary.complement
     if complement is None:
         raise ConfigError("strands=both needs complementary letters; use strands=one")
     averaged = copy.copy(lm)

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     REVEALS = 3
     TOKENS = 4
     CORRUPTION = 20
+    CODINGS = 21
     HITS = 5
     POSITIONS = 6
     CHILDREN = 7

@@ -5,6 +5,7 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.experts import Expert
+from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.language_model import LanguageModel, LossTerms, TokenLikelihood
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
@@ -59,6 +60,7 @@ __all__ = [
     "Experts",
     "FirstHittingSampler",
     "Guidance",
+    "IupacDiffusionLM",
     "LanguageModel",
     "LeftToRightSampler",
     "LossTerms",

@@ -24,6 +24,7 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.diffusion.chains import HIDDEN, NOT_A_BASE, chain_conditionals
 from dnamdlm.errors import DataError
 from dnamdlm.lm.contexts import count_contexts
+from dnamdlm.tokens.iupac import with_codes
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.words.kmers import add_reverse_complement
 from dnamdlm.words.wildcards import NUM_LETTERS, UNKNOWN, smoothed_table
@@ -213,8 +214,10 @@ class ChainExpert(_CountedWords):
 
 
 def _codes_of_ids(*, hidden: int, other: int) -> Int[Tensor, " V"]:
-    """For each id: 0..3 for a base, `hidden` for the mask and `other` for the rest."""
-    codes = torch.full((len(NUCLEOTIDE_VOCABULARY),), other)
+    """For each id: 0..3 for a base, `hidden` for mask and codes, and `other` for the rest."""
+    longer = with_codes(NUCLEOTIDE_VOCABULARY)
+    codes = torch.full((len(longer),), other)
     codes[NUCLEOTIDE_VOCABULARY.mask_id] = hidden
+    codes[len(NUCLEOTIDE_VOCABULARY) :] = hidden
     codes[list(NUCLEOTIDE_VOCABULARY.real_ids)] = torch.arange(4)
     return codes

@@ -216,7 +216,7 @@ class MaskedDiffusionLM(DiffusionModel):
             raise ConfigError(f"draws must be at least 1, got {draws}")
         chosen = self.chosen_estimator(estimator)
         with evaluating(self):
-            if (in_order := order_likelihood(self, batch, chosen)) is not None:
+            if (in_order := self._order_likelihood(batch, chosen)) is not None:
                 return in_order
             nats, hidden = self._mean_nats(
                 batch,
@@ -317,6 +317,10 @@ class MaskedDiffusionLM(DiffusionModel):
                 )
                 tokens.append(part.tokens)
         return Generated(torch.cat(tokens), calls.num_calls, calls.num_rows)
+
+    def _order_likelihood(self, batch: Batch, estimator: str) -> TokenLikelihood | None:
+        """The likelihood of an order of revealing; None for other estimators."""
+        return order_likelihood(self, batch, estimator)
 
     def network(self, counted: Tensor | None = None) -> Backbone:
         """The network with its experts; `counted` as in `Expert`."""

@@ -38,6 +38,11 @@ class NetworkModel(nn.Module):
         return self._vocabulary
 
     @property
+    def network_vocabulary(self) -> Vocabulary:
+        """The meaning of the ids that the network reads, which may be more than those of data."""
+        return self._vocabulary
+
+    @property
     def mask_id(self) -> int:
         """Id of the mask."""
         return self._vocabulary.mask_id

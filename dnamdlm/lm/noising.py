@@ -94,6 +94,10 @@ class NoiseProcess:
         """Id of the mask."""
         return self.vocabulary.mask_id
 
+    def is_hidden(self, xt: Int[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
+        """Positions that are not wholly visible."""
+        return xt == self.mask_id
+
     def training_place(self, batch: Batch, stream: Stream) -> Float[Tensor, " B"]:
         """One number per row, uniform over (0, 1) on average over the global batch."""
         u = RowNoise(batch.key).uniform(stream, 0)

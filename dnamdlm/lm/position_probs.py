@@ -81,7 +81,7 @@ def position_log_probs(
         raise ConfigError(f"positions_at_once={positions_at_once} must be at least 1")
     process = lm.process
     real_ids = list(process.vocabulary.real_ids)
-    known = batch.valid | (batch.tokens == process.mask_id)
+    known = batch.valid | process.is_hidden(batch.tokens)
     with evaluating(lm):  # pyright: ignore[reportArgumentType]
         if hide == "none":
             time = process.time_of_masks(batch.tokens, batch.valid)
@@ -110,7 +110,9 @@ def conditionals_at(
     rows = torch.arange(len(batch), device=column.device)
     at_column = torch.zeros_like(batch.valid)
     at_column[rows, column] = True
-    xt = batch.tokens.masked_fill(at_column, process.mask_id)
+    # what is hidden already stays as it is: a mask, or the code of a base that is partly known.
+    seen = at_column & ~process.is_hidden(batch.tokens)
+    xt = batch.tokens.masked_fill(seen, process.mask_id)
     time = process.time_of_masks(xt, batch.valid)
     places = places_of(at_column, len(process.real_tokens))
     found = lm.denoise(xt, time, batch.attended, places, label=batch.label)

@@ -38,7 +38,9 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.tokens.iupac import with_codes
 from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.training.renamed_targets import with_present_names
 from dnamdlm.training.run_folder import read_run_config
@@ -148,7 +150,7 @@ class ModelConfig:
     @functools.cached_property
     def modality(self) -> Dna | Text:
         """Whether it is a model of DNA or of text, and what follows from that."""
-        return modality_of(self.data)
+        return modality_of(self.data, coding=self.coding)
 
     @property
     def has_data(self) -> bool:
@@ -195,6 +197,18 @@ class ModelConfig:
         """The vocabulary of the data; no genome is opened."""
         return self.data.vocabulary
 
+    @property
+    def _network_vocabulary(self) -> Vocabulary:
+        """The ids that the network reads: those of the data, and codes where the model has them."""
+        return with_codes(self.vocabulary) if self.coding is not None else self.vocabulary
+
+    @property
+    def coding(self) -> str | None:
+        """How a model of IUPAC diffusion codes bases; None for all others."""
+        node = self.tree.get("lm", {})
+        is_coded = node.get(TARGET) == target_of(IupacDiffusionLM)
+        return node.get("coding", "mixed") if is_coded else None
+
     def without_local_places(self) -> ModelConfig:
         """The same config without folders and commands of the machine that wrote it."""
         return ModelConfig(without_local_places(self.tree), self.trust)
@@ -230,10 +244,11 @@ class ModelConfig:
         """
         self.check(() if backbone is None else ("backbone",))
         vocabulary = self.vocabulary
+        of_network = self._network_vocabulary
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self._network(vocabulary) if backbone is None else backbone
-        network = backbone_of(network, vocabulary, self.length or 0)
+            network = self._network(of_network) if backbone is None else backbone
+        network = backbone_of(network, of_network, self.length or 0)
         parts = {
             "backbone": network,
             "vocabulary": vocabulary,

@@ -81,7 +81,7 @@ def model_nodes(
         if value is not None and value != ContinuousTime():
             own[name] = settings_node(value) if dataclasses.is_dataclass(value) else value
     return {
-        "backbone": _backbone_node(lm.backbone, lm.vocabulary, arguments, trial),
+        "backbone": _backbone_node(lm.backbone, lm.network_vocabulary, arguments, trial),
         "noise": settings_node(getattr(lm, "schedule", LogLinear())),
         "times": settings_node(getattr(lm, "times", Stratified())),
         "lm": own,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import file_hash, read_description, read_tensors
+from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.packed_counts import pack_counts, unpack_counts
 from dnamdlm.lm.published.import_bert import import_bert
 from dnamdlm.lm.published.import_caduceus import import_caduceus
@@ -136,11 +137,12 @@ def layout_of(lm: nn.Module, *, length: int | None = None) -> OriginalLayout | N
     """The original layout of a model that is a network and nothing else, if there is one.
 
     Args:
-        lm: a language model; with experts or a head its network alone is not the model.
+        lm: a language model; with experts, codes or a head its network alone is not the model.
         length: positions per window.
     """
     network = lm.get_submodule("backbone")
     is_all = all(name.startswith(_BACKBONE) for name in lm.state_dict())
+    is_all &= not isinstance(lm, IupacDiffusionLM)
     return original_layout(network, length=length) if is_all else None
 
 

@@ -27,6 +27,7 @@ from dnamdlm.diffusion.tilt import Tilt
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
+from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling.class_guidance import ClassifierGuidance, Guidance
@@ -277,7 +278,7 @@ def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
     """Refuse guidance that the model cannot follow, with a `ConfigError`."""
     if guidance is None:
         return
-    if isinstance(lm, BlockDiffusionLM):
+    if isinstance(lm, BlockDiffusionLM | IupacDiffusionLM):
         lm.check_guidance(guidance)
         return
     if not isinstance(lm, MaskedDiffusionLM):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.tilt import Tilt
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.iupac_lm import NOT_STEERED, IupacDiffusionLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance, NumberGuidance
@@ -48,6 +49,8 @@ def check_steered(
             f"a population steers models that fill masks, and this model is a {type(lm).__name__}; "
             "leave reward and population out"
         )
+    if isinstance(lm, IupacDiffusionLM):
+        raise ConfigError(NOT_STEERED)
     if isinstance(sampler, BlockSampler):
         inner: RuleSampler = sampler.of_block
     elif isinstance(sampler, RuleSampler):

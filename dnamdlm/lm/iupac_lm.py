@@ -1,0 +1,281 @@
+"""The IUPAC diffusion language model: a base is two bits, and a base half known is an IUPAC code.
+
+It is masked diffusion of 2L bits with one network call for all of them: the network reads codes,
+and predicts the joint distribution of the bits of a base, restricted to what its code allows.
+With nothing known of a position, or everything, it is `MaskedDiffusionLM`.
+
+Shapes: B sequences, L positions, V outputs of the network, R real tokens (4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor, nn
+
+from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.data.batch import Batch
+from dnamdlm.diffusion.codings import ALL_BASES, HIDDEN_BIT
+from dnamdlm.diffusion.constraints import Constraints
+from dnamdlm.diffusion.grids import linear_grid
+from dnamdlm.diffusion.randomness import RowNoise
+from dnamdlm.diffusion.reverse import Generated, reverse_process
+from dnamdlm.diffusion.schedules import Schedule
+from dnamdlm.diffusion.steering import Steering
+from dnamdlm.diffusion.steps import Ancestral, StepRule
+from dnamdlm.diffusion.times import TimeSampler
+from dnamdlm.errors import ConfigError
+from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed
+from dnamdlm.lm.coded_noise import CodedNoise, CodeTables, check_coding, drawn_codings
+from dnamdlm.lm.expert_gates import Experts
+from dnamdlm.lm.language_model import TokenLikelihood
+from dnamdlm.lm.masked import Label, MaskedDiffusionLM
+from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, present_of
+from dnamdlm.lm.noising import NoiseProcess
+from dnamdlm.lm.objectives import DiscreteTime, MaskedPrediction, Objective, ScoreEntropy
+from dnamdlm.lm.order_likelihood import order_likelihood
+from dnamdlm.lm.places import EVERYWHERE, Places
+from dnamdlm.lm.sampling.bit_generation import BitSteps, evident_view, of_positions
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance
+from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of
+from dnamdlm.tokens.iupac import with_codes
+from dnamdlm.tokens.vocabulary import Vocabulary
+
+
+class IupacDiffusionLM(MaskedDiffusionLM):
+    """IUPAC diffusion: the two bits of each base are hidden and revealed independently.
+
+    Source: Chao et al. 2025 (arXiv:2505.18495), with a joint head in place of one per bit.
+
+    Example: a network reads 18 ids, those of DNA and the codes R, Y, S, W, K and M.
+        >>> from dnamdlm.backbones.dit import DiT
+        >>> from dnamdlm.diffusion.randomness import row_keys
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> lm = IupacDiffusionLM(DiT(18, 16, 1, 2), NUCLEOTIDE_VOCABULARY, coding="ry_sw")
+        >>> lm.network_vocabulary.symbols[12:]
+        ('R', 'Y', 'S', 'W', 'K', 'M')
+        >>> lm.denoise(torch.tensor([[3, 12, 7]])).detach().exp()[0, :, 7:11]
+        tensor([[0.2500, 0.2500, 0.2500, 0.2500],
+                [0.5000, 0.0000, 0.5000, 0.0000],
+                [1.0000, 0.0000, 0.0000, 0.0000]])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | nn.Module,
+        vocabulary: Vocabulary,
+        schedule: Schedule | None = None,
+        times: TimeSampler | None = None,
+        objective: Objective | None = None,
+        *,
+        coding: str = "mixed",
+        label_dropout: float | int = 0.1,
+        experts: Experts | None = None,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            backbone: as in `MaskedDiffusionLM`, for the ids of `with_codes(vocabulary)`.
+            vocabulary: meaning of the ids of data: A, C, G, T and marks.
+            schedule: noise schedule; None is `LogLinear()`.
+            times: how t is drawn in training; None is `Stratified()`.
+            objective: what is minimised; None is the bound of continuous time.
+            coding: the two partitions that a base is coded in, 'ry_sw', 'ry_km' or 'sw_km', or
+                'mixed', where every position has one of the three at random.
+            label_dropout: as in `MaskedDiffusionLM`.
+            experts: as in `MaskedDiffusionLM`; they take a base that is partly known for hidden.
+
+        Raises:
+            ConfigError: if the vocabulary is not that of DNA, the backbone does not suit it, or
+                the objective hides whole tokens.
+        """
+        check_coding(coding)
+        longer = with_codes(vocabulary)
+        backbone = network_of(backbone, longer)
+        if backbone.vocab_size < len(longer):
+            raise ConfigError(
+                f"backbone.vocab_size={backbone.vocab_size} is below the {len(longer)} ids of "
+                f"lm=iupac, {len(vocabulary)} of the data and 6 codes; use {len(longer)} or more"
+            )
+        if isinstance(objective, DiscreteTime | MaskedPrediction | ScoreEntropy):
+            raise ConfigError(
+                f"the objective {type(objective).__name__} hides whole bases, and lm=iupac hides "
+                "bits; use ContinuousTime or ExactCount"
+            )
+        super().__init__(
+            backbone, vocabulary, schedule, times, objective,
+            label_dropout=label_dropout, experts=experts,
+        )  # fmt: skip
+        self.coding = coding
+        self.tables = CodeTables(longer, backbone.vocab_size)
+
+    @property
+    def network_vocabulary(self) -> Vocabulary:
+        """The ids of data and the six codes."""
+        return with_codes(self._vocabulary)
+
+    @property
+    def process(self) -> NoiseProcess:
+        """The noise process, of bits."""
+        plain = super().process
+        if "tables" not in self._modules:
+            # the constructor of the base asks whether the objective suits time and schedule.
+            return plain
+        return CodedNoise(**vars(plain), coding=self.coding, tables=self.tables)
+
+    def denoise(
+        self,
+        xt: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+        places: Places = EVERYWHERE,
+        *,
+        label: Label = None,
+    ) -> Float[Tensor, "P Q V"]:
+        """Give log p(x0 | xt) in float32 or wider, one-hot at visible positions.
+
+        Args:
+            xt: ids with masks and codes, of which the bases that they do not stand for have
+                log-probability -inf.
+            time: as in `MaskedDiffusionLM.denoise`.
+            present: as there.
+            places: as there.
+            label: as there.
+        """
+        logits = self.logits(xt, time, present, places, label=label)
+        return narrowed(logits, self.tables.may_be[places.of_positions(xt)])
+
+    def check_guidance(self, guidance: Guidance | None) -> None:
+        """Refuse guidance that the model cannot follow, with a `ConfigError`."""
+        if guidance is None:
+            return
+        if not isinstance(guidance, ClassGuidance):
+            raise ConfigError(
+                "a classifier reads bases and masks, and a model of lm=iupac reveals half of a "
+                "base at a time; give label=NAME for a model with classes, or use a model of "
+                "lm=mdlm"
+            )
+        guidance.check(self)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        keys: Int[Tensor, " B"],
+        length: int,
+        *,
+        initial: Int[Tensor, "B L"] | None = None,
+        batch_size: int = 64,
+        rule: StepRule | None = None,
+        num_steps: int = 128,
+        times: Float64[Tensor, " T1"] | None = None,
+        constraints: Constraints | None = None,
+        fill: Bool[Tensor, "B L"] | None = None,
+        watch: Callable[[int], None] | None = None,
+        guidance: Guidance | None = None,
+        steering: Steering | None = None,
+    ) -> Generated:
+        """Run the reverse process from masks, bit by bit, one sequence per key.
+
+        Args:
+            keys: as in `MaskedDiffusionLM.generate`, and so are the others.
+            length: tokens per sequence.
+            initial: ids to start from; masks and codes are filled.
+            batch_size: sequences held at once.
+            rule: step rule, to which a bit is a token; None is the ancestral rule.
+            num_steps: steps of a linear time grid.
+            times: time grid.
+            constraints: tokens that masks may become. A set that is a half of a partition of the
+                coding is evidence, which the network sees; any other restricts what is drawn.
+            fill: positions that are filled.
+            watch: called after each step with the number of tokens just filled.
+            guidance: a class that the model was trained with.
+            steering: refused.
+
+        Raises:
+            ConfigError: as `MaskedDiffusionLM.generate`, and for guidance by a classifier or
+                populations.
+        """
+        self.check_guidance(guidance)
+        if steering is not None:
+            raise ConfigError(NOT_STEERED)
+        initial = checked_start(self.network_vocabulary, len(keys), length, initial, batch_size)
+        initial = initial.to(keys.device)
+        times = linear_grid(num_steps) if times is None else times
+        rule = (Ancestral() if rule is None else rule).for_normalized()
+        calls = NetworkCalls(self, is_cpu=keys.device.type == "cpu", takes_unnormalized=False)
+        tokens = [initial[:0]]
+        with evaluating(self):
+            for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
+                start = initial[rows]
+                view = evident_view(
+                    start,
+                    keys[rows],
+                    None if constraints is None else constraints.select(rows),
+                    coding=self.coding,
+                    tables=self.tables,
+                    real_ids=self._vocabulary.real_ids,
+                )
+                chosen = self.process.is_hidden(start)
+                chosen &= True if fill is None else fill[rows]
+                present = present_of(start, self._vocabulary)
+                made = self._revealed(
+                    BitSteps(rule, view, denoiser_of(calls, present, guidance)),
+                    chosen,
+                    times=times,
+                    noise=RowNoise(keys).select(rows),
+                    watch=watch,
+                )
+                tokens.append(torch.where(chosen, made, start))
+        return Generated(torch.cat(tokens), calls.num_calls, calls.num_rows)
+
+    def _revealed(
+        self,
+        steps: BitSteps,
+        chosen: Bool[Tensor, "B L"],
+        *,
+        times: Tensor,
+        noise: RowNoise,
+        watch: Callable[[int], None] | None,
+    ) -> Int[Tensor, "B L"]:
+        """Ids after the reverse process of the bits of the chosen positions."""
+        bits, fill = steps.view.start(), chosen.repeat_interleave(2, dim=1)
+        num_bits = int((fill & (bits == HIDDEN_BIT)).sum())
+        made = reverse_process(
+            steps.denoise,
+            bits,
+            rule=steps,
+            schedule=self.schedule,
+            times=times,
+            mask_id=HIDDEN_BIT,
+            noise=noise,
+            fill=fill,
+            watch=of_positions(watch, num_bits, int(chosen.sum())),
+        )
+        return steps.view.shown(made.tokens)
+
+    def _order_likelihood(self, batch: Batch, estimator: str) -> TokenLikelihood | None:
+        """The likelihood of an order of revealing bits; an upper bound for mixed codings.
+
+        The coding of each position is then a latent variable, drawn once for each row.
+        """
+        coding = drawn_codings(self.coding, batch.key, batch.length)
+        allowed = torch.full_like(batch.tokens, ALL_BASES)
+        view = BitView(
+            batch.tokens, batch.valid, allowed, coding, self.tables, self._vocabulary.real_ids
+        )
+        denoiser = BitDenoiser(
+            view, lambda xt: self.denoise(xt, None, batch.attended, label=batch.label)
+        )
+        found = order_likelihood(denoiser, batch_of_bits(batch, view.start()), estimator)
+        if found is None:
+            return None
+        kind = "upper bound" if self.coding == "mixed" else found.kind
+        return TokenLikelihood(found.nats.unflatten(1, (-1, 2)).sum(dim=-1), batch.valid, kind)
+
+
+NOT_STEERED = (
+    "a population weighs sequences of bases and masks, and a model of lm=iupac reveals half of a "
+    "base at a time; leave reward and population out, or use a model of lm=mdlm"
+)
