@@ -28,9 +28,10 @@ PATHS = frozenset({
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
-    "assembly", "audit_class", "data_license", "download_command", "experiment_name", "genome",
-    "group_column", "license", "log_ratio", "name", "natural_column", "project", "prompt", "push",
-    "region", "reward_class", "run_name", "sequence_column", "shard", "split_column", "task",
+    "assembly", "audit_class", "coding", "data_license", "download_command", "experiment_name",
+    "genome", "group_column", "license", "log_ratio", "name", "natural_column", "project", "prompt",
+    "push", "region", "reward_class", "run_name", "sequence_column", "shard", "split_column",
+    "task",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({

@@ -59,8 +59,8 @@ def set_precision(name: str, device: torch.device) -> None:
 def precision_on(device: torch.device) -> Precision:
     """The process-wide precision with `auto` resolved.
 
-    >>> precision_on(torch.device("cpu")), precision_on(torch.device("cuda"))
-    ('32-true', 'tf32')
+    >>> precision_on(torch.device("cpu"))
+    '32-true'
     """
     if _setting.precision != "auto":
         return _setting.precision

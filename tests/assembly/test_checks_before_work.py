@@ -239,5 +239,8 @@ def test_a_missing_file_is_seen_before_torch_is_imported(folder):
         check=False,
     )
     assert found.returncode == 2, found.stderr
-    assert found.stderr.strip() == "dnamdlm: variants=no.vcf: no such file; check the path"
+    assert found.stderr.strip() == (
+        "dnamdlm: variants=no.vcf: no such file; check the path, or write a variant as "
+        "chrom:pos:ref:alt"
+    )
     assert found.stdout.split() == ["False", "False"]

@@ -224,7 +224,8 @@ def test_a_hub_id_is_fetched_and_a_refusal_is_one_sentence(monkeypatch, folder, 
     monkeypatch.chdir(tmp_path)
     assert load_model("someone/model").step == 0
     patterns = ("config.json", "model.safetensors", "pytorch_model.bin",
-                "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt")  # fmt: skip
+                "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt",
+                "adapter_config.json", "adapter_model.safetensors")  # fmt: skip
     assert asked == [("someone/model", patterns)]
     with pytest.raises(CheckpointError, match=r"hub does not give it \(404\); give a run folder"):
         load_model("someone/other")

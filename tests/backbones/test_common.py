@@ -19,6 +19,16 @@ def _time(batch, dtype=torch.float32):
     return torch.linspace(0.1, 2.0, batch, dtype=dtype)
 
 
+def _numbers(network, rows):
+    """Arguments for a network that takes numbers: some, the first of them not known."""
+    count = getattr(network, "num_numbers", 0)
+    if not count:
+        return {}
+    values = torch.linspace(-1.0, 1.0, rows * count + 1)[1:].reshape(rows, count)
+    values[0, 0] = torch.nan
+    return {"label": values}
+
+
 @every_backbone
 def test_it_has_the_shape_of_a_backbone(case):
     network = case.network()
@@ -37,7 +47,8 @@ def test_the_number_of_parameters_is_golden(case):
 @every_backbone
 def test_every_parameter_takes_part(case):
     network = case.network()
-    network(_tokens(3, 9), _time(3)).logsumexp(-1).sum().backward()
+    numbers = _numbers(network, 3)
+    network(_tokens(3, 9), _time(3), **numbers).logsumexp(-1).sum().backward()
     idle = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
 
@@ -83,8 +94,9 @@ def test_no_gradient_comes_from_padding(case):
     network, tokens, time = case.network(torch.float64), _tokens(1, 8), _time(1, torch.float64)
     present = torch.ones(1, 8, dtype=torch.bool)
     present[0, 5:] = False
-    logits = network(tokens[:, :5], time)
-    padded = network(tokens, time, present)[:, :5]
+    numbers = _numbers(network, 1)
+    logits = network(tokens[:, :5], time, **numbers)
+    padded = network(tokens, time, present, **numbers)[:, :5]
     parameters = list(network.parameters())
     expected = torch.autograd.grad(logits.square().mean(), parameters)
     gradients = torch.autograd.grad(padded.square().mean(), parameters)

@@ -53,7 +53,9 @@ class CodedOracle(torch.nn.Module):
         joint = agrees * self.law.probs
         marginals = torch.einsum("bs,slv->blv", joint / joint.sum(-1, keepdim=True), one_hot)
         nonsense = torch.full((*tokens.shape, 8), 5.0, dtype=torch.float64)
-        return torch.cat([marginals.log() + 2.0, nonsense], dim=-1) * self.scale
+        # what a code excludes is for the model to leave out, not for its network.
+        scores = torch.where(marginals > 0, marginals.log() + 2.0, 3.0)
+        return torch.cat([scores, nonsense], dim=-1) * self.scale
 
     def hidden(self, *inputs):
         return self(*inputs)

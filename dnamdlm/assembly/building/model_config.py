@@ -205,7 +205,9 @@ class ModelConfig:
     @property
     def coding(self) -> str | None:
         """How a model of IUPAC diffusion codes bases; None for all others."""
-        node = self.tree.get("lm", {})
+        node = self.tree.get("lm")
+        if not isinstance(node, Mapping):
+            return None
         is_coded = node.get(TARGET) == target_of(IupacDiffusionLM)
         return node.get("coding", "mixed") if is_coded else None
 
