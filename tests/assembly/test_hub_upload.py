@@ -84,6 +84,7 @@ def pushed(hub, out):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_hub_gets_every_file_of_the_folder_in_a_private_repository(hub, tmp_path):
     done = pushed(hub, tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -73,6 +73,7 @@ def test_tuning_raises_the_reward_towards_that_of_the_tilted_distribution(runs):
     assert pre.divergence(pre, 4, draws=1).nats == 0
 
 
+@pytest.mark.slow
 def test_a_tuning_that_is_cut_and_resumed_ends_with_the_same_weights(runs):
     weights = []
     for name, stops in (("straight", (4,)), ("resumed", (2, 4))):

@@ -108,11 +108,13 @@ def agrees(nats, model, texts):
     return abs(np.mean(found) - nats) < 5 * np.std(found, ddof=1)
 
 
+@pytest.mark.slow
 def test_likelihoods_of_rows_are_those_of_evaluate(folder, model, tmp_path):
     assert model.log_likelihood(HELD, batch_size=2).shape == (3,)
     assert agrees(held_out_nats(folder, "words", tmp_path / "a.json"), model, HELD)
 
 
+@pytest.mark.slow
 def test_likelihoods_of_long_texts_are_sums_over_blocks(folder, of_bytes, tmp_path):
     assert agrees(held_out_nats(folder, "bytes", tmp_path / "a.json"), of_bytes, [LONG])
     assert of_bytes.log_likelihood([]).shape == (0,)

@@ -37,6 +37,7 @@ def test_a_key_that_the_user_gives_to_a_backbone_without_it_is_refused(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_recipe_sets_for_another_backbone_is_left_out_and_said(tmp_path):
     done = run("dnamdlm.train", "config=demo", "backbone=caduceus_ps", "dry_run=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

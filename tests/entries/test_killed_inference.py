@@ -93,6 +93,7 @@ def content_of(path):
 
 
 @pytest.mark.parametrize("entry", TABLES)
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_number_of_parts_and_shards(entry, tmp_path, capsys):
     whole = make(entry, tmp_path / "whole", "part_rows=1000000")
     parts = make(entry, tmp_path / "parts", "part_rows=1")

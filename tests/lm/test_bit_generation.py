@@ -158,6 +158,7 @@ SAMPLERS = ["ancestral", "first_hitting", "confidence", "entropy_bounded", "rema
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.slow
 def test_every_sampler_fills_a_template_whatever_the_batch(sampler):
     lm, keys, letters = trained(), row_keys(2, torch.arange(3)), "ACRYNNSWKMBNNTGN"
     settings = {"sampler": sampler, "trained_length": 12, "guidance": ClassGuidance(1, 1.5)}

@@ -49,6 +49,7 @@ def test_a_page_loads_nothing_and_escapes_what_comes_from_files():
     assert "https:" not in outside
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_shows_the_page_too(tmp_path):
     run = complete_run(tmp_path / "run")
     plain = write_report(run).read_text(encoding="utf-8")
