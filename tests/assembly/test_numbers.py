@@ -169,7 +169,7 @@ def test_a_value_outside_the_range_is_warned_of(caplog):
     ("scales", "condition", "message"),
     [
         ((), ["activity:2"], "condition=activity:2 is given, but this model was trained without"),
-        (SCALES, ["actvity:2"], r"no number 'actvity' \(did you mean activity\?\); it knows act"),
+        (SCALES, ["activitx:2"], r"no number 'activitx' \(did you mean activity\?\); it knows act"),
         (SCALES, ["activity"], "cannot be read; write NAME:VALUE"),
         (SCALES, ["activity:"], "cannot be read"),
         (SCALES, [":2"], "cannot be read"),

@@ -155,7 +155,7 @@ def test_a_damaged_record_of_a_number_is_refused(change):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"numbers": "activty"}, r"no column 'activty' in .* \(did you mean activity\?\)"),
+        ({"numbers": "activitx"}, r"no column 'activitx' in .* \(did you mean activity\?\)"),
         ({"numbers": "seq"}, "row 1 of .* as 'seq'; give a number"),
         ({"length": 7}, "has a sequence of 8 bases, and data.length=7; .* data.length=8"),
         ({"split_column": "name"}, "row 1 of .* has 'n0' as 'name'; allowed are train"),
