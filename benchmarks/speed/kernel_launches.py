@@ -192,8 +192,8 @@ def main() -> None:
             notes=("Counted, not timed: nothing was run on a GPU.",
                    "Forward and backward pass of the network; noise, loss weights and the "
                    "optimizer are the same with both.",
-                   f"One call of `RowNoise.uniform` is {noise()} launches in the portable form and "
-                   "1 with our generator."),
+                   f"One call of `RowNoise.uniform` is {noise()} launches; there is no kernel of "
+                   "our own for it yet."),
         ),
         smoke=given.smoke,
         device="counted",
