@@ -55,6 +55,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path):
     assert hashes(tmp_path / "twice") == hashes(tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_sampled_and_read_again(run, tmp_path):
     evaluate(compose(f"model={run}", "limit=2", "draws=1", "max_order=1", name="evaluate"))
     likelihood = json.loads((run / "evaluation" / "test.json").read_text())["likelihood"]

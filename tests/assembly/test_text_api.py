@@ -169,6 +169,7 @@ def test_a_checkpoint_holds_its_tokenizer_and_verifies(folder):
         load_model(str(alone))
 
 
+@pytest.mark.slow
 def test_a_model_needs_no_corpus_wherever_it_is_used(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("words", "bytes"):

@@ -57,6 +57,7 @@ def test_a_command_whose_time_is_over_saves_its_step_and_ends_well(tmp_path, cap
     assert "the same command resumes" in caplog.messages[-1]
 
 
+@pytest.mark.slow
 def test_a_run_of_many_short_commands_ends_as_the_unbroken_one(tmp_path, whole):
     folder = tmp_path / "run"
     for done in range(1, STEPS + 2):

@@ -27,6 +27,7 @@ def test_any_backbone_goes_with_any_recipe(recipe, backbone):
     assert tree["backbone"].keys() == known.keys()
 
 
+@pytest.mark.slow
 def test_a_key_that_the_user_gives_to_a_backbone_without_it_is_refused(tmp_path):
     done = run(
         "dnamdlm.train", "config=demo", "backbone=caduceus_ps", "backbone.num_heads=2",

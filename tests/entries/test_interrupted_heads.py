@@ -107,6 +107,7 @@ def test_a_first_try_is_a_part_of_the_thorough_protocol(heads, tmp_path):
     assert "model, seed 1: test" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_state_of_a_fit_is_a_warning_and_a_new_start(heads, tmp_path):
     arguments, whole = heads
     folder = tmp_path / "run/unfinished/model_seed_1"

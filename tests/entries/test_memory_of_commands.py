@@ -47,6 +47,7 @@ def test_many_records_are_embedded_in_flat_memory(trained, tmp_path):
     assert peaks[1] - peaks[0] < 15_000 * 2_000 < size / 2
 
 
+@pytest.mark.slow
 def test_a_sequence_that_no_memory_holds_is_one_sentence(trained, tmp_path):
     words = command(
         "sample", f"model={trained}", "num_sequences=1", "length=200000000",

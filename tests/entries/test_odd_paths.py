@@ -36,6 +36,7 @@ def place(trained, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_paths_with_any_letters_are_read_and_written(place):
     commands, made = [], []
     for name in NAMES:

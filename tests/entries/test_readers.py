@@ -138,6 +138,7 @@ def test_a_checkpoint_of_nan_gives_no_result(trained, folder, head):
     assert not [path for path in folder.glob("n*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_run_does_not_resume_from_a_checkpoint_of_nan(trained, folder):
     run_dir = folder / "nan_run"
     shutil.copytree(trained, run_dir)
