@@ -198,7 +198,8 @@ def _forward_outputs(tensors: list[Tensor], count: int, keeps: bool) -> list[Ten
     u, rates = tensors[0], tensors[2]
     (batch, length, channels), states = u.shape, rates.shape[1]
     chunks = ceil_div(length, TILES.chunk) if keeps else 0
-    segments = ceil_div(length, TILES.segment)
+    # one segment has nothing to pass on, and its total is not computed.
+    segments = ceil_div(length, TILES.segment) if length > TILES.segment else 0
     return [
         *(u.new_empty(u.shape) for _ in range(count)),
         rates.new_empty(count, batch, chunks, channels, states, dtype=torch.float32),
