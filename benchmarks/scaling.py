@@ -82,7 +82,7 @@ def simulated_step(work: Work, devices: int, card: Card = H100) -> float:
     """Seconds of one step of one of equal ranks, kernel by kernel.
 
     The host starts a kernel each `card.launch` seconds and runs ahead of the device, which takes
-    the kernels in their order. Two thirds of the exchange run beside the last backward pass. At the
+    the kernels in their order. Two thirds of the exchange run during the last backward pass. At the
     end the host waits, since loss and norm decide whether the update is sound.
     """
     rows = TOKENS // LENGTH // devices

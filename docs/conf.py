@@ -70,7 +70,7 @@ html_theme_options = {
 
 
 def without_files(app, document, source):  # noqa: ANN001, ANN201
-    """Name files of the checkout that are no page of the site in place of a link to them."""
+    """Name files of the checkout that are not pages of the site in place of a link to them."""
     text = source[0].replace("(../CLUSTER.md)", f"({'../' * document.count('/')}cluster.md)")
     source[0] = re.sub(r"\[([^]]+)\]\(\.\./((?:[\w-]+/)*[\w.-]+)\)", named, text)
 

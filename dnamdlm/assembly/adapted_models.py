@@ -73,8 +73,8 @@ def base_name(folder: Path) -> str:
     A path that is not absolute is read from the present folder, and else from that of the adapters.
     """
     base = base_of(folder)
-    beside = folder / base
-    return str(beside) if beside.exists() and not Path(base).exists() else base
+    neighbour = folder / base
+    return str(neighbour) if neighbour.exists() and not Path(base).exists() else base
 
 
 def _card(

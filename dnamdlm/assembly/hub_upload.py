@@ -55,7 +55,7 @@ def push(folder: Path, repository: str) -> str:
     """
     from huggingface_hub import HfApi  # pyright: ignore[reportMissingImports]
 
-    # of every request a line, which are no messages of the command.
+    # a line for each request, none of which is a message of the command.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         api = HfApi(library_name="dnamdlm")

@@ -110,7 +110,7 @@ class Warned:
 
 
 class Caught:
-    """Keeps what the body raises, to be raised in another process."""
+    """Keeps what the body raises, to be raised in another process or elsewhere in this one."""
 
     error: Exception | None = None
 

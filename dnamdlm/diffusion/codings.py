@@ -1,4 +1,4 @@
-"""Bases as two bits each: what an IUPAC code of two bases leaves open, and the law of its bits.
+"""Bases as two bits each: what an IUPAC code of two bases leaves open, and its distribution.
 
 Three partitions split the four bases into halves: purine or pyrimidine (R, Y), strong or weak
 (S, W), keto or amino (K, M). Any two of them tell the four bases apart. Such a pair is a coding;

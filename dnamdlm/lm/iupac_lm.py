@@ -18,13 +18,9 @@ from torch import Tensor, nn
 from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.codings import ALL_BASES, HIDDEN_BIT
-from dnamdlm.diffusion.constraints import Constraints
-from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.randomness import RowNoise
-from dnamdlm.diffusion.reverse import Generated, reverse_process
+from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import Schedule
-from dnamdlm.diffusion.steering import Steering
-from dnamdlm.diffusion.steps import Ancestral, StepRule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed
@@ -32,14 +28,15 @@ from dnamdlm.lm.coded_noise import CodedNoise, CodeTables, check_coding, drawn_c
 from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.language_model import TokenLikelihood
 from dnamdlm.lm.masked import Label, MaskedDiffusionLM
-from dnamdlm.lm.model_parts import checked_start, evaluating, network_of, present_of
+from dnamdlm.lm.model_parts import network_of, present_of
 from dnamdlm.lm.noising import NoiseProcess
 from dnamdlm.lm.objectives import DiscreteTime, MaskedPrediction, Objective, ScoreEntropy
 from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import EVERYWHERE, Places
+from dnamdlm.lm.rows_to_fill import HowToFill, RowsToFill
 from dnamdlm.lm.sampling.bit_generation import BitSteps, evident_view, of_positions
-from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance
-from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, Guidance, NumberGuidance
+from dnamdlm.lm.sampling.network_calls import denoiser_of
 from dnamdlm.tokens.iupac import with_codes
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -151,7 +148,7 @@ class IupacDiffusionLM(MaskedDiffusionLM):
         """Refuse guidance that the model cannot follow, with a `ConfigError`."""
         if guidance is None:
             return
-        if not isinstance(guidance, ClassGuidance):
+        if not isinstance(guidance, ClassGuidance | NumberGuidance):
             raise ConfigError(
                 "a classifier reads bases and masks, and a model of lm=iupac reveals half of a "
                 "base at a time; give label=NAME for a model with classes, or use a model of "
@@ -159,83 +156,37 @@ class IupacDiffusionLM(MaskedDiffusionLM):
             )
         guidance.check(self)
 
-    @torch.no_grad()
-    def generate(
-        self,
-        keys: Int[Tensor, " B"],
-        length: int,
-        *,
-        initial: Int[Tensor, "B L"] | None = None,
-        batch_size: int = 64,
-        rule: StepRule | None = None,
-        num_steps: int = 128,
-        times: Float64[Tensor, " T1"] | None = None,
-        constraints: Constraints | None = None,
-        fill: Bool[Tensor, "B L"] | None = None,
-        watch: Callable[[int], None] | None = None,
-        guidance: Guidance | None = None,
-        steering: Steering | None = None,
-    ) -> Generated:
-        """Run the reverse process from masks, bit by bit, one sequence per key.
+    def _filled(self, rows: RowsToFill, how: HowToFill) -> Int[Tensor, "b L"]:
+        """The reverse process of the bits of some rows, of which a step rule takes one for a token.
 
-        Args:
-            keys: as in `MaskedDiffusionLM.generate`, and so are the others.
-            length: tokens per sequence.
-            initial: ids to start from; masks and codes are filled.
-            batch_size: sequences held at once.
-            rule: step rule, to which a bit is a token; None is the ancestral rule.
-            num_steps: steps of a linear time grid.
-            times: time grid.
-            constraints: tokens that masks may become. A set that is a half of a partition of the
-                coding is evidence, which the network sees; any other restricts what is drawn.
-            fill: positions that are filled.
-            watch: called after each step with the number of tokens just filled.
-            guidance: a class that the model was trained with.
-            steering: refused.
-
-        Raises:
-            ConfigError: as `MaskedDiffusionLM.generate`, and for guidance by a classifier or
-                populations.
+        Constraints that leave a half of a partition of the coding are evidence, which the network
+        sees; others restrict what is drawn.
         """
-        self.check_guidance(guidance)
-        if steering is not None:
+        if how.steering is not None:
             raise ConfigError(NOT_STEERED)
-        initial = checked_start(self.network_vocabulary, len(keys), length, initial, batch_size)
-        initial = initial.to(keys.device)
-        times = linear_grid(num_steps) if times is None else times
-        rule = (Ancestral() if rule is None else rule).for_normalized()
-        calls = NetworkCalls(self, is_cpu=keys.device.type == "cpu", takes_unnormalized=False)
-        tokens = [initial[:0]]
-        with evaluating(self):
-            for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
-                start = initial[rows]
-                view = evident_view(
-                    start,
-                    keys[rows],
-                    None if constraints is None else constraints.select(rows),
-                    coding=self.coding,
-                    tables=self.tables,
-                    real_ids=self._vocabulary.real_ids,
-                )
-                chosen = self.process.is_hidden(start)
-                chosen &= True if fill is None else fill[rows]
-                present = present_of(start, self._vocabulary)
-                made = self._revealed(
-                    BitSteps(rule, view, denoiser_of(calls, present, guidance)),
-                    chosen,
-                    times=times,
-                    noise=RowNoise(keys).select(rows),
-                    watch=watch,
-                )
-                tokens.append(torch.where(chosen, made, start))
-        return Generated(torch.cat(tokens), calls.num_calls, calls.num_rows)
+        start = rows.initial
+        view = evident_view(
+            start,
+            rows.noise.keys,
+            rows.constraints,
+            coding=self.coding,
+            tables=self.tables,
+            real_ids=self._vocabulary.real_ids,
+        )
+        chosen = self.process.is_hidden(start)
+        if rows.fill is not None:
+            chosen &= rows.fill
+        denoiser = denoiser_of(how.calls, present_of(start, self._vocabulary), how.guidance)
+        steps = BitSteps(how.rule, view, denoiser)
+        made = self._revealed(steps, chosen, times=how.times, noise=rows.noise, watch=how.watch)
+        return torch.where(chosen, made, start)
 
     def _revealed(
         self,
         steps: BitSteps,
         chosen: Bool[Tensor, "B L"],
         *,
-        times: Tensor,
+        times: Float64[Tensor, " T1"],
         noise: RowNoise,
         watch: Callable[[int], None] | None,
     ) -> Int[Tensor, "B L"]:

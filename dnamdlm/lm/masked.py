@@ -38,6 +38,7 @@ from dnamdlm.lm.objectives import Objective, ScoreEntropy
 from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
 from dnamdlm.lm.position_probs import position_log_probs
+from dnamdlm.lm.rows_to_fill import HowToFill, RowsToFill
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of, rows_held
 from dnamdlm.ops.precision import computing_on
@@ -287,9 +288,8 @@ class MaskedDiffusionLM(DiffusionModel):
             ConfigError: if a number is below 1, `initial` does not fit, or the model cannot be
                 guided in this way.
         """
-        if guidance is not None:
-            guidance.check(self)
-        initial = checked_start(self._vocabulary, len(keys), length, initial, batch_size)
+        self.check_guidance(guidance)
+        initial = checked_start(self.network_vocabulary, len(keys), length, initial, batch_size)
         initial = initial.to(keys.device)
         times = linear_grid(num_steps) if times is None else times
         rule = Ancestral() if rule is None else rule
@@ -299,24 +299,35 @@ class MaskedDiffusionLM(DiffusionModel):
         calls = NetworkCalls(self, is_cpu=is_cpu, takes_unnormalized=rule.takes_unnormalized)
         if steering is None:
             batch_size = rows_held(batch_size, length, len(self.real_tokens), is_cpu=is_cpu)
+        whole = RowsToFill(RowNoise(keys), initial, constraints, fill)
+        how = HowToFill(calls, rule, times, guidance, watch, steering)
         tokens = [initial[:0]]
         with evaluating(self):
             for rows in torch.arange(len(keys), device=keys.device).split(batch_size):
-                part = reverse_process(
-                    denoiser_of(calls, present_of(initial[rows], self._vocabulary), guidance),
-                    initial[rows],
-                    rule=rule,
-                    schedule=self.schedule,
-                    times=times,
-                    mask_id=self.mask_id,
-                    noise=RowNoise(keys).select(rows),
-                    constraints=None if constraints is None else constraints.select(rows),
-                    fill=None if fill is None else fill[rows],
-                    watch=watch,
-                    steering=steering,
-                )
-                tokens.append(part.tokens)
+                tokens.append(self._filled(whole.select(rows), how))
         return Generated(torch.cat(tokens), calls.num_calls, calls.num_rows)
+
+    def check_guidance(self, guidance: Guidance | None) -> None:
+        """Refuse guidance that the model cannot follow, with a `ConfigError`."""
+        if guidance is not None:
+            guidance.check(self)
+
+    def _filled(self, rows: RowsToFill, how: HowToFill) -> Int[Tensor, "b L"]:
+        """The reverse process of some rows."""
+        present = present_of(rows.initial, self._vocabulary)
+        return reverse_process(
+            denoiser_of(how.calls, present, how.guidance),
+            rows.initial,
+            rule=how.rule,
+            schedule=self.schedule,
+            times=how.times,
+            mask_id=self.mask_id,
+            noise=rows.noise,
+            constraints=rows.constraints,
+            fill=rows.fill,
+            watch=how.watch,
+            steering=how.steering,
+        ).tokens
 
     def _order_likelihood(self, batch: Batch, estimator: str) -> TokenLikelihood | None:
         """The likelihood of an order of revealing; None for other estimators."""

@@ -155,7 +155,7 @@ def choose(
     if wanted not in ("auto", "fused"):
         return wanted
     if fused is None and mode is None:
-        # none was ever written, so that its absence is no reason to end.
+        # none was ever written, and its absence does not end the command.
         return "portable"
     choice = _resolve(device, dtype, fused, obstacle, may_build=wanted == "fused")
     if choice.implementation != "fused" and wanted == "fused":

@@ -96,7 +96,7 @@ def arithmetic_of_steps(settings: TrainerSettings) -> Generator[None]:
 
     The output layer stays in float32, whose products take most of a step of a large vocabulary
     unless they are rounded. Operators that add in a fixed order are taken where torch has them;
-    some operators, and some packages, have none, so that this is no promise of equal bits.
+    some operators, and some packages, have none, so that equal bits are not promised.
     """
     if resolve_accelerator(settings.accelerator) != "cuda":
         yield

@@ -94,7 +94,7 @@ class UpdateCheck:
 def _is_overflow(trainer: pl.Trainer, loss: float, norm: float) -> bool:
     """Whether a scaled loss was scaled too high, as happens while `16-mixed` finds its scale.
 
-    The scaler halves it after such a step, which is no fault of the batch.
+    The scaler halves it after such a step, for which the batch is not to blame.
     """
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     is_found = math.isfinite(norm) or not math.isfinite(loss)

@@ -36,7 +36,7 @@ SCALES = (
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A model that is told two numbers."""
+    """A model that is given two numbers."""
     folder = tmp_path_factory.mktemp("numbers")
     rng = np.random.default_rng(0)
     lines = ["sequence,activity,gc share"]

@@ -1,4 +1,4 @@
-"""What the fuzzing scripts share: how bytes are changed, how findings are told and kept.
+"""What the fuzzing scripts share: how bytes are changed, how findings are shown and kept.
 
 A reader either returns a value or raises `DnamdlmError` with one line. Anything else is a finding:
 another exception, an error of several lines, an input that takes more than five seconds, or more
@@ -23,6 +23,7 @@ import time
 import traceback
 from pathlib import Path
 
+from dnamdlm.assembly.worker_process import Caught
 from dnamdlm.errors import DnamdlmError
 
 MAX_SECONDS = 5
@@ -35,7 +36,7 @@ _INTERESTING = (
 
 
 class Fuzzer:
-    """Runs one reader on changed bytes until its time is over, and tells what it found.
+    """Runs one reader on changed bytes until its time is over, and says what it found.
 
     Args:
         name: of the reader, part of the names of kept files.
@@ -88,18 +89,19 @@ class Fuzzer:
             path.write_bytes(content)
             self.inputs += 1
             signal.alarm(MAX_SECONDS)
-            try:
+            with Caught() as caught:
                 self.read(path)
+            signal.alarm(0)
+            error = caught.error
+            if error is None:
                 self.values += 1
-            except DnamdlmError as error:
+            elif isinstance(error, DnamdlmError):
                 self.errors += 1
                 if "\n" in str(error):
                     self._found("an error of several lines", content)
-            except Exception as error:  # noqa: BLE001 - whatever else it is, it is a finding
+            else:
                 frame = traceback.extract_tb(error.__traceback__)[-1]
                 self._found(f"{type(error).__name__} at {frame.name}:{frame.lineno}", content)
-            finally:
-                signal.alarm(0)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if after > before and after * 1024 > MAX_BYTES:
             self._found("more than 1 GB of memory", content)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.worker_process import Caught
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion import row_keys
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
@@ -247,10 +248,12 @@ def main(group, folder):
     rows = {}
     with PretendedGpu() as gpu:
         for name, run in scenarios(group, folder).items():
-            try:
+            # every other scenario still runs.
+            with Caught() as caught:
                 rows[name] = run(gpu)
-            except Exception:  # noqa: BLE001  every other scenario still runs
-                rows[name] = {"error": "".join(traceback.format_exc().splitlines(True)[-12:])}
+            if caught.error is not None:
+                lines = "".join(traceback.format_exception(caught.error)).splitlines(True)
+                rows[name] = {"error": "".join(lines[-12:])}
     print(json.dumps(rows))
 
 

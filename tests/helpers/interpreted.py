@@ -14,7 +14,7 @@ import pytest
 
 
 def require_interpreter():
-    """Skip the calling module unless Triton is installed and told to interpret."""
+    """Skip the calling module unless Triton is installed and set to interpret."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("Triton is not installed (extra `triton`)", allow_module_level=True)
     if os.environ.get("TRITON_INTERPRET") != "1":

@@ -113,8 +113,8 @@ def _on_gpu(value, known):
 class PretendedGpu(TorchDispatchMode):
     """While it is entered, tensors can be made and used on `cuda`.
 
-    The first operator that meets a CPU tensor of one dimension or more beside a GPU tensor raises
-    what CUDA raises.
+    The first operator that meets a CPU tensor of one dimension or more together with a GPU tensor
+    raises what CUDA raises.
 
     Attributes:
         waits: of the host, by (what for, line).

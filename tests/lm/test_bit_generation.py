@@ -20,7 +20,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.sampling.bit_generation import BitSteps, evident_view
-from dnamdlm.lm.sampling.class_guidance import ClassGuidance, ClassifierGuidance
+from dnamdlm.lm.sampling.class_guidance import ClassGuidance, ClassifierGuidance, NumberGuidance
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.tokens.iupac import BASES_OF_CODE, set_table
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
@@ -171,6 +171,17 @@ def test_every_sampler_fills_a_template_whatever_the_batch(sampler):
     assert torch.equal(torch.cat([piece.tokens for piece in alone], dim=1), made[1:2])
     if sampler not in ("semi_ar",):
         assert sum(told) == 3 * sum(letter not in "ACGT" for letter in letters)
+
+
+def test_numbers_guide_as_classes_do():
+    net = network("dit", num_numbers=1)
+    lm, keys = IupacDiffusionLM(net, NUCLEOTIDE_VOCABULARY), row_keys(2, torch.arange(8))
+    low, high = (
+        lm.generate(keys, 6, guidance=NumberGuidance((x,), 1.5)).tokens for x in (-1.0, 1.0)
+    )
+    assert not torch.equal(low, high)
+    plain = lm.generate(keys, 6).tokens
+    assert torch.equal(lm.generate(keys, 6, guidance=NumberGuidance((1.0,), 0.0)).tokens, plain)
 
 
 def test_what_is_given_stays_and_what_is_not_filled_stays_hidden():

@@ -20,7 +20,7 @@ from torch import Tensor
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.rewards.sequence_rewards import store_codes
 
-# what torch raises of a file that is no program, and of an input that a program does not fit.
+# what torch raises for a file that is not a program, and for an input that does not fit it.
 _UNREADABLE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError,
     ValueError, zipfile.BadZipFile,

@@ -1,7 +1,7 @@
 """Sampling in parts: what the sequences depend on, what a part holds, how parts are joined.
 
 A sequence depends on its number and the seed, so that parts are batches of numbers. Sequences of
-one length are made together, and are brought into the order of their numbers when parts are joined.
+one length are made together, and are sorted by their numbers when parts are joined.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def _frames_in(content: IO[bytes]) -> Iterator[tuple[int, Record]]:
 def _hash_of(requests: Sequence[Request]) -> str:
     digest = hashlib.sha256()
     for request in requests:
-        told = (request.start, request.end, request.note, request.name, request.mask_id)
-        digest.update(repr(told).encode("utf-8"))
+        fields = (request.start, request.end, request.note, request.name, request.mask_id)
+        digest.update(repr(fields).encode("utf-8"))
         for array in (request.template.ids, request.template.sets):
             digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -102,19 +102,9 @@ def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
         settings.seed,
         _changed_draws(settings) + named.note + _of_population(steering),
     )
-    run = Generation(
-        loaded,
-        settings.sampler,
-        Choice(settings.temperature, settings.top_p, settings.top_k),
-        named.guidance,
-        settings.seed,
-        settings.batch_size,
-        ignore,
-        settings.threads,
-        # a reward is computed in this process.
-        settings.workers if settings.reward is None else 1,
-        steering=steering,
-    )
+    # a reward is computed in this process.
+    workers = settings.workers if settings.reward is None else 1
+    run = _generation(settings, loaded, named, steering, workers)
     if stream_of(out) is None and is_held(requests) and settings.reward is None:
         return in_parts(settings, run, requests, origin, guide)
     return at_once(settings, run, requests, origin)
@@ -166,22 +156,34 @@ def sampled_strings(
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)
     requests = _requests(settings, loaded, inputs)
     steering = _steering(settings, loaded, named, steering_of(settings, reward, value), requests)
-    run = Generation(
+    run = _generation(settings, loaded, named, steering, workers=1)
+    made = generated(run, requests, settings.num_sequences)
+    strings = list(writer_of(loaded.modality).strings(made))
+    if steering is None:
+        return strings
+    return SteeredStrings(strings, [run.figures[number] for number in range(len(strings))])
+
+
+def _generation(
+    settings: SampleSettings,
+    loaded: LoadedModel,
+    named: NamedGuidance,
+    steering: SteeringRequest | None,
+    workers: int | None,
+) -> Generation:
+    """How the sequences of a call are made; their progress is not shown."""
+    return Generation(
         loaded,
         settings.sampler,
         Choice(settings.temperature, settings.top_p, settings.top_k),
         named.guidance,
         settings.seed,
         settings.batch_size,
-        lambda _: None,
+        ignore,
         settings.threads,
+        workers,
         steering=steering,
     )
-    made = generated(run, requests, settings.num_sequences)
-    strings = list(writer_of(loaded.modality).strings(made))
-    if steering is None:
-        return strings
-    return SteeredStrings(strings, [run.figures[number] for number in range(len(strings))])
 
 
 def _steering(

@@ -27,7 +27,6 @@ from dnamdlm.diffusion.tilt import Tilt
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling.class_guidance import ClassifierGuidance, Guidance
@@ -278,15 +277,12 @@ def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
     """Refuse guidance that the model cannot follow, with a `ConfigError`."""
     if guidance is None:
         return
-    if isinstance(lm, BlockDiffusionLM | IupacDiffusionLM):
-        lm.check_guidance(guidance)
-        return
-    if not isinstance(lm, MaskedDiffusionLM):
+    if not isinstance(lm, MaskedDiffusionLM | BlockDiffusionLM):
         raise ConfigError(
             f"only masked diffusion models can be guided, and this model is a {type(lm).__name__}; "
             "leave label and guide out"
         )
-    guidance.check(lm)
+    lm.check_guidance(guidance)
 
 
 def _allowed(

@@ -92,15 +92,7 @@ def _conv_forward(
 
 
 @_conv_forward.register_fake
-def _(
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    present: Tensor | None,
-    offset: int,
-    active: bool,
-    reverse: bool,
-) -> list[Tensor]:
+def _(x: Tensor, weights: list[Tensor], *_others: Any) -> list[Tensor]:
     return [x.new_empty(x.shape) for _ in weights]
 
 
@@ -149,16 +141,7 @@ def _conv_backward(
 
 
 @_conv_backward.register_fake
-def _(
-    gradients: list[Tensor],
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    present: Tensor | None,
-    offset: int,
-    active: bool,
-    reverse: bool,
-) -> list[Tensor]:
+def _(_gradients: list[Tensor], x: Tensor, weights: list[Tensor], *_others: Any) -> list[Tensor]:
     return _backward_outputs(x, weights)
 
 

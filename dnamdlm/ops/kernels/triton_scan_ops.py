@@ -181,15 +181,8 @@ def _scan_forward(
 
 
 @_scan_forward.register_fake
-def _(
-    tensors: list[Tensor],
-    present: Tensor | None,
-    has_z: bool,
-    softplus: bool,
-    reverse: bool,
-    keeps: bool,
-    count: int,
-) -> list[Tensor]:
+def _(tensors: list[Tensor], *others: Any) -> list[Tensor]:
+    *_, keeps, count = others
     return _forward_outputs(tensors, count, keeps)
 
 
@@ -261,16 +254,8 @@ def _scan_backward(
 
 
 @_scan_backward.register_fake
-def _(
-    gradients: list[Tensor],
-    tensors: list[Tensor],
-    present: Tensor | None,
-    borders: Tensor,
-    totals: Tensor,
-    has_z: bool,
-    softplus: bool,
-    reverse: bool,
-) -> list[Tensor]:
+def _(gradients: list[Tensor], tensors: list[Tensor], *others: Any) -> list[Tensor]:
+    *_, has_z, _softplus, _reverse = others
     return _backward_outputs(tensors, len(gradients), has_z)
 
 

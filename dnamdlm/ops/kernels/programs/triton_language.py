@@ -1,7 +1,7 @@
 """Triton where it is installed; where it is not, kernels still import, and nothing can launch them.
 
-Every kernel is decorated with `@jit` and `@no_type_check`: it is no Python function, so that checks
-of shapes and types have nothing to check.
+Every kernel is decorated with `@jit` and `@no_type_check`: it is not a Python function, so that
+checks of shapes and types have nothing to check.
 """
 
 # pyright: basic
