@@ -22,9 +22,9 @@ from dnamdlm.errors import ConfigError
 # all are the last part of a dotted name.
 PATHS = frozenset({
     "adapter_of", "annotation", "artifact_location", "audit", "bed", "cache_dir", "corpus",
-    "evaluation", "fasta", "folder", "guide", "infill", "init_from", "input", "labels", "model",
-    "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer", "table",
-    "template", "tokenizer", "tracking_uri", "unlike", "variants",
+    "edit", "evaluation", "fasta", "folder", "guide", "infill", "init_from", "input", "labels",
+    "model", "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer",
+    "table", "template", "tokenizer", "tracking_uri", "unlike", "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({

@@ -29,6 +29,7 @@ from dnamdlm.assembly.model_summary import as_html, as_text, facts_of
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.number_conditions import Condition, condition_texts
 from dnamdlm.assembly.reward_tuning import RewardTuning
+from dnamdlm.assembly.sample.edit_requests import edits_of_strings
 from dnamdlm.assembly.sample.requests import Request, of_strings
 from dnamdlm.assembly.sample.sample_settings import GenomeOfInfill, SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings, sampler_of
@@ -94,6 +95,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
         motif: str | Sequence[str] | None = None,
         forbid: str | Sequence[str] | None = None,
         infill: str | Path | None = None,
+        edit: str | Sequence[str] | Path | None = None,
+        noise_level: float = 0.3,
         fasta: str | Path | None = None,
         circular: Sequence[str] | None = None,
         rna: bool = False,
@@ -133,6 +136,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             motif: letters@place from 0, such as 'TATAAA@40'; one or several.
             forbid: letters that no filled position becomes.
             infill: BED file; its intervals are filled in the context of `fasta`.
+            edit: a sequence or several that are noised and denoised; a `Path` names a FASTA file.
+            noise_level: share of the bases of `edit` that are noised, in (0, 1].
             fasta: genome of `infill`.
             circular: names of its circular records.
             rna: read U in files as T.
@@ -190,6 +195,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             motif=None if motif is None else as_tuple(motif),
             forbid=forbid if forbid is None or isinstance(forbid, str) else tuple(forbid),
             infill=None if infill is None else str(infill),
+            edit=None if edit is None else str(edit) if isinstance(edit, Path) else "strings",
+            noise_level=float(noise_level),
             data=GenomeOfInfill(fasta and str(fasta), as_tuple(circular or ()) or None, rna=rna),
             flank=flank,
             label=label if guide is None else None,
@@ -213,6 +220,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             seed=seed,
         )
         requests = self._templates(template, length, motif)
+        if edit is not None and not isinstance(edit, Path):
+            requests = edits_of_strings([edit] if isinstance(edit, str) else edit, noise_level)
         other = None if guide is None else guide.loaded
         return sampled_strings(
             self.loaded,

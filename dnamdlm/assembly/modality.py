@@ -146,10 +146,10 @@ class Text:
     units: str = "tokens"
     strings: str = "texts"
     foreign: tuple[str, ...] = (
-        "template", "motif", "forbid", "infill", "flank", "width", "label", "condition",
-        "guidance", "guide", "guide_label", "guide_order", "genome", "reference", "motifs", "genes",
-        "locus", "infill_windows", "overlap_report", "strands", "max_order", "mixture", "pi",
-        "genetic_code",
+        "template", "motif", "forbid", "infill", "edit", "noise_level", "flank", "width", "label",
+        "condition", "guidance", "guide", "guide_label", "guide_order", "genome", "reference",
+        "motifs", "genes", "locus", "infill_windows", "overlap_report", "strands", "max_order",
+        "mixture", "pi", "genetic_code",
         "data.fasta", "data.annotation", "data.circular", "data.bed", "data.expand", "data.train",
         "data.valid", "data.test",
     )  # fmt: skip

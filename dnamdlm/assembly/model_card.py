@@ -97,6 +97,8 @@ def _about(loaded: LoadedModel, record: Record) -> str:
         "MaskedDiffusionLM": "A masked diffusion language model",
         "IupacDiffusionLM": "An IUPAC diffusion language model",
         "CausalLM": "A causal language model",
+        "BlockDiffusionLM": "A block diffusion language model",
+        "UniformDiffusionLM": "A diffusion language model of uniform or hybrid noise",
         "NoisyClassifier": "A classifier of partly masked sequences",
     }
     what = "text" if isinstance(loaded.modality, Text) else "DNA"

@@ -55,6 +55,7 @@ from dnamdlm.lm.published.exported_folder import (
 from dnamdlm.lm.published.import_mdlm import HUB_CONFIG
 from dnamdlm.lm.published.letter_rows import letter_ids
 from dnamdlm.lm.states.peft_layout import is_adapter
+from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.suggestions import did_you_mean
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
@@ -93,7 +94,9 @@ class LoadedModel:
     block_length: int | None = None
 
     @property
-    def language_model(self) -> MaskedDiffusionLM | CausalLM | BlockDiffusionLM:
+    def language_model(
+        self,
+    ) -> MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM:
         """The model, where it is one that scores and makes sequences.
 
         Raises:
@@ -104,6 +107,9 @@ class LoadedModel:
                 "this model is a classifier of noisy sequences, which neither scores nor makes "
                 "sequences; give a language model as model=, and this one to sample as guide="
             )
+        # noise of masks alone makes it a masked diffusion model, with all that these can do.
+        if isinstance(self.lm, UniformDiffusionLM) and self.lm.uniform_share == 0:
+            return self.lm.as_masked()
         return self.lm
 
     @property

@@ -12,6 +12,7 @@ from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.uniform import UniformDiffusionLM
 
 LM = TypeVar("LM", bound=TrainedLM)
 
@@ -31,12 +32,13 @@ def with_strands(lm: LM, strands: Strands) -> LM:
         raise ConfigError(f"strands={strands} is unknown; choose one or both")
     if strands == "one":
         return lm
-    if not isinstance(lm, MaskedDiffusionLM):
+    if not isinstance(lm, MaskedDiffusionLM | UniformDiffusionLM):
         raise ConfigError(
             f"strands=both averages a network that sees both sides, which a {type(lm).__name__} "
             "does not; use strands=one"
         )
-    if lm.averaged_network is not None or (
+    has_average = isinstance(lm, MaskedDiffusionLM) and lm.averaged_network is not None
+    if has_average or (
         # gates treat the strands differently even where the network does not.
         isinstance(lm.backbone, CaduceusPS | StrandAverage) and lm.expert_gates is None
     ):
@@ -52,8 +54,9 @@ def with_strands(lm: LM, strands: Strands) -> LM:
     averaged._modules = dict(lm._modules)
     device = lm.real_tokens.device
     averaged.backbone = StrandAverage(lm.backbone, complement).to(device).train(lm.training)
-    if lm.expert_gates is not None:
+    if isinstance(lm, MaskedDiffusionLM) and lm.expert_gates is not None:
         # gates read one strand, so that each strand has the logits of its own experts.
         whole = StrandAverage(lm.network(), complement).to(device)
+        assert isinstance(averaged, MaskedDiffusionLM)
         averaged.averaged_network = whole.train(lm.training)
     return averaged

@@ -15,7 +15,7 @@ from dnamdlm.errors import DataError
 
 # settings of commands, and of their group `data`, that name a file to be read.
 _OF_COMMANDS = (
-    "variants", "samples", "template", "infill", "input", "motifs", "reference", "natural",
+    "variants", "samples", "template", "infill", "edit", "input", "motifs", "reference", "natural",
     "unlike", "bed",
 )  # fmt: skip
 _OF_DATA = ("fasta", "annotation", "bed", "labels", "table")

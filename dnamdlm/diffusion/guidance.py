@@ -78,13 +78,22 @@ def exact_ratios(
     real_tokens: Bool[Tensor, " V"],
     mask_id: int,
     wanted: Bool[Tensor, "B L"] | None = None,
+    editable: Bool[Tensor, "B L"] | None = None,
 ) -> Float[Tensor, "B L V"]:
     """Evaluate log [p(y | xt with one hidden token set to v) / p(y | xt)] for each position and v.
 
     Zero at visible positions, where `wanted` is False, and for tokens that are not real. The
     classifier is called once with (wanted hidden positions) x (real tokens) sequences.
+
+    Args:
+        classifier: see `Classifier`.
+        xt: token ids with masks.
+        real_tokens: True for the tokens v that are tried.
+        mask_id: id of the mask.
+        wanted: positions that are read; None is all.
+        editable: positions whose token may be exchanged; None is those that are hidden.
     """
-    hidden = xt == mask_id
+    hidden = xt == mask_id if editable is None else editable
     rows, positions = (hidden if wanted is None else hidden & wanted).nonzero(as_tuple=True)
     symbols = real_tokens.nonzero().squeeze(-1)
     edited = xt[rows].unsqueeze(1).repeat(1, len(symbols), 1)

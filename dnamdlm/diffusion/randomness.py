@@ -48,6 +48,9 @@ class Stream(IntEnum):
     RESAMPLING = 12
     SELECTION = 13
     GUESSES = 14
+    REPLACEMENTS = 30
+    CORRECTIONS = 31
+    SITES = 32
 
 
 def row_keys(seed: int, index: Int[Tensor, " B"]) -> Int64[Tensor, " B"]:

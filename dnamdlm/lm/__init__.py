@@ -34,11 +34,14 @@ from dnamdlm.lm.sampling import (
     LeftToRightSampler,
     NumberGuidance,
     RemaskSampler,
+    RenoiseSampler,
     Sampler,
     SemiAutoregressiveSampler,
     as_sampler,
 )
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.uniform import UniformDiffusionLM
+from dnamdlm.lm.uniform_noising import ReplacingProcess, ReplacingSteps
 from dnamdlm.lm.window_mixture import MixtureLM, ShareRule
 
 __all__ = [
@@ -75,6 +78,9 @@ __all__ = [
     "NumberGuidance",
     "Objective",
     "RemaskSampler",
+    "RenoiseSampler",
+    "ReplacingProcess",
+    "ReplacingSteps",
     "Sampler",
     "ScoreEntropy",
     "SemiAutoregressiveSampler",
@@ -82,6 +88,7 @@ __all__ = [
     "SimpleCrossEntropy",
     "Template",
     "TokenLikelihood",
+    "UniformDiffusionLM",
     "as_sampler",
     "fit_mixture",
     "generate_pieces",

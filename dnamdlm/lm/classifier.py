@@ -20,6 +20,7 @@ from dnamdlm.diffusion.masking import mask_tokens
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.times import TimeSampler, WarpedTimeSampler
+from dnamdlm.diffusion.uniform_noise import check_share, noise_probs, replace_tokens
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.conditioning import conditioning_value
 from dnamdlm.lm.language_model import LossTerms
@@ -45,6 +46,7 @@ class NoisyClassifier(NetworkModel):
     """
 
     pooled_tokens: Tensor
+    uniform_share: float = 0.0
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class NoisyClassifier(NetworkModel):
         times: TimeSampler,
         *,
         num_classes: int,
+        uniform_share: float | int = 0.0,
     ) -> None:
         """Join the parts.
 
@@ -63,6 +66,8 @@ class NoisyClassifier(NetworkModel):
             schedule: share of masks at each time.
             times: how t is drawn in training.
             num_classes: classes of the data.
+            uniform_share: probability that noise is a real token and not the mask, for the
+                guidance of a model with this noise, see `UniformDiffusionLM`.
 
         Raises:
             ConfigError: if there are fewer than two classes, the network has classes or sees
@@ -89,6 +94,8 @@ class NoisyClassifier(NetworkModel):
         self.schedule = schedule
         self.times = times
         self.num_classes = num_classes
+        check_share(uniform_share)
+        self.uniform_share = float(uniform_share)
         _drop_output_layer(backbone)
         self.head = OutputHead(hidden_size_of(backbone), num_classes)
         pooled = self.real_tokens.clone()
@@ -181,13 +188,14 @@ class NoisyClassifier(NetworkModel):
         """-log p of the label at time t, and whether it was the most likely one."""
         if batch.label is None:
             raise DataError("these data have no labels for a classifier; name them in data.labels")
-        xt = mask_tokens(
-            batch.tokens,
-            1 - self.schedule.alpha(t),
-            batch.valid,
-            noise.uniform(Stream.MASKS, draw, batch.length),
-            mask_id=self.mask_id,
-        )
+        hidden = 1 - self.schedule.alpha(t)
+        uniforms = noise.uniform(Stream.MASKS, draw, batch.length)
+        if self.uniform_share == 0:
+            xt = mask_tokens(batch.tokens, hidden, batch.valid, uniforms, mask_id=self.mask_id)
+        else:
+            law = noise_probs(self.real_tokens, self.mask_id, self.uniform_share)
+            picks = noise.uniform(Stream.REPLACEMENTS, draw, batch.length)
+            xt = replace_tokens(batch.tokens, hidden, batch.valid, uniforms, picks, noise=law)
         log_probs = self.log_probs(xt, t, batch.attended)
         label = batch.label.unsqueeze(-1)
         return -log_probs.gather(-1, label).squeeze(-1), log_probs.argmax(dim=-1) == batch.label

@@ -170,6 +170,7 @@ MISSING = [
     ),
     ("embed", ["data.fasta=g.fa", "data.bed=no.bed", "out=o.npz"], "data.bed=no.bed: no such file"),
     ("sample", ["template=no.fa", "out=o.fa"], "template=no.fa: no such file"),
+    ("sample", ["edit=no.fa", "out=o.fa"], "edit=no.fa: no such file"),
     ("sample", ["infill=no.bed", "data.fasta=g.fa", "out=o.fa"], "infill=no.bed: no such file"),
     ("judge", ["samples=no.fa"], "samples=no.fa: no such file"),
     ("judge", ["samples=g.fa", "reference=no.fa"], "reference=no.fa: no such file"),

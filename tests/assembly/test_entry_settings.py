@@ -72,6 +72,8 @@ def test_a_key_is_known_or_refused_with_the_nearest_name():
         ("evaluate", "repeat_length=32", "repeat_length=32 must be at most 31"),
         ("evaluate", "debug=3", "debug=3 is not allowed"),
         ("sample", "top_p=0.0", "top_p=0.0 must be above 0"),
+        ("sample", "noise_level=0.0", "noise_level=0.0 must be above 0"),
+        ("sample", "noise_level=1.5", "noise_level=1.5 must be at most 1"),
         ("sample", "seed=-1", "seed=-1 must be at least 0"),
         ("sample", "temperature=0.0", "temperature=0.0 must be above 0"),
         ("embed", "pooling=median", "pooling=median is unknown"),
@@ -98,6 +100,8 @@ def test_a_value_out_of_range_is_one_sentence(name, override, message):
     [
         ("sample", ["flank=5"], "flank"),
         ("sample", ["guide_order=first_order"], "guide_order"),
+        ("sample", ["noise_level=0.5"], "noise_level"),
+        ("sample", ["sampler=renoise", "sampler.sites=2"], r"sampler\.sites"),
         ("embed", ["bin_size=64"], "bin_size"),
         ("score", ["scores=[llr]", "draws=2"], "draws"),
         ("judge", ["split=valid"], "split"),

@@ -70,6 +70,7 @@ READERS = [
     ("evaluate data.bed", (".bed",), (*_EVALUATE, "data.fasta=good.fa", "data.bed={file}")),
     ("evaluate model", (".json",), ("evaluate", "model={file}", "out={out}/o.json")),
     ("sample template", (".template.fa",), (*_SAMPLE[:3], "out={out}/o.fa", "template={file}")),
+    ("sample edit", (".samples.fa",), (*_SAMPLE[:3], "out={out}/o.fa", "edit={file}")),
     ("sample infill", (".bed",), (*_SAMPLE[:3], "out={out}/o.fa", "infill={file}",
                                   "data.fasta=good.fa")),
     ("sample data.fasta", GENOMES, (*_SAMPLE[:3], "out={out}/o.fa", "infill=good.bed",

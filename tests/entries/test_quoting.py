@@ -52,6 +52,7 @@ def arrives(entry, key, value):
     [
         ("train", "data.fasta"), ("train", "run_dir"), ("train", "init_from"),
         ("train", "data.annotation"), ("sample", "model"), ("sample", "out"), ("sample", "infill"),
+        ("sample", "edit"),
         ("sample", "template"), ("score", "variants"), ("embed", "data.bed"), ("judge", "samples"),
         ("predict", "input"), ("report", "evaluation"), ("export", "adapter_of"),
     ],

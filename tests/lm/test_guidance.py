@@ -158,7 +158,7 @@ def test_strength_one_draws_from_the_law_given_the_class(kind, rule, steps, star
     assert _chi_square(generated.tokens, LAW.posterior(torch.tensor([start])).squeeze(0)) > 100
 
 
-def _exact_in_one_group(self, calls, inputs, time):
+def _exact_in_one_group(self, calls, inputs, time, symbols):
     return guidance_module.exact_ratios(
         lambda tokens, rows: self.classifier.log_probs(tokens)[:, self.label],
         inputs.xt, real_tokens=calls.lm.real_tokens, mask_id=MASK, wanted=inputs.wanted,

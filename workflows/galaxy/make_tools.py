@@ -64,7 +64,7 @@ TOOLS = {
         {"model": "yeast-demo", "input": "g.fa"},
     ),
     "sample": Tool(
-        {"template": _FASTA, "infill": _BED, "data.fasta": _FASTA},
+        {"template": _FASTA, "edit": _FASTA, "infill": _BED, "data.fasta": _FASTA},
         "samples.fa",
         {"fa": "fasta"},
         {"model": "yeast-demo", "num_sequences": "2", "length": "50"},

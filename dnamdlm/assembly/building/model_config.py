@@ -40,12 +40,13 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.tokens.iupac import with_codes
 from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.training.renamed_targets import with_present_names
 from dnamdlm.training.run_folder import read_run_config
 
-TrainedLM = MaskedDiffusionLM | CausalLM | BlockDiffusionLM | NoisyClassifier
+TrainedLM = MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM | NoisyClassifier
 """The models that can be trained and stored."""
 
 NODES = ("backbone", "noise", "times", "lm")

@@ -26,6 +26,7 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import ContinuousTime
+from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.tokens.vocabulary import Vocabulary
 
 OBSTACLE = "_obstacle_"
@@ -57,7 +58,7 @@ def settings_node(settings: Any) -> dict[str, Any]:
 
 
 def model_nodes(
-    lm: MaskedDiffusionLM | CausalLM | BlockDiffusionLM | NoisyClassifier,
+    lm: MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM | NoisyClassifier,
     *,
     arguments: Mapping[str, Any] | None = None,
     trial: Trial,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.sample.edit_requests import num_changed
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.steering_request import (
     PopulationFigures,
@@ -56,6 +57,7 @@ class Generation:
             on how many it read at once.
         steering: what populations steer towards; None draws each sequence by itself.
         figures: of the population of each sequence so far, by the number of the sequence.
+        num_changed: bases of edited sequences so far that are others than before.
     """
 
     loaded: LoadedModel
@@ -70,6 +72,7 @@ class Generation:
     network_calls: int = 0
     steering: SteeringRequest | None = None
     figures: dict[int, PopulationFigures] = field(default_factory=dict)
+    num_changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,18 @@ def generated(
         else:
             made = _side_by_side(run, held)
         for job, pieces in zip(held, made, strict=True):
+            if job.request.noise_level is not None:
+                found = list(pieces)
+                run.num_changed += num_changed(job.request, found)
+                yield with_changes(job, found), iter(found)
+                continue
             figures = run.figures.get(job.number)
             yield job if figures is None else replace(job, note=figures.note), pieces
+
+
+def with_changes(job: Job, pieces: Sequence[Ids]) -> Job:
+    """A job whose header says how many bases of an edited sequence are others than before."""
+    return replace(job, note=f"{job.note} changed={num_changed(job.request, pieces)}")
 
 
 def _jobs(requests: Sequence[Request], num_sequences: int, first: int) -> Iterator[Job]:
@@ -300,6 +313,7 @@ def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
         guidance=run.guidance,
         watch=run.watch,
         tilt=None if run.steering is None else run.steering.tilt(run.loaded, jobs[0].request),
+        noise_level=jobs[0].request.noise_level,
     )
     while True:
         with running_with(plan.threads):

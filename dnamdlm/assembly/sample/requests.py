@@ -30,6 +30,7 @@ class Request:
         note: end of the header of the sequence in a file: what was asked for.
         name: of the sequence in a file; None is numbered.
         mask_id: token id of the mask.
+        noise_level: for sequences that are edited: probability that a base is noised.
     """
 
     template: Template
@@ -38,10 +39,13 @@ class Request:
     note: str = ""
     name: str | None = None
     mask_id: int = NUCLEOTIDE_VOCABULARY.mask_id
+    noise_level: float | None = None
 
     @property
     def num_hidden(self) -> int:
-        """Positions that are filled."""
+        """Positions that are filled, or how many are expected to be noised."""
+        if self.noise_level is not None:
+            return round(self.noise_level * self.length)
         return int((self.template.ids == self.mask_id).sum())
 
     @property

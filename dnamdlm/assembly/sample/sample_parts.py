@@ -20,7 +20,14 @@ import numpy as np
 
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.runner.part_settings import surroundings_of
-from dnamdlm.assembly.sample.generating import Batch, Generation, Made, batches_in_order
+from dnamdlm.assembly.sample.edit_requests import num_changed
+from dnamdlm.assembly.sample.generating import (
+    Batch,
+    Generation,
+    Made,
+    batches_in_order,
+    with_changes,
+)
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sample_writers import Origin, Record, SampleWriter, write_records
@@ -28,6 +35,7 @@ from dnamdlm.data.parts.part_files import Stretch
 from dnamdlm.data.parts.part_folders import HASHED
 
 SEQUENCES, WRITTEN, CALLS = "sequences", "positions written", "network calls"
+CHANGED = "positions changed"
 _FRAME = struct.Struct("<QIQ")
 
 
@@ -80,10 +88,13 @@ class NumberedBatches:
 
     def _stretch(self, batch: Batch, made: Made) -> Stretch:
         rows, calls, figures = made
-        frames = []
+        frames, changed = [], 0
         for job, pieces in zip(batch, rows, strict=True):
             found = figures.get(job.number)
             named = job if found is None else replace(job, note=found.note)
+            if job.request.noise_level is not None:
+                named = with_changes(named, pieces)
+                changed += num_changed(job.request, pieces)
             record = self.writer.record(named, iter(pieces), self.origin, self.ending)
             head, body = record.head.encode("utf-8"), "".join(record.body).encode("utf-8")
             frames += [_FRAME.pack(job.number, len(head), len(body)), head, body]
@@ -92,6 +103,8 @@ class NumberedBatches:
         counts = {
             SEQUENCES: len(batch), CALLS: calls, WRITTEN: sum(job.request.length for job in batch),
         }  # fmt: skip
+        if batch[0].request.noise_level is not None:
+            counts[CHANGED] = changed
         return Stretch(b"".join(frames), filled, counts)
 
 

@@ -15,6 +15,7 @@ from dnamdlm.assembly.sample.generating import BatchTask, Generation, generated
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_parts import (
     CALLS,
+    CHANGED,
     SEQUENCES,
     WRITTEN,
     NumberedBatches,
@@ -42,6 +43,7 @@ class SamplingSummary:
         strings: what the sequences are called.
         units: what their positions are called.
         shard_sentence: what a shard has to say; empty if the file was written.
+        num_changed: positions of edited sequences that are others than before; None without any.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class SamplingSummary:
     strings: str
     units: str
     shard_sentence: str = ""
+    num_changed: int | None = None
 
     @property
     def sentence(self) -> str:
@@ -60,6 +63,8 @@ class SamplingSummary:
             return self.shard_sentence
         strings = self.strings if self.num_sequences != 1 else self.strings[:-1]
         filled = f", {self.num_filled:,} of them new" if self.num_filled != self.num_written else ""
+        if self.num_changed is not None:
+            filled = f", {self.num_changed:,} of them changed,"
         return (
             f"wrote {self.num_sequences:,} {strings} of {self.num_written:,} {self.units} in all"
             f"{filled} to {self.path} ({self.calls_per_sequence:,.1f} network calls per sequence)"
@@ -129,6 +134,7 @@ def in_parts(
         outcome.path, counts.get(SEQUENCES, 0), counts.get(WRITTEN, 0), filled,
         counts.get(CALLS, 0), loaded.modality.strings, loaded.modality.units,
         outcome.shard_sentence,
+        None if settings.edit is None else counts.get(CHANGED, 0),
     )  # fmt: skip
 
 
@@ -160,4 +166,5 @@ def at_once(
         run.network_calls,
         loaded.modality.strings,
         loaded.modality.units,
+        num_changed=None if settings.edit is None else run.num_changed,
     )

@@ -60,6 +60,8 @@ class SampleSettings:
     motif: tuple[str, ...] | None = None
     forbid: str | tuple[str, ...] | None = None
     infill: str | None = None
+    edit: str | None = None
+    noise_level: PositiveShare = 0.3
     data: GenomeOfInfill = field(default_factory=GenomeOfInfill)
     flank: NotNegative = 0
     label: str | int | None = None
@@ -150,12 +152,14 @@ class SampleSettings:
         for chosen, others in (
             ("template", ("length", "motif", "infill")),
             ("infill", ("length", "motif")),
+            ("edit", ("template", "length", "motif", "infill", "forbid")),
         ):
             for other in others:
                 if getattr(self, chosen) is not None and getattr(self, other) is not None:
+                    task = "filled" if chosen != "edit" else "edited"
                     raise ConfigError(
                         f"{chosen} and {other} are both given; {chosen} says all that is to be "
-                        f"filled, so leave {other} out"
+                        f"{task}, so leave {other} out"
                     )
 
     def without_effect(self) -> dict[str, str]:
@@ -165,8 +169,10 @@ class SampleSettings:
             reasons["flank"] = "it is the context of intervals of infill, and there are none"
             reasons["data.cache_dir"] = "no genome is read without infill"
             reasons["data.circular"] = "no genome is read without infill"
-        if self.infill is None and self.template is None:
+        if self.infill is None and self.template is None and self.edit is None:
             reasons["data.rna"] = "no file of sequences is read; it is for template and infill"
+        if self.edit is None:
+            reasons["noise_level"] = "no sequence is edited; give edit=FILE"
         if self.guide is None:
             reasons["guide_order"] = "no classifier guides; give guide=RUN"
         if not self.is_guided:

@@ -19,6 +19,7 @@ from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.sample.edit_requests import read_edits
 from dnamdlm.assembly.sample.generating import Generation, check_memory, generated, is_held
 from dnamdlm.assembly.sample.prompts import of_prompt
 from dnamdlm.assembly.sample.requests import (
@@ -48,7 +49,6 @@ from dnamdlm.diffusion.lookahead import StateValue
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.sampling.generation import check_guided, check_served
 from dnamdlm.lm.sampling.sampler_names import as_sampler
 from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
@@ -56,6 +56,7 @@ from dnamdlm.lm.sampling.samplers import (
     Sampler,
     SemiAutoregressiveSampler,
 )
+from dnamdlm.lm.sampling.served import check_edited, check_guided, check_served
 from dnamdlm.lm.sampling.steered import check_steered
 
 logger = logging.getLogger(__name__)
@@ -243,6 +244,8 @@ def _read_inputs(settings: SampleSettings) -> _Inputs:
     check_motifs(settings.motif or (), settings.length)
     if settings.template is not None:
         return _Inputs(of_templates(read_templates(settings.template, rna=settings.data.rna)))
+    if settings.edit is not None:
+        return _Inputs(read_edits(settings.edit, settings.noise_level, rna=settings.data.rna))
     if settings.infill is not None and settings.data.fasta is not None:
         store = open_genome(
             settings.data.fasta,
@@ -259,6 +262,8 @@ def _guidance(
 ) -> NamedGuidance:
     """The guidance that is asked for, by the classifier or by a class of the model."""
     check_served(loaded.language_model, settings.sampler)
+    if settings.edit is not None:
+        check_edited(loaded.language_model, settings.noise_level)
     named = guidance_of(
         loaded,
         label=settings.label,

@@ -54,6 +54,7 @@ from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.states.expert_control import required_control
 from dnamdlm.lm.states.record_states import StateReader
+from dnamdlm.lm.states.uniform_scores import conditional_log_ratio, replaced_bound_difference
 from dnamdlm.lm.states.variant_scores import (
     Pairs,
     bound_difference,
@@ -61,6 +62,7 @@ from dnamdlm.lm.states.variant_scores import (
     site_log_ratio,
     state_distances,
 )
+from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
@@ -190,19 +192,20 @@ def _job(
     )
 
 
-def check_model(loaded: LoadedModel) -> MaskedDiffusionLM:
+def check_model(loaded: LoadedModel) -> MaskedDiffusionLM | UniformDiffusionLM:
     """The language model that scores variants.
 
     Raises:
         ConfigError: for a model of another kind, or of text.
     """
-    if not isinstance(loaded.lm, MaskedDiffusionLM):
+    if not isinstance(loaded.lm, MaskedDiffusionLM | UniformDiffusionLM):
         raise ConfigError(
-            f"variants are scored with masked diffusion models, and this is a "
+            f"variants are scored with diffusion models of whole windows, and this is a "
             f"{type(loaded.lm).__name__}; give another model"
         )
     loaded.require_dna()
-    return loaded.lm
+    lm = loaded.lm
+    return lm.as_masked() if isinstance(lm, UniformDiffusionLM) and not lm.uniform_share else lm
 
 
 def scored_table(
@@ -354,12 +357,16 @@ class VariantScorer:
 
     def _score_pairs(self, pairs: Pairs) -> dict[str, NDArray[np.float64]]:
         found: dict[str, NDArray[np.float64]] = {}
+        lm, draws = self.lm, self.settings.draws
         if "llr" in self.settings.scores:
-            found["llr"] = site_log_ratio(self.lm, pairs).numpy()
+            is_masked = isinstance(lm, MaskedDiffusionLM)
+            ratio = site_log_ratio(lm, pairs) if is_masked else conditional_log_ratio(lm, pairs)
+            found["llr"] = ratio.numpy()
         if "elbo" in self.settings.scores:
-            value, error = bound_difference(
-                self.lm, pairs, draws=self.settings.draws, control=self.control
-            )
+            if isinstance(lm, MaskedDiffusionLM):
+                value, error = bound_difference(lm, pairs, draws=draws, control=self.control)
+            else:
+                value, error = replaced_bound_difference(lm, pairs, draws=draws)
             found |= {"delta_elbo": value.numpy(), "delta_elbo_se": error.numpy()}
         if "embedding" in self.settings.scores:
             cosine, euclidean = state_distances(self.reader, pairs)

@@ -23,9 +23,7 @@ from dnamdlm.data.targets import check_run_folder, inputs_of
 from dnamdlm.diffusion.schedules import LogLinear, Schedule
 from dnamdlm.diffusion.times import Stratified, TimeSampler
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import Objective
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -151,7 +149,7 @@ def _language_model(model: nn.Module, source: DataSource, parts: _Parts) -> Trai
             "a language model (of a loaded model: .loaded.lm)"
         )
     given = [field.name for field in fields(parts) if getattr(parts, field.name) is not None]
-    if isinstance(model, MaskedDiffusionLM | CausalLM | BlockDiffusionLM | NoisyClassifier):
+    if isinstance(model, TrainedLM):
         if given:
             raise ConfigError(
                 f"{given[0]}= is for a network, and a {type(model).__name__} has its own; leave it "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, get_args, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -212,6 +212,13 @@ class ClassifierGuidance:
             )
         if self.classifier.mask_id != lm.mask_id:
             raise ConfigError("the classifier reads other token ids than the model; train it again")
+        own, other = self.classifier.uniform_share, getattr(lm, "uniform_share", 0.0)
+        if own != other:
+            raise ConfigError(
+                f"the classifier was trained with lm.uniform_share={own:g} and the noise of the "
+                f"model has {other:g}; train a classifier with lm=classifier_uniform "
+                f"lm.uniform_share={other:g}, or lm=classifier for masks"
+            )
         if not 0 <= self.label < self.classifier.num_classes:
             raise ConfigError(
                 f"guide_label={self.label} is not a class of the classifier, which has "
@@ -222,9 +229,29 @@ class ClassifierGuidance:
         """Log-probabilities of the model, weighted by the classifier and normalised."""
         if self.gamma == 0:
             return calls.for_rule(inputs)
-        log_probs = calls.normalized(inputs)
+        return self.weighed(calls.normalized(inputs), calls, inputs)
+
+    def weighed(
+        self,
+        log_probs: Float[Tensor, "b L V"],
+        calls: NetworkCalls,
+        inputs: NetworkInput,
+        symbols: Bool[Tensor, " V"] | None = None,
+    ) -> Float[Tensor, "b L V"]:
+        """A distribution of each token, weighted by the classifier and normalised.
+
+        Args:
+            log_probs: the distributions.
+            calls: counts the calls of the classifier.
+            inputs: noisy sequences, and their times.
+            symbols: for noise that replaces tokens: the tokens that a position may become and may
+                have; None for masks, which become real tokens.
+        """
         time = self._own_time(calls.lm, inputs)
-        ratios = (self._exact if self.order == "exact" else self._first_order)(calls, inputs, time)
+        if self.order == "exact":
+            ratios = self._exact(calls, inputs, time, symbols)
+        else:
+            ratios = self._first_order(calls, inputs, time)
         ratios = ratios[..., : log_probs.shape[-1]]
         # networks may fill their vocabularies up, each in its own way; these ids are never real.
         ratios = functional.pad(ratios, (0, log_probs.shape[-1] - ratios.shape[-1]))
@@ -237,26 +264,39 @@ class ClassifierGuidance:
         alpha = lm.schedule.alpha(inputs.time.double())
         return self.classifier.schedule.time_of(alpha).clamp(0, 1)
 
-    def _exact(self, calls: NetworkCalls, inputs: NetworkInput, time: Tensor | None) -> Tensor:
-        """Ratios from a classification of every change of one hidden token."""
-        lm, hidden = calls.lm, inputs.xt == calls.lm.mask_id
+    def _exact(
+        self,
+        calls: NetworkCalls,
+        inputs: NetworkInput,
+        time: Tensor | None,
+        symbols: Tensor | None = None,
+    ) -> Tensor:
+        """Ratios from a classification of every change of one token that may be exchanged."""
+        lm = calls.lm
+        hidden = inputs.xt == lm.mask_id if symbols is None else symbols[inputs.xt]
+        tried = lm.real_tokens if symbols is None else symbols
         wanted = hidden if inputs.wanted is None else inputs.wanted
-        num_edits = int((wanted & hidden).sum()) * int(lm.real_tokens.sum())
+        num_edits = int((wanted & hidden).sum()) * int(tried.sum())
         calls.count(2, len(inputs.xt) + num_edits)
 
         def ratios(
-            xt: Tensor, time: Tensor | None, present: Tensor | None, wanted: Tensor
+            xt: Tensor,
+            time: Tensor | None,
+            present: Tensor | None,
+            wanted: Tensor,
+            hidden: Tensor,
         ) -> Tensor:
             return exact_ratios(
                 partial(self._classified, time, present, is_cpu=calls.is_cpu),
                 xt,
-                real_tokens=lm.real_tokens,
+                real_tokens=tried,
                 mask_id=lm.mask_id,
                 wanted=wanted,
+                editable=hidden,
             )
 
         size = 1 if calls.is_cpu else len(inputs.xt)
-        return in_groups(ratios, inputs.xt, time, inputs.present, wanted, size=size)
+        return in_groups(ratios, inputs.xt, time, inputs.present, wanted, hidden, size=size)
 
     def _classified(
         self,

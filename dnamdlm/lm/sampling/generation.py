@@ -24,22 +24,32 @@ from dnamdlm.diffusion.reverse import Generated
 from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Tilt
+from dnamdlm.diffusion.uniform_steps import Replacing
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling.class_guidance import ClassifierGuidance, Guidance
+from dnamdlm.lm.sampling.noise_levels import masked_to_level
 from dnamdlm.lm.sampling.sampler_names import as_sampler
 from dnamdlm.lm.sampling.samplers import (
     AncestralSampler,
     BlockSampler,
     LeftToRightSampler,
+    RenoiseSampler,
     RuleSampler,
     Sampler,
     SemiAutoregressiveSampler,
 )
+from dnamdlm.lm.sampling.served import (
+    check_edited,
+    check_guided,
+    check_served,
+    without_share,
+)
 from dnamdlm.lm.sampling.steered import check_steered, is_corrected
+from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.tokens.iupac import ANY_BASE, allowed_tokens, ids_of_sets
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -120,6 +130,7 @@ def generate_pieces(
     guidance: Guidance | None = None,
     watch: Callable[[int], None] | None = None,
     tilt: Tilt | None = None,
+    noise_level: float | None = None,
 ) -> Iterator[Generated]:
     """Fill a template once per key, or each of its rows, piece by piece from left to right.
 
@@ -139,6 +150,8 @@ def generate_pieces(
         watch: called with the number of tokens just filled, as often as that is known.
         tilt: draw each sequence from a population of its own, by the weights that this target
             gives; the one piece has the outcome of the populations.
+        noise_level: noise the tokens that the template gives with this probability, and denoise
+            them; None keeps them.
 
     Raises:
         ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
@@ -155,10 +168,18 @@ def generate_pieces(
         >>> piece.tokens.shape
         torch.Size([2, 20])
     """
+    lm = without_share(lm)
     sampler = default_sampler(lm) if sampler is None else as_sampler(sampler)
     check_served(lm, sampler)
+    check_edited(lm, noise_level)
     check_guided(lm, guidance)
     check_steered(lm, tilt, sampler=sampler, guidance=guidance, choice=choice)
+    if isinstance(lm, UniformDiffusionLM):
+        yield _denoised(
+            lm, keys, template, sampler=sampler, choice=choice, guidance=guidance,
+            watch=watch, noise_level=noise_level,
+        )  # fmt: skip
+        return
     if isinstance(lm, CausalLM):
         yield lm.generate(
             keys,
@@ -183,6 +204,8 @@ def generate_pieces(
         )
         return
     assert isinstance(lm, MaskedDiffusionLM)
+    if noise_level is not None:
+        template = _masked(lm, keys, template, noise_level)
     if tilt is not None:
         yield _steered(
             lm, keys, template, tilt, sampler=sampler, choice=choice, guidance=guidance, watch=watch
@@ -232,57 +255,56 @@ def _steered(
     return Generated(tokens, made.network_calls, made.row_calls, outcome)
 
 
+def _denoised(
+    lm: UniformDiffusionLM,
+    keys: Tensor,
+    template: Template,
+    *,
+    sampler: Sampler,
+    choice: Choice,
+    noise_level: float | None,
+    **settings: Any,
+) -> Generated:
+    """The reverse process of noise that replaces tokens, which nothing constrains."""
+    initial = _rows_of(template.ids, len(keys)).to(keys.device)
+    if noise_level is None:
+        lm.refuse_given(initial)
+    if template.allowed(len(keys), len(lm.real_tokens)) is not None:
+        raise ConfigError(
+            "a model of lm=uniform or lm=hybrid cannot be held to some of the bases exactly; leave "
+            "forbid, motif and IUPAC codes out, or use a model of lm=mdlm"
+        )
+    assert isinstance(sampler, AncestralSampler | RenoiseSampler)
+    is_plain = isinstance(sampler, AncestralSampler)
+    return lm.generate(
+        keys,
+        len(template),
+        initial=initial,
+        noise_level=noise_level,
+        rule=Replacing(choice) if is_plain else sampler.replacing(choice),
+        times=sampler.times(),
+        batch_size=max(1, len(keys)),
+        **settings,
+    )
+
+
+def _masked(
+    lm: MaskedDiffusionLM, keys: Tensor, template: Template, noise_level: float
+) -> Template:
+    """The template with some of its given tokens masked, a row for each key."""
+    ids = masked_to_level(
+        _rows_of(template.ids, len(keys)).to(keys.device),
+        keys,
+        noise_level,
+        real_ids=lm.vocabulary.real_ids,
+        mask_id=lm.mask_id,
+    )
+    return Template(ids.cpu().numpy(), None)
+
+
 def default_sampler(lm: LanguageModel) -> Sampler:
     """The sampler that a model is made for."""
     return LeftToRightSampler() if isinstance(lm, CausalLM) else AncestralSampler()
-
-
-def check_served(lm: LanguageModel, sampler: Sampler) -> None:
-    """Refuse a sampler that the model cannot serve.
-
-    Raises:
-        ConfigError: naming a sampler that it can serve.
-    """
-    kind = type(lm).__name__
-    if isinstance(lm, CausalLM):
-        if not isinstance(sampler, LeftToRightSampler):
-            raise ConfigError(
-                f"sampler={sampler.name} fills masks, but this model ({kind}) only continues to "
-                "the right; use sampler=left_to_right"
-            )
-    elif not isinstance(lm, MaskedDiffusionLM | BlockDiffusionLM):
-        raise ConfigError(
-            f"sampler={sampler.name} needs a trained network, but this model is a {kind}; use a "
-            "model trained with masked diffusion"
-        )
-    elif isinstance(sampler, LeftToRightSampler):
-        raise ConfigError(
-            "sampler=left_to_right needs an autoregressive model, but this one fills masks; use "
-            "sampler=ancestral, or sampler=semi_ar for windows from left to right"
-        )
-    elif isinstance(lm, BlockDiffusionLM):
-        if not isinstance(sampler, RuleSampler):
-            raise ConfigError(
-                f"sampler={sampler.name} goes from left to right by itself, as a model of lm=block "
-                "does already; use sampler=ancestral or another one for the steps within a block"
-            )
-    elif not isinstance(sampler, RuleSampler | SemiAutoregressiveSampler | BlockSampler):
-        raise ConfigError(
-            f"sampler={sampler.name} has no methods rule(choice) and times(), by which a masked "
-            "diffusion model is sampled; add them, or give a StepRule"
-        )
-
-
-def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
-    """Refuse guidance that the model cannot follow, with a `ConfigError`."""
-    if guidance is None:
-        return
-    if not isinstance(lm, MaskedDiffusionLM | BlockDiffusionLM):
-        raise ConfigError(
-            f"only masked diffusion models can be guided, and this model is a {type(lm).__name__}; "
-            "leave label and guide out"
-        )
-    lm.check_guidance(guidance)
 
 
 def _allowed(

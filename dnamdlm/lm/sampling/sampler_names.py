@@ -19,6 +19,7 @@ from dnamdlm.lm.sampling.samplers import (
     FirstHittingSampler,
     LeftToRightSampler,
     RemaskSampler,
+    RenoiseSampler,
     Sampler,
     SemiAutoregressiveSampler,
 )
@@ -35,6 +36,7 @@ SAMPLERS = {
         FirstHittingSampler,
         LeftToRightSampler,
         RemaskSampler,
+        RenoiseSampler,
         SemiAutoregressiveSampler,
     )
 }

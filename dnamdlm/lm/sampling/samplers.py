@@ -25,6 +25,7 @@ from dnamdlm.diffusion.remasking import (
     WhileWaiting,
 )
 from dnamdlm.diffusion.steps import Ancestral, FirstHitting, StepRule
+from dnamdlm.diffusion.uniform_steps import Replacing
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.time_grids import Grid, OnGrid, OwnClock, grid_times
 
@@ -77,6 +78,38 @@ class AncestralSampler(OnGrid):
     def rule(self, choice: Choice) -> StepRule:
         """Reveal each hidden token independently."""
         return Ancestral(choice)
+
+
+@dataclass(frozen=True)
+class RenoiseSampler(OnGrid):
+    """Ancestral steps that forget and correct, for noise that replaces tokens.
+
+    Attributes:
+        eta: probability that a token is drawn anew in a step, whatever it was (arXiv:2503.00307).
+        corrections: network calls after each step that draw some tokens given all others.
+        sites: tokens that each of them draws; with 1 an exact model stays exact.
+
+    Example:
+        >>> RenoiseSampler(num_steps=4, eta=0.1).replacing(Choice()).eta
+        0.1
+    """
+
+    eta: float = 0.05
+    corrections: int = 0
+    sites: int = 8
+    name = "renoise"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.replacing(Choice())
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that have no effect, given the others, and why."""
+        return {} if self.corrections else {"sites": "corrections=0 corrects nothing"}
+
+    def replacing(self, choice: Choice) -> Replacing:
+        """Draw every token in every step."""
+        return Replacing(choice, self.eta, self.corrections, self.sites)
 
 
 @dataclass(frozen=True)

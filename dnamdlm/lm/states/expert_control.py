@@ -25,18 +25,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.diffusion_model import DiffusionModel
 from dnamdlm.lm.experts import WildcardExpert
-from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.words.wildcards import NUM_LETTERS, UNKNOWN
 
 
-def control_of(lm: MaskedDiffusionLM) -> WildcardExpert | None:
+def control_of(lm: DiffusionModel) -> WildcardExpert | None:
     """The first expert of a model with a table of patterns, if it has one."""
     members = () if lm.expert_gates is None else lm.expert_gates.members
     return next((member for member in members if isinstance(member, WildcardExpert)), None)
 
 
-def required_control(lm: MaskedDiffusionLM) -> WildcardExpert:
+def required_control(lm: DiffusionModel) -> WildcardExpert:
     """The same; a `ConfigError` if the model has none."""
     control = control_of(lm)
     if control is None:
