@@ -14,7 +14,8 @@ from pathlib import Path
 from dnamdlm.threads import WAITING
 
 # what a setting of a table decides, and the user's shell does not.
-VARIABLES = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# PYTHONDONTWRITEBYTECODE would make every process compile the package anew.
+VARIABLES = (*WAITING, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")
 LIMIT_S = 1200
 
 

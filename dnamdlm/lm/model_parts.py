@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dnamdlm.backbones.backbone import Backbone
 from dnamdlm.backbones.plain_module import as_backbone
 from dnamdlm.errors import ConfigError
+from dnamdlm.ops.held_tables import holding_tables
 from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
@@ -90,12 +91,16 @@ def present_of(tokens: Int[Tensor, "B L"], vocabulary: Vocabulary) -> Bool[Tenso
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and compute in the precision of the process, within a block."""
+    """Switch dropout off, and compute in the precision of the process, within a block.
+
+    Calls within the block share the tables of positions.
+    """
     was_training = module.training
     module.eval()
     try:
         weight = next(module.parameters(), None)
-        with computing_on(torch.device("cpu") if weight is None else weight.device):
+        place = torch.device("cpu") if weight is None else weight.device
+        with computing_on(place), holding_tables():
             yield
     finally:
         module.train(was_training)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from dnamdlm.ops.held_tables import held
 from dnamdlm.ops.kernels.flash_attention import (
     FLASH_ATTENTION,
     MAX_HEAD_SIZE,
@@ -77,6 +78,8 @@ class AttentionPattern:
             numbers = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
             numbers.masked_fill_(~self.mask, float("-inf"))
             shape = (-1, 1, *self.mask.shape[2:])
+            # one size at a time: a pattern may outlive its batch.
+            self._added.clear()
             self._added[batch, dtype] = numbers.expand(batch, -1, -1, -1).reshape(shape)
         return self._added[batch, dtype]
 
@@ -101,6 +104,26 @@ def attention_pattern(
     Raises:
         ValueError: if the window is negative.
     """
+    if present is None:
+        return _unpadded(length, device, causal=causal, window=window)
+    return _built(length, device, present, causal=causal, window=window)
+
+
+@held
+def _unpadded(length: int, device: torch.device, *, causal: bool, window: int) -> AttentionPattern:
+    """The pattern without padding, which many forward passes may share."""
+    return _built(length, device, None, causal=causal, window=window)
+
+
+def _built(
+    length: int,
+    device: torch.device,
+    present: Bool[Tensor, "B L"] | None,
+    *,
+    causal: bool,
+    window: int,
+) -> AttentionPattern:
+    """The pattern; arguments as in `attention_pattern`."""
     if window < 0:
         raise ValueError(f"the attention window must be 0 (off) or positive, got {window}")
     if window >= length - 1:

@@ -9,7 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dnamdlm.ops.held_tables import held
 
+
+@held
 def rotary_angles(
     length: int,
     head_size: int,
@@ -20,8 +23,7 @@ def rotary_angles(
 ) -> tuple[Float[Tensor, "L 1 half"], Float[Tensor, "L 1 half"]]:
     """Cosine and sine of position * base^(-2i / head_size), i < head_size / 2.
 
-    Computed once per forward pass and shared by all blocks, at the cost of one small elementwise
-    operation; no table is cached.
+    Computed once per forward pass and shared by all blocks, or once for many, see `holding_tables`.
 
     Source: Su et al. 2021 (arXiv:2104.09864), eq. 15.
     """
