@@ -299,7 +299,7 @@ def test_thorough_takes_five_splits_and_all_baselines_of_what_the_model_reads():
     tree = compose("finetune", "config=table", "model=x", "run_dir=y", "data.train=t.csv")
     first = read_settings(FinetuneEntry, tree)
     whole = read_settings(FinetuneEntry, tree | {"thorough": True})
-    found = [entry.protocol(is_text=is_text) for entry in (first, whole) for is_text in (0, 1)]
+    found = [entry.protocol(reads) for entry in (first, whole) for reads in ("dna", "text")]
     assert [settings.seeds for settings in found] == [1, 1, 5, 5]
     assert [settings.baselines for settings in found] == [
         ("kmer",), ("bag_of_words",), ("kmer", "cnn", "random_weights"),

@@ -26,6 +26,11 @@ from dnamdlm.training.head_fitting import FinetuneSettings
 Method = Literal["full", "lora", "probe"]
 _THOROUGH_SEEDS = 5
 Baseline = Literal["kmer", "cnn", "bag_of_words", "majority", "random_weights"]
+# by what the model reads; the first is that of a first try.
+_ALL_BASELINES: Mapping[str, tuple[Baseline, ...]] = {
+    "dna": ("kmer", "cnn", "random_weights"),
+    "text": ("bag_of_words", "majority", "random_weights"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,20 +89,13 @@ class FinetuneEntry:
             reasons["thorough"] = "seeds and baselines are set"
         return reasons
 
-    def protocol(self, *, is_text: bool) -> FinetuneEntry:
-        """The same settings with splits and baselines filled in, by what the model reads.
+    def protocol(self, reads: Literal["dna", "text"]) -> FinetuneEntry:
+        """The same settings with splits and baselines filled in.
 
         Args:
-            is_text: text, in place of DNA.
+            reads: the modality of the model.
         """
-        if self.thorough:
-            usual: tuple[Baseline, ...] = (
-                ("bag_of_words", "majority", "random_weights")
-                if is_text
-                else ("kmer", "cnn", "random_weights")
-            )
-        else:
-            usual = ("bag_of_words",) if is_text else ("kmer",)
+        usual = _ALL_BASELINES[reads] if self.thorough else _ALL_BASELINES[reads][:1]
         return replace(
             self,
             seeds=self.seeds or (_THOROUGH_SEEDS if self.thorough else 1),

@@ -28,7 +28,6 @@ from dnamdlm.assembly.finetune.predictors import (
     window_settings,
 )
 from dnamdlm.assembly.finetune.text_tasks import open_task
-from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.data.targets import check_run_folder, inputs_of
@@ -83,7 +82,7 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
     )
     # refuses a classifier of noisy sequences.
     _ = loaded.language_model
-    settings = settings.protocol(is_text=isinstance(loaded.modality, Text))
+    settings = settings.protocol(loaded.modality.name)
     task = limited(transformed(open_task(settings, loaded), settings.transform), settings.limit)
     check_metric(task.kind, task.metric)
     setup = Setup(
