@@ -54,7 +54,7 @@ $(DEV): pyproject.toml constraints.txt | $(PY)
 demo: $(CORE) ## train on the yeast genome, sample, evaluate and write a report (about 5 minutes)
 	$(PY) -m dnamdlm.train config=demo run_dir=$(RUN_DIR)
 	$(PY) -m dnamdlm.sample model=$(RUN_DIR) num_sequences=64 length=512 seed=7 sampler.num_steps=64 out=$(RUN_DIR)/samples.fa
-	$(PY) -m dnamdlm.evaluate model=$(RUN_DIR) split=test mixture=markov
+	$(PY) -m dnamdlm.evaluate model=$(RUN_DIR) split=test mixture=copies
 	$(PY) -m dnamdlm.judge model=$(RUN_DIR) samples=$(RUN_DIR)/samples.fa
 	$(PY) -m dnamdlm.report run_dir=$(RUN_DIR)
 

@@ -12,8 +12,10 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.lm.contexts import chunks_with_context
 from dnamdlm.lm.markov_fit import require_bases
 from dnamdlm.words.codes import CODE_MASK, N_CODE
-from dnamdlm.words.context_model import MarkovFit
+from dnamdlm.words.context_model import ContextModel, MarkovFit
+from dnamdlm.words.copies import REACH, CopyFit, fit_copies
 from dnamdlm.words.markov_chain import MarkovChain, chain_orders, fit_chain
+from dnamdlm.words.seeds import HISTORY
 
 
 def fit_markov_chain(
@@ -42,6 +44,26 @@ def fit_markov_chain(
         train=bool((codes < N_CODE).any()), valid=bool((valid_codes[is_scored] < N_CODE).any())
     )
     return fit_chain(codes, valid_codes, is_scored, orders)
+
+
+def fit_chain_copies(
+    store: GenomeStore, train: Sequence[Interval], valid: Sequence[Interval], chain: ContextModel
+) -> CopyFit:
+    """Let a chain copy from `train`; count on `valid` how far copies can be believed.
+
+    Args:
+        store: genome store.
+        train: intervals that the chain was fitted to.
+        valid: intervals of the validation split, as in `fit_markov_chain`.
+        chain: the chain.
+
+    Raises:
+        DataError: if the index of `train` would not fit memory.
+    """
+    codes, _ = joined_codes(store, train)
+    context = max(chain.order, HISTORY + REACH)
+    valid_codes, is_scored = joined_codes(store, valid, context=context)
+    return fit_copies(codes, valid_codes, is_scored, chain)
 
 
 def joined_codes(

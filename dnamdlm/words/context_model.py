@@ -30,6 +30,11 @@ class ContextModel(ABC):
         """The orders: lengths of the contexts that are counted, increasing from 0."""
 
     @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name for tables."""
+
+    @property
     def order(self) -> int:
         """The longest context used."""
         return self.context_lengths[-1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
-from dnamdlm.errors import ConfigError
+from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import evaluate, train
 
@@ -65,6 +65,34 @@ def test_the_mixture_has_its_rows_beside_the_network(run, tmp_path):
     assert "repeats" in model["classes"]
     assert f"Mixture with Markov models, pi = {by_rule['pi']:.3f}: {bits[0]:.4f}" in headline
     assert section["best_markov"].startswith("markov_")
+
+
+def test_copies_are_a_baseline_and_a_component_of_their_own(run, tmp_path):
+    rows, section, headline = evaluated(run, f"out={tmp_path}/e.json", "mixture=copies")
+    copies = rows["markov_interpolated_9_copies"]
+    assert (copies["family"], copies["kind"]) == ("copies", "exact")
+    assert (copies["seed_lengths"], copies["reach"], copies["order"]) == ([16, 24], 256, 9)
+    bits, plain = (
+        rows[name]["classes"]["all"]["bits_per_base"]
+        for name in ("markov_interpolated_9_copies", "markov_interpolated_9")
+    )
+    # half of the genome is a repeat of 40 bases, which order 9 does not always tell apart.
+    assert bits < plain
+    mixture = rows["mixture_markov"]
+    assert list(mixture["weights"])[-1] == "markov_interpolated_9_copies"
+    assert section["repeats"]["best_markov_by_class"]["repeats"] == "markov_interpolated_9_copies"
+    assert f"Mixture with Markov models and copies, pi = {mixture['pi']:.3f}" in headline
+    assert "Markov order 9 with copies that tolerate substitutions" in headline
+    found = [entry["baseline"] for entry in section["differences"]]
+    assert "markov_interpolated_9_copies" in found
+
+
+def test_a_training_split_that_cannot_be_indexed_is_refused_before_any_work(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dnamdlm.assembly.evaluate.markov_mixture.MAX_BASES", 100)
+    with pytest.raises(DataError, match="at most 100 bases, and this one has 9,600; use mixture="):
+        evaluated(run, f"out={tmp_path}/e.json", "mixture=copies")
 
 
 @pytest.mark.parametrize("pi", [0, 0.3])

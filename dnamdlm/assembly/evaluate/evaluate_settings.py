@@ -35,7 +35,7 @@ class EvaluateSettings:
     batch_size: Positive | None = None
     max_order: Annotated[int, Field(ge=0, le=24)] = 20
     repeat_length: Annotated[int, Field(ge=8, le=31)] | None = 20
-    mixture: Literal["markov"] | None = None
+    mixture: Literal["markov", "copies"] | None = None
     pi: Literal["auto"] | Share = "auto"
     overlap_report: bool = False
     strands: Strands = "one"
@@ -54,4 +54,4 @@ class EvaluateSettings:
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        return {} if self.mixture else {"pi": "nothing is mixed without mixture=markov"}
+        return {} if self.mixture else {"pi": "nothing is mixed without mixture=markov or copies"}

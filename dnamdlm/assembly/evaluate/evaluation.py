@@ -43,7 +43,7 @@ from dnamdlm.evaluation.window_scores import (
     UNIQUE_WINDOWS,
     Likelihoods,
 )
-from dnamdlm.lm.chain_fit import fit_markov_chain
+from dnamdlm.lm.chain_fit import fit_chain_copies, fit_markov_chain
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.lm.markov_fit import fit_markov
@@ -107,7 +107,7 @@ def _score_genome(
     for genome in genomes.values():
         genome.check_files()
     if settings.mixture:
-        check_mixture(loaded, genomes, opened.fingerprint())
+        check_mixture(settings.mixture, loaded, genomes, opened.fingerprint())
     windows = _windows_of(opened, genomes, settings)
     reports = _score_genomes(settings, lm, windows, genomes, loaded=loaded, likelihoods=likelihoods)
     report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
@@ -156,10 +156,15 @@ def _score_genomes(
         )
         groups = _repeats_of(part, genomes[name], settings.repeat_length)
         batch_size = settings.batch_size or windows_at_once(part.length, loaded.device)
-        mixture = None
+        mixture, copies = None, None
         if settings.mixture and markov:
+            if settings.mixture == "copies":
+                splits = genomes[name].splits
+                copies = fit_chain_copies(
+                    genomes[name].store, splits.train, splits.valid, markov["interpolated"].model
+                )
             mixture = choose_markov_mixture(
-                settings, lm, genomes[name], markov["interpolated"],
+                settings, lm, genomes[name], markov["interpolated"], copies,
                 batch_size=batch_size, likelihoods=likelihoods,
             )  # fmt: skip
         with watched("scoring", "windows") as watch:
@@ -172,6 +177,7 @@ def _score_genomes(
                 device=loaded.device,
                 region_classes=genomes[name].region_classes,
                 markov=markov,
+                copies=copies,
                 mixture=mixture,
                 groups=groups,
                 word_length=None if groups is None else groups.length,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.evaluation.likelihood.markov_scores import score_markov
+from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, choose_mixture
 from dnamdlm.evaluation.window_scores import BaseClasses, Likelihoods, score_windows
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.progress import watched
 from dnamdlm.words.context_model import MarkovFit
+from dnamdlm.words.copies import CopyFit
+from dnamdlm.words.sorted_words import MAX_BASES
 
 logger = logging.getLogger(__name__)
 
@@ -23,33 +25,45 @@ WINDOWS_TO_CHOOSE_BY = (512, 4096)
 """Fewest and most windows of a validation split that a mixture is chosen on, spread evenly."""
 
 
-def check_mixture(loaded: LoadedModel, genomes: Mapping[str, OpenGenome], fingerprint: str) -> None:
+def check_mixture(
+    mixture: Literal["markov", "copies"],
+    loaded: LoadedModel,
+    genomes: Mapping[str, OpenGenome],
+    fingerprint: str,
+) -> None:
     """Refuse a mixture with Markov models of data that the network was not trained on.
 
     Args:
+        mixture: what is mixed.
         loaded: the network; published weights do not say what it was trained on.
         genomes: those that are evaluated, by name.
         fingerprint: of the data that are evaluated.
 
     Raises:
         ConfigError: if the genome or its splits differ from those of the run.
-        DataError: if there is no training or validation split.
+        DataError: if there is no training or validation split, or it is too large to be indexed.
     """
     if loaded.run_dir is not None or loaded.data_record:
         trained_on = loaded.data_record.get("fingerprint")
         if trained_on != fingerprint:
             raise ConfigError(
-                "mixture=markov counts words of the training split, and these data are not those "
-                f"that {loaded.run_dir or loaded.folder} was trained on; leave out data.*, or "
-                "mixture"
+                f"mixture={mixture} counts words of the training split, and these data are not "
+                f"those that {loaded.run_dir or loaded.folder} was trained on; leave out data.*, "
+                "or mixture"
             )
     for name, genome in genomes.items():
         if not (genome.splits.train and genome.splits.valid):
             where = f" of {name}" if name else ""
             raise DataError(
-                "mixture=markov needs a training split to count words and a validation split to "
-                f"choose the weights, and one of them{where} is empty; set data.train and "
+                f"mixture={mixture} needs a training split to count words and a validation split "
+                f"to choose the weights, and one of them{where} is empty; set data.train and "
                 "data.valid, or leave mixture out"
+            )
+        num_bases = sum(map(len, genome.splits.train))
+        if mixture == "copies" and num_bases > MAX_BASES:
+            raise DataError(
+                f"mixture=copies indexes a training split of at most {MAX_BASES:,} bases, and this "
+                f"one has {num_bases:,}; use mixture=markov or a smaller training split"
             )
 
 
@@ -58,6 +72,7 @@ def choose_markov_mixture(
     lm: LanguageModel,
     genome: OpenGenome,
     fit: MarkovFit[Any],
+    copies: CopyFit | None,
     *,
     batch_size: int,
     likelihoods: Likelihoods,
@@ -69,6 +84,7 @@ def choose_markov_mixture(
         lm: the network.
         genome: whose validation split is scored.
         fit: Markov models of its training split.
+        copies: the longest of them with copies, or None.
         batch_size: windows at once.
         likelihoods: as in `score_windows`.
     """
@@ -88,8 +104,11 @@ def choose_markov_mixture(
             likelihoods=likelihoods,
         )
     models = [model for model in fit.models if model.order in mixed_orders(fit.model.order)]
-    scores = score_markov(models, windows, BaseClasses(genome.store))
+    classes = BaseClasses(genome.store)
+    scores = score_markov(models, windows, classes)
     copiers = dict(zip((model.name for model in models), scores, strict=True))
+    if copies is not None:
+        copiers[copies.model.name] = score_copies(copies.model, windows, classes)
     pi = None if settings.pi == "auto" else float(settings.pi)
     return choose_mixture(network, copiers, pi=pi)
 

@@ -18,7 +18,7 @@ import torch
 from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
-from dnamdlm.evaluation.likelihood.markov_scores import score_markov
+from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, mixed_scores
 from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.window_scores import (
@@ -34,10 +34,14 @@ from dnamdlm.evaluation.window_scores import (
 from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.words.context_model import MarkovFit
+from dnamdlm.words.copies import CopyFit
 from dnamdlm.words.markov_chain import MarkovChain
 
 MIXTURE, MIXTURE_POSTERIOR = "mixture_markov", "mixture_markov_posterior"
 """Names of the rows of a mixture: its bound without bias, and the tighter one."""
+
+BASELINES = ("markov", "copies")
+"""Families of rows that the model is compared with."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class LikelihoodRow:
     Attributes:
         name: unique short name.
         label: shown to people.
-        family: "uniform", "markov", "mixture" or "model".
+        family: "uniform", "markov", "copies", "mixture" or "model".
         kind: "exact" or "upper bound".
         bits: bits per base of each class.
         details: further JSON values (order, smoothing, ...).
@@ -77,9 +81,10 @@ class LikelihoodReport:
     """Everything about the likelihood of one split; `to_json` is the section of the file.
 
     Attributes:
-        rows: uniform, Markov orders, mixtures of the model with them, and the model last.
+        rows: uniform, Markov orders, these with copies, mixtures of the model with them, and the
+            model last.
         differences: baseline name -> class -> bits per base of the model minus the baseline, for
-            every Markov row and mixture; first those that are best on validation.
+            every Markov row, copies and mixture; first those that are best on validation.
         best_markov: name of the Markov row that is best on validation, or None.
         best_additive_markov: the same among additive (textbook) models, or None.
         num_windows: windows scored.
@@ -104,11 +109,11 @@ class LikelihoodReport:
     word_length: int | None = None
 
     def best_on(self, name: str) -> LikelihoodRow | None:
-        """The Markov row with the fewest bits per base of a class; chosen on the split itself.
+        """The baseline with the fewest bits per base of a class; chosen on the split itself.
 
         The choice favours the baseline.
         """
-        rows = [row for row in self.rows if row.family == "markov" and name in row.bits]
+        rows = [row for row in self.rows if row.family in BASELINES and name in row.bits]
         return min(rows, key=lambda row: row.bits[name].value, default=None)
 
     @property
@@ -182,6 +187,7 @@ def evaluate_likelihood(
     device: torch.device | str = "cpu",
     region_classes: RegionClasses | None = None,
     markov: Mapping[Smoothing, MarkovFit[Any]] | None = None,
+    copies: CopyFit | None = None,
     mixture: ChosenMixture | None = None,
     groups: WindowGroups | None = None,
     word_length: int | None = None,
@@ -200,7 +206,8 @@ def evaluate_likelihood(
         region_classes: coding and non-coding regions; None without an annotation.
         markov: fitted families, see `fit_markov` and `fit_markov_chain`; None leaves the Markov
             rows out.
-        mixture: of the model with Markov models of `markov`; None leaves its rows out.
+        copies: the chain of `markov` with copies; None leaves its row out.
+        mixture: of the model with Markov models of `markov` and `copies`; None leaves its rows out.
         groups: which windows are repeats; None does not distinguish them.
         word_length: bases of the words that `groups` compared.
         progress: called with (windows done, total windows).
@@ -243,6 +250,10 @@ def evaluate_likelihood(
                 details["orders"] = list(entry.orders)
             bits = {name: markov_scores.bits(name) for name in present}
             rows.append(LikelihoodRow(entry.name, entry.label, "markov", "exact", bits, details))
+    if copies is not None:
+        name = copies.model.name
+        baselines[name] = score_copies(copies.model, windows, classes)
+        rows.append(_copies_row(copies, {part: baselines[name].bits(part) for part in present}))
     best = {smoothing: fit.best.name for smoothing, fit in fits.items()}
     mixtures: dict[str, WindowScores] = {}
     if mixture is not None:
@@ -282,12 +293,24 @@ def _mixtures(
     }
 
 
+def _copies_row(copies: CopyFit, bits: Mapping[str, Rate]) -> LikelihoodRow:
+    model = copies.model
+    details = {
+        "order": model.chain.order,
+        "seed_lengths": [copier.index.length for copier in model.copiers],
+        "reach": max(copier.reach for copier in model.copiers),
+        "valid_bits_per_base": copies.valid_bits,
+    }
+    return LikelihoodRow(model.name, model.label, "copies", "exact", bits, details)
+
+
 def _mixture_row(
     found: tuple[str, WindowScores], mixture: ChosenMixture, present: Sequence[str]
 ) -> LikelihoodRow:
     name, scores = found
     has_rule = name == MIXTURE and scores.kind != "exact"
-    label = f"Mixture with Markov models, pi = {mixture.fit.pi:.3f}"
+    parts = "Markov models and copies" if mixture.copies else "Markov models"
+    label = f"Mixture with {parts}, pi = {mixture.fit.pi:.3f}"
     if name == MIXTURE_POSTERIOR:
         label += ", with shares by its own likelihood"
     details = {

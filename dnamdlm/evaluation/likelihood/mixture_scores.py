@@ -33,6 +33,11 @@ class ChosenMixture:
     num_windows: int
 
     @property
+    def copies(self) -> bool:
+        """Whether a chain with copies is a component."""
+        return any(name.endswith("_copies") for name in self.copiers)
+
+    @property
     def weights(self) -> dict[str, float]:
         """Name of each Markov model -> its weight."""
         return dict(zip(self.copiers, self.fit.weights[1:], strict=True))

@@ -62,10 +62,10 @@ def pooled_report(reports: Mapping[str, LikelihoodReport]) -> LikelihoodReport:
         differences[found.name] = _pooled(
             reports, [r.differences[name] for r, name in zip(every, names, strict=True)]
         )
-    for row in (row for row in every[0].rows if row.family == "mixture"):
+    for row in (row for row in every[0].rows if row.family in ("copies", "mixture")):
         # weights and rule differ between genomes; they are in the report of each.
-        shared = {"shares": row.details["shares"]}
-        label = "Mixture with Markov models of each genome"
+        shared = {name: row.details[name] for name in ("shares",) if name in row.details}
+        label = row.label if row.family == "copies" else "Mixture with Markov models of each genome"
         if row.name == MIXTURE_POSTERIOR:
             label += ", with shares by its own likelihood"
         found = LikelihoodRow(row.name, label, row.family, row.kind, {}, shared)
