@@ -58,6 +58,8 @@ def test_both_formats_give_the_same_matrix(tmp_path, text):
         (">MA1 x\nA [ 0 ]\n", "motif"),
         ("", "the file is empty"),
         (JASPAR_TEXT.replace("9", "9" * 400), "needs a row of counts"),
+        (MEME_TEXT.replace("0.25", "0"), "MEME format needs"),
+        (MEME_TEXT.replace("MOTIF", "TOMIF"), "no motif|MEME format needs"),
     ],
 )
 def test_a_file_without_motifs_is_one_sentence(tmp_path, text, message):

@@ -83,7 +83,7 @@ def _from_file(source: str) -> list[Motif]:
             _motif(getattr(item, "matrix_id", "") or item.name or f"motif {number}", item)
             for number, item in enumerate(bio_motifs.parse(io.StringIO(text), form), start=1)
         ]
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         needs = (
             "MEME format needs lines with ALPHABET= and Background letter frequencies, and a "
             "matrix with a row of four numbers for each position"
