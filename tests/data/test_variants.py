@@ -3,12 +3,9 @@
 import gzip
 import io
 import re
-import zlib
 
 import pytest
 from Bio.bgzf import BgzfWriter
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import prepare_genome
@@ -16,7 +13,6 @@ from dnamdlm.data.variants.variant_places import Places, bases, check_variants, 
 from dnamdlm.data.variants.variant_tables import (
     Column,
     ScoredVariant,
-    as_record,
     rows_of_table,
     write_rows,
 )
@@ -319,45 +315,6 @@ def test_other_names_of_chromosomes_are_refused_with_the_remedy(tmp_path, store)
     assert record_of("chr20", {"20": 5}, match_names=True) == "20"
 
 
-DNA = st.text("ACGTNacgtn", min_size=1, max_size=6)
-ALT = st.one_of(
-    DNA, st.sampled_from(["*", "<DEL>", "<INS:ME>", "G]17:198]", "]13:5]T", "C.", ".A"])
-)
-WORD = st.text(st.characters(codec="ascii", min_codepoint=33, exclude_characters=","), min_size=1)
-ROW = st.tuples(
-    WORD.filter(lambda x: not x.startswith("#")),
-    st.integers(0, 10**12),
-    WORD,
-    DNA,
-    st.one_of(st.just(["."]), st.lists(ALT, min_size=1, max_size=4)),
-    WORD,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    rows=st.lists(ROW, min_size=1, max_size=6),
-    end=st.sampled_from(["\n", "\r\n"]),
-    packed=st.booleans(),
-)
-def test_what_is_written_is_read(tmp_path_factory, rows, end, packed):
-    lines = [HEADER.replace("\n", end) + NAMES.replace("\n", end)]
-    lines += [
-        end.join([row(pos, ref, ",".join(alts), chrom, id=name, info=info).rstrip("\n"), ""])
-        for chrom, pos, name, ref, alts, info in rows
-    ]
-    raw = "".join(lines).encode()
-    path = tmp_path_factory.mktemp("v") / "v.vcf"
-    path.write_bytes(gzip.compress(raw) if packed else raw)
-    found = list(VariantFile(path).rows())
-    assert len(found) == len(rows)
-    for variant, (chrom, pos, name, ref, alts, info) in zip(found, rows, strict=True):
-        assert (variant.chrom, variant.start, variant.ref) == (chrom, pos - 1, ref.upper())
-        assert (variant.identifier, variant.fields[7]) == (name, info)
-        assert variant.fields[4].split(",") == alts
-        assert len(variant.alts) == len(alts)
-
-
 COLUMNS = (Column("llr", "a ratio, nats"),)
 
 
@@ -366,48 +323,6 @@ def write_table(path, ending, file, scored):
     table = rows_of_table(ending, file, COLUMNS)
     lines = [io.BytesIO(table.line(item).encode()) for item in scored]
     write_rows(path, ending, table.head, lines)
-
-
-@pytest.mark.parametrize("ending", [".tsv", ".tsv.gz", ".vcf", ".vcf.gz"])
-def test_every_row_is_written_in_order_with_a_value_per_allele(tmp_path, ending):
-    names = NAMES.strip() + "\tFORMAT\ts1\n"
-    texts = [row(5, "a", "C,G", id="x").strip() + "\tGT\t0/1\n", row(2).strip() + "\tGT\t1/1\n"]
-    file = VariantFile(write(tmp_path, *texts, header=HEADER + names))
-    path = tmp_path / f"out{ending}"
-    scores = [([0.5, float("nan")], [None, "not_snv"]), ([-1.25], [None])]
-    scored = [
-        ScoredVariant(variant, {"llr": values}, reasons)
-        for variant, (values, reasons) in zip(file.rows(), scores, strict=True)
-    ]
-    write_table(path, ending, file, scored)
-    raw = path.read_bytes()
-    if ending.endswith(".gz"):
-        raw = zlib.decompress(raw, 31) if ending == ".tsv.gz" else gzip.decompress(raw)
-    lines = raw.decode().splitlines()
-    if ending.startswith(".tsv"):
-        assert lines == [
-            "## llr: a ratio, nats",
-            "chrom\tpos\tid\tref\talt\tllr\treason",
-            "chr1\t5\tx\ta\tC,G\t0.5,.\t.,not_snv",
-            "chr1\t2\t.\tA\tC\t-1.25\t.",
-        ]
-        return
-    info = "DNAMDLM_LLR=0.5,.;DNAMDLM_REASON=.,not_snv"
-    assert lines[-2:] == [
-        f"chr1\t5\tx\ta\tC,G\t.\tPASS\t{info}\tGT\t0/1",
-        "chr1\t2\t.\tA\tC\t.\tPASS\tDNAMDLM_LLR=-1.25\tGT\t1/1",
-    ]
-    assert lines[:2] == HEADER.splitlines()
-    assert '##INFO=<ID=DNAMDLM_LLR,Number=A,Type=Float,Description="a ratio, nats">' in lines
-    assert lines[-3] == names.strip()
-    # what was written is read again, and new scores take the place of the old ones.
-    again, second = VariantFile(path), tmp_path / "second.vcf"
-    anew = [ScoredVariant(x, {"llr": [2.0] * len(x.alts)}, [None]) for x in again.rows()]
-    write_table(second, ".vcf", again, anew)
-    assert second.read_text().count("ID=DNAMDLM_LLR") == 1
-    assert [v.fields[7] for v in VariantFile(second).rows()] == [
-        "DNAMDLM_LLR=2,2", "DNAMDLM_LLR=2",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", [".tsv", ".vcf", ".parquet"])
@@ -439,24 +354,6 @@ def test_a_row_that_is_no_vcf_is_a_row_of_the_table(tmp_path, store, ending):
         "chr1\t7q\todd\tA\tC,G\t.\tPASS\tDP=1;DNAMDLM_REASON=malformed,malformed",
         "chr1\t3\t.\t.\t.\t.\t.\tDNAMDLM_REASON=malformed",
     ]
-
-
-def test_parquet_has_a_list_per_row(tmp_path):
-    import pandas as pd
-
-    file = VariantFile(write(tmp_path, row(5, "a", "C,G"), row(2)))
-    path = tmp_path / "out.parquet"
-    scored = [
-        ScoredVariant(v, {"llr": [0.5, float("nan")][: len(v.alts)]}, [None] * len(v.alts))
-        for v in file.rows()
-    ]
-    write_table(path, ".parquet", file, scored)
-    table = pd.read_parquet(path)
-    assert table["pos"].tolist() == [5, 2]
-    assert [list(x) for x in table["alt"]] == [["C", "G"], ["C"]]
-    assert as_record(scored[0])["llr"] == [0.5, None]
-    flat = table.explode(["alt", "llr", "reason"])
-    assert flat["llr"].astype(float).tolist()[::2] == [0.5, 0.5]
 
 
 def test_bases_are_letters_of_the_genome(store):
