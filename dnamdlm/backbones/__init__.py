@@ -9,6 +9,7 @@ from dnamdlm.backbones.backbone import Backbone, ClassBackbone
 from dnamdlm.backbones.bert import Bert
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
+from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import (
     StrandAverage,
@@ -24,6 +25,7 @@ __all__ = [
     "CaduceusPS",
     "CausalTransformer",
     "ClassBackbone",
+    "ConvNet",
     "DiT",
     "KeyValueCache",
     "Mamba",

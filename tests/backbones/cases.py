@@ -9,6 +9,7 @@ from torch import nn
 from dnamdlm.backbones.bert import Bert
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
+from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
 
@@ -55,6 +56,10 @@ def _bert(**options):
     return Bert(VOCAB_SIZE, 16, 2, 2, max_length=40, **options)
 
 
+def _convnet(**options):
+    return ConvNet(VOCAB_SIZE, 16, 3, dilations=(1, 2), **options)
+
+
 def _mamba(**options):
     return Mamba(VOCAB_SIZE, 16, 2, state_size=4, **options)
 
@@ -78,6 +83,21 @@ CASES = [
     Case("dit-numbers", lambda: _dit(num_numbers=2), 7388),
     Case("bert", _bert, 7772),
     Case("bert-checkpointing", lambda: _bert(gradient_checkpointing=True), 7772),
+    Case("gpn", lambda: _convnet(first_width=5, width=3), 10496, reach=5),
+    Case(
+        "gpn-bytenet",
+        lambda: _convnet(block="bytenet", inner_size=8, width=3, bias=True),
+        2748,
+        reach=7,
+    ),
+    Case(
+        "gpn-plain",
+        lambda: _convnet(block="plain", first_width=3, width=3, bias=True),
+        4060,
+        reach=4,
+    ),
+    Case("gpn-depthwise", lambda: _convnet(depthwise=True, tie_embeddings=True), 9952, reach=10),
+    Case("gpn-bare", lambda: _convnet(transform=False, width=1), 10224, reach=4),
     Case("mamba", _mamba, 6192),
     Case("mamba-causal", lambda: _mamba(directions="forward"), 4848, causal=True),
     Case("mamba-multiply", lambda: _mamba(directions="multiply"), 6192),

@@ -1,7 +1,7 @@
 """Weights that other projects published, as backbones with the settings that describe them.
 
-Read are folders in the layout of Hugging Face (Caduceus, MDLM, BERT), single files of tensors and
-Lightning checkpoints of MDLM. Which network it is follows from the names of the tensors.
+Read are folders in the layout of Hugging Face (Caduceus, MDLM, BERT, GPN), single files of tensors
+and Lightning checkpoints of MDLM. Which network it is follows from the names of the tensors.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dnamdlm.assembly.building.class_targets import TARGET
+from dnamdlm.assembly.building.network_nodes import describe_network
 from dnamdlm.backbones.autoregressive import CausalTransformer
-from dnamdlm.backbones.bert import Bert, BertBlock
+from dnamdlm.backbones.bert import Bert
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
-from dnamdlm.backbones.dit import DiT, TransformerBlock
-from dnamdlm.backbones.mamba import MambaBlock
+from dnamdlm.backbones.convnet import ConvNet
+from dnamdlm.backbones.dit import DiT
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.data.path_kinds import is_prepared
 from dnamdlm.data.text.tokenizer_hub import hub_failures
@@ -31,6 +31,7 @@ from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import MODEL
 from dnamdlm.lm.published.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
+from dnamdlm.lm.published.import_gpn import GPN_IDS, GPN_LENGTH, GPN_TYPES, import_gpn
 from dnamdlm.lm.published.import_mdlm import (
     HUB_CONFIG,
     HUB_WEIGHTS,
@@ -46,7 +47,7 @@ from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert
+Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert | ConvNet
 
 FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 # bases per window where the source does not say; the length of the smaller published models.
@@ -132,48 +133,39 @@ def read_published(
     file = hub_weights(path) if path.is_dir() else path
     config = _config(path)
     state = read_mdlm_checkpoint(file, weights="ema" if weights == "average" else "trained")
-    network: Network
-    if any(_MAMBA_MARK in name for name in state):
-        is_folder = path.is_dir()
-        network = read_caduceus(path) if is_folder else import_caduceus(state, source=str(path))
-    elif any(name.endswith(BERT_MARK) for name in state):
-        network = import_bert(state, config, source=str(path))
-    elif any(_TIME_MARK in name for name in state):
-        # for its checks of the sizes that the folder declares.
-        state = read_mdlm_checkpoint(path) if path.is_dir() else state
-        network = import_dit(state, num_heads=config.get("n_heads"), source=str(path))
-        if not config.get("time_conditioning", False):
-            logger.info("%s: taken as trained without time conditioning, as published", path)
-            network = fold_time(network)
-    else:
-        network = import_autoregressive(state, num_heads=config.get("n_heads"), source=str(path))
+    network = _network_of(state, config, path)
     ids = letter_ids(path) if vocabulary.complement is not None else None
+    if ids is None and isinstance(network, ConvNet) and vocabulary.complement is not None:
+        ids = GPN_IDS
     if ids is not None and not is_as_ours(ids):
         with_our_rows(network, ids, str(path))
         logger.info("%s: rows of the vocabulary are put in the order of A, C, G, T, N here", path)
     network = _with_padding_row(network, vocabulary)
     _check_vocabulary(network, vocabulary, path)
-    length = config.get("model_length") or USUAL_LENGTH
+    usual = GPN_LENGTH if isinstance(network, ConvNet) else USUAL_LENGTH
+    length = config.get("model_length") or usual
     length = min(length, network.max_length) if isinstance(network, Bert) else length
     return Published(network.float().eval(), describe_network(network), file, length)
 
 
-def describe_network(network: nn.Module) -> dict[str, Any]:
-    """The config node `backbone` of a network; empty for a kind that nobody published."""
-    if isinstance(network, CaduceusPS):
-        return _of_mamba(network.strand) | {
-            TARGET: _target(network),
-            "exchange_strands": network.exchange_strands,
-        }
-    if isinstance(network, Mamba):
-        first = network.blocks[0]
-        assert isinstance(first, MambaBlock)
-        return _of_mamba(network) | {"residual": first.residual}
-    if isinstance(network, DiT | CausalTransformer):
-        return _of_transformer(network)
-    if isinstance(network, Bert):
-        return _of_bert(network)
-    return {}
+def _network_of(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Network:
+    """The network that the names of the tensors, or the config, say it is."""
+    source = str(path)
+    if config.get("model_type") in GPN_TYPES:
+        return import_gpn(state, config, source=source)
+    if any(_MAMBA_MARK in name for name in state):
+        return read_caduceus(path) if path.is_dir() else import_caduceus(state, source=source)
+    if any(name.endswith(BERT_MARK) for name in state):
+        return import_bert(state, config, source=source)
+    if not any(_TIME_MARK in name for name in state):
+        return import_autoregressive(state, num_heads=config.get("n_heads"), source=source)
+    # for its checks of the sizes that the folder declares.
+    state = read_mdlm_checkpoint(path) if path.is_dir() else state
+    network = import_dit(state, num_heads=config.get("n_heads"), source=source)
+    if config.get("time_conditioning", False):
+        return network
+    logger.info("%s: taken as trained without time conditioning, as published", path)
+    return fold_time(network)
 
 
 def check_same_form(published: Published, network: nn.Module, what: str) -> None:
@@ -269,79 +261,6 @@ def _with_padding_row(network: Network, vocabulary: Vocabulary) -> Network:
             setattr(part, name, nn.Parameter(torch.cat([values, row])))
     network.vocab_size = size
     return network
-
-
-def _of_mamba(network: Mamba) -> dict[str, Any]:
-    """Settings of a stack of Mamba blocks."""
-    first = network.blocks[0]
-    assert isinstance(first, MambaBlock)
-    rates, taps = first.mixer.ahead.log_rates, first.mixer.ahead.conv_weight
-    node = {
-        TARGET: _target(network),
-        "hidden_size": network.hidden_size,
-        "num_blocks": len(network.blocks),
-        "directions": network.directions,
-        "state_size": rates.shape[1],
-        "conv_width": taps.shape[1],
-        "expand": rates.shape[0] // network.hidden_size,
-        "tie_embeddings": network.head.weight is network.embedding.weight,
-        "vocab_multiple": _multiple(network.vocab_size),
-        "time_conditioning": network.time_conditioning,
-    }
-    if network.time_embedding is not None:
-        node["cond_size"] = network.time_embedding.output.out_features
-    return node
-
-
-def _of_transformer(network: DiT | CausalTransformer) -> dict[str, Any]:
-    """Settings of a stack of transformer blocks."""
-    first = network.blocks[0]
-    assert isinstance(first, TransformerBlock)
-    ratio = first.mlp.input.out_features / first.mlp.input.in_features
-    node = {
-        TARGET: _target(network),
-        "hidden_size": first.mlp.input.in_features,
-        "num_blocks": len(network.blocks),
-        "num_heads": first.attention.num_heads,
-        "mlp_ratio": int(ratio) if ratio.is_integer() else ratio,
-        "qkv_bias": first.attention.qkv.bias is not None,
-        "activation": first.mlp.activation,
-        "tie_embeddings": network.head.weight is network.embedding.weight,
-    }
-    if isinstance(network, DiT):
-        node["attention_window"] = network.attention_window
-        node["time_conditioning"] = network.time_conditioning
-        if network.time_embedding is not None:
-            node["cond_size"] = network.time_embedding.output.out_features
-    return node
-
-
-def _of_bert(network: Bert) -> dict[str, Any]:
-    """Settings of a transformer of BERT."""
-    first = network.blocks[0]
-    assert isinstance(first, BertBlock)
-    ratio = first.mlp.input.out_features / network.hidden_size
-    return {
-        TARGET: _target(network),
-        "hidden_size": network.hidden_size,
-        "num_blocks": len(network.blocks),
-        "num_heads": first.attention.num_heads,
-        "mlp_ratio": int(ratio) if ratio.is_integer() else ratio,
-        "max_length": network.max_length,
-        "num_token_types": len(network.token_types.weight),
-        "activation": first.mlp.activation,
-        "norm_epsilon": network.embedding_norm.epsilon,
-    }
-
-
-def _target(network: nn.Module) -> str:
-    """The class as a config names it."""
-    return f"{type(network).__module__}.{type(network).__qualname__}"
-
-
-def _multiple(size: int) -> int:
-    """What a vocabulary was rounded up to a multiple of, eight being usual."""
-    return 1 if size == 12 else 8 if size % 8 == 0 else size
 
 
 def _spelled(value: object) -> str:
