@@ -16,6 +16,7 @@ from dnamdlm.backbones.equivariance import (
     reverse_complement,
     reverse_complement_logits,
 )
+from dnamdlm.backbones.hyena import Hyena
 from dnamdlm.backbones.kept_arguments import keeps_arguments
 from dnamdlm.backbones.plain_module import ModuleBackbone, as_backbone
 
@@ -27,6 +28,7 @@ __all__ = [
     "ClassBackbone",
     "ConvNet",
     "DiT",
+    "Hyena",
     "KeyValueCache",
     "Mamba",
     "ModuleBackbone",

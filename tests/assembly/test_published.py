@@ -175,7 +175,7 @@ def test_damaged_folders_are_refused_in_one_sentence(folder):
         load_model(str(path))
     (path / "config.json").write_text("{}")
     (path / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"holds neither model\.safetensors nor pytorch"):
+    with pytest.raises(CheckpointError, match=r"holds neither model\.safetensors, pytorch"):
         load_model(str(path))
 
 
@@ -223,7 +223,7 @@ def test_a_hub_id_is_fetched_and_a_refusal_is_one_sentence(monkeypatch, folder, 
     )
     monkeypatch.chdir(tmp_path)
     assert load_model("someone/model").step == 0
-    patterns = ("config.json", "model.safetensors", "pytorch_model.bin",
+    patterns = ("config.json", "model.safetensors", "pytorch_model.bin", "weights.ckpt",
                 "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt",
                 "adapter_config.json", "adapter_model.safetensors")  # fmt: skip
     assert asked == [("someone/model", patterns)]

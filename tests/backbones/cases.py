@@ -12,6 +12,7 @@ from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
+from dnamdlm.backbones.hyena import Hyena
 
 VOCAB_SIZE = 12
 COMPLEMENT = (0, 1, 2, 3, 4, 5, 6, 10, 9, 8, 7, 11)
@@ -60,6 +61,10 @@ def _convnet(**options):
     return ConvNet(VOCAB_SIZE, 16, 3, dilations=(1, 2), **options)
 
 
+def _hyena(**options):
+    return Hyena(VOCAB_SIZE, 16, 2, max_length=40, filter_size=8, vocab_multiple=1, **options)
+
+
 def _mamba(**options):
     return Mamba(VOCAB_SIZE, 16, 2, state_size=4, **options)
 
@@ -98,6 +103,8 @@ CASES = [
     ),
     Case("gpn-depthwise", lambda: _convnet(depthwise=True, tie_embeddings=True), 9952, reach=10),
     Case("gpn-bare", lambda: _convnet(transform=False, width=1), 10224, reach=4),
+    Case("hyena", _hyena, 8256, causal=True),
+    Case("hyena-checkpointing", lambda: _hyena(gradient_checkpointing=True), 8256, causal=True),
     Case("mamba", _mamba, 6192),
     Case("mamba-causal", lambda: _mamba(directions="forward"), 4848, causal=True),
     Case("mamba-multiply", lambda: _mamba(directions="multiply"), 6192),

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from dnamdlm.backbones import Bert, CaduceusPS, CausalTransformer, ConvNet, DiT, Mamba
+from dnamdlm.backbones import Bert, CaduceusPS, CausalTransformer, ConvNet, DiT, Hyena, Mamba
 from dnamdlm.backbones.kept_arguments import keeps_arguments
 
 
@@ -32,6 +32,7 @@ def test_arguments_are_kept_by_the_class_that_declares_it_and_not_by_others():
         (Mamba, {"hidden_size": 8, "num_blocks": 1}),
         (CaduceusPS, {"complement": (1, 0, 2), "hidden_size": 8, "num_blocks": 1}),
         (Bert, {"hidden_size": 8, "num_blocks": 1, "num_heads": 2, "max_length": 16}),
+        (Hyena, {"hidden_size": 8, "num_blocks": 1, "max_length": 16, "vocab_multiple": 1}),
         (ConvNet, {"hidden_size": 8, "num_blocks": 1, "dilations": (1, 2)}),
     ],
 )

@@ -26,7 +26,7 @@ from dnamdlm.assembly.building.schema import build, check_node
 from dnamdlm.assembly.building.without_effect import reasons_of, refuse_without_effect
 from dnamdlm.assembly.modality import Dna, Text, modality_of
 from dnamdlm.backbones.backbone import Backbone
-from dnamdlm.backbones.bert import Bert, too_long
+from dnamdlm.backbones.bert import too_long
 from dnamdlm.backbones.plain_module import as_backbone
 from dnamdlm.data.data_source import DataSource
 from dnamdlm.data.genome.genome_settings import GenomeData
@@ -325,8 +325,9 @@ def backbone_of(network: nn.Module, vocabulary: Vocabulary, length: int) -> Back
     Raises:
         ConfigError: if it cannot read windows of this length, or has another vocabulary.
     """
-    if isinstance(network, Bert) and length > network.max_length:
-        raise too_long(length, network.max_length)
+    limit = getattr(network, "max_length", None)
+    if isinstance(limit, int) and length > limit:
+        raise too_long(length, limit)
     if isinstance(network, Backbone):
         return network
     size = getattr(network, "vocab_size", len(vocabulary))

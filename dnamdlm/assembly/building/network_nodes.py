@@ -13,6 +13,7 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT, TransformerBlock
+from dnamdlm.backbones.hyena import Hyena
 from dnamdlm.backbones.kept_arguments import MADE_WITH
 from dnamdlm.backbones.mamba import MambaBlock
 
@@ -34,7 +35,7 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
         return _of_transformer(network)
     if isinstance(network, Bert):
         return _of_bert(network)
-    if isinstance(network, ConvNet):
+    if isinstance(network, ConvNet | Hyena):
         return _of_arguments(network)
     return {}
 

@@ -1,7 +1,7 @@
 """Weights that other projects published, as backbones with the settings that describe them.
 
-Read are folders in the layout of Hugging Face (Caduceus, MDLM, BERT, GPN), single files of tensors
-and Lightning checkpoints of MDLM. Which network it is follows from the names of the tensors.
+Read are folders in the layout of Hugging Face, single files of tensors and Lightning checkpoints of
+MDLM. Which network it is follows from the names of the tensors; docs/sharing.md lists the projects.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
+from dnamdlm.backbones.hyena import Hyena
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.data.path_kinds import is_prepared
 from dnamdlm.data.text.tokenizer_hub import hub_failures
@@ -32,6 +33,7 @@ from dnamdlm.lm.checkpoint import MODEL
 from dnamdlm.lm.published.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
 from dnamdlm.lm.published.import_gpn import GPN_IDS, GPN_LENGTH, GPN_TYPES, import_gpn
+from dnamdlm.lm.published.import_hyena import HYENA_MARK, SPECIAL_POSITIONS, import_hyena
 from dnamdlm.lm.published.import_mdlm import (
     HUB_CONFIG,
     HUB_WEIGHTS,
@@ -47,7 +49,7 @@ from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert | ConvNet
+Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert | ConvNet | Hyena
 
 FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 # bases per window where the source does not say; the length of the smaller published models.
@@ -55,6 +57,11 @@ USUAL_LENGTH = 1024
 # settings of a network that another one with tensors of the same shapes may not share.
 _UNSEEN_IN_SHAPES = ("num_heads", "attention_window", "activation")
 _MAMBA_MARK, _TIME_MARK = ".mamba_fwd.", "sigma_map."
+# parts of names of tensors that one kind of network alone has, the more special ones first.
+_BY_MARK: Mapping[str, Callable[..., Network]] = {
+    HYENA_MARK: import_hyena,
+    BERT_MARK: import_bert,
+}
 _FETCHED = [HUB_CONFIG, *HUB_WEIGHTS, *TOKENIZER_FILES, ADAPTER_CONFIG, ADAPTER_WEIGHTS]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -142,10 +149,17 @@ def read_published(
         logger.info("%s: rows of the vocabulary are put in the order of A, C, G, T, N here", path)
     network = _with_padding_row(network, vocabulary)
     _check_vocabulary(network, vocabulary, path)
+    length = _length(network, config)
+    return Published(network.float().eval(), describe_network(network), file, length)
+
+
+def _length(network: Network, config: Mapping[str, Any]) -> int:
+    """Bases per window in training, as far as the source says."""
+    if isinstance(network, Hyena):
+        return max(1, network.max_length - SPECIAL_POSITIONS)
     usual = GPN_LENGTH if isinstance(network, ConvNet) else USUAL_LENGTH
     length = config.get("model_length") or usual
-    length = min(length, network.max_length) if isinstance(network, Bert) else length
-    return Published(network.float().eval(), describe_network(network), file, length)
+    return min(length, network.max_length) if isinstance(network, Bert) else length
 
 
 def _network_of(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Network:
@@ -153,10 +167,11 @@ def _network_of(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Pa
     source = str(path)
     if config.get("model_type") in GPN_TYPES:
         return import_gpn(state, config, source=source)
+    for mark, importer in _BY_MARK.items():
+        if any(mark in name for name in state):
+            return importer(state, config, source=source)
     if any(_MAMBA_MARK in name for name in state):
         return read_caduceus(path) if path.is_dir() else import_caduceus(state, source=source)
-    if any(name.endswith(BERT_MARK) for name in state):
-        return import_bert(state, config, source=source)
     if not any(_TIME_MARK in name for name in state):
         return import_autoregressive(state, num_heads=config.get("n_heads"), source=source)
     # for its checks of the sizes that the folder declares.
@@ -225,7 +240,9 @@ def _check_vocabulary(network: Network, vocabulary: Vocabulary, path: Path) -> N
     """Published DNA models have our ids, rounded up to a multiple of at most 128."""
     has_tokenizer_ids = vocabulary.complement is None
     size = len(vocabulary)
-    is_padded = isinstance(network, Mamba | CaduceusPS) and size < network.vocab_size <= size + 128
+    is_padded = (
+        isinstance(network, Mamba | CaduceusPS | Hyena) and size < network.vocab_size <= size + 128
+    )
     if network.vocab_size != size and not is_padded:
         raise CheckpointError(
             f"{path}: has {network.vocab_size} token ids, and the vocabulary of "

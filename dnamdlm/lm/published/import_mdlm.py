@@ -26,7 +26,7 @@ from dnamdlm.errors import CheckpointError
 PREFIX = "backbone."
 ROTARY_BUFFER = "rotary_emb.inv_freq"
 HUB_CONFIG = "config.json"
-HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "weights.ckpt")
 Network = TypeVar("Network", bound=torch.nn.Module)
 _TIME_NAMES = ("time_embedding", "final_modulation", "modulation")
 
@@ -271,7 +271,8 @@ def hub_weights(folder: Path) -> Path:
     for name in HUB_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointError(f"{folder}: holds neither {' nor '.join(HUB_WEIGHTS)}")
+    *names, last = HUB_WEIGHTS
+    raise CheckpointError(f"{folder}: holds neither {', '.join(names)} nor {last}")
 
 
 def _check_hub_config(path: Path, state: Mapping[str, Tensor]) -> None:
