@@ -20,6 +20,7 @@ from dnamdlm.assembly.building.published import (
     from_hub,
     is_published,
     read_published,
+    reads_bases,
 )
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.modality import Dna, Text
@@ -52,7 +53,6 @@ from dnamdlm.lm.published.exported_folder import (
     verify_exported,
 )
 from dnamdlm.lm.published.import_mdlm import HUB_CONFIG
-from dnamdlm.lm.published.letter_rows import letter_ids
 from dnamdlm.lm.states.peft_layout import is_adapter
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.suggestions import did_you_mean
@@ -278,7 +278,7 @@ def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
 def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
     """A language model around the weights of another project."""
     vocabulary, tokenizer = NUCLEOTIDE_VOCABULARY, None
-    if path.is_dir() and has_tokenizer(path) and letter_ids(path) is None:
+    if path.is_dir() and has_tokenizer(path) and not reads_bases(path):
         vocabulary, tokenizer = SubwordTokenizer(path).vocabulary, str(path)
     published = read_published(path, vocabulary, weights=weights)
     config = ModelConfig.of_published(

@@ -11,6 +11,7 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
+from dnamdlm.backbones.dnabert2 import Dnabert2
 from dnamdlm.backbones.equivariance import (
     StrandAverage,
     reverse_complement,
@@ -18,6 +19,7 @@ from dnamdlm.backbones.equivariance import (
 )
 from dnamdlm.backbones.hyena import Hyena
 from dnamdlm.backbones.kept_arguments import keeps_arguments
+from dnamdlm.backbones.nucleotide_transformer import NucleotideTransformer
 from dnamdlm.backbones.plain_module import ModuleBackbone, as_backbone
 
 __all__ = [
@@ -28,10 +30,12 @@ __all__ = [
     "ClassBackbone",
     "ConvNet",
     "DiT",
+    "Dnabert2",
     "Hyena",
     "KeyValueCache",
     "Mamba",
     "ModuleBackbone",
+    "NucleotideTransformer",
     "StrandAverage",
     "as_backbone",
     "keeps_arguments",

@@ -19,9 +19,12 @@ from dnamdlm.backbones.layers import LayerNorm
 _EPSILON = 1e-5
 
 
-def norm_of(size: int, *, bias: bool) -> nn.Module:
-    """A layer norm with a gain, and a bias where the other layers have one."""
-    return BiasedLayerNorm(size, _EPSILON) if bias else LayerNorm(size)
+def norm_of(size: int, *, bias: bool, epsilon: float = _EPSILON) -> nn.Module:
+    """A layer norm with a gain, and a bias where the other layers have one.
+
+    Without a bias the epsilon is 1e-5.
+    """
+    return BiasedLayerNorm(size, epsilon) if bias else LayerNorm(size)
 
 
 class DilatedConv(nn.Module):
@@ -131,20 +134,28 @@ class PlainBlock(nn.Module):
 class TransformedHead(nn.Module):
     """Linear, exact GELU, norm, then the output weights; never in half precision."""
 
-    def __init__(self, weight: nn.Parameter, *, transform: bool, bias: bool) -> None:
+    def __init__(
+        self,
+        weight: nn.Parameter,
+        *,
+        transform: bool,
+        bias: bool,
+        epsilon: float = _EPSILON,
+    ) -> None:
         """Build the head.
 
         Args:
             weight: of the outputs, (V, D).
             transform: whether the linear layer, the activation and the norm come first.
             bias: whether all of it has biases.
+            epsilon: of the norm, where it has a bias.
         """
         super().__init__()
         vocab_size, size = weight.shape
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
         self.transform = nn.Linear(size, size, bias=bias) if transform else None
-        self.norm = norm_of(size, bias=bias) if transform else None
+        self.norm = norm_of(size, bias=bias, epsilon=epsilon) if transform else None
 
     def forward(self, x: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
         """Logits in float32, or in float64 if the hidden states are."""

@@ -13,6 +13,7 @@ from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.backbones.hyena import Hyena
+from dnamdlm.backbones.nucleotide_transformer import NucleotideTransformer
 
 VOCAB_SIZE = 12
 COMPLEMENT = (0, 1, 2, 3, 4, 5, 6, 10, 9, 8, 7, 11)
@@ -28,6 +29,7 @@ class Case:
         parameters: golden number of parameters; it changes only with the architecture.
         reach: how far the output at a position can depend on the input, or None for anywhere.
         causal: no output depends on a later input.
+        has_head: the logits of a position follow from its hidden state.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Case:
     parameters: int
     reach: int | None = None
     causal: bool = False
+    has_head: bool = True
 
     def network(self, dtype=torch.float32):
         """The network with every parameter random, none of them zero, in evaluation mode."""
@@ -63,6 +66,10 @@ def _convnet(**options):
 
 def _hyena(**options):
     return Hyena(VOCAB_SIZE, 16, 2, max_length=40, filter_size=8, vocab_multiple=1, **options)
+
+
+def _words(**options):
+    return NucleotideTransformer(VOCAB_SIZE, 16, 2, 2, word_size=2, inner_size=24, **options)
 
 
 def _mamba(**options):
@@ -105,6 +112,13 @@ CASES = [
     Case("gpn-bare", lambda: _convnet(transform=False, width=1), 10224, reach=4),
     Case("hyena", _hyena, 8256, causal=True),
     Case("hyena-checkpointing", lambda: _hyena(gradient_checkpointing=True), 8256, causal=True),
+    Case("nt", _words, 5652, has_head=False),
+    Case(
+        "nt-checkpointing",
+        lambda: _words(gradient_checkpointing=True, mlp_bias=True),
+        5780,
+        has_head=False,
+    ),
     Case("mamba", _mamba, 6192),
     Case("mamba-causal", lambda: _mamba(directions="forward"), 4848, causal=True),
     Case("mamba-multiply", lambda: _mamba(directions="multiply"), 6192),

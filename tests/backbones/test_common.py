@@ -155,7 +155,7 @@ def test_the_output_depends_on_time_exactly_where_it_says_so(case):
     assert torch.equal(early, late) != network.time_conditioning
 
 
-@every_backbone
+@pytest.mark.parametrize("case", [c for c in CASES if c.has_head], ids=lambda case: case.name)
 def test_the_head_of_a_state_gives_the_logits_of_its_position(case):
     network, tokens, time = case.network(torch.float64), _tokens(3, 9), _time(3, torch.float64)
     chosen = torch.rand(3, 9, generator=torch.Generator().manual_seed(0)) < 0.5

@@ -13,9 +13,11 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT, TransformerBlock
+from dnamdlm.backbones.dnabert2 import Dnabert2
 from dnamdlm.backbones.hyena import Hyena
 from dnamdlm.backbones.kept_arguments import MADE_WITH
 from dnamdlm.backbones.mamba import MambaBlock
+from dnamdlm.backbones.nucleotide_transformer import NucleotideTransformer
 
 _NOT_OF_THE_FORM = ("vocab_size", "dropout", "gradient_checkpointing")
 
@@ -35,7 +37,7 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
         return _of_transformer(network)
     if isinstance(network, Bert):
         return _of_bert(network)
-    if isinstance(network, ConvNet | Hyena):
+    if isinstance(network, ConvNet | Dnabert2 | Hyena | NucleotideTransformer):
         return _of_arguments(network)
     return {}
 

@@ -24,7 +24,9 @@ from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.convnet import ConvNet
 from dnamdlm.backbones.dit import DiT
+from dnamdlm.backbones.dnabert2 import Dnabert2
 from dnamdlm.backbones.hyena import Hyena
+from dnamdlm.backbones.nucleotide_transformer import NucleotideTransformer
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.data.path_kinds import is_prepared
 from dnamdlm.data.text.tokenizer_hub import hub_failures
@@ -32,6 +34,13 @@ from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import MODEL
 from dnamdlm.lm.published.import_bert import BERT_MARK, import_bert
 from dnamdlm.lm.published.import_caduceus import import_caduceus, read_caduceus
+from dnamdlm.lm.published.import_dnabert2 import (
+    DNABERT2_MARK,
+    PIECES_FILE,
+    import_dnabert2,
+    is_dnabert2,
+)
+from dnamdlm.lm.published.import_esm import ESM_MARK, import_esm
 from dnamdlm.lm.published.import_gpn import GPN_IDS, GPN_LENGTH, GPN_TYPES, import_gpn
 from dnamdlm.lm.published.import_hyena import HYENA_MARK, SPECIAL_POSITIONS, import_hyena
 from dnamdlm.lm.published.import_mdlm import (
@@ -44,16 +53,29 @@ from dnamdlm.lm.published.import_mdlm import (
     read_mdlm_checkpoint,
 )
 from dnamdlm.lm.published.letter_rows import is_as_ours, letter_ids, with_our_rows
+from dnamdlm.lm.published.word_rows import word_ids
 from dnamdlm.lm.states.peft_layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-Network = Mamba | CaduceusPS | DiT | CausalTransformer | Bert | ConvNet | Hyena
+Network = (
+    Mamba
+    | CaduceusPS
+    | DiT
+    | CausalTransformer
+    | Bert
+    | ConvNet
+    | Hyena
+    | NucleotideTransformer
+    | Dnabert2
+)
 
 FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 # bases per window where the source does not say; the length of the smaller published models.
 USUAL_LENGTH = 1024
+# words per row of the Nucleotide Transformer v2, without the mark before it.
+_USUAL_WORDS = 2047
 # settings of a network that another one with tensors of the same shapes may not share.
 _UNSEEN_IN_SHAPES = ("num_heads", "attention_window", "activation")
 _MAMBA_MARK, _TIME_MARK = ".mamba_fwd.", "sigma_map."
@@ -91,6 +113,11 @@ def is_published(path: Path) -> bool:
         return (path / HUB_CONFIG).is_file()
     is_ours = (path.parent / MODEL).is_file() and is_prepared(path.parent)
     return path.is_file() and path.suffix in FILES and not is_ours
+
+
+def reads_bases(path: Path) -> bool:
+    """Whether a network of a folder is one of bases, whatever its tokenizer makes of them."""
+    return (letter_ids(path) or word_ids(path)) is not None or is_dnabert2(path)
 
 
 def from_hub(model: str, setting: str, **options: Any) -> Path | None:
@@ -157,6 +184,10 @@ def _length(network: Network, config: Mapping[str, Any]) -> int:
     """Bases per window in training, as far as the source says."""
     if isinstance(network, Hyena):
         return max(1, network.max_length - SPECIAL_POSITIONS)
+    if isinstance(network, NucleotideTransformer):
+        # two of the positions are not for words, and the first word is the mark before a row.
+        words = int(config.get("max_position_embeddings", _USUAL_WORDS + 3)) - 3
+        return max(1, words) * network.ids.size
     usual = GPN_LENGTH if isinstance(network, ConvNet) else USUAL_LENGTH
     length = config.get("model_length") or usual
     return min(length, network.max_length) if isinstance(network, Bert) else length
@@ -167,11 +198,24 @@ def _network_of(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Pa
     source = str(path)
     if config.get("model_type") in GPN_TYPES:
         return import_gpn(state, config, source=source)
+    if any(ESM_MARK in name for name in state):
+        return import_esm(state, config, word_ids(path) if path.is_dir() else None, source=source)
+    if any(DNABERT2_MARK in name for name in state):
+        pieces = path / PIECES_FILE
+        content = pieces.read_bytes() if pieces.is_file() else None
+        return import_dnabert2(state, config, content, source=source)
     for mark, importer in _BY_MARK.items():
         if any(mark in name for name in state):
             return importer(state, config, source=source)
     if any(_MAMBA_MARK in name for name in state):
         return read_caduceus(path) if path.is_dir() else import_caduceus(state, source=source)
+    return _transformer_of_mdlm(state, config, path)
+
+
+def _transformer_of_mdlm(
+    state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
+) -> DiT | CausalTransformer:
+    source = str(path)
     if not any(_TIME_MARK in name for name in state):
         return import_autoregressive(state, num_heads=config.get("n_heads"), source=source)
     # for its checks of the sizes that the folder declares.

@@ -50,7 +50,7 @@ def letter_ids(folder: Path) -> dict[str, int] | None:
     Raises:
         CheckpointError: if A, C, G, T or the mask has no id, or a letter has two.
     """
-    vocabulary = _vocabulary_of(folder / _FILE)
+    vocabulary = vocabulary_of(folder / _FILE)
     letters = {symbol: id_ for symbol, id_ in vocabulary.items() if not _MARK.fullmatch(symbol)}
     if not letters or not {symbol.upper() for symbol in letters} <= _LETTERS:
         return None
@@ -112,7 +112,7 @@ def is_as_ours(ids: Mapping[str, int]) -> bool:
     )
 
 
-def _vocabulary_of(path: Path) -> dict[str, int]:
+def vocabulary_of(path: Path) -> dict[str, int]:
     """Symbol -> id of a `tokenizer.json`; empty where there is none of a simple kind."""
     try:
         content = read_json_file(path)
