@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.tokens.subwords import OneSentence
 
 _BEGIN, _END, _BASES = "[CLS]", "[SEP]", frozenset("ACGTN")
 
@@ -35,7 +36,8 @@ class BasePieces:
 
         Raises:
             ConfigError: if the package `tokenizers` is missing.
-            CheckpointError: if it cannot be read, lacks [CLS] or [SEP], or is not of bases.
+            DataError: if it cannot be read.
+            CheckpointError: if it lacks [CLS] or [SEP], or is not of bases.
         """
         self._tokenizer: Any = _read(content)
         self._tokenizer.no_truncation()
@@ -97,9 +99,6 @@ def _read(content: bytes) -> Any:
             "a network of pieces of bases needs the package tokenizers, which is not installed; "
             "install it with pip install 'dnamdlm[text]'"
         ) from error
-    try:
-        return tokenizers.Tokenizer.from_buffer(content)
-    except Exception as error:
-        raise CheckpointError(
-            f"tokenizer.json: cannot be read ({error}); download its files again"
-        ) from error
+    with OneSentence("a network of pieces"):
+        return tokenizers.Tokenizer.from_str(content.decode("utf-8"))
+    return None

@@ -131,7 +131,7 @@ def _read(folder: Path) -> Any:
             f"{folder} has no tokenizer; it needs tokenizer.json, vocab.json with merges.txt, or "
             "vocab.txt"
         )
-    with _OneSentence(folder):
+    with OneSentence(folder):
         if (folder / FILES[0]).is_file():
             return tokenizers.Tokenizer.from_file(str(folder / FILES[0]))
         if (folder / "vocab.json").is_file():
@@ -150,11 +150,11 @@ def _read(folder: Path) -> Any:
     return None
 
 
-class _OneSentence:
-    """Names the folder if its files cannot be read; the library raises bare `Exception`s."""
+class OneSentence:
+    """Names the source if its files cannot be read; the library raises bare `Exception`s."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, source: object) -> None:
+        self.source = source
 
     def __enter__(self) -> None: ...
 
@@ -163,7 +163,7 @@ class _OneSentence:
     ) -> None:
         if kind is Exception or isinstance(error, OSError | UnicodeDecodeError):
             raise DataError(
-                f"the tokenizer of {self.folder} cannot be read ({error}); download its files again"
+                f"the tokenizer of {self.source} cannot be read ({error}); download its files again"
             ) from error
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import dnamdlm
 from dnamdlm.assembly.models import load_model
-from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.lm.published.import_dnabert2 import import_dnabert2
 
 tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
@@ -192,12 +192,12 @@ def test_tensors_that_do_not_fit_are_named(change, message, tokenizer):
     ("config", "content", "message"),
     [
         (CONFIG, None, r"needs its tokenizer\.json and a config\.json"),
-        (CONFIG, b"{", r"tokenizer\.json: cannot be read"),
+        (CONFIG, b"{", "the tokenizer of a network of pieces cannot be read"),
         (CONFIG | {"hidden_act": "relu"}, None, "hidden_act=relu is not supported"),
     ],
 )
 def test_a_folder_that_is_not_whole_is_refused(config, content, message):
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises((CheckpointError, DataError), match=message):
         import_dnabert2(random_state(), config, content)
 
 

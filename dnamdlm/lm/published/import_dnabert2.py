@@ -78,6 +78,7 @@ def import_dnabert2(
         CheckpointError: if a tensor is missing, left over or of a shape that does not fit, the
             tokenizer is missing or of something else, or the config describes another computation.
         ConfigError: if the package `tokenizers` is missing.
+        DataError: if the tokenizer cannot be read.
     """
     check_only(config, {"hidden_act": "gelu", "is_decoder": False}, source)
     if tokenizer is None or "num_attention_heads" not in config:
