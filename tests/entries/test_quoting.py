@@ -210,15 +210,17 @@ def test_every_setting_that_may_be_a_text_is_named():
 
 # settings with few possible values, which Hydra reads as they are.
 WORDS = frozenset({
-    "accelerator", "activation", "block", "constraints", "control", "device", "devices", "directions",
-    "dtype", "estimator", "guide_order", "inner", "iupac", "kind", "layout", "long", "method",
+    "accelerator", "activation", "block", "constraints", "control", "device", "devices",
+    "directions", "dtype", "estimator", "guide_order", "inner", "iupac", "kind", "layout",
+    "long", "method",
     "metric", "mixture", "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe",
     "proposal", "select", "split", "strand", "strands", "strategy", "transform", "value", "version",
     "weights",
 })  # fmt: skip
 # settings that may be null, and are numbers, lists of them, true or false, or groups otherwise.
 NUMBERS = frozenset({
-    "bases", "batch_size", "block_length", "dilations", "expand", "gc", "genetic_code", "genomes", "grid", "inner_size", "length",
+    "bases", "batch_size", "block_length", "dilations", "expand", "gc",
+    "genetic_code", "genomes", "grid", "inner_size", "length",
     "limit", "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws",
     "overlap", "part_rows", "pool", "population", "seed", "seeds", "temperature", "threads",
     "threshold", "time_points", "top_k", "wildcards", "window", "workers",
