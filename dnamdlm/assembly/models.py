@@ -21,10 +21,10 @@ from dnamdlm.assembly.building.published import (
     is_published,
     read_published,
 )
+from dnamdlm.assembly.building.published_lm import published_lm
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.modality import Dna, Text
 from dnamdlm.assembly.pretrained import place_of, pretrained_names
-from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.data.path_kinds import is_run, what_it_is
 from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -285,7 +285,7 @@ def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
     config = ModelConfig.of_published(
         published.node,
         published.length,
-        causal=isinstance(published.network, CausalTransformer),
+        lm=published_lm(published, str(path)),
         tokenizer=tokenizer,
     )
     lm = config.build(seed=0)

@@ -1,7 +1,8 @@
 """Weights that other projects published, as backbones with the settings that describe them.
 
-Read are folders in the layout of Hugging Face (Caduceus, MDLM, BERT), single files of tensors and
-Lightning checkpoints of MDLM. Which network it is follows from the names of the tensors.
+Read are folders in the layout of Hugging Face (Caduceus, MDLM, BD3-LM, UDLM, DUO, BERT), single
+files of tensors and Lightning checkpoints of MDLM and its successors. Which network it is follows
+from the names of the tensors, and which process from the config of a folder.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from dnamdlm.lm.published.import_mdlm import (
     read_mdlm_checkpoint,
 )
 from dnamdlm.lm.published.letter_rows import is_as_ours, letter_ids, with_our_rows
+from dnamdlm.lm.published.published_process import PublishedProcess, process_of, without_buffers
 from dnamdlm.lm.states.peft_layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
 from dnamdlm.tokens.subwords import SubwordTokenizer, has_tokenizer
@@ -69,12 +71,14 @@ class Published:
         node: the config node `backbone` that builds a network of this form.
         file: the file with its weights.
         length: bases per window in training, as far as the source says.
+        process: what it was trained for.
     """
 
     network: Network
     node: dict[str, Any]
     file: Path
     length: int
+    process: PublishedProcess
 
 
 def is_published(path: Path) -> bool:
@@ -131,7 +135,9 @@ def read_published(
     """
     file = hub_weights(path) if path.is_dir() else path
     config = _config(path)
-    state = read_mdlm_checkpoint(file, weights="ema" if weights == "average" else "trained")
+    chosen: Literal["ema", "trained"] = "ema" if weights == "average" else "trained"
+    state = read_mdlm_checkpoint(file, weights=chosen)
+    process = process_of(config, state, str(path))
     network: Network
     if any(_MAMBA_MARK in name for name in state):
         is_folder = path.is_dir()
@@ -140,13 +146,17 @@ def read_published(
         network = import_bert(state, config, source=str(path))
     elif any(_TIME_MARK in name for name in state):
         # for its checks of the sizes that the folder declares.
-        state = read_mdlm_checkpoint(path) if path.is_dir() else state
-        network = import_dit(state, num_heads=config.get("n_heads"), source=str(path))
-        if not config.get("time_conditioning", False):
+        state = read_mdlm_checkpoint(path, weights=chosen) if path.is_dir() else state
+        network = import_dit(
+            without_buffers(state, str(path)), num_heads=config.get("n_heads"), source=str(path)
+        )
+        if not process.sees_time:
             logger.info("%s: taken as trained without time conditioning, as published", path)
             network = fold_time(network)
     else:
-        network = import_autoregressive(state, num_heads=config.get("n_heads"), source=str(path))
+        network = import_autoregressive(
+            without_buffers(state, str(path)), num_heads=config.get("n_heads"), source=str(path)
+        )
     ids = letter_ids(path) if vocabulary.complement is not None else None
     if ids is not None and not is_as_ours(ids):
         with_our_rows(network, ids, str(path))
@@ -155,7 +165,7 @@ def read_published(
     _check_vocabulary(network, vocabulary, path)
     length = config.get("model_length") or USUAL_LENGTH
     length = min(length, network.max_length) if isinstance(network, Bert) else length
-    return Published(network.float().eval(), describe_network(network), file, length)
+    return Published(network.float().eval(), describe_network(network), file, length, process)
 
 
 def describe_network(network: nn.Module) -> dict[str, Any]:
