@@ -16,6 +16,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -23,6 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.results_table import Cell, ResultTable, environment_of_run, store
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT
+from dnamdlm.data.data_source import BatchStream, WindowSequence
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.windows import SplitWindows
@@ -45,6 +47,8 @@ from dnamdlm.lm.objectives import (
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.optimizers import AdamWSettings, WarmupCosine
+
+Model = TypeVar("Model", bound=Any)
 
 LENGTH = 128
 BATCH_SIZE = 32
@@ -123,12 +127,15 @@ def build(row: Row, seed: int) -> MaskedDiffusionLM | CausalLM:
 
 def train(row: Row, genome: OpenGenome, seed: int, num_steps: int) -> MaskedDiffusionLM | CausalLM:
     """Train a row's model; returns it with averaged weights."""
-    model = build(row, seed)
+    return trained(build(row, seed), genome.training_stream(seed, BATCH_SIZE), num_steps)
+
+
+def trained(model: Model, stream: BatchStream, num_steps: int) -> Model:
+    """The model after some steps on a stream, with averaged weights and in evaluation mode."""
     optimizer = AdamWSettings(LEARNING_RATE, beta2=0.95, weight_decay=0.01).build(model)
     schedule = WarmupCosine(warmup_steps=min(50, num_steps), hold_fraction=0.3)
     rate = LambdaLR(optimizer, lambda step: schedule.factor(step, num_steps))
     average = MovingAverage(model, 0.995)
-    stream = genome.training_stream(seed, BATCH_SIZE)
     for step in range(num_steps):
         batch = stream.batch(step)
         terms = model.loss_terms(batch)
@@ -143,7 +150,7 @@ def train(row: Row, genome: OpenGenome, seed: int, num_steps: int) -> MaskedDiff
     return model.eval()
 
 
-def bits(model: LanguageModel, windows: Sweep[SplitWindows], estimator: str = "auto") -> float:
+def bits(model: LanguageModel, windows: WindowSequence, estimator: str = "auto") -> float:
     """Bits per base on the test windows."""
     return score_windows(model, windows, draws=DRAWS, estimator=estimator).bits().value
 

@@ -221,6 +221,7 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
         )
         requests = self._templates(template, length, motif)
         if edit is not None and not isinstance(edit, Path):
+            self.loaded.require_dna()
             requests = edits_of_strings([edit] if isinstance(edit, str) else edit, noise_level)
         other = None if guide is None else guide.loaded
         return sampled_strings(

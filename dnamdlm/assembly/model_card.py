@@ -138,7 +138,7 @@ def _use(
             f'tokenizer = AutoTokenizer.from_pretrained("{title}")',
             f'model = {auto}.from_pretrained("{title}")', "```",
         ]  # fmt: skip
-    if layout in ("caduceus", "mdlm"):
+    if layout in ("caduceus", "mdlm", "bd3lm", "udlm"):
         lines += [
             "",
             f"The tensors have the names of the original {layout} code, which loads them.",

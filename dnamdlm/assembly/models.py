@@ -22,6 +22,7 @@ from dnamdlm.assembly.building.published import (
     read_published,
     reads_bases,
 )
+from dnamdlm.assembly.building.published_lm import published_lm
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.assembly.modality import Dna, Text
 from dnamdlm.assembly.pretrained import place_of, pretrained_names
@@ -284,7 +285,7 @@ def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
     config = ModelConfig.of_published(
         published.node,
         published.length,
-        causal=bool(getattr(published.network, "causal", False)),
+        lm=published_lm(published, str(path)),
         tokenizer=tokenizer,
     )
     lm = config.build(seed=0)

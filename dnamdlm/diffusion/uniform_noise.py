@@ -52,8 +52,10 @@ def noise_probs(
         tensor([0.2000, 0.2000, 0.2000, 0.4000], dtype=torch.float64)
     """
     check_share(uniform_share)
-    probs = real_tokens.double() * (uniform_share / int(real_tokens.sum()))
-    probs[mask_id] = 1 - uniform_share
+    # nothing of it is read by the host, which would wait for a GPU in every step.
+    wide = real_tokens.double()
+    probs = wide * (uniform_share / wide.sum())
+    probs[mask_id].fill_(1 - uniform_share)
     return probs
 
 

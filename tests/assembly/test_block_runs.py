@@ -12,8 +12,9 @@ from dnamdlm.assembly.models import load_model
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.checkpoint import AVERAGE, WEIGHTS
+from dnamdlm.lm.sampling.samplers import AncestralSampler
 from tests.assembly.test_configs import compose
-from tests.helpers.entries import evaluate, train
+from tests.helpers.entries import evaluate, sample, train
 
 SHORT = ("trainer.max_steps=4", "trainer.log_every=1", "trainer.valid_every=2",
          "trainer.checkpoint_every=2", "trainer.valid_windows=4", "data.length=32",
@@ -91,6 +92,35 @@ def test_a_network_that_sees_time_has_the_bound_of_continuous_time(tmp_path):
     times = ("backbone.time_conditioning=true", "times=clipped")
     run_dir = train(tree(tmp_path / "run", "lm=block_time", *times))
     assert load_model(str(run_dir)).lm.chosen_estimator("auto") == "time"
+
+
+def infilled(run, folder, bases, *overrides):
+    """What is written for 24 to 40 of a record with these bases."""
+    (folder / "g.fa").write_text(f">c\n{bases}\n")
+    (folder / "i.bed").write_text("c\t24\t40\n")
+    out = folder / "out.fa"
+    settings = (f"model={run}", f"infill={folder / 'i.bed'}", f"data.fasta={folder / 'g.fa'}")
+    sample(compose(*settings, "num_sequences=1", f"out={out}", "sampler.num_steps=3", *overrides,
+                   name="sample"))  # fmt: skip
+    header, filled = out.read_text().splitlines()
+    out.unlink()
+    return header, filled
+
+
+def test_an_interval_is_filled_given_what_lies_to_its_left_alone(run, tmp_path):
+    bases = "ACGTTGCAAGCT" * 6
+    header, filled = infilled(run, tmp_path, bases)
+    assert " interval=c:24-40 context=left" in header
+    assert len(filled) == 16
+    to_the_right = bases[:24] + "N" * 16 + "T" * 32
+    assert infilled(run, tmp_path, to_the_right)[1] == filled
+    model = Model(load_model(str(run)))
+    # windows have 32 bases, half of which are context.
+    (tmp_path / "t.fa").write_text(f">t\n{bases[8:24]}{'N' * 16}\n")
+    (whole,) = model.sample(1, template=tmp_path / "t.fa", sampler=AncestralSampler(3))
+    assert whole[16:] == filled
+    with pytest.raises(ConfigError, match="sees only what lies to the left of an interval"):
+        infilled(run, tmp_path, bases, "flank=4")
 
 
 def test_text_is_trained_scored_and_continued(tmp_path):

@@ -25,6 +25,9 @@ RECIPES = {
     "mdlm": ("backbone=dit_tiny", "backbone.num_heads=2", "backbone.conv_width=0",
              "backbone.stem_width=0", "backbone.local_radius=0", "backbone.attention_window=0",
              "backbone.mlp_ratio=4", "backbone.activation=gelu_tanh"),
+    "block": ("lm=block", "backbone=dit_tiny", "backbone.num_heads=2"),
+    "uniform": ("lm=uniform", "backbone=dit_tiny", "backbone.num_heads=2",
+                "backbone.time_conditioning=true"),
     "time": ("backbone=dit_tiny", "backbone.num_heads=2", "backbone.time_conditioning=true"),
     "caduceus_ps": ("backbone=caduceus_ps",),
     "caduceus_ph": ("backbone=caduceus_ph",),
@@ -35,7 +38,7 @@ RECIPES = {
     "classes": ("backbone.num_heads=2", "backbone.num_classes=3"),
 }  # fmt: skip
 LAYOUTS = {"mdlm": "mdlm", "caduceus_ps": "caduceus", "caduceus_ph": "caduceus", "dimamba": "mdlm",
-           "bert": "bert"}  # fmt: skip
+           "bert": "bert", "block": "bd3lm", "uniform": "udlm"}  # fmt: skip
 
 
 def checkpoint(folder, name):

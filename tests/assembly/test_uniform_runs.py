@@ -5,13 +5,22 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from data_prep.text import main
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.models import load_model
+from dnamdlm.backbones.dit import DiT
+from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.checkpoint import AVERAGE, WEIGHTS
-from dnamdlm.lm.sampling.samplers import AncestralSampler
+from dnamdlm.lm.iupac_lm import IupacDiffusionLM
+from dnamdlm.lm.sampling.generation import Template, generate_pieces
+from dnamdlm.lm.sampling.noise_levels import masked_to_level
+from dnamdlm.lm.sampling.samplers import AncestralSampler, FirstHittingSampler
 from dnamdlm.lm.uniform import UniformDiffusionLM
+from dnamdlm.tokens.iupac import with_codes
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import evaluate, sample, train
 
@@ -70,6 +79,23 @@ def test_a_hybrid_without_uniform_noise_is_trained_to_the_bytes_of_masked_diffus
     assert masked.fill("ACGTNNNNACGT") == hybrid.fill("ACGTNNNNACGT")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "is_warned"),
+    [
+        (("lm=uniform", "backbone.time_conditioning=false"), True),
+        (("lm=hybrid", "lm.uniform_share=0.0", "backbone.time_conditioning=false"), False),
+        (("lm=uniform",), False),
+    ],
+    ids=["uniform", "masks alone", "sees the time"],
+)
+def test_one_warning_names_the_setting_that_lets_the_network_see_the_time(
+    tmp_path, caplog, overrides, is_warned
+):
+    with caplog.at_level("WARNING"):
+        train(tree(tmp_path / "run", *overrides, "dry_run=true", "trainer.max_steps=1"))
+    assert caplog.text.count("give backbone.time_conditioning=true") == is_warned
+
+
 def test_a_run_is_evaluated_sampled_scored_and_embedded(run, tmp_path):
     evaluate(compose(f"model={run}", "limit=4", "max_order=1", name="evaluate"))
     model = Model(load_model(str(run)))
@@ -121,6 +147,25 @@ def test_an_edited_file_keeps_names_and_words_and_says_what_changed(run, tmp_pat
     assert strings == made
 
 
+def test_an_edit_by_halves_of_bases_noises_whole_ones_as_masked_diffusion_does():
+    backbone = DiT(len(with_codes(NUCLEOTIDE_VOCABULARY)), 16, 1, 2)
+    lm = IupacDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY).eval()
+    ids = torch.from_numpy(NucleotideTokenizer().encode("ACGTACGTNNACGTTGCAAC")).long()
+    keys, mask_id = row_keys(1, torch.arange(3)), NUCLEOTIDE_VOCABULARY.mask_id
+    noised = masked_to_level(
+        ids.expand(3, -1), keys, 0.5, real_ids=NUCLEOTIDE_VOCABULARY.real_ids, mask_id=mask_id
+    )
+    for sampler in (AncestralSampler(4), FirstHittingSampler()):
+        (piece,) = generate_pieces(
+            lm, keys, Template(ids.numpy(), None), sampler=sampler, trained_length=20,
+            noise_level=0.5,
+        )  # fmt: skip
+        is_kept = noised != mask_id
+        assert is_kept.sum(dim=1).tolist() != [20] * 3
+        assert torch.equal(piece.tokens[is_kept], ids.expand(3, -1)[is_kept])
+        assert lm.real_tokens[piece.tokens[~is_kept]].all()
+
+
 def test_what_does_not_fit_is_refused(run, tmp_path):
     model = Model(load_model(str(run)))
     refused = {
@@ -140,6 +185,12 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
     for text, message in (("ACGX", "sequence 1 holds 'X'"), ("NN", "nothing to edit")):
         with pytest.raises(DataError, match=message):
             model.sample(1, edit=[text])
+    for given, message in (([], "names no sequence"), (b"AC", "sequence 1 .* type int")):
+        with pytest.raises(DataError, match=message):
+            model.sample(1, edit=given)
+    (tmp_path / "empty.fa").write_text(">a\n>b\nACGT\n")
+    with pytest.raises(DataError, match=r"empty\.fa, record 'a': nothing to edit"):
+        model.sample(1, edit=tmp_path / "empty.fa")
     with pytest.raises(ConfigError, match="the objective ExactCount is for masks"):
         train(tree(
             tmp_path / "r", "lm=uniform",
@@ -147,3 +198,23 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
         ))  # fmt: skip
     with pytest.raises(ConfigError, match=r"lm\.uniform_share=-0\.5 must lie in \[0, 1\]"):
         train(tree(tmp_path / "r", "lm=hybrid", "lm.uniform_share=-0.5"))
+
+
+@pytest.mark.slow
+def test_a_model_of_text_is_trained_evaluated_and_sampled_and_does_not_edit(tmp_path):
+    (tmp_path / "lines.txt").write_text("the dogs sat on the mat\n" * 60)
+    assert main([f"files={tmp_path / 'lines.txt'}", f"out={tmp_path / 'corpus'}"]) == 0
+    train(compose(
+        "config=text", "lm=uniform", f"data.corpus={tmp_path / 'corpus'}", "backbone=dit", *SHORT,
+        "data.length=12", "trainer.accelerator=cpu", f"run_dir={tmp_path / 'run'}",
+    ))  # fmt: skip
+    evaluate(compose(f"model={tmp_path / 'run'}", "limit=2", "draws=1", name="evaluate"))
+    model = Model(load_model(str(tmp_path / "run")))
+    (made,) = model.sample(1, 10)
+    # one token is one byte, of which some are no letters.
+    assert 0 < len(made) <= 10
+    (again,) = model.sample(1, 10, sampler="renoise")
+    assert again != made
+    assert model.log_likelihood(["the mat"], draws=2).shape == (1,)
+    with pytest.raises(ConfigError, match="was not trained on DNA"):
+        model.sample(1, edit="the mat", noise_level=0.5)

@@ -57,6 +57,9 @@ MODELS = {
     "ar": ("lm=ar", "backbone=ar", *HEADS),
     "ar, mamba": ("lm=ar", "backbone=mamba", *MAMBA),
     "classifier": ("lm=classifier", *HEADS),
+    "uniform": ("lm=uniform", "backbone.time_conditioning=true", *HEADS),
+    "uniform, steps": ("lm=uniform_discrete", "backbone.time_conditioning=true", *HEADS),
+    "hybrid": ("lm=hybrid", "backbone.time_conditioning=true", *HEADS),
     "block": ("lm=block", "lm.block_length=4", *HEADS),
     "block_time": ("lm=block_time", "lm.block_length=4", "backbone.time_conditioning=true", *HEADS),
     **{
@@ -72,6 +75,7 @@ SAMPLERS = {
         "ancestral": "dit", "analytic": "dit", "confidence": "dit", "entropy_bounded": "dit",
         "first_hitting": "dit", "remask": "dit", "block": "dit", "semi_ar": "dit",
         "ancestral, time": "dimamba", "ancestral, blocks": "block", "left_to_right": "ar",
+        "ancestral, uniform": "uniform", "renoise, hybrid": "hybrid",
     }.items()
 }  # fmt: skip
 
@@ -148,7 +152,9 @@ def sampling(gpu, name):
     lm = model(*MODELS[of_model]).double().eval()
     # with masks alone all positions would be equally certain, and rounding would choose.
     sets = np.full(LENGTH, ANY_BASE, dtype=np.uint8)
-    sets[:2] = GIVEN
+    # noise that replaces tokens may change all of them.
+    if of_model not in ("uniform", "hybrid"):
+        sets[:2] = GIVEN
     template = Template.of_sets(sets, NUCLEOTIDE_VOCABULARY)
 
     def made(keys):

@@ -5,7 +5,7 @@ import torch
 
 from dnamdlm.backbones.block_pass import BlockDiT
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.data.batch import Batch
+from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.errors import ConfigError
@@ -237,3 +237,18 @@ def test_impossible_settings_are_refused():
         BlockDiffusionLM(network(), NUCLEOTIDE_VOCABULARY).log_probs(batch_of(sequences()))
     with pytest.raises(ConfigError, match=r"windows of data\.length=256; use 16 or 32"):
         check_windows(24, 256)
+
+
+def test_clean_blocks_are_read_at_time_zero():
+    torch.manual_seed(0)
+    backbone = DiT(12, 16, 1, 2, time_conditioning=True, cond_size=8).double()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, dtype=torch.float64))
+    lm = BlockDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, block_length=4).eval()
+    batch = batch_of_ids([torch.tensor([7, 8, 9, 10, 10, 8, 7, 9]).numpy()], NUCLEOTIDE_VOCABULARY)
+    # with one layer the last block sees all that a network of whole sequences sees.
+    whole = backbone.hidden(batch.tokens, torch.zeros(1, dtype=torch.float64))
+    torch.testing.assert_close(lm.hidden(batch)[:, 4:], whole[:, 4:], rtol=0, atol=1e-12)
+    later = backbone.hidden(batch.tokens, torch.full((1,), 2.0, dtype=torch.float64))
+    assert (later - whole).abs().max() > 0.01

@@ -79,14 +79,19 @@ class ModelConfig:
 
     @classmethod
     def of_published(
-        cls, backbone: Mapping[str, Any], length: int, *, causal: bool, tokenizer: str | None
+        cls,
+        backbone: Mapping[str, Any],
+        length: int,
+        *,
+        lm: Mapping[str, Any],
+        tokenizer: str | None,
     ) -> ModelConfig:
         """The config that describes published weights; their training data are not known.
 
         Args:
             backbone: the node that builds the network.
             length: positions per window in training.
-            causal: whether the network is autoregressive.
+            lm: the node that builds the model around it.
             tokenizer: folder of the tokenizer of a model of text; None for DNA.
         """
         data: dict[str, Any] = (
@@ -103,7 +108,7 @@ class ModelConfig:
             {
                 "noise": {TARGET: target_of(LogLinear)},
                 "times": {TARGET: target_of(Stratified)},
-                "lm": {TARGET: target_of(CausalLM if causal else MaskedDiffusionLM)},
+                "lm": dict(lm),
                 "data": data,
                 "backbone": dict(backbone),
             }

@@ -1,7 +1,8 @@
 """Weights that other projects published, as backbones with the settings that describe them.
 
 Read are folders in the layout of Hugging Face, single files of tensors and Lightning checkpoints of
-MDLM. Which network it is follows from the names of the tensors; docs/sharing.md lists the projects.
+MDLM and its successors. Which network it is follows from the names of the tensors, and which process
+from the config of a folder; docs/sharing.md lists the projects.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from dnamdlm.lm.published.import_mdlm import (
     read_mdlm_checkpoint,
 )
 from dnamdlm.lm.published.letter_rows import is_as_ours, letter_ids, with_our_rows
+from dnamdlm.lm.published.published_process import PublishedProcess, process_of, without_buffers
 from dnamdlm.lm.published.word_rows import word_ids
 from dnamdlm.lm.states.peft_layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from dnamdlm.tokens.subwords import FILES as TOKENIZER_FILES
@@ -99,12 +101,14 @@ class Published:
         node: the config node `backbone` that builds a network of this form.
         file: the file with its weights.
         length: bases per window in training, as far as the source says.
+        process: what it was trained for.
     """
 
     network: Network
     node: dict[str, Any]
     file: Path
     length: int
+    process: PublishedProcess
 
 
 def is_published(path: Path) -> bool:
@@ -166,8 +170,17 @@ def read_published(
     """
     file = hub_weights(path) if path.is_dir() else path
     config = _config(path)
-    state = read_mdlm_checkpoint(file, weights="ema" if weights == "average" else "trained")
+    chosen: Literal["ema", "trained"] = "ema" if weights == "average" else "trained"
+    state = read_mdlm_checkpoint(file, weights=chosen)
+    process = process_of(config, state, str(path))
     network = _network_of(state, config, path)
+    if isinstance(network, DiT):
+        if path.is_dir():
+            # for its checks of the sizes that the folder declares.
+            read_mdlm_checkpoint(path, weights=chosen)
+        if not process.sees_time:
+            logger.info("%s: taken as trained without time conditioning, as published", path)
+            network = fold_time(network)
     ids = letter_ids(path) if vocabulary.complement is not None else None
     if ids is None and isinstance(network, ConvNet) and vocabulary.complement is not None:
         ids = GPN_IDS
@@ -177,7 +190,7 @@ def read_published(
     network = _with_padding_row(network, vocabulary)
     _check_vocabulary(network, vocabulary, path)
     length = _length(network, config)
-    return Published(network.float().eval(), describe_network(network), file, length)
+    return Published(network.float().eval(), describe_network(network), file, length, process)
 
 
 def _length(network: Network, config: Mapping[str, Any]) -> int:
@@ -209,22 +222,9 @@ def _network_of(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Pa
             return importer(state, config, source=source)
     if any(_MAMBA_MARK in name for name in state):
         return read_caduceus(path) if path.is_dir() else import_caduceus(state, source=source)
-    return _transformer_of_mdlm(state, config, path)
-
-
-def _transformer_of_mdlm(
-    state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
-) -> DiT | CausalTransformer:
-    source = str(path)
-    if not any(_TIME_MARK in name for name in state):
-        return import_autoregressive(state, num_heads=config.get("n_heads"), source=source)
-    # for its checks of the sizes that the folder declares.
-    state = read_mdlm_checkpoint(path) if path.is_dir() else state
-    network = import_dit(state, num_heads=config.get("n_heads"), source=source)
-    if config.get("time_conditioning", False):
-        return network
-    logger.info("%s: taken as trained without time conditioning, as published", path)
-    return fold_time(network)
+    weights, num_heads = without_buffers(state, source), config.get("n_heads")
+    importer = import_dit if any(_TIME_MARK in name for name in state) else import_autoregressive
+    return importer(weights, num_heads=num_heads, source=source)
 
 
 def check_same_form(published: Published, network: nn.Module, what: str) -> None:

@@ -17,6 +17,7 @@ from dnamdlm.words.codes import CODE_MASK
 
 # words of a header that say how a sequence was made; those of an edited one are written anew.
 _OWN_WORDS = ("length", "model", "sampler", "steps", "seed", "noise_level", "changed")
+_NOTHING = "nothing to edit; give a sequence with A, C, G or T"
 
 
 def read_edits(path: str, noise_level: float, *, rna: bool = False) -> list[Request]:
@@ -38,6 +39,9 @@ def read_edits(path: str, noise_level: float, *, rna: bool = False) -> list[Requ
     for chunk in reader:
         parts.setdefault(chunk.name, []).append(chunk.codes)
     headers = {header.split()[0]: header.split()[1:] for _, header in reader.headers}
+    for name in headers:
+        if name not in parts:
+            raise DataError(f"{path}, record {name!r}: {_NOTHING}")
     return [
         _request(
             np.concatenate(chunks),
@@ -56,9 +60,16 @@ def edits_of_strings(sequences: Sequence[str], noise_level: float) -> list[Reque
     Raises:
         DataError: for a letter that is not a nucleotide code, or nothing to edit.
     """
+    if not sequences:
+        raise DataError("edit names no sequence; give a string, a list of strings or a Path")
     table = code_table(rna=False)
     requests = []
     for number, text in enumerate(sequences, start=1):
+        if not isinstance(text, str):
+            raise DataError(
+                f"sequence {number} of edit is of type {type(text).__name__}; give strings, or a "
+                "Path of a FASTA file"
+            )
         letters = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
         odd = [letter for letter in text if letter not in _LETTERS]
         if odd:
@@ -83,7 +94,7 @@ def _request(
 ) -> Request:
     ids = IDS_OF_CODES[codes & CODE_MASK].astype(np.uint8)
     if not np.isin(ids, NUCLEOTIDE_VOCABULARY.real_ids).any():
-        raise DataError(f"{where}: nothing to edit; give a sequence with A, C, G or T")
+        raise DataError(f"{where}: {_NOTHING}")
     note = "".join(f" {word}" for word in [*words, f"noise_level={noise_level}"])
     return Request(Template(ids, None), 0, len(ids), note, name, noise_level=noise_level)
 

@@ -127,7 +127,9 @@ def of_strings(templates: Sequence[str]) -> list[Request]:
     ]
 
 
-def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: int) -> Request:
+def of_interval(
+    store: GenomeStore, interval: Interval, *, window: int, flank: int, left_only: bool = False
+) -> Request:
     """Hide an interval within its genomic context.
 
     The context is a window of the training length around the interval, or a quarter of it (and at
@@ -139,7 +141,11 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
         interval: what is hidden and filled.
         window: bases per window in training.
         flank: bases of context on both sides that are written too.
+        left_only: the model sees nothing to the right; the context is what lies to the left, as
+            much as a window of the training length has, or a quarter of it, and no flank.
     """
+    if left_only:
+        return _after_left_context(store, interval, window)
     size = max(window, len(interval) + 2 * max(window // 4, flank))
     length = store.lengths[interval.chrom]
     middle = (interval.start + interval.end - size) // 2
@@ -160,6 +166,19 @@ def of_interval(store: GenomeStore, interval: Interval, *, window: int, flank: i
         note += f" written={interval.chrom}:{first}-{last}"
     template = Template(ids, np.full(end - start, ANY_BASE, dtype=np.uint8))
     return Request(template, first - start, last - start, note, str(interval))
+
+
+def _after_left_context(store: GenomeStore, interval: Interval, window: int) -> Request:
+    """An interval that is hidden at the end of its context."""
+    size, end = max(window, len(interval) + window // 4), interval.end
+    goes_round = interval.chrom in store.circular and size <= store.lengths[interval.chrom]
+    start = end - size if goes_round else max(0, end - size)
+    codes = store.stretch(interval.chrom, start, end) & CODE_MASK
+    ids = IDS_OF_CODES[codes].astype(np.uint8)
+    ids[interval.start - start :] = NUCLEOTIDE_VOCABULARY.mask_id
+    note = f" genome={store.sha256[:12]} interval={interval} context=left"
+    template = Template(ids, np.full(end - start, ANY_BASE, dtype=np.uint8))
+    return Request(template, interval.start - start, end - start, note, str(interval))
 
 
 def without(request: Request, forbidden: str | Sequence[str]) -> Request:

@@ -47,6 +47,7 @@ from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.lookahead import StateValue
 from dnamdlm.diffusion.steps import StepRule
+from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.sampling.sampler_names import as_sampler
@@ -278,6 +279,27 @@ def _guidance(
     return named
 
 
+def _of_intervals(
+    store: GenomeStore,
+    intervals: Sequence[Interval],
+    flank: int,
+    loaded: LoadedModel,
+    *,
+    left_only: bool,
+) -> list[Request]:
+    """Intervals that are filled within what the model sees of their context."""
+    if left_only and flank:
+        raise ConfigError(
+            f"flank={flank} is context on both sides, and this model "
+            f"({type(loaded.language_model).__name__}) sees only what lies to the left of an "
+            "interval; leave flank out, or use a model of lm=mdlm"
+        )
+    return [
+        of_interval(store, interval, window=loaded.length, flank=flank, left_only=left_only)
+        for interval in intervals
+    ]
+
+
 def _requests(settings: SampleSettings, loaded: LoadedModel, inputs: _Inputs) -> list[Request]:
     """What is to be made, checked against what the model was trained on."""
     window, sampler = loaded.length, settings.sampler
@@ -293,11 +315,9 @@ def _requests(settings: SampleSettings, loaded: LoadedModel, inputs: _Inputs) ->
     elif inputs.templates is not None:
         requests = inputs.templates
     elif inputs.infill is not None:
-        store, intervals = inputs.infill
-        requests = [
-            of_interval(store, interval, window=window, flank=settings.flank)
-            for interval in intervals
-        ]
+        requests = _of_intervals(
+            *inputs.infill, settings.flank, loaded, left_only=is_causal or by_blocks
+        )
     else:
         requests = [of_length(settings.length or window, settings.motif or ())]
     if settings.forbid:

@@ -29,6 +29,7 @@ from dnamdlm.lm.block_rows import check_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, newest_valid, read_json
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.module_weights import check_weights
+from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.threads import running_with
 from dnamdlm.training.accelerators import own_device
 from dnamdlm.training.disk_space import check_space, try_space
@@ -71,6 +72,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     )
     validate = validation(opened, trainer, settings.seed, names)
     logger.info("%s", summary(settings, opened, lm))
+    _warn_of_unseen_time(lm)
     overlap = report_overlap(opened) if settings.overlap_report and is_owner else None
     # what only evaluation reads must not be found wrong after days of training.
     opened.check_files()
@@ -129,6 +131,17 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             trainer.max_minutes or 0, f"{steps:,}", f"{trainer.max_steps:,}",
         )  # fmt: skip
     return run_dir
+
+
+def _warn_of_unseen_time(lm: TrainedLM) -> None:
+    """Say once what a network for uniform noise lacks if it does not see the time."""
+    if isinstance(lm, UniformDiffusionLM) and lm.uniform_share > 0 and not lm.sees_time:
+        logger.warning(
+            "with lm.uniform_share=%g the network cannot see which tokens are noise, and it is not "
+            "conditioned on the time either, which makes the bound worse; give "
+            "backbone.time_conditioning=true, which every backbone but bert has",
+            lm.uniform_share,
+        )
 
 
 def _threads(settings: TrainSettings, lm: nn.Module) -> int | None:

@@ -33,6 +33,7 @@ from dnamdlm.lm.published.import_mdlm import (
     import_dit,
 )
 from dnamdlm.lm.published.original_layout import OriginalLayout, original_layout
+from dnamdlm.lm.published.process_layout import layout_of_process
 
 RECORD = "dnamdlm"
 """Key of `config.json` that holds the record of the model."""
@@ -59,7 +60,7 @@ class Record:
             for a language model.
     """
 
-    layout: Literal["own", "caduceus", "mdlm", "bert"]
+    layout: Literal["own", "caduceus", "mdlm", "bd3lm", "udlm", "bert"]
     weights: Literal["average", "raw"]
     sha256: str
     description: dict[str, Any]
@@ -143,7 +144,8 @@ def layout_of(lm: nn.Module, *, length: int | None = None) -> OriginalLayout | N
     network = lm.get_submodule("backbone")
     is_all = all(name.startswith(_BACKBONE) for name in lm.state_dict())
     is_all &= not isinstance(lm, IupacDiffusionLM)
-    return original_layout(network, length=length) if is_all else None
+    layout = original_layout(network, length=length) if is_all else None
+    return None if layout is None else layout_of_process(lm, layout)
 
 
 def read_exported(folder: Path, lm: nn.Module) -> dict[str, Tensor]:

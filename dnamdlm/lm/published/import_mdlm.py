@@ -1,5 +1,7 @@
 """Original MDLM weights of the transformers, read strictly into our names.
 
+BD3-LM, UDLM and DUO store the same transformer; see `published_process` for what differs.
+
 Every tensor of the source must be used and every parameter of the network must be filled. The sizes
 follow from the shapes. The original keeps its adaptive norm where time conditioning is off and
 feeds it zeros; `fold_time` turns such a network into a plain one with the same logits.
@@ -22,12 +24,14 @@ from torch import Tensor
 from dnamdlm.backbones.autoregressive import CausalTransformer
 from dnamdlm.backbones.dit import DiT, TransformerBlock
 from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.published.published_process import PROCESS_BUFFERS
 
 PREFIX = "backbone."
 ROTARY_BUFFER = "rotary_emb.inv_freq"
 HUB_CONFIG = "config.json"
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "weights.ckpt")
 Network = TypeVar("Network", bound=torch.nn.Module)
+_COMPILED = "_orig_mod."
 _TIME_NAMES = ("time_embedding", "final_modulation", "modulation")
 
 _TRUNK = {
@@ -99,8 +103,10 @@ def read_mdlm_checkpoint(
     state = content.get("state_dict", content)
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no table of tensors under `state_dict`")
+    # training with torch.compile puts a mark into the names.
+    state = {name.replace(_COMPILED, ""): tensor for name, tensor in state.items()}
     if weights == "trained" or "ema" not in content:
-        return dict(state)
+        return state
     return _averaged(path, state, content["ema"]["shadow_params"])
 
 
@@ -320,7 +326,8 @@ def load_without_code(path: Path) -> dict[str, Any]:
 
 def _averaged(path: Path, state: Mapping[str, Tensor], shadow: list[Tensor]) -> dict[str, Tensor]:
     """The averaged weights, which the original stores by position, under their names."""
-    names = [name for name in state if not name.endswith(ROTARY_BUFFER)]
+    buffers = (ROTARY_BUFFER, *PROCESS_BUFFERS)
+    names = [name for name in state if not name.endswith(buffers)]
     if len(names) != len(shadow):
         raise CheckpointError(
             f"{path}: {len(shadow)} averaged tensors for {len(names)} parameters; "

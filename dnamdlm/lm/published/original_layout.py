@@ -30,7 +30,7 @@ from dnamdlm.lm.published.import_bert import ACTIVATIONS_OF_BERT, bert_names
 from dnamdlm.lm.published.import_caduceus import caduceus_names
 from dnamdlm.lm.published.import_mdlm import PREFIX, ROTARY_BUFFER, mdlm_names
 
-Family = Literal["caduceus", "mdlm", "bert"]
+Family = Literal["caduceus", "mdlm", "bd3lm", "udlm", "bert"]
 
 _TIME_FEATURES, _COND_SIZE = 256, 128
 _CADUCEUS_TRUNK, _DIMAMBA_TRUNK = "caduceus.backbone.", "model.bimamba.backbone."
