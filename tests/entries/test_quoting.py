@@ -220,8 +220,8 @@ WORDS = frozenset({
 NUMBERS = frozenset({
     "batch_size", "block_length", "expand", "gc", "genetic_code", "genomes", "grid", "length",
     "limit", "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws",
-    "overlap", "part_rows", "pool", "population", "seed", "seeds", "shots", "temperature", "threads",
-    "threshold", "time_points", "top_k", "wildcards", "window", "workers",
+    "overlap", "part_rows", "pool", "population", "seed", "seeds", "shots", "temperature",
+    "threads", "threshold", "time_points", "top_k", "wildcards", "window", "workers",
 })  # fmt: skip
 
 
