@@ -53,6 +53,6 @@ def sha256_note(path: Path) -> str:
     return f"{path.name}: SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
-def ids_of(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def ids_of(codes: NDArray[np.integer]) -> NDArray[np.integer]:
     """Token ids of store codes 0 to 3 of bases, and 4 of N."""
     return _ID_OF_CODE[codes]
