@@ -53,7 +53,7 @@ from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.resampling import Estimate, estimate
 from dnamdlm.evaluation.samples.shuffles import shuffle_dinucleotides
-from dnamdlm.evaluation.tasks.probes import Probe, fit_probe, kmer_frequencies
+from dnamdlm.evaluation.tasks.probes import Features, Probe, fit_probe, kmer_frequencies
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
 _WORD, _PLACED_WORD, _PLACES = 5, 3, 8
@@ -63,7 +63,7 @@ Samples = Mapping[str, Sequence[str]]
 """Class that was asked for -> sequences."""
 
 
-def features_of(texts: Sequence[str]) -> sparse.csr_matrix:
+def features_of(texts: Sequence[str]) -> Features:
     """Shares of 5-mers of each sequence, and of 3-mers of each eighth of it."""
     length = len(texts[0])
     bounds = [round(part * length / _PLACES) for part in range(_PLACES + 1)]

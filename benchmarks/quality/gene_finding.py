@@ -176,7 +176,7 @@ def fit_bases(
     for strength in _STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
         model.fit(scaler.transform(values), targets)
-        table = confusion(wanted, model.predict(scaler.transform(held)).astype(np.uint8))
+        table = confusion(wanted, np.asarray(model.predict(scaler.transform(held)), np.uint8))
         figure = float(matthews(table.ravel()))
         if best is None or figure > best[0]:
             best = (figure, model)
@@ -186,7 +186,7 @@ def fit_bases(
     def predict(windows: LabelledWindows) -> NDArray[np.uint8]:
         found = features(windows.codes)
         flat = scaler.transform(found.reshape(-1, found.shape[-1]))
-        return chosen.predict(flat).astype(np.uint8).reshape(windows.classes.shape)
+        return np.asarray(chosen.predict(flat), np.uint8).reshape(windows.classes.shape)
 
     return predict
 
