@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,35 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dnamdlm.assembly.score.label_figures import NEGATIVE, POSITIVE
+from dnamdlm.assembly.score.variant_baselines import around_place
+from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.rankings import neighbours
 
 # names of a column in the layouts that are known, the first that is there being taken
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "chrom": ("chrom", "#chrom", "chr", "chromosome"),
-    "pos": ("pos", "pos_grch38", "pos_hg38", "position"),
-    "ref": ("ref", "reference"),
-    "alt": ("alt", "alternate"),
-    "label": ("label", "label_p_or_b", "func.class", "clinical_significance", "label_binary"),
+    "chrom": ("chrom", "#chrom", "chr", "chromosome", "chr_hg38", "var.chrom", "var.chr"),
+    "pos": ("pos", "pos_grch38", "pos_hg38", "position", "var.pos", "var.pos_hg38"),
+    "ref": ("ref", "reference", "allele1", "var.allele1"),
+    "alt": ("alt", "alternate", "allele2", "var.allele2"),
+    "label": (
+        "label",
+        "label_p_or_b",
+        "func.class",
+        "clinical_significance",
+        "label_binary",
+        "var.label",
+        "obs.label",
+    ),
     "match_group": ("match_group",),
     "consequence": ("consequence", "subset", "consequence_group"),
 }
 _NEEDED = ("pos", "ref", "alt", "label")
+# columns of DART-Eval: a row takes part only where each that is there says true.
+_USED = ("isused", "in_peaks", "var.isused")
+# DART-Eval writes controls of dsQTLs as -1.
+_CONTROL = "-1"
+_PLACE = ("chrom", "pos", "ref", "alt")
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,22 @@ class LabelledVariants:
             return "match groups", self.match_group
         return neighbours(self.chrom, self.pos, block)
 
+    def oriented(self, places: Places) -> tuple[LabelledVariants, int]:
+        """The same rows with the base of the genome as `ref`, and how many were exchanged.
+
+        Tables of two alleles (`allele1`, `allele2`) do not say which one the genome has.
+
+        Args:
+            places: where the rows lie in the genome.
+        """
+        ref, alt = self.ref.copy(), self.alt.copy()
+        for row in range(len(self)):
+            around = around_place(places, str(self.chrom[row]), int(self.pos[row]) - 1)
+            # what comes after the place before is the place itself.
+            if around is not None and around[1][:1] == alt[row] != ref[row]:
+                ref[row], alt[row] = alt[row], ref[row]
+        return replace(self, ref=ref, alt=alt), int((ref != self.ref).sum())
+
     def write_vcf(self, path: Path) -> None:
         """Write one row per variant, in order."""
         lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
@@ -85,13 +116,17 @@ class LabelledVariants:
         path.write_text("\n".join(lines) + "\n")
 
 
-def read_labelled(path: Path, *, chrom: str | None = None) -> LabelledVariants:
+def read_labelled(
+    path: Path, *, chrom: str | None = None, subset: Path | None = None
+) -> LabelledVariants:
     """Read a parquet, CSV or TSV table of variants.
 
     Args:
         path: with the columns `chrom`, `pos` (1-based), `ref`, `alt` and `label`, or their names in
-            ClinVar, SGE and TraitGym tables; `match_group` and `consequence` are taken if there.
+            ClinVar, SGE, TraitGym and DART-Eval tables; `match_group` and `consequence` are taken
+            if there, and of DART-Eval only rows that are used.
         chrom: name of the chromosome for a table without such a column.
+        subset: table with chrom, pos, ref and alt of the rows to take, as those of TraitGym.
 
     Raises:
         DataError: if a column is missing or no row is usable.
@@ -110,7 +145,8 @@ def read_labelled(path: Path, *, chrom: str | None = None) -> LabelledVariants:
         )
     if columns["chrom"] is None and chrom is None:
         raise ConfigError(f"{path} has no column of chromosomes; name the one with --chrom")
-    labels = table[columns["label"]].str.strip().str.lower()
+    table, num_unused = _used(table, columns, subset)
+    labels = table[columns["label"]].str.strip().str.lower().replace(_CONTROL, "0")
     is_known = labels.isin(POSITIVE | NEGATIVE)
     is_snv = table[columns["ref"]].str.fullmatch("[ACGT]") & table[columns["alt"]].str.fullmatch(
         "[ACGT]"
@@ -138,8 +174,27 @@ def read_labelled(path: Path, *, chrom: str | None = None) -> LabelledVariants:
         {
             "another label": int((~is_known).sum()),
             "no exchange of one base": int((is_known & ~is_snv).sum()),
+            **({"not used, or not in the subset": num_unused} if num_unused else {}),
         },
     )
+
+
+def _used(table: Any, columns: Mapping[str, str | None], subset: Path | None) -> tuple[Any, int]:
+    """The rows that take part, and how many do not."""
+    kept = np.ones(len(table), np.bool_)
+    for name in _USED:
+        if name in table.columns:
+            kept &= table[name].str.strip().str.lower().isin(("true", "1")).to_numpy()
+    if subset is not None:
+        wanted = _read(subset)
+        if missing := [name for name in _PLACE if name not in wanted.columns]:
+            raise DataError(f"{subset} has no column {missing[0]}, which a subset of rows needs")
+        keys = set(map(tuple, wanted[list(_PLACE)].to_numpy().tolist()))
+        names = [columns[name] for name in _PLACE]
+        if None in names:
+            raise ConfigError("a subset needs a table with chromosomes; leave it out")
+        kept &= np.array([tuple(row) in keys for row in table[names].to_numpy().tolist()], bool)
+    return table[kept].reset_index(drop=True), int((~kept).sum())
 
 
 def _read(path: Path) -> Any:

@@ -1,10 +1,19 @@
 """What benchmarks of a trained model share: the genome or the text it was trained on."""
 
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
 from dnamdlm.assembly.model_data import DataChanges, genome_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.errors import ConfigError
+
+_ID_OF_CODE = encode_dna(["bases"], ["ACGTN"], "bases")[0]
 
 
 def text_of(loaded: LoadedModel) -> TextData:
@@ -37,3 +46,13 @@ def model_note(loaded: LoadedModel) -> str:
         f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
         f"{loaded.digest[:12]}"
     )
+
+
+def sha256_note(path: Path) -> str:
+    """Name and hash of a file that a table was made from, for its notes."""
+    return f"{path.name}: SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def ids_of(codes: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Token ids of store codes 0 to 3 of bases, and 4 of N."""
+    return _ID_OF_CODE[codes]

@@ -1,7 +1,8 @@
 """Labelled variants of a suite: how well scores of a model rank them, and reference scores.
 
     python -m benchmarks.quality.variant_suites --suite clinvar --table FILE.tsv.gz --model RUN
-        --fasta FILE.fa.gz [--chrom 13] [--region chr13:START-END] [--scores llr elbo] [--smoke]
+        --fasta FILE.fa.gz [--folder DIR] [--subset NAME] [--chrom 13] [--region chr13:START-END]
+        [--scores llr elbo] [--csv FILE] [--leaderboard DIR] [--smoke]
 
 | suite | what a positive row is | sign of the score | the suite's own figure |
 | --- | --- | --- | --- |
@@ -9,6 +10,7 @@
 | traitgym-mendelian | causal for a trait of one gene | minus | AUPRC by chromosome |
 | traitgym-complex | causal for a complex trait | absolute | AUPRC by chromosome |
 | marin-mendelian | causal | minus | pairwise accuracy, macro AUPRC |
+| marin-complex | causal | absolute | pairwise accuracy, macro AUPRC |
 | caqtl, dsqtl | changes accessibility | absolute | AUPRC |
 
 A table is parquet, CSV or TSV with chrom, pos (1-based), ref, alt, label and, where the suite has
@@ -16,14 +18,16 @@ them, match_group and consequence. Every score is given with either sign, read f
 and from both. Reference scores: a constant, whether the exchange is a transversion, whether it is
 away from a CpG that mutates readily, the log ratio of a Markov chain counted on the model's own
 training split, and the share of positive rows among the other rows of the same consequence, which
-shows how far labels follow from annotation alone. Intervals resample match groups, else
+shows how far labels follow from annotation alone. Where a table names two alleles and not which of
+them is that of the genome (caqtl, dsqtl), the genome says so. `--leaderboard` writes one file per
+score as TraitGym does, `DATASET/METRIC/SUBSET/MODEL_SCORE.csv` with model, metric, score and se
+(the width of the interval over 2 x 1.96). Intervals resample match groups, else
 chromosomes, else blocks of 1,000 bases. Nothing is chosen on these rows.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +38,16 @@ from numpy.typing import NDArray
 
 import dnamdlm
 from benchmarks.labelled_variants import LabelledVariants, read_labelled
-from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.trained import genome_of, model_note
+from benchmarks.leaderboards import (
+    dataset_name,
+    model_name,
+    write_leaderboard,
+    write_leaderboard_files,
+)
+from benchmarks.results_table import RESULTS, Cell, ResultTable, finish, store
+from benchmarks.started import start
+from benchmarks.suite_folders import subset_of, table_of
+from benchmarks.trained import genome_of, model_note, sha256_note
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.models import LoadedModel, load_model
@@ -63,6 +75,8 @@ from dnamdlm.lm.chain_fit import fit_markov_chain
 from dnamdlm.words.context_model import ContextModel
 
 MARKOV_ORDERS = tuple(range(13))
+# tables that name two alleles, of which either may be that of the genome.
+_TWO_ALLELES = frozenset({"caqtl", "dsqtl"})
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,7 @@ SUITES: Mapping[str, Suite] = {
     "traitgym-mendelian": Suite("minus", ("AUPRC by chromosome",)),
     "traitgym-complex": Suite("absolute", ("AUPRC by chromosome",)),
     "marin-mendelian": Suite("minus", ("pairwise accuracy", "AUPRC macro")),
+    "marin-complex": Suite("absolute", ("pairwise accuracy", "AUPRC macro")),
     "caqtl": Suite("absolute", ("AUPRC",)),
     "dsqtl": Suite("absolute", ("AUPRC",)),
 }
@@ -234,23 +249,12 @@ def compared(
     }  # fmt: skip
 
 
-def write_leaderboard(
-    path: Path, model: str, suite: str, found: Mapping[str, Mapping[str, Estimate]]
-) -> None:
-    """One line per score and figure: model, dataset, score, metric, value, low, high."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("model", "dataset", "score", "metric", "value", "low", "high"))
-        for score, figures in found.items():
-            for figure, value in figures.items():
-                writer.writerow((model, suite, score, figure, value.value, value.low, value.high))
-
-
-def main() -> None:
-    """Read, score, compare, print and store."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Labelled variants of a suite.")
     parser.add_argument("--suite", required=True, choices=sorted(SUITES))
-    parser.add_argument("--table", required=True, type=Path, help="parquet, CSV or TSV")
+    parser.add_argument("--table", default=None, type=Path, help="parquet, CSV or TSV")
+    parser.add_argument("--folder", default=None, type=Path, help="of the suite as downloaded")
+    parser.add_argument("--subset", default=None, help="of TraitGym: subset/NAME.parquet")
     parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
     parser.add_argument("--fasta", required=True, help="genome of the variants")
     parser.add_argument("--chrom", default=None, help="chromosome of a table without that column")
@@ -261,11 +265,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1000, help="resamples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path, default=None, help="leaderboard file")
+    parser.add_argument("--leaderboard", type=Path, default=None, help="folder of its files")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the table")
     parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
-    arguments = parser.parse_args()
-    variants = read_labelled(arguments.table, chrom=arguments.chrom)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read, score, compare, print and store."""
+    arguments = _parser().parse_args(argv)
+    path = _table(arguments)
+    subset = None if arguments.subset is None else subset_of(path, arguments.subset)
+    variants = read_labelled(path, chrom=arguments.chrom, subset=subset)
     loaded = load_model(arguments.model)
     region = None if arguments.region is None else parse_region(arguments.region)
+    places = Places(prepare_genome(arguments.fasta), True, region)
+    exchanged = 0
+    if arguments.suite in _TWO_ALLELES:
+        variants, exchanged = variants.oriented(places)
     scores = {
         **signed(
             model_scores(
@@ -273,32 +290,46 @@ def main() -> None:
                 draws=arguments.draws, region=arguments.region,
             )
         ),
-        **reference_scores(
-            variants, Places(prepare_genome(arguments.fasta), True, region), chain_of(loaded)
-        ),
+        **reference_scores(variants, places, chain_of(loaded)),
     }  # fmt: skip
     found = compared(
         variants, scores, block=arguments.block, repeats=arguments.repeats, seed=arguments.seed
     )
     if arguments.csv is not None:
-        write_leaderboard(arguments.csv, arguments.model, arguments.suite, found)
+        write_leaderboard(arguments.csv, model_name(arguments.model), arguments.suite, found)
+    if arguments.leaderboard is not None:
+        write_leaderboard_files(
+            arguments.leaderboard, model_name(arguments.model), dataset_name(arguments.suite, path),
+            arguments.subset or "all", found,
+        )  # fmt: skip
     suite, (clusters, _) = SUITES[arguments.suite], variants.clusters(arguments.block)
     names = list(next(iter(found.values())))
     names.sort(key=lambda name: name not in suite.figures)
     table = ResultTable(
         theme=f"quality-variants-{arguments.suite}",
-        title=f"Labelled variants: {arguments.suite}, {arguments.table.name}",
+        title=f"Labelled variants: {arguments.suite}, {path.name}",
         columns=("score", *(f"{name} (95 % interval)" for name in names)),
         rows=[(name, *(shown(figures[figure]) for figure in names)) for name, figures in
               found.items()],
         notes=(
             f"{len(variants):,} rows, {int(variants.is_positive.sum()):,} positive; left out: "
             f"{dict(variants.left_out)}",
-            f"the suite takes the {suite.sign} score; clusters: {clusters}",
+            f"the suite takes the {suite.sign} score; clusters: {clusters}; seed {arguments.seed}, "
+            f"{arguments.repeats} resamples; alleles exchanged to fit the genome: {exchanged:,}",
+            f"{sha256_note(path)}; {sha256_note(Path(arguments.fasta))}",
             model_note(loaded),
         ),
     )  # fmt: skip
-    finish(table, smoke=arguments.smoke)
+    if arguments.smoke:
+        finish(table, smoke=True)
+    else:
+        store(table, folder=arguments.out)
+
+
+def _table(arguments: argparse.Namespace) -> Path:
+    if (arguments.table is None) == (arguments.folder is None):
+        raise ConfigError("give one of table (a file) and folder (of the suite)")
+    return arguments.table or table_of(arguments.suite, arguments.folder)
 
 
 def shown(value: Estimate) -> Cell:
@@ -307,4 +338,4 @@ def shown(value: Estimate) -> Cell:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

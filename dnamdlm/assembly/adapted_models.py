@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnamdlm.assembly.shared_with_train import rows_sentence, shared_rows_of
 from dnamdlm.data.files import whole_folder
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.checkpoint import file_hash, read_description, verify_folder
@@ -63,7 +64,9 @@ def export_adapters(split: Path, out: Path, base: str, *, license: str | None) -
         text = json.dumps(config, indent=1) + "\n"
         (partial / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
         (partial / ADAPTER_WEIGHTS).write_bytes((split / ADAPTER_WEIGHTS).read_bytes())
-        (partial / CARD).write_text(_card(out.name, config, head, license), encoding="utf-8")
+        (partial / CARD).write_text(
+            _card(out.name, config, head, license, shared_rows_of(split)), encoding="utf-8"
+        )
     return sum(path.stat().st_size for path in out.iterdir())
 
 
@@ -78,7 +81,11 @@ def base_name(folder: Path) -> str:
 
 
 def _card(
-    name: str, config: Mapping[str, Any], head: Mapping[str, Any], license: str | None
+    name: str,
+    config: Mapping[str, Any],
+    head: Mapping[str, Any],
+    license: str | None,
+    shared: Mapping[str, int],
 ) -> str:
     labels = head["label_names"]
     return "\n".join([
@@ -94,4 +101,5 @@ def _card(
         f'model = PeftModel.from_pretrained(base, "{name}").merge_and_unload()', "```", "",
         "Merge before use: the networks read weights directly, which adapters that are not merged "
         "do not change.", "",
+        *([f"{rows_sentence(shared)}.", ""] if shared else []),
     ])  # fmt: skip

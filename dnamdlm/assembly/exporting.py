@@ -25,6 +25,7 @@ from dnamdlm.assembly.hub_upload import check_can_push, push
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.model_card import model_card
 from dnamdlm.assembly.models import LoadedModel, WeightSet, load_model
+from dnamdlm.assembly.shared_with_train import shared_rows_of
 from dnamdlm.assembly.without_folders import without_folders
 from dnamdlm.data.files import whole_folder
 from dnamdlm.data.path_kinds import is_fine_tuned
@@ -160,6 +161,8 @@ def export_head(settings: ExportSettings) -> ExportedModel:
         return _pushed(ExportedModel(out, "peft", size), settings)
     classifier, head, _ = load_head(folder, trust=settings.trust)
     config = ModelConfig.stored(head.pop("model_config"), settings.trust)
+    if shared := shared_rows_of(folder):
+        head["shared_rows"] = shared
     lm = classifier.lm
     assert isinstance(lm, MaskedDiffusionLM | CausalLM | NoisyClassifier)
     loaded = LoadedModel(lm, config, 0, "", folder, None, labels=tuple(head["label_names"]))

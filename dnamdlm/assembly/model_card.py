@@ -15,6 +15,7 @@ import yaml
 from dnamdlm.assembly.modality import Text
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.own_evaluations import own_evaluations
+from dnamdlm.assembly.shared_with_train import rows_sentence, windows_sentences
 from dnamdlm.data.genome.genome_files import EMBEDDED_LICENSES
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.published.exported_folder import WEIGHTS_FILE, Record
@@ -56,7 +57,7 @@ def model_card(
         f"## Training{' of the language model' if record.head else ''}\n\n"
         + "\n".join(_training(loaded, record)),
         "## Figures\n\n" + "\n".join(_tables(record, figures)).strip(),
-        "## Limits\n\n" + "\n".join(_limits(loaded)),
+        "## Limits\n\n" + "\n".join(_limits(loaded, record)),
         "## Licences\n\n"
         f"- weights: {license or 'not stated; ask whoever exported them'}\n"
         f"- training data: {data_license or _license_of(record) or _NOT_RECORDED}",
@@ -253,7 +254,11 @@ def _figures(loaded: LoadedModel) -> Iterator[tuple[str, dict[str, Any]]]:
             yield split, content["likelihood"]
 
 
-def _limits(loaded: LoadedModel) -> Iterator[str]:
+def _limits(loaded: LoadedModel, record: Record) -> Iterator[str]:
+    if shared := record.head.get("shared_rows"):
+        yield f"- {rows_sentence(shared)}."
+    for sentence in windows_sentences(loaded.run_dir):
+        yield f"- {sentence}."
     if isinstance(loaded.lm, MaskedDiffusionLM):
         yield "- The likelihood is an upper bound on -log p, estimated with noise draws."
     yield f"- The model sees one window of {loaded.length:,} {loaded.modality.units} at a time."

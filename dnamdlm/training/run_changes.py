@@ -29,7 +29,7 @@ FREE_SETTINGS = (
     "trainer.max_minutes",
 )
 # settings that came later, with the value that earlier runs had.
-_LATER = {"lm.objective.lowest": 0.0, "backbone.num_numbers": 0}
+_LATER = {"lm.objective.lowest": 0.0, "backbone.num_numbers": 0, "data.revised": False}
 # a checkpoint holds the state of one kind of optimizer.
 _OPTIMIZER = "optimizer._target_"
 

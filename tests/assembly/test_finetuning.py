@@ -1,5 +1,6 @@
 """The `finetune` and `predict` entries without a shell: every method, resuming, mistakes."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from omegaconf import OmegaConf
 import dnamdlm
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.building.model_config import ModelConfig
-from dnamdlm.assembly.finetune import finetuning, prediction
+from dnamdlm.assembly.exporting import ExportSettings, export
+from dnamdlm.assembly.finetune import finetuning, prediction, predictors
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.tasks.families import kind_of
@@ -373,3 +375,48 @@ def test_a_record_is_named_by_its_header_up_to_the_first_blank(table, tmp_path):
     entries.predict(compose("predict", f"model={tmp_path / 'run'}", f"input={fasta}", f"out={out}"))
     rows = [line.split("\t") for line in out.read_text().splitlines()]
     assert [row[:2] for row in rows] == [["name", "length"], ["NC_1.1", "12"], ["b|x", "10"]]
+
+
+def test_few_shots_learn_from_few_rows_of_each_class_and_say_so(tmp_path, table, monkeypatch):
+    fitted = []
+    original = predictors.fit_probe
+
+    def fit(name, kind, train, valid, **settings):
+        fitted.append([np.bincount(train[1]).tolist(), len(train[1]), len(valid[1])])
+        return original(name, kind, train, valid, **settings)
+
+    monkeypatch.setattr(predictors, "fit_probe", fit)
+    found, _ = finetune(tmp_path / "few", table, "shots=3", "baselines=[kmer]", "method=probe")
+    whole, _ = finetune(tmp_path / "all", table, "baselines=[kmer]", "method=probe")
+    assert found["rows"] == whole["rows"]
+    assert (found["shots"], "shots" in whole) == (3, False)
+    assert found["leaks"] == whole["leaks"]
+    # two seeds of two predictors: six of the 54 training rows, and at most six of the 6 held out.
+    assert [rows for rows, _, _ in fitted[:4]] == [[3, 3]] * 4
+    assert all(held <= 6 for _, _, held in fitted[:4])
+    assert [count for _, count, _ in fitted[4:]] == [54] * 4
+
+
+def test_as_many_shots_as_there_are_rows_are_the_whole_table(tmp_path, table):
+    quick = ["baselines=[kmer]", "method=probe", "seeds=1"]
+    found, _ = finetune(tmp_path / "few", table, "shots=100", *quick)
+    whole, _ = finetune(tmp_path / "all", table, *quick)
+    assert found["summary"] == whole["summary"]
+
+
+def test_an_audit_by_seqleak_is_refused_before_work_or_stands_in_the_results(tmp_path, table):
+    quick = ["audit=seqleak", "baselines=[]", "method=probe", "seeds=1"]
+    if importlib.util.find_spec("seqleak") is None:
+        with pytest.raises(ConfigError, match=r"pip install 'dnamdlm\[audit\]'"):
+            finetune(tmp_path / "run", table, *quick)
+        assert not (tmp_path / "run").exists()
+        return
+    found, _ = finetune(tmp_path / "run", table, *quick)
+    assert found["audit"]["copies"]["exact_or_reverse"]["both"] == found["leaks"]["exact"]
+
+
+def test_the_card_of_a_head_names_the_rows_that_train_and_test_share(tmp_path, table):
+    finetune(tmp_path / "run", table, "baselines=[]", "method=lora", "seeds=1")
+    export(ExportSettings(str(tmp_path / "run"), str(tmp_path / "out")))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "10 of the 30 test rows have an exact, reverse-complement or near copy" in card

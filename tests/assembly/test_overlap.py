@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap, store_overlap
+from dnamdlm.assembly.shared_with_train import windows_sentences
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.mixture import GenomeMixture
 from dnamdlm.errors import ConfigError, DataError
@@ -99,3 +100,15 @@ def test_the_splits_of_the_run_itself_are_not_refused(data):
     genome = data(train=["a"], valid=["c"], test=["b"]).open()
     for split in ("train", "valid", "test"):
         refuse_trained_bases(genome.describe(), {"": genome}, split)
+
+
+def test_the_card_says_what_the_splits_of_a_run_share(data, tmp_path):
+    store_overlap(report_overlap(data(train=["a"], test=["b"], valid=["c"]).open()), tmp_path)
+    (sentence,) = windows_sentences(tmp_path)
+    assert sentence == (
+        "The test split shares 0 bases with the training split; of its 26 windows 6 are exact "
+        "copies, 0 reverse-complement copies and 6 near copies"
+    )
+    assert list(windows_sentences(None)) == list(windows_sentences(tmp_path / "none")) == []
+    (tmp_path / "overlap.json").write_text('{"pairs": [{"split": "train"}]}')
+    assert list(windows_sentences(tmp_path)) == []

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnamdlm.data.tasks.families import GenomicBenchmarks, Gue, NucleotideTransformer, Table
+from dnamdlm.data.tasks.families import (
+    NUCLEOTIDE_TRANSFORMER_REVISED,
+    GenomicBenchmarks,
+    Gue,
+    NucleotideTransformer,
+    Table,
+)
 from dnamdlm.data.tasks.sequence_inputs import encode_dna, faults_of_dna
 from dnamdlm.data.tasks.task_tables import read_label_rows
 from dnamdlm.errors import ConfigError, DataError
@@ -203,6 +209,21 @@ def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"t\.parquet"):
         Table(str(tmp_path / "t.parquet")).open(None)
+
+
+def test_revised_tasks_have_their_own_names_and_one_metric(tmp_path):
+    for name in ("H2AFZ", "promoter_all"):
+        (tmp_path / name).mkdir()
+        for part in ("train", "test"):
+            (tmp_path / name / f"{part}.fna").write_text(">a|0\nAC\n>b|1\nGT\n")
+    revised = NucleotideTransformer(str(tmp_path), revised=True)
+    assert revised.open("H2AFZ").metric == "mcc"
+    assert (revised.open("promoter_all").metric, len(NUCLEOTIDE_TRANSFORMER_REVISED)) == ("mcc", 18)
+    assert NucleotideTransformer(str(tmp_path)).open("promoter_all").metric == "f1"
+    with pytest.raises(DataError, match=r"H2AFZ is unknown; set data\.revised=true or choose"):
+        NucleotideTransformer(str(tmp_path)).open("H2AFZ")
+    with pytest.raises(DataError, match=r"H4ac is unknown; set data\.revised=false or"):
+        revised.open("H4ac")
 
 
 def test_the_folders_of_nucleotide_transformer_and_gue_are_read(tmp_path):

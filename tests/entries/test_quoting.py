@@ -222,8 +222,8 @@ NUMBERS = frozenset({
     "bases", "batch_size", "block_length", "dilations", "expand", "gc",
     "genetic_code", "genomes", "grid", "inner_size", "length",
     "limit", "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws",
-    "overlap", "part_rows", "pool", "population", "seed", "seeds", "temperature", "threads",
-    "threshold", "time_points", "top_k", "wildcards", "window", "workers",
+    "overlap", "part_rows", "pool", "population", "seed", "seeds", "shots", "temperature",
+    "threads", "threshold", "time_points", "top_k", "wildcards", "window", "workers",
 })  # fmt: skip
 
 

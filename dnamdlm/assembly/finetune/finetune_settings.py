@@ -62,6 +62,8 @@ class FinetuneEntry:
     valid_fraction: PositiveShare = 0.1
     bootstrap: NotNegative = 200
     near_share: PositiveShare = 0.5
+    audit: Literal["own", "seqleak"] = "own"
+    shots: Positive | None = None
     limit: Positive | None = None
     weights: Weights = "average"
     device: str = "auto"

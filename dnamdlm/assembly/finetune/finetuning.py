@@ -38,6 +38,7 @@ from dnamdlm.data.tasks.target_transforms import transformed
 from dnamdlm.data.textfile import plain_cell
 from dnamdlm.errors import CheckpointError
 from dnamdlm.evaluation.tasks.prediction_metrics import check_metric, probabilities
+from dnamdlm.evaluation.tasks.seqleak_audit import audit_task, check_seqleak
 from dnamdlm.lm.checkpoint import (
     json_writer,
     read_json,
@@ -60,7 +61,17 @@ SPLITS = "splits"
 _UNFINISHED = "unfinished"
 _MAX_SHOWN = 8
 # what may change between two calls with one run folder.
-_FREE = ("run_dir", "thorough", "seeds", "baselines", "device", "trust", "threads", "debug")
+_FREE = (
+    "run_dir",
+    "thorough",
+    "audit",
+    "seeds",
+    "baselines",
+    "device",
+    "trust",
+    "threads",
+    "debug",
+)
 
 
 def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
@@ -75,6 +86,8 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
         FitInterrupted: if a signal ended it; the same call resumes after the last epoch.
     """
     check_run_folder(Path(settings.run_dir), inputs_of(settings), fine_tunes=True)
+    if settings.audit == "seqleak":
+        check_seqleak()
     start_ops(settings.ops, settings.device, settings.precision)
     choose_device(settings.device)
     loaded = load_model(
@@ -105,8 +118,9 @@ def finetune(settings: FinetuneEntry) -> tuple[Path, str]:
         )
         leaks = _leaks(task, loaded, settings.near_share)
         _log_task(setup, leaks)
+        audit = _audit(setup, leaks)
         results = _all_splits(setup, leaks, run_dir)
-        return write_results(run_dir, _description(setup, leaks), results)
+        return write_results(run_dir, _description(setup, leaks) | audit, results)
 
 
 def _leaks(task: LabelledTask, loaded: LoadedModel, share: float) -> Leaks:
@@ -116,6 +130,23 @@ def _leaks(task: LabelledTask, loaded: LoadedModel, share: float) -> Leaks:
         [part[i] for part in learned for i in range(len(part))],
     )
     return find_leaks(joined, task.test.sequences, loaded.lm.vocabulary, share=share)
+
+
+def _audit(setup: Setup, leaks: Leaks) -> dict[str, Any]:
+    """What seqleak says of the task next to our own search, where that is asked for."""
+    settings, task = setup.settings, setup.task
+    if settings.audit == "own":
+        return {}
+    vocabulary = setup.loaded.lm.vocabulary
+    found = audit_task(task, vocabulary, share=settings.near_share, seed=settings.seed)
+    audit = found.compared(leaks)
+    copies = audit["copies"]["any"]
+    logger.info(
+        "%s: verdict %s; %d test rows with a copy in train are found by both audits, %d by ours "
+        "alone, %d by seqleak alone",
+        audit["package"], audit["verdict"], *copies.values(),
+    )  # fmt: skip
+    return {"audit": audit}
 
 
 def _log_task(setup: Setup, leaks: Leaks) -> None:
@@ -296,6 +327,7 @@ def _description(setup: Setup, leaks: Leaks) -> dict[str, Any]:
             "valid": None if task.valid is None else len(task.valid),
             "test": len(task.test),
         },
+        **({} if settings.shots is None else {"shots": settings.shots}),
         "leaks": leaks.counts(),
         "overlap_of_coordinates": overlap,
         "method": _method(settings, task),

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.data.tasks.few_shots import few_rows
 from dnamdlm.data.tasks.labelled import LabelledSet, LabelledTask
 from dnamdlm.evaluation.tasks.bag_of_words import commonest, fit_bag_of_words
 from dnamdlm.evaluation.tasks.prediction_metrics import figures
@@ -144,11 +145,23 @@ class Predictors:
 
     def _parts(self, seed: int) -> tuple[LabelledSet, LabelledSet]:
         task = self.setup.task
-        train, valid = task.split_rows(seed, self.setup.settings.valid_fraction)
-        if valid is None:
+        rows, held, part = self._rows(seed)
+        is_whole = self.setup.settings.shots is None and part is task.valid
+        return (task.train, part) if is_whole else (task.train.take(rows), part.take(held))
+
+    def _rows(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], LabelledSet]:
+        """Rows of train to learn from, and rows to choose by with the part that they are of."""
+        task, shots = self.setup.task, self.setup.settings.shots
+        rows, held = task.split_rows(seed, self.setup.settings.valid_fraction)
+        if held is None:
             assert task.valid is not None
-            return task.train, task.valid
-        return task.train.take(train), task.train.take(valid)
+            held, part = np.arange(len(task.valid)), task.valid
+        else:
+            part = task.train
+        if shots is not None:
+            rows = few_rows(task.kind, task.train.targets, rows, shots, seed=seed)
+            held = few_rows(task.kind, part.targets, held, shots, seed=seed)
+        return rows, held, part
 
     def _language_model(self, name: str, seed: int) -> Any:
         loaded = self.setup.loaded
@@ -276,13 +289,11 @@ class Predictors:
         self, probe_name: str, features: Mapping[str, Any], seed: int
     ) -> tuple[Probe, dict[str, float]]:
         task = self.setup.task
-        rows, held = task.split_rows(seed, self.setup.settings.valid_fraction)
+        rows, held, part = self._rows(seed)
         train = (features["train"][rows], task.train.targets[rows])
-        if held is None:
-            assert task.valid is not None
-            valid = (features["valid"], task.valid.targets)
-        else:
-            valid = (features["train"][held], task.train.targets[held])
+        found = features["valid" if part is task.valid else "train"]
+        is_whole = len(held) == found.shape[0]
+        valid = (found if is_whole else found[held], part.targets[held])
         probe = fit_probe(
             probe_name,
             task.kind,

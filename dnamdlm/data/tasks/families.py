@@ -36,6 +36,14 @@ NUCLEOTIDE_TRANSFORMER: dict[str, str] = {
 }
 """The 18 tasks of the Nucleotide Transformer and the metric of each."""
 
+_REVISED_ALONE = ("H2AFZ", "H3K27ac", "H3K27me3", "H3K4me3", "H3K9ac", "H3K9me3", "H4K20me1")
+_REVISED_TOO = ("H3K36me3", "H3K4me1", "H3K4me2", "enhancers", "enhancers_types",
+                *_WITH_F1, "splice_sites_all")  # fmt: skip
+NUCLEOTIDE_TRANSFORMER_REVISED: dict[str, str] = dict.fromkeys(
+    (*_REVISED_ALONE, *_REVISED_TOO), "mcc"
+)
+"""The 18 human tasks of the revised set, all measured by MCC."""
+
 _TABLE_ENDINGS = (".csv", ".tsv", ".parquet", *FASTA_ENDINGS)
 _MANY_CLASSES = 100
 # of so many different fractions in a column, or labels that hardly recur, none is a class.
@@ -73,19 +81,27 @@ class NucleotideTransformer:
     """The 18 downstream tasks of the Nucleotide Transformer, `folder/TASK/{train,test}.fna`.
 
     The same rows as CSV or parquet (columns sequence, label) are read too.
+
+    Attributes:
+        folder: holds one folder per task.
+        revised: the tasks are those of the revised set, which has other names and other rows under
+            names that both sets have.
     """
 
     folder: str
+    revised: bool = False
 
     def open(self, task: str | None) -> LabelledTask:
         """Read one task."""
         name = _named(task)
-        if name not in NUCLEOTIDE_TRANSFORMER:
-            raise DataError(
-                f"task={name} is unknown; choose one of {', '.join(NUCLEOTIDE_TRANSFORMER)}"
-            )
+        sets = {False: NUCLEOTIDE_TRANSFORMER, True: NUCLEOTIDE_TRANSFORMER_REVISED}
+        metrics = sets[self.revised]
+        if name not in metrics:
+            other = name in sets[not self.revised]
+            hint = f"set data.revised={str(not self.revised).lower()} or " if other else ""
+            raise DataError(f"task={name} is unknown; {hint}choose one of {', '.join(metrics)}")
         folder = Path(self.folder) / name
-        return _class_task(name, NUCLEOTIDE_TRANSFORMER[name], folder, with_valid=False)
+        return _class_task(name, metrics[name], folder, with_valid=False)
 
 
 @dataclass(frozen=True)
