@@ -50,6 +50,7 @@ def designs_of(
     audit_class: str | None = None,
     natural: str | Path | None = None,
     natural_column: str | None = None,
+    motifs: str | Path | None = None,
     baselines: bool = True,
     likelihood_draws: int = 8,
     sampler: str | StepRule | Sampler | None = None,
@@ -92,7 +93,10 @@ def designs_of(
         audit_class: class, label or number of its head.
         natural: table of sequences and activities to compare with.
         natural_column: its column of activities.
-        baselines: compare with the best natural sequences, mutation, and draws without reward.
+        motifs: a JASPAR or MEME file, or jaspar:GROUP, whose matches in designs and in the most
+            active tenth of `natural` are compared.
+        baselines: compare with the best natural sequences, mutation, draws without reward, and
+            rejection sampling.
         likelihood_draws: noise draws for bits per base; 0 leaves them out.
         sampler: the name of a sampler, a step rule, or a sampler.
         batch_size: sequences at once; does not change the result.
@@ -144,6 +148,7 @@ def designs_of(
         audit_class=audit_class,
         natural=None if natural is None else str(natural),
         natural_column=natural_column,
+        motifs=None if motifs is None else str(motifs),
         baselines=baselines,
         likelihood_draws=likelihood_draws,
         sampler=sampler_of(loaded, sampler),

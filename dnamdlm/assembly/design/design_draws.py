@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,14 +17,11 @@ from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_writers import writer_of
 from dnamdlm.assembly.sample.steering_request import SteeringRequest
 from dnamdlm.diffusion.categorical import Choice
-from dnamdlm.errors import DataError
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.steered import check_steered
 from dnamdlm.progress import Progress
 from dnamdlm.rewards.conditions import Condition
 from dnamdlm.rewards.reward import CountedReward
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,17 +101,6 @@ class Drawing:
                 most=self.settings.draws_allowed,
                 members=members,
             )
-
-    def unguided(self) -> list[str]:
-        """As many draws without a reward that pass; none where too few do."""
-        if not self.settings.baselines:
-            return []
-        try:
-            pool = self.pool(self.generation(None), self.settings.num_sequences)
-        except DataError as error:
-            logger.warning("nothing is compared without the reward: %s", error)
-            return []
-        return pool.sequences
 
     def _draws(
         self, run: Generation, progress: Progress, hidden: int

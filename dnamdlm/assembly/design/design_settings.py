@@ -63,6 +63,7 @@ class DesignSettings:
     audit_class: str | None = None
     natural: str | None = None
     natural_column: str | None = None
+    motifs: str | None = None
     baselines: bool = True
     likelihood_draws: NotNegative = 8
     sampler: Sampler = field(default_factory=AncestralSampler)
@@ -180,8 +181,8 @@ class DesignSettings:
             reasons["guidance"] = "there is no class to guide towards; give label=NAME"
         if self.natural is None:
             reason = "there are no natural sequences; give natural=TABLE"
-            reasons["natural_column"] = reason
-            if self.population is None:
+            reasons |= {"natural_column": reason, "motifs": reason}
+            if self.population is None and self.temperature is None:
                 reasons["baselines"] = reason
         if self.audit is None or self.audit == KMER_AUDIT:
             reasons["audit_class"] = "no head audits; give audit=RUN"
