@@ -32,8 +32,8 @@ from dnamdlm.data.targets import check_new_folder
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import FILES, file_hash, tensors_writer
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.lm.published.exported_folder import (
     CARD,
     RECORD,
@@ -161,7 +161,7 @@ def export_head(settings: ExportSettings) -> ExportedModel:
     classifier, head, _ = load_head(folder, trust=settings.trust)
     config = ModelConfig.stored(head.pop("model_config"), settings.trust)
     lm = classifier.lm
-    assert isinstance(lm, MaskedDiffusionLM | CausalLM | NoisyClassifier)
+    assert isinstance(lm, MaskedDiffusionLM | CausalLM | NoisyPredictor)
     loaded = LoadedModel(lm, config, 0, "", folder, None, labels=tuple(head["label_names"]))
     out = Path(settings.out)
     exported = Exported(loaded, classifier, out.name, settings.license, settings.data_license, head)

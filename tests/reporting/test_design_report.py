@@ -49,7 +49,8 @@ def report_of(*, natural=True, audit=True, motifs=False):
             "designs": 12, "distinct": 12, "distribution": "draws", "pool": 12, "draws": 1234,
             "acceptance": 0.5, "refused": {"gc=[0.4,0.6]": 3, "avoid=EcoRI": 0},
             "effective_size": None, "population": None, "network_calls": 98_765,
-            "reward_sequences": 12, "reward_calls": 1, "seconds": 3.0, "warning": "few draws",
+            "reward_sequences": 12, "reward_calls": 1, "value_sequences": 0,
+            "seconds": 3.0, "warning": "few draws",
         },
         "natural": {
             "source": HOSTILE, "sequences": 60, "percentiles": [99, 99.9],

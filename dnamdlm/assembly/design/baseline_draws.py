@@ -91,7 +91,7 @@ def drawn_baselines(
     if settings.temperature is not None and settings.baselines:
         values = reward.batch(candidates.sequences)
         rng = np.random.default_rng([settings.seed, len(values), 1])
-        taken = set(accepted(values, settings.temperature, rng)[:count].tolist())
+        taken: set[int] = set(accepted(values, settings.temperature, rng)[:count].tolist())
         kept = [text for place, text in enumerate(candidates.sequences) if place in taken]
         found[REJECTED] = Compared(kept, candidates.network_calls, len(values))
     if drawing.guidance is not None and settings.baselines:

@@ -13,7 +13,6 @@ from dnamdlm.assembly.design.designs import Designs
 from dnamdlm.assembly.design.reward_terms import RewardLike
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.sampling import sampler_of
-from dnamdlm.diffusion.lookahead import Lookahead
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.lm.sampling.samplers import Sampler
@@ -29,7 +28,8 @@ def designs_of(
     select: Literal["draw", "best"] = "draw",
     temperature: float | None = None,
     population: int | None = None,
-    value: Lookahead = "draws",
+    value: str | Path = "draws",
+    value_class: str | None = None,
     guesses: int = 4,
     proposal: Proposal = "bootstrap",
     pool: int | None = None,
@@ -70,7 +70,9 @@ def designs_of(
         select: 'draw', or 'best' for the highest rewards of the pool.
         temperature: tilts the draws by exp(reward / temperature); None does not.
         population: members that steer each draw; None tilts a pool of draws by resampling.
-        value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`.
+        value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`; or the run folder of
+            a training with lm=regressor or lm=classifier.
+        value_class: class or number of that run.
         guesses: completed sequences per value of 'draws'.
         proposal: 'bootstrap', or 'first_order', see `Tilt`.
         pool: draws that pass, to select from; None is 20 per sequence to tilt or rank, and one for
@@ -127,7 +129,8 @@ def designs_of(
         select=select,
         temperature=None if temperature is None else float(temperature),
         population=population,
-        value=value,
+        value=str(value),
+        value_class=value_class,
         guesses=guesses,
         proposal=proposal,
         pool=pool,

@@ -18,7 +18,7 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
-from dnamdlm.diffusion.lookahead import Lookahead
+from dnamdlm.assembly.value_settings import check_value, reasons_of_value
 from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.samplers import AncestralSampler, Sampler
@@ -42,7 +42,8 @@ class DesignSettings:
     select: Literal["draw", "best"] = "draw"
     temperature: PositiveNumber | None = None
     population: Positive | None = None
-    value: Lookahead = "draws"
+    value: str = "draws"
+    value_class: str | None = None
     guesses: Positive = 4
     proposal: Proposal = "bootstrap"
     pool: Positive | None = None
@@ -81,6 +82,7 @@ class DesignSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_value(self.value)
         if self.template is not None and (self.length is not None or self.motif is not None):
             other = "length" if self.length is not None else "motif"
             raise ConfigError(
@@ -168,12 +170,12 @@ class DesignSettings:
             )
         if self.population is None:
             reason = "nothing steers; give population=K"
-            reasons |= dict.fromkeys(("value", "guesses", "proposal"), reason)
+            reasons |= dict.fromkeys(("value", "value_class", "guesses", "proposal"), reason)
         elif self.temperature is None:
             reason = "no reward steers; give temperature=NUMBER"
-            reasons |= dict.fromkeys(("value", "guesses", "proposal"), reason)
-        elif self.value == "likely":
-            reasons["guesses"] = "value=likely has one guess, the likeliest bases"
+            reasons |= dict.fromkeys(("value", "value_class", "guesses", "proposal"), reason)
+        else:
+            reasons |= reasons_of_value(self.value)
         if self.unlike is None:
             reason = "nothing is given that designs may not copy; give unlike=FILE"
             reasons |= {"unlike_share": reason, "unlike_word": reason}

@@ -186,7 +186,13 @@ def _designed(
     chosen = selected(rewards, settings, steered_of(run, pool))
     seconds = time.monotonic() - started
     cost = cost_of(
-        pool, chosen, settings, network_calls=network_calls, reward=counted, seconds=seconds
+        pool,
+        chosen,
+        settings,
+        network_calls=network_calls,
+        reward=counted,
+        values=getattr(steering and steering.value, "sequences", 0),
+        seconds=seconds,
     )
     oracles = {"reward": wanted.reward}
     if wanted.audit is not None:

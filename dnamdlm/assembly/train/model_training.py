@@ -27,8 +27,8 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.block_rows import check_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, newest_valid, read_json
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.module_weights import check_weights
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.threads import running_with
 from dnamdlm.training.accelerators import own_device
 from dnamdlm.training.disk_space import check_space, try_space
@@ -66,9 +66,8 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     labels, scales = labels_of(lm, opened), scales_of(lm, opened)
     count_for_experts(lm, opened, trainer.strategy)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
-    names = metric_names(
-        opened.unit, is_classifier=isinstance(lm, NoisyClassifier), path=run_dir / METRICS
-    )
+    kind = lm.kind if isinstance(lm, NoisyPredictor) else ""
+    names = metric_names(opened.unit, kind=kind, path=run_dir / METRICS)
     validate = validation(opened, trainer, settings.seed, names)
     logger.info("%s", summary(settings, opened, lm))
     overlap = report_overlap(opened) if settings.overlap_report and is_owner else None
