@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dnamdlm.assembly import workers
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.design import design_draws, designing
 from dnamdlm.assembly.design.candidates import passing_draws
@@ -49,6 +50,12 @@ def loaded():
         torch.nn.init.normal_(parameter, std=0.3)
     lm = MaskedDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform())
     return LoadedModel(lm, ModelConfig({"data": DATA}), 1, "0123456789abcdef", Path("x"), None)
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """The model of these tests has no folder that another process could open."""
+    monkeypatch.setattr(workers, "_is_worth_starting", lambda *_: False)
 
 
 @pytest.fixture

@@ -125,3 +125,22 @@ def test_a_value_that_cannot_be_is_one_sentence(runs, value, output, message):
 
 def test_names_of_lookaheads_stay_what_they_are(runs):
     assert value_of("likely", None, runs.model, 1.0) == "likely"
+
+
+def test_designs_may_be_asked_for_a_number(runs):
+    settings = {"guidance": 2.0, "temperature": 1.0, "pool": 8, "baselines": True, **QUICK}
+    asked = {"activity": 20.0}
+    found = designs_of(runs.model, lambda texts: [0.0] * len(texts), 8, 12, condition=asked,
+                       **settings)  # fmt: skip
+    drawn = Model(runs.model).sample(8, 12, condition=asked, guidance=2.0, sampler=QUICK["sampler"])
+    # all weights are equal, so that every draw of the pool is taken.
+    assert found.sequences == drawn
+    assert " condition=activity:20 guidance=2" in found.note
+    names = [row["name"] for row in found.report["compared"]]
+    assert names[1:] == [
+        "guidance alone, no reward", "rejection sampling", "draws that pass, no reward",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="this model has no number 'activty'"):
+        designs_of(runs.model, lambda texts: [0.0] * len(texts), 3, 12, condition="activty:1")
+    with pytest.raises(ConfigError, match="label and condition are both given"):
+        designs_of(runs.model, lambda texts: [0.0] * len(texts), 3, 12, condition=asked, label="x")

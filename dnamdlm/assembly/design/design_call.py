@@ -12,6 +12,8 @@ from dnamdlm.assembly.design.designing import Given, designed
 from dnamdlm.assembly.design.designs import Designs
 from dnamdlm.assembly.design.reward_terms import RewardLike
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.number_conditions import Condition as NumbersAsked
+from dnamdlm.assembly.number_conditions import condition_texts
 from dnamdlm.assembly.sample.sampling import sampler_of
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Proposal
@@ -45,6 +47,7 @@ def designs_of(
     unlike_share: float = 0.5,
     unlike_word: int = 24,
     label: str | int | None = None,
+    condition: NumbersAsked | None = None,
     guidance: float = 1.0,
     audit: RewardLike | None = None,
     audit_class: str | None = None,
@@ -90,7 +93,9 @@ def designs_of(
         unlike_share: share of the words of a design that one of them must not hold.
         unlike_word: bases of these words.
         label: name or index of a class of this model.
-        guidance: strength of the class.
+        condition: numbers that the model was trained with, as {'activity': 2.5}, or
+            {'activity': 'q0.99'} for a quantile of the training rows.
+        guidance: strength of the class or the numbers.
         audit: held-out oracle: 'kmer', or as `reward`.
         audit_class: class, label or number of its head.
         natural: table of sequences and activities to compare with.
@@ -146,6 +151,7 @@ def designs_of(
         unlike_share=float(unlike_share),
         unlike_word=unlike_word,
         label=label,
+        condition=condition_texts(condition),
         guidance=float(guidance),
         audit=None if audit is None else audit if isinstance(audit, str) else "",
         audit_class=audit_class,

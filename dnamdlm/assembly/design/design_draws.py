@@ -35,7 +35,7 @@ class Drawing:
         settings: of `design`.
         request: what is filled.
         conditions: that draws have to pass.
-        guidance: a class to steer towards, or None.
+        guidance: a class or numbers to steer towards, or None.
     """
 
     loaded: LoadedModel

@@ -59,6 +59,7 @@ class DesignSettings:
     unlike_share: PositiveShare = 0.5
     unlike_word: Annotated[int, Field(ge=1, le=31)] = 24
     label: str | int | None = None
+    condition: tuple[str, ...] | None = None
     guidance: Annotated[float, Field(ge=0)] = 1.0
     audit: str | None = None
     audit_class: str | None = None
@@ -88,6 +89,11 @@ class DesignSettings:
             raise ConfigError(
                 f"template and {other} are both given; template says all that is to be filled, so "
                 f"leave {other} out"
+            )
+        if self.label is not None and self.condition is not None:
+            raise ConfigError(
+                "label and condition are both given; a model knows classes or numbers, so leave "
+                "one out"
             )
         if self.select == "best" and self.temperature is not None and self.population is None:
             raise ConfigError(
@@ -179,8 +185,11 @@ class DesignSettings:
         if self.unlike is None:
             reason = "nothing is given that designs may not copy; give unlike=FILE"
             reasons |= {"unlike_share": reason, "unlike_word": reason}
-        if self.label is None:
-            reasons["guidance"] = "there is no class to guide towards; give label=NAME"
+        if self.label is None and self.condition is None:
+            reasons["guidance"] = (
+                "there is no class or number to guide towards; give label=NAME or "
+                "condition=NAME:VALUE"
+            )
         if self.natural is None:
             reason = "there are no natural sequences; give natural=TABLE"
             reasons |= {"natural_column": reason, "motifs": reason}

@@ -174,7 +174,9 @@ def _designed(
     assert request is not None
     _check(settings, request, wanted)
     check_served(loaded.language_model, settings.sampler)
-    named = guidance_of(loaded, label=settings.label, strength=settings.guidance)
+    named = guidance_of(
+        loaded, label=settings.label, condition=settings.condition, strength=settings.guidance
+    )
     check_guided(loaded.language_model, named.guidance)
     counted = CountedReward(wanted.reward)
     drawing = Drawing(loaded, settings, request, wanted.conditions, named.guidance)
