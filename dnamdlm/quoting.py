@@ -24,14 +24,14 @@ PATHS = frozenset({
     "adapter_of", "annotation", "artifact_location", "audit", "bed", "cache_dir", "corpus",
     "edit", "evaluation", "fasta", "folder", "guide", "infill", "init_from", "input", "labels",
     "model", "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer",
-    "table", "template", "tokenizer", "tracking_uri", "unlike", "variants",
+    "table", "template", "tokenizer", "tracking_uri", "unlike", "value", "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({
     "assembly", "audit_class", "coding", "data_license", "download_command", "experiment_name",
     "genome", "group_column", "license", "log_ratio", "name", "natural_column", "project", "prompt",
     "push", "region", "reward_class", "run_name", "sequence_column", "shard", "split_column",
-    "task",
+    "task", "value_class",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({

@@ -41,7 +41,7 @@ from dnamdlm.assembly.string_scores import (
     string_log_probs,
 )
 from dnamdlm.assembly.tracks.tracks_method import WritingTracks
-from dnamdlm.diffusion.lookahead import Lookahead, StateValue
+from dnamdlm.diffusion.lookahead import StateValue
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Proposal, check_count
 from dnamdlm.errors import ConfigError, DataError
@@ -111,7 +111,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
         reward_class: str | None = None,
         reward_temperature: float = 1.0,
         population: int | None = None,
-        value: Lookahead | StateValue = "draws",
+        value: str | Path | StateValue = "draws",
+        value_class: str | None = None,
         guesses: int = 4,
         proposal: Proposal = "bootstrap",
         sampler: str | StepRule | Sampler | None = None,
@@ -158,7 +159,9 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             reward_temperature: in the unit of the reward; lower steers harder.
             population: members of each population; None is 16 with a reward. More come
                 closer to the target, at as many times the cost.
-            value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`.
+            value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`; or the run
+                folder of a training with lm=regressor or lm=classifier.
+            value_class: class or number of that run.
             guesses: completed sequences per value.
             proposal: 'bootstrap' draws tokens as the sampler does; 'first_order' prefers those that
                 lead to more reward, which finds rare ones, calls the reward four times as often per
@@ -210,7 +213,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             reward_class=reward_class,
             reward_temperature=float(reward_temperature),
             population=population,
-            value="draws" if callable(value) else value,
+            value="draws" if callable(value) else str(value),
+            value_class=value_class,
             guesses=guesses,
             proposal=proposal,
             trust=as_tuple(trust),

@@ -33,8 +33,8 @@ from dnamdlm.data.targets import check_new_folder
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.checkpoint import FILES, file_hash, tensors_writer
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.lm.published.exported_folder import (
     CARD,
     RECORD,
@@ -164,7 +164,7 @@ def export_head(settings: ExportSettings) -> ExportedModel:
     if shared := shared_rows_of(folder):
         head["shared_rows"] = shared
     lm = classifier.lm
-    assert isinstance(lm, MaskedDiffusionLM | CausalLM | NoisyClassifier)
+    assert isinstance(lm, MaskedDiffusionLM | CausalLM | NoisyPredictor)
     loaded = LoadedModel(lm, config, 0, "", folder, None, labels=tuple(head["label_names"]))
     out = Path(settings.out)
     exported = Exported(loaded, classifier, out.name, settings.license, settings.data_license, head)

@@ -101,6 +101,7 @@ def _about(loaded: LoadedModel, record: Record) -> str:
         "BlockDiffusionLM": "A block diffusion language model",
         "UniformDiffusionLM": "A diffusion language model of uniform or hybrid noise",
         "NoisyClassifier": "A classifier of partly masked sequences",
+        "NoisyRegressor": "A regression of partly masked sequences",
     }
     what = "text" if isinstance(loaded.modality, Text) else "DNA"
     units = loaded.modality.units

@@ -43,9 +43,9 @@ from dnamdlm.lm.checkpoint import (
     read_tensors,
     verify_folder,
 )
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.module_weights import load_weights
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.lm.published.exported_folder import (
     WEIGHTS_FILE,
     is_exported,
@@ -100,12 +100,14 @@ class LoadedModel:
         """The model, where it is one that scores and makes sequences.
 
         Raises:
-            ConfigError: if it is a classifier.
+            ConfigError: if it is a classifier or a regression.
         """
-        if isinstance(self.lm, NoisyClassifier):
+        if isinstance(self.lm, NoisyPredictor):
+            setting = "guide=" if self.lm.kind == "classifier" else "value="
             raise ConfigError(
-                "this model is a classifier of noisy sequences, which neither scores nor makes "
-                "sequences; give a language model as model=, and this one to sample as guide="
+                f"this model is a {self.lm.kind} of noisy sequences, which neither scores nor "
+                f"makes sequences; give a language model as model=, and this one to sample as "
+                f"{setting}"
             )
         # noise of masks alone makes it a masked diffusion model, with all that these can do.
         if isinstance(self.lm, UniformDiffusionLM) and self.lm.uniform_share == 0:

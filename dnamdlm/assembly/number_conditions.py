@@ -18,6 +18,7 @@ from dnamdlm.data.genome.fasta_writer import header_word
 from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.data.tasks.opened_table import OpenTable
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.lm.regressor import NoisyRegressor
 from dnamdlm.suggestions import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def scales_of(lm: TrainedLM, opened: OpenData) -> tuple[NumberScale, ...]:
         ConfigError: if the data have another count of numbers.
     """
     wanted, scales = getattr(lm, "num_numbers", 0), known_scales(opened)
+    setting = "lm.num_numbers" if isinstance(lm, NoisyRegressor) else "backbone.num_numbers"
     if wanted == 0:
         if scales:
             logger.warning(
@@ -43,13 +45,13 @@ def scales_of(lm: TrainedLM, opened: OpenData) -> tuple[NumberScale, ...]:
         return ()
     if not scales:
         raise ConfigError(
-            f"backbone.num_numbers={wanted} needs data with measured numbers; train on data=table "
+            f"{setting}={wanted} needs data with measured numbers; train on data=table "
             "(config=measured), which names them in data.numbers"
         )
     if len(scales) != wanted:
         raise ConfigError(
-            f"backbone.num_numbers={wanted}, but data.numbers names {len(scales)} "
-            f"({', '.join(scale.name for scale in scales)}); use backbone.num_numbers={len(scales)}"
+            f"{setting}={wanted}, but data.numbers names {len(scales)} "
+            f"({', '.join(scale.name for scale in scales)}); use {setting}={len(scales)}"
         )
     return scales
 

@@ -69,8 +69,8 @@ def report(settings: ReportSettings) -> Path:
         )
     if config.is_classifier:
         raise DataError(
-            f"run_dir={run_dir} holds a classifier, for which there is no report; its figures are "
-            f"in {run_dir / 'metrics.csv'}"
+            f"run_dir={run_dir} holds a classifier or a regression of noisy sequences, for which "
+            f"there is no report; its figures are in {run_dir / 'metrics.csv'}"
         )
     with _content_of(run_dir):
         return _WRITERS[config.modality.name if config.has_data else "dna"](run_dir)

@@ -134,7 +134,7 @@ class CausalTransformer(nn.Module):
 
     def hidden(
         self,
-        tokens: Int[Tensor, "B L"],
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:

@@ -107,7 +107,7 @@ class ModuleBackbone(nn.Module):
 
     def hidden(
         self,
-        tokens: Int[Tensor, "B L"],
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
         label: RowLabel | None = None,

@@ -1,4 +1,4 @@
-"""Accuracy of a classifier of noisy sequences on labelled windows."""
+"""How well a classifier or a regression of noisy sequences predicts labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.window_scores import Progress
-from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class LabelScores:
     cross-entropy of 0 and an accuracy of 1.
 
     Attributes:
-        bits: mean cross-entropy of the label, in bits per label.
-        accuracy: share of draws in which the most likely class is the label.
-        num_windows: number of scored windows.
+        bits: mean cross-entropy of the label, in bits per label; of numbers half the squared error
+            of the standardised numbers, over log 2.
+        accuracy: share of draws in which the most likely class is the label; of numbers 1 minus
+            the squared error, so that 0 is the mean of the training rows.
+        num_windows: number of scored windows, those whose label is known.
     """
 
     bits: float
@@ -32,7 +34,7 @@ class LabelScores:
 
 
 def score_labels(
-    classifier: NoisyClassifier,
+    classifier: NoisyPredictor,
     windows: WindowSequence,
     *,
     draws: int,
@@ -53,14 +55,16 @@ def score_labels(
     Raises:
         DataError: if there are no windows, or they have no labels.
     """
-    nats, right, count = 0.0, 0.0, 0
+    nats, right, count, read = 0.0, 0.0, 0, 0
     for batch in windows.batches(batch_size):
         of_rows, hits = classifier.score(batch.to(device), draws=draws)
-        nats += float(of_rows.sum())
-        right += float(hits.sum())
-        count += len(batch)
+        known = ~of_rows.isnan()
+        nats += float(of_rows[known].sum())
+        right += float(hits[known].sum())
+        count += int(known.sum())
+        read += len(batch)
         if progress is not None:
-            progress(count, len(windows))
+            progress(read, len(windows))
     if count == 0:
         raise DataError("the split has no window to score the classifier on; choose another split")
     return LabelScores(nats / count / math.log(2.0), right / count, count)

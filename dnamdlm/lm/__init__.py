@@ -21,6 +21,7 @@ from dnamdlm.lm.objectives import (
     ScoreEntropy,
     SimpleCrossEntropy,
 )
+from dnamdlm.lm.regressor import NoisyRegressor
 from dnamdlm.lm.sampling import (
     AnalyticSampler,
     AncestralSampler,
@@ -75,6 +76,7 @@ __all__ = [
     "MixtureLM",
     "NoiseProcess",
     "NoisyClassifier",
+    "NoisyRegressor",
     "NumberGuidance",
     "Objective",
     "RemaskSampler",

@@ -100,10 +100,13 @@ class CausalLM(NetworkModel):
         found = found[..., list(self._vocabulary.real_ids)]
         return found.masked_fill(~batch.valid.unsqueeze(-1), torch.nan)
 
-    def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
-        """Last hidden states; each depends on its own token and those before."""
+    def hidden(
+        self, batch: Batch, *, soft: Float[Tensor, "B L V"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """Last hidden states, each of its own token and those before; see `SoftEncoder`."""
+        tokens = batch.tokens if soft is None else soft
         with computing_on(batch.tokens.device):
-            return self.backbone.hidden(batch.tokens, None, batch.attended)
+            return self.backbone.hidden(tokens, None, batch.attended)
 
     def forward(self, batch: Batch) -> LossTerms:
         """The same as `loss_terms`, for wrappers that call modules."""

@@ -171,10 +171,13 @@ class MaskedDiffusionLM(DiffusionModel):
         logits = self.logits(xt, time, present, places, label=label)
         return relative_log_score(logits, real_tokens=self.real_tokens)
 
-    def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
-        """Last hidden states of clean sequences, at time 0."""
+    def hidden(
+        self, batch: Batch, *, soft: Float[Tensor, "B L V"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """Last hidden states of clean sequences, at time 0; `soft` as in `SoftEncoder`."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
-        inputs = self._inputs(batch.tokens, time, batch.attended, batch.label)
+        tokens = batch.tokens if soft is None else soft
+        inputs = self._inputs(tokens, time, batch.attended, batch.label)
         with computing_on(batch.tokens.device):
             return self.backbone.hidden(*inputs)
 

@@ -209,10 +209,13 @@ class UniformDiffusionLM(DiffusionModel):
         probs = self.predict(xt, time, present, label=label).double().exp()
         return reverse_probs(probs, xt, alpha, torch.ones_like(alpha), self.noise).log()
 
-    def hidden(self, batch: Batch) -> Float[Tensor, "B L D"]:
-        """Last hidden states of clean sequences, at time 0."""
+    def hidden(
+        self, batch: Batch, *, soft: Float[Tensor, "B L V"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """Last hidden states of clean sequences, at time 0; `soft` as in `SoftEncoder`."""
         time = torch.zeros(len(batch), device=batch.tokens.device)
-        inputs = self._inputs(batch.tokens, time, batch.attended, batch.label)
+        tokens = batch.tokens if soft is None else soft
+        inputs = self._inputs(tokens, time, batch.attended, batch.label)
         with computing_on(batch.tokens.device):
             return self.backbone.hidden(*inputs)
 

@@ -78,6 +78,11 @@ class MeanReward:
         """The means, (N,)."""
         return np.mean([rewards_of(term, sequences) for term in self.terms], axis=0)
 
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The means and their derivatives, see `gradient_of`; every term needs its own."""
+        values, slopes = zip(*(gradient_of(term, sequences) for term in self.terms), strict=True)
+        return np.mean(values, axis=0), np.mean(slopes, axis=0)
+
 
 @dataclass(frozen=True)
 class Product:
@@ -93,3 +98,12 @@ class Product:
     def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
         """The products, (N,)."""
         return np.prod([rewards_of(term, sequences) for term in self.terms], axis=0)
+
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The products and their derivatives, see `gradient_of`; every term needs its own."""
+        value, slope = gradient_of(self.terms[0], sequences)
+        for term in self.terms[1:]:
+            other, steep = gradient_of(term, sequences)
+            slope = slope * other[:, None, None] + steep * value[:, None, None]
+            value = value * other
+        return value, slope

@@ -60,6 +60,14 @@ class GcWindow:
         shares = gc_shares(sequences)
         return np.minimum(0.0, np.minimum(shares - self.low, self.high - shares))
 
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The distances and their derivatives by the bases, (N, L, 4); 0 within the window."""
+        shares = gc_shares(sequences)
+        slope = ((shares < self.low) * 1.0 - (shares > self.high)) / len(sequences[0])
+        is_strong = np.array([0.0, 1.0, 1.0, 0.0])
+        slopes = slope[:, None, None] * is_strong * np.ones((1, len(sequences[0]), 1))
+        return self.batch(sequences), slopes
+
 
 @dataclass(frozen=True)
 class EditDistance:

@@ -71,20 +71,21 @@ class MetricNames:
 OF_BASES = MetricNames("base", "base")
 OF_TOKENS = MetricNames("token", "token")
 OF_LABELS = MetricNames("base", "label", ("valid_label_accuracy",))
+OF_NUMBERS = MetricNames("base", "number", ("valid_explained_share",))
 
 
-def metric_names(unit: Unit, *, is_classifier: bool, path: Path) -> MetricNames:
+def metric_names(unit: Unit, *, kind: str, path: Path) -> MetricNames:
     """Names of the metrics of a run.
 
     Runs on text of earlier versions have columns named for bases; such a file keeps its names.
 
     Args:
         unit: of the data.
-        is_classifier: whether the model is trained on labels.
+        kind: `classifier` or `regression` for a model of noisy sequences, else empty.
         path: the metrics file, which need not exist.
     """
-    if is_classifier:
-        return OF_LABELS
+    if kind:
+        return OF_LABELS if kind == "classifier" else OF_NUMBERS
     names = OF_TOKENS if unit == "token" else OF_BASES
     return OF_BASES if read_columns(path) == OF_BASES.columns else names
 

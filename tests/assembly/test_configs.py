@@ -47,7 +47,7 @@ def compose(*overrides, name="train"):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_passes_the_closed_schema(recipe):
     overrides = ["data.fasta=x.fa"] if recipe in ("genome", "hg38_cpu", "quick") else []
-    overrides += MEASURED if recipe == "measured" else []
+    overrides += MEASURED if recipe in ("measured", "noisy_regression") else []
     check_tree(compose(f"config={recipe}", *overrides))
 
 
@@ -59,7 +59,7 @@ def test_every_recipe_of_text_passes_the_closed_schema(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_builds_shrunk_to_tiny(recipe):
     fasta = [] if recipe.startswith("species10") else ["data.fasta=x.fa"]
-    fasta = MEASURED if recipe == "measured" else fasta
+    fasta = MEASURED if recipe in ("measured", "noisy_regression") else fasta
     tree = compose(f"config={recipe}", *fasta, "backbone.hidden_size=8", "backbone.num_blocks=1")
     lm = build_language_model(tree, seed=1)
     assert sum(parameter.numel() for parameter in lm.parameters()) > 0

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dnamdlm.assembly import workers
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.design import design_draws, designing
 from dnamdlm.assembly.design.candidates import passing_draws
@@ -49,6 +50,12 @@ def loaded():
         torch.nn.init.normal_(parameter, std=0.3)
     lm = MaskedDiffusionLM(backbone, NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform())
     return LoadedModel(lm, ModelConfig({"data": DATA}), 1, "0123456789abcdef", Path("x"), None)
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """The model of these tests has no folder that another process could open."""
+    monkeypatch.setattr(workers, "_is_worth_starting", lambda *_: False)
 
 
 @pytest.fixture
@@ -126,7 +133,7 @@ def test_populations_draw_designs_of_higher_reward(loaded, draws):
     assert cost["reward_sequences"] > 6 * 5
     assert "with populations of 5" in cost["distribution"]
     names = [row["name"] for row in found.report["compared"]]
-    assert names == ["designs", "draws that pass, no reward"]
+    assert names == ["designs", "draws that pass, no reward", "rejection sampling"]
     again = designs_of(
         loaded, strong, 6, gc=(0.2, 0.9), avoid="CGCG", **settings | {"batch_size": 7}
     )
@@ -252,14 +259,14 @@ def test_files_hold_the_designs_with_their_rewards(loaded, natural, tmp_path, mo
     assert rows["most active natural"]["nearest_identity"] == 1
     # 4 of 40 rewards are left for mutation after reading five parents seven times more.
     assert rows["mutation with selection"]["reward_mean"] >= best
-    assert text.endswith("wrote 5 sequences to " + f"{tmp_path}/d.fa, d.tsv, d.json")
+    assert text.endswith("wrote 5 sequences to " + f"{tmp_path}/d.fa, d.tsv, d.json, d.html")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("d.tsv", "designs have a table of that name"),
-        ("d.json", "designs have a table of that name"),
+        ("d.tsv", "designs have a file of that name"),
+        ("d.json", "designs have a file of that name"),
         ("mine.fa", r"would replace .*mine\.tsv, which is not a file of designs"),
         ("none/d.fa", "lies in a folder that does not exist"),
     ],

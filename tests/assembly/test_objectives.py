@@ -13,6 +13,7 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import DiscreteTime
+from dnamdlm.lm.regressor import NoisyRegressor
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from tests.assembly.test_configs import FOLDER, compose
 from tests.helpers.entries import build_language_model, evaluate, train
@@ -44,7 +45,7 @@ def test_every_language_model_builds_from_its_yaml(model):
     lm = build_language_model(compose("config=tiny", *_overrides(model)), seed=1)
     expected = {"ar": CausalLM, "classifier": NoisyClassifier}
     expected |= dict.fromkeys(["block", "block_time"], BlockDiffusionLM)
-    expected |= {"classifier_uniform": NoisyClassifier}
+    expected |= {"classifier_uniform": NoisyClassifier, "regressor": NoisyRegressor}
     expected |= dict.fromkeys(["uniform", "uniform_discrete", "hybrid"], UniformDiffusionLM)
     assert isinstance(lm, expected.get(model, MaskedDiffusionLM))
 

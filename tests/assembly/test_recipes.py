@@ -49,7 +49,7 @@ def overrides(recipe, folder):
         ]
     if recipe in ("demo", "tiny"):
         return []
-    if recipe == "measured":
+    if recipe in ("measured", "noisy_regression"):
         return [f"data.table={folder / 'measured.csv'}", "data.numbers=activity"]
     bed = [] if recipe in ("genome", "hg38_cpu", "quick") else [f"data.bed={folder / 'hg38.bed'}"]
     return [f"data.fasta={folder / 'hg38.fa'}", *bed]

@@ -10,6 +10,7 @@ import math
 import pytest
 import torch
 
+from dnamdlm.backbones.dit import DiT
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.confidence import EntropyBounded, SurestFirst, Threshold
 from dnamdlm.diffusion.constraints import Constraints
@@ -23,7 +24,10 @@ from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.steering import Steering
 from dnamdlm.diffusion.steps import Ancestral, FirstHitting, StepRule, draw_tokens
 from dnamdlm.diffusion.tilt import Tilt
+from dnamdlm.diffusion.times import Uniform
 from dnamdlm.errors import ConfigError
+from dnamdlm.lm.regressor import NoisyRegressor
+from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.helpers.every_choice import expectation, positions_of_first_hitting
 from tests.helpers.oracle import TabulatedLaw
 
@@ -457,3 +461,34 @@ def test_a_wrong_gradient_leaves_z_unbiased(monkeypatch):
     tilt = Tilt(2, _reward(law), "likely", proposal="gradient", gradient=gradient, threshold=0.8)
     found, _ = expectation(lambda: _weighted(law, tilt), monkeypatch, cells=HITS[law], twisted=True)
     torch.testing.assert_close(found, law.probs * _rewards(law).exp(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "proposal", [pytest.param("bootstrap", marks=pytest.mark.slow), "first_order"]
+)
+def test_a_regression_of_noisy_sequences_as_value_leaves_z_unbiased(proposal, monkeypatch):
+    law = PAIRS
+    torch.manual_seed(0)
+    regressor = NoisyRegressor(
+        DiT(12, 8, 1, 1, time_conditioning=True), NUCLEOTIDE_VOCABULARY, LogLinear(), Uniform()
+    ).double()
+    for parameter in regressor.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    ids = torch.tensor([7, 8, regressor.mask_id])
+
+    def value(xt, time):
+        return regressor.outputs(ids[xt], time)[:, 0].detach()
+
+    tilt = Tilt(2, _reward(law), value, proposal=proposal, threshold=0.8)
+    found, _ = expectation(
+        lambda: _weighted(law, tilt),
+        monkeypatch,
+        cells=HITS[law],
+        twisted=proposal == "first_order",
+    )
+    expected = law.probs * _rewards(law).exp()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    # the value depends on the time too.
+    half = torch.full((1,), 0.5, dtype=torch.float64)
+    masked = ids[torch.tensor([[2, 0]])]
+    assert regressor.outputs(masked, half) != regressor.outputs(masked, half / 2)

@@ -92,15 +92,15 @@ def test_a_classifier_has_columns_of_its_own(tmp_path):
 def test_a_run_on_text_has_columns_for_tokens(tmp_path):
     assert OF_TOKENS.columns == tuple(name.replace("base", "token") for name in OF_BASES.columns)
     path = tmp_path / "metrics.csv"
-    assert metric_names("token", is_classifier=False, path=path) == OF_TOKENS
-    assert metric_names("base", is_classifier=False, path=path) == OF_BASES
-    assert metric_names("base", is_classifier=True, path=path) == OF_LABELS
+    assert metric_names("token", kind="", path=path) == OF_TOKENS
+    assert metric_names("base", kind="", path=path) == OF_BASES
+    assert metric_names("base", kind="classifier", path=path) == OF_LABELS
 
 
 def test_a_text_run_of_an_earlier_version_keeps_its_columns(tmp_path):
     path = tmp_path / "metrics.csv"
     MetricsFile(path, 0, OF_BASES.columns).append(_row(5))
-    names = metric_names("token", is_classifier=False, path=path)
+    names = metric_names("token", kind="", path=path)
     assert names == OF_BASES
     MetricsFile(path, 5, names.columns).append(_row(10))
     assert [row["train_bits_per_base"] for row in read_rows(path)] == ["1.5", "1.5"]

@@ -40,13 +40,15 @@ from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.iupac_lm import IupacDiffusionLM
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
+from dnamdlm.lm.regressor import NoisyRegressor
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.tokens.iupac import with_codes
 from dnamdlm.tokens.vocabulary import Vocabulary
 from dnamdlm.training.renamed_targets import with_present_names
 from dnamdlm.training.run_folder import read_run_config
 
-TrainedLM = MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM | NoisyClassifier
+TrainedLM = MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM | NoisyPredictor
 """The models that can be trained and stored."""
 
 NODES = ("backbone", "noise", "times", "lm")
@@ -195,8 +197,9 @@ class ModelConfig:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the model is a classifier of noisy sequences."""
-        return self.tree.get("lm", {}).get(TARGET) == target_of(NoisyClassifier)
+        """Whether the model is a classifier or a regression of noisy sequences."""
+        targets = (target_of(NoisyClassifier), target_of(NoisyRegressor))
+        return self.tree.get("lm", {}).get(TARGET) in targets
 
     @property
     def vocabulary(self) -> Vocabulary:

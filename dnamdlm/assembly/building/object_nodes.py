@@ -23,8 +23,8 @@ from dnamdlm.diffusion.times import Stratified
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.lm.objectives import ContinuousTime
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -58,7 +58,7 @@ def settings_node(settings: Any) -> dict[str, Any]:
 
 
 def model_nodes(
-    lm: MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM | NoisyClassifier,
+    lm: MaskedDiffusionLM | CausalLM | BlockDiffusionLM | UniformDiffusionLM | NoisyPredictor,
     *,
     arguments: Mapping[str, Any] | None = None,
     trial: Trial,

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.assembly.design.baseline_draws import Compared
 from dnamdlm.assembly.design.design_settings import DesignSettings
 from dnamdlm.assembly.design.natural_sequences import Natural
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.string_scores import string_likelihoods
 from dnamdlm.evaluation.samples.diversity import is_duplicate, pair_distances
+from dnamdlm.evaluation.samples.motif_content import motif_section
+from dnamdlm.evaluation.samples.motifs import Motif
 from dnamdlm.evaluation.samples.nearest_records import nearest_records
 from dnamdlm.evaluation.samples.spectra import jensen_shannon
 from dnamdlm.evaluation.tasks.kmer_oracle import KmerOracle
@@ -21,10 +24,12 @@ from dnamdlm.rewards.reward import CountedReward, Reward
 from dnamdlm.rewards.sequence_rewards import gc_shares, store_codes
 from dnamdlm.words.kmers import kmer_counts
 
-DESIGNS, UNGUIDED = "designs", "draws that pass, no reward"
+DESIGNS = "designs"
 BEST, MUTATED = "most active natural", "mutation with selection"
+NATURAL = "all natural"
 _PERCENTILES = (99.0, 99.9)
 _WORD = 4
+_MOST_VALUES = 2000
 
 
 class Audit:
@@ -48,6 +53,8 @@ class Audit:
         self.loaded, self.settings, self.natural = loaded, settings, natural
         self.oracles = {name: CountedReward(oracle) for name, oracle in oracles.items()}
         self.limits: dict[str, list[float]] = {}
+        self.sets: dict[str, Compared] = {}
+        self.known: dict[str, Mapping[str, list[Any]]] = {}
         if natural is not None:
             for name, oracle in self.oracles.items():
                 found = oracle.batch(natural.sequences)
@@ -91,42 +98,81 @@ class Audit:
         return found
 
     def compared(
-        self,
-        columns: Mapping[str, list[Any]],
-        sequences: Sequence[str],
-        *,
-        unguided: Sequence[str],
-        calls: int,
+        self, columns: Mapping[str, list[Any]], own: Compared, drawn: Mapping[str, Compared]
     ) -> list[dict[str, Any]]:
         """One row of figures for the designs and for each baseline.
 
         Args:
             columns: of the designs.
-            sequences: the designs.
-            unguided: draws that pass, which no reward chose; may be empty.
-            calls: rewards that the designs took, and mutation may take.
+            own: the designs, and what they took.
+            drawn: name -> draws of the model.
         """
-        rows = [self._row(DESIGNS, sequences, columns)]
-        count = len(sequences)
-        others: dict[str, Sequence[str]] = {}
-        if unguided:
-            others[UNGUIDED] = unguided
-        if self.natural is not None and self.settings.baselines:
-            best = [self.natural.sequences[row] for row in self.natural.by_activity[:count]]
-            others[BEST] = best
-            calls = max(calls, len(best))
-            reward = self.oracles["reward"]
-            others[MUTATED] = mutated(best, reward, calls=calls, seed=self.settings.seed)[0]
-        for name, texts in others.items():
-            known = {"reward": self.oracles["reward"].batch(texts).tolist()}
-            rows.append(self._row(name, texts, known | self.columns(texts)))
-        return rows
+        self.sets = {DESIGNS: own, **drawn, **self._natural_sets(own)}
+        self.known = {DESIGNS: columns}
+        for name in list(self.sets)[1:]:
+            texts = self.sets[name].sequences
+            rewards = {"reward": self.oracles["reward"].batch(texts).tolist()}
+            self.known[name] = rewards | self.columns(texts)
+        return [self._row(name, self.known[name]) for name in self.sets]
 
-    def _row(
-        self, name: str, sequences: Sequence[str], columns: Mapping[str, list[Any]]
-    ) -> dict[str, Any]:
-        codes = [store_codes(text) for text in sequences]
-        row: dict[str, Any] = {"name": name, "sequences": len(sequences)}
+    def _natural_sets(self, own: Compared) -> dict[str, Compared]:
+        """The most active natural sequences, and what mutation makes of them."""
+        if self.natural is None or not self.settings.baselines:
+            return {}
+        rows = self.natural.by_activity[: len(own.sequences)]
+        best = [self.natural.sequences[row] for row in rows]
+        counted = CountedReward(self.oracles["reward"].reward)
+        calls = max(own.rewards, len(best))
+        changed = mutated(best, counted, calls=calls, seed=self.settings.seed)[0]
+        return {BEST: Compared(best), MUTATED: Compared(changed, rewards=counted.sequences)}
+
+    def figures(self, motifs: Sequence[Motif]) -> dict[str, Any]:
+        """What the page draws: values of each set, words, and motifs beside active sequences.
+
+        Args:
+            motifs: to count; may be none.
+        """
+        found: dict[str, Any] = {
+            "values": {
+                key: {name: list(known[key]) for name, known in self.known.items()}
+                for key in self.oracles
+            }
+        }
+        if self.natural is None:
+            return found
+        rng = np.random.default_rng(self.settings.seed)
+        count = min(_MOST_VALUES, len(self.natural.sequences))
+        shown = rng.choice(len(self.natural.sequences), count, replace=False)
+        for key, values in found["values"].items():
+            texts = [self.natural.sequences[row] for row in shown]
+            values[NATURAL] = self.oracles[key].batch(texts).tolist()
+        high = [self.natural.codes[row] for row in self.natural.high]
+        codes = {
+            name: [store_codes(text) for text in item.sequences] for name, item in self.sets.items()
+        }
+        shares = [self._counts(item) for item in (codes[DESIGNS], high)]
+        found["words"] = dict(
+            zip(("generated", "reference"), ((x / x.sum()).tolist() for x in shares), strict=True)
+        )
+        if motifs:
+            samples = {
+                "generated" if name == DESIGNS else name: item for name, item in codes.items()
+            }
+            correlations, section = motif_section(samples, high, motifs, rng)
+            found["motifs"] = section | {
+                "correlations": {name: item.to_json() for name, item in correlations.items()}
+            }
+        return found
+
+    def _row(self, name: str, columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+        item = self.sets[name]
+        codes = [store_codes(text) for text in item.sequences]
+        row: dict[str, Any] = {
+            "name": name,
+            "sequences": len(item.sequences),
+            "network_calls": item.network_calls,
+            "reward_sequences": item.rewards,
+        }
         for key in self.oracles:
             values = np.array(columns[key])
             row |= {f"{key}_mean": float(values.mean()), f"{key}_median": float(np.median(values))}

@@ -20,6 +20,7 @@ def cost_of(
     *,
     network_calls: int,
     reward: CountedReward,
+    values: int = 0,
     seconds: float,
 ) -> dict[str, Any]:
     """What the designs took, for the report."""
@@ -38,6 +39,7 @@ def cost_of(
         "network_calls": network_calls,
         "reward_sequences": reward.sequences,
         "reward_calls": reward.calls,
+        "value_sequences": values,
         "seconds": seconds,
         "warning": _warning(chosen, settings),
     }

@@ -12,8 +12,9 @@ from dnamdlm.assembly.design.designing import Given, designed
 from dnamdlm.assembly.design.designs import Designs
 from dnamdlm.assembly.design.reward_terms import RewardLike
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.number_conditions import Condition as NumbersAsked
+from dnamdlm.assembly.number_conditions import condition_texts
 from dnamdlm.assembly.sample.sampling import sampler_of
-from dnamdlm.diffusion.lookahead import Lookahead
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.lm.sampling.samplers import Sampler
@@ -29,7 +30,8 @@ def designs_of(
     select: Literal["draw", "best"] = "draw",
     temperature: float | None = None,
     population: int | None = None,
-    value: Lookahead = "draws",
+    value: str | Path = "draws",
+    value_class: str | None = None,
     guesses: int = 4,
     proposal: Proposal = "bootstrap",
     pool: int | None = None,
@@ -45,11 +47,13 @@ def designs_of(
     unlike_share: float = 0.5,
     unlike_word: int = 24,
     label: str | int | None = None,
+    condition: NumbersAsked | None = None,
     guidance: float = 1.0,
     audit: RewardLike | None = None,
     audit_class: str | None = None,
     natural: str | Path | None = None,
     natural_column: str | None = None,
+    motifs: str | Path | None = None,
     baselines: bool = True,
     likelihood_draws: int = 8,
     sampler: str | StepRule | Sampler | None = None,
@@ -69,7 +73,9 @@ def designs_of(
         select: 'draw', or 'best' for the highest rewards of the pool.
         temperature: tilts the draws by exp(reward / temperature); None does not.
         population: members that steer each draw; None tilts a pool of draws by resampling.
-        value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`.
+        value: how members with masks are valued, see `dnamdlm.diffusion.Tilt`; or the run folder of
+            a training with lm=regressor or lm=classifier.
+        value_class: class or number of that run.
         guesses: completed sequences per value of 'draws'.
         proposal: 'bootstrap', or 'first_order', see `Tilt`.
         pool: draws that pass, to select from; None is 20 per sequence to tilt or rank, and one for
@@ -87,12 +93,17 @@ def designs_of(
         unlike_share: share of the words of a design that one of them must not hold.
         unlike_word: bases of these words.
         label: name or index of a class of this model.
-        guidance: strength of the class.
+        condition: numbers that the model was trained with, as {'activity': 2.5}, or
+            {'activity': 'q0.99'} for a quantile of the training rows.
+        guidance: strength of the class or the numbers.
         audit: held-out oracle: 'kmer', or as `reward`.
         audit_class: class, label or number of its head.
         natural: table of sequences and activities to compare with.
         natural_column: its column of activities.
-        baselines: compare with the best natural sequences, mutation, and draws without reward.
+        motifs: a JASPAR or MEME file, or jaspar:GROUP, whose matches in designs and in the most
+            active tenth of `natural` are compared.
+        baselines: compare with the best natural sequences, mutation, draws without reward, and
+            rejection sampling.
         likelihood_draws: noise draws for bits per base; 0 leaves them out.
         sampler: the name of a sampler, a step rule, or a sampler.
         batch_size: sequences at once; does not change the result.
@@ -123,7 +134,8 @@ def designs_of(
         select=select,
         temperature=None if temperature is None else float(temperature),
         population=population,
-        value=value,
+        value=str(value),
+        value_class=value_class,
         guesses=guesses,
         proposal=proposal,
         pool=pool,
@@ -139,11 +151,13 @@ def designs_of(
         unlike_share=float(unlike_share),
         unlike_word=unlike_word,
         label=label,
+        condition=condition_texts(condition),
         guidance=float(guidance),
         audit=None if audit is None else audit if isinstance(audit, str) else "",
         audit_class=audit_class,
         natural=None if natural is None else str(natural),
         natural_column=natural_column,
+        motifs=None if motifs is None else str(motifs),
         baselines=baselines,
         likelihood_draws=likelihood_draws,
         sampler=sampler_of(loaded, sampler),

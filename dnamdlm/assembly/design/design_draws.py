@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,19 +12,18 @@ from dnamdlm.assembly.design.design_settings import DesignSettings
 from dnamdlm.assembly.design.requirements import automaton_of
 from dnamdlm.assembly.design.selecting import Steered
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.noisy_heads import value_of
 from dnamdlm.assembly.sample.generating import Generation, check_memory, generated
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_writers import writer_of
 from dnamdlm.assembly.sample.steering_request import SteeringRequest
 from dnamdlm.diffusion.categorical import Choice
-from dnamdlm.errors import DataError
+from dnamdlm.diffusion.lookahead import Lookahead, StateValue
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.steered import check_steered
 from dnamdlm.progress import Progress
 from dnamdlm.rewards.conditions import Condition
 from dnamdlm.rewards.reward import CountedReward
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Drawing:
         settings: of `design`.
         request: what is filled.
         conditions: that draws have to pass.
-        guidance: a class to steer towards, or None.
+        guidance: a class or numbers to steer towards, or None.
     """
 
     loaded: LoadedModel
@@ -63,7 +61,7 @@ class Drawing:
             settings.population,
             None if settings.temperature is None else reward,
             settings.temperature or 1.0,
-            settings.value,
+            self._value(),
             settings.guesses,
             settings.proposal,
             within,
@@ -78,6 +76,16 @@ class Drawing:
         check_memory(steering, self.loaded, [self.request])
         steering.try_reward(self.loaded, self.request)
         return steering
+
+    def _value(self) -> Lookahead | StateValue:
+        """How members with masks are valued."""
+        settings = self.settings
+        if settings.temperature is None:
+            return "draws"
+        return value_of(
+            settings.value, settings.value_class, self.loaded, settings.temperature,
+            trust=settings.trust,
+        )  # fmt: skip
 
     def generation(self, steering: SteeringRequest | None) -> Generation:
         """How sequences are made; with populations in this process, where the reward is."""
@@ -105,17 +113,6 @@ class Drawing:
                 most=self.settings.draws_allowed,
                 members=members,
             )
-
-    def unguided(self) -> list[str]:
-        """As many draws without a reward that pass; none where too few do."""
-        if not self.settings.baselines:
-            return []
-        try:
-            pool = self.pool(self.generation(None), self.settings.num_sequences)
-        except DataError as error:
-            logger.warning("nothing is compared without the reward: %s", error)
-            return []
-        return pool.sequences
 
     def _draws(
         self, run: Generation, progress: Progress, hidden: int

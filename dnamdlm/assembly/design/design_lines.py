@@ -26,7 +26,8 @@ def _cost_lines(cost: Mapping[str, Any]) -> Iterator[str]:
         f"{cost['pool']:,} of {cost['draws']:,} draws passed ({100 * cost['acceptance']:.1f} %)"
         + (f"; refused by {named}" if named else "")
         + f"; {cost['network_calls']:,} network calls, {cost['reward_sequences']:,} rewards, "
-        f"{cost['seconds']:.0f} s"
+        + (f"{cost['value_sequences']:,} values, " if cost["value_sequences"] else "")
+        + f"{cost['seconds']:.0f} s"
     )
     if cost["effective_size"] is not None:
         yield (

@@ -18,7 +18,7 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
-from dnamdlm.diffusion.lookahead import Lookahead
+from dnamdlm.assembly.value_settings import check_value, reasons_of_value
 from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.samplers import AncestralSampler, Sampler
@@ -42,7 +42,8 @@ class DesignSettings:
     select: Literal["draw", "best"] = "draw"
     temperature: PositiveNumber | None = None
     population: Positive | None = None
-    value: Lookahead = "draws"
+    value: str = "draws"
+    value_class: str | None = None
     guesses: Positive = 4
     proposal: Proposal = "bootstrap"
     pool: Positive | None = None
@@ -58,11 +59,13 @@ class DesignSettings:
     unlike_share: PositiveShare = 0.5
     unlike_word: Annotated[int, Field(ge=1, le=31)] = 24
     label: str | int | None = None
+    condition: tuple[str, ...] | None = None
     guidance: Annotated[float, Field(ge=0)] = 1.0
     audit: str | None = None
     audit_class: str | None = None
     natural: str | None = None
     natural_column: str | None = None
+    motifs: str | None = None
     baselines: bool = True
     likelihood_draws: NotNegative = 8
     sampler: Sampler = field(default_factory=AncestralSampler)
@@ -80,11 +83,17 @@ class DesignSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_value(self.value)
         if self.template is not None and (self.length is not None or self.motif is not None):
             other = "length" if self.length is not None else "motif"
             raise ConfigError(
                 f"template and {other} are both given; template says all that is to be filled, so "
                 f"leave {other} out"
+            )
+        if self.label is not None and self.condition is not None:
+            raise ConfigError(
+                "label and condition are both given; a model knows classes or numbers, so leave "
+                "one out"
             )
         if self.select == "best" and self.temperature is not None and self.population is None:
             raise ConfigError(
@@ -167,21 +176,24 @@ class DesignSettings:
             )
         if self.population is None:
             reason = "nothing steers; give population=K"
-            reasons |= dict.fromkeys(("value", "guesses", "proposal"), reason)
+            reasons |= dict.fromkeys(("value", "value_class", "guesses", "proposal"), reason)
         elif self.temperature is None:
             reason = "no reward steers; give temperature=NUMBER"
-            reasons |= dict.fromkeys(("value", "guesses", "proposal"), reason)
-        elif self.value == "likely":
-            reasons["guesses"] = "value=likely has one guess, the likeliest bases"
+            reasons |= dict.fromkeys(("value", "value_class", "guesses", "proposal"), reason)
+        else:
+            reasons |= reasons_of_value(self.value)
         if self.unlike is None:
             reason = "nothing is given that designs may not copy; give unlike=FILE"
             reasons |= {"unlike_share": reason, "unlike_word": reason}
-        if self.label is None:
-            reasons["guidance"] = "there is no class to guide towards; give label=NAME"
+        if self.label is None and self.condition is None:
+            reasons["guidance"] = (
+                "there is no class or number to guide towards; give label=NAME or "
+                "condition=NAME:VALUE"
+            )
         if self.natural is None:
             reason = "there are no natural sequences; give natural=TABLE"
-            reasons["natural_column"] = reason
-            if self.population is None:
+            reasons |= {"natural_column": reason, "motifs": reason}
+            if self.population is None and self.temperature is None:
                 reasons["baselines"] = reason
         if self.audit is None or self.audit == KMER_AUDIT:
             reasons["audit_class"] = "no head audits; give audit=RUN"

@@ -19,6 +19,7 @@ from dnamdlm.assembly.building.without_effect import (
 )
 from dnamdlm.assembly.class_labels import guidance_of
 from dnamdlm.assembly.design.audits import Audit
+from dnamdlm.assembly.design.baseline_draws import Compared, drawn_baselines
 from dnamdlm.assembly.design.costs import cost_of
 from dnamdlm.assembly.design.design_draws import Drawing, steered_of
 from dnamdlm.assembly.design.design_lines import design_text
@@ -40,6 +41,7 @@ from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_writers import Origin
 from dnamdlm.data.targets import inputs_of
+from dnamdlm.evaluation.samples.motifs import Motif, read_motifs
 from dnamdlm.lm.sampling.generation import check_guided, check_served
 from dnamdlm.rewards.conditions import Condition
 from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
@@ -77,6 +79,7 @@ class _Wanted:
     audit: Reward | None
     natural: Natural | None
     conditions: list[Condition]
+    motifs: list[Motif]
 
 
 def design(settings: DesignSettings) -> tuple[Path, str]:
@@ -139,7 +142,8 @@ def _read(settings: DesignSettings, given: Given) -> _Wanted:
     elif chosen is not None:
         reader = RewardReader(settings.trust, settings.device, "audit")
         audit = reader.read(chosen, settings.audit_class)
-    return _Wanted(reward, audit, natural, conditions)
+    motifs = [] if settings.motifs is None else read_motifs(settings.motifs)
+    return _Wanted(reward, audit, natural, conditions, motifs)
 
 
 def _check(settings: DesignSettings, request: Request, wanted: _Wanted) -> None:
@@ -170,7 +174,9 @@ def _designed(
     assert request is not None
     _check(settings, request, wanted)
     check_served(loaded.language_model, settings.sampler)
-    named = guidance_of(loaded, label=settings.label, strength=settings.guidance)
+    named = guidance_of(
+        loaded, label=settings.label, condition=settings.condition, strength=settings.guidance
+    )
     check_guided(loaded.language_model, named.guidance)
     counted = CountedReward(wanted.reward)
     drawing = Drawing(loaded, settings, request, wanted.conditions, named.guidance)
@@ -182,14 +188,18 @@ def _designed(
     chosen = selected(rewards, settings, steered_of(run, pool))
     seconds = time.monotonic() - started
     cost = cost_of(
-        pool, chosen, settings, network_calls=network_calls, reward=counted, seconds=seconds
+        pool,
+        chosen,
+        settings,
+        network_calls=network_calls,
+        reward=counted,
+        values=getattr(steering and steering.value, "sequences", 0),
+        seconds=seconds,
     )
     oracles = {"reward": wanted.reward}
     if wanted.audit is not None:
         oracles["audit"] = wanted.audit
-    unguided = pool.sequences[: settings.num_sequences] if settings.chooses else []
-    if steering is not None and settings.chooses:
-        unguided = drawing.unguided()
+    drawn = drawn_baselines(drawing, run, pool, CountedReward(wanted.reward))
     audit = Audit(loaded, settings, oracles, wanted.natural)
     sequences = [pool.sequences[place] for place in chosen.places]
     columns: dict[str, list[Any]] = {
@@ -207,8 +217,9 @@ def _designed(
         "cost": cost,
         "natural": audit.natural_figures(),
         "compared": audit.compared(
-            columns, sequences, unguided=unguided, calls=cost["reward_sequences"]
+            columns, Compared(sequences, network_calls, cost["reward_sequences"]), drawn
         ),
+        "figures": audit.figures(wanted.motifs),
     }
     report["text"] = design_text(report)
     tilt = "" if settings.temperature is None else f" temperature={settings.temperature:g}"

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 _DIGITS = 6
 _FORMAT = "dnamdlm.design"
-# of the table and of the report.
-_BEGINNINGS = (b"name\tsequence\treward\t", f'{{\n "format": "{_FORMAT}"'.encode())
+# of the table, of the figures and of the page.
+_BEGINNINGS = (
+    b"name\tsequence\treward\t",
+    f'{{\n "format": "{_FORMAT}"'.encode(),
+    f"<!doctype html>\n<!-- {_FORMAT} -->".encode(),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Designs:
         return DataFrame({"name": self.names, "sequence": self.sequences, **self.columns})
 
     def write(self, out: Path, *, width: int) -> list[Path]:
-        """Write FASTA, and next to a plain file the table and the report; all of them or none.
+        """Write FASTA, and next to a plain file table, figures and page; all of them or none.
 
         Returns:
             The files.
@@ -66,14 +70,24 @@ class Designs:
         if stream_of(out) is not None:
             write_fasta(out, self._records(), width=width)
             return [out]
-        table, report = side_files(out)
+        table, report, page = side_files(out)
         writers: dict[Path, Callable[[Path], object]] = {
             out: fasta_file(self._records(), width=width, is_compressed=out.suffix == ".gz"),
             table: text_file(self._table_text()),
             report: text_file(json.dumps({"format": _FORMAT, **self.report}, indent=1) + "\n"),
         }
+        writers[page] = text_file(self.page(out.name))
         write_together(writers)
-        return [out, table, report]
+        return [out, table, report, page]
+
+    def page(self, title: str = "Designs") -> str:
+        """One HTML page with figures, which needs no other file."""
+        # the figures are not loaded for a call of Python that does not want them.
+        from dnamdlm.reporting.design_report import design_page
+
+        keys = ("name", "sequence", *self.columns)
+        cells = zip(self.names, self.sequences, *self.columns.values(), strict=True)
+        return design_page(self.report, [dict(zip(keys, row, strict=True)) for row in cells], title)
 
     def _records(self) -> Iterator[tuple[str, str]]:
         shown = [name for name in ("reward", "audit", "draw") if name in self.columns]
@@ -88,21 +102,21 @@ class Designs:
         return "".join("\t".join(line) + "\n" for line in lines)
 
 
-def side_files(out: Path) -> tuple[Path, Path]:
-    """The table and the report of a FASTA file.
+def side_files(out: Path) -> tuple[Path, Path, Path]:
+    """The table, the figures and the page of a FASTA file.
 
     >>> [path.name for path in side_files(Path("designs.fa.gz"))]
-    ['designs.tsv', 'designs.json']
+    ['designs.tsv', 'designs.json', 'designs.html']
     """
-    name = out.name.removesuffix(".gz")
-    stem = Path(name).stem
-    return out.with_name(f"{stem}.tsv"), out.with_name(f"{stem}.json")
+    stem = Path(out.name.removesuffix(".gz")).stem
+    table, report, page = (out.with_name(f"{stem}.{end}") for end in ("tsv", "json", "html"))
+    return table, report, page
 
 
 def check_files(out: Path, inputs: Iterable[str]) -> None:
     """Refuse targets that would harm something, before anything is computed.
 
-    The table and the report take the place of those of earlier designs and of nothing else.
+    The files next to it take the place of those of earlier designs and of nothing else.
 
     Args:
         out: the FASTA file.
@@ -119,7 +133,7 @@ def check_files(out: Path, inputs: Iterable[str]) -> None:
     for path, begins in zip(side_files(out), _BEGINNINGS, strict=True):
         if path == out:
             raise ConfigError(
-                f"out={out} is to be a FASTA file, and designs have a table of that name; let it "
+                f"out={out} is to be a FASTA file, and designs have a file of that name; let it "
                 "end in .fa"
             )
         check_target(path, inputs=inputs)

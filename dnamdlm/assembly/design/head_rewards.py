@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.finetune.head_model import Head
 from dnamdlm.assembly.finetune.head_record import head_of
-from dnamdlm.errors import ConfigError
+from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.suggestions import did_you_mean
 
 _LEAST_PROBABILITY = 1e-30
@@ -25,6 +25,7 @@ class HeadReward:
     Attributes:
         name: the run folder, with the output where there are several.
         window: bases that the head reads at once.
+        long: what it does with longer sequences, see `WindowSettings`.
     """
 
     def __init__(
@@ -59,21 +60,53 @@ class HeadReward:
                 "was fine-tuned on sequences"
             )
         self.window: int = record["windows"]["length"]
-        self.column = self._column(output, setting)
+        self.long: str = record["windows"]["long"]
+        self.setting = setting
+        self.output = self._output(output, setting)
         self.name = str(run_dir) if len(self.head.label_names) == 1 else f"{run_dir}:{output}"
 
     def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
-        """The predictions, (N,)."""
-        found = self.head.predict(list(sequences))[self.column].to_numpy(np.float64)
+        """The predictions, (N,).
+
+        Raises:
+            DataError: for a sequence that is longer than the head may read.
+        """
+        self._check(sequences)
+        stem = "value" if self.head.kind == "regression" else "probability"
+        predicted = self.head.predict(list(sequences))
+        found = predicted[f"{stem}_{self.output}"].to_numpy(np.float64)
         if self.head.kind == "regression":
             return found
         return np.log(np.maximum(found, _LEAST_PROBABILITY))
 
-    def _column(self, output: str | None, setting: str) -> str:
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The predictions, (N,), and their derivatives by the bases, (N, L, 4).
+
+        Raises:
+            ConfigError: if the network of the head reads nothing but ids.
+            DataError: for sequences that the head cannot read.
+        """
+        self._check(sequences)
+        found, slopes = self.head.gradient(sequences, self.output)
+        if self.head.kind == "regression":
+            return found, slopes
+        above = found > _LEAST_PROBABILITY
+        kept = np.where(above, found, _LEAST_PROBABILITY)
+        return np.log(kept), np.where(above[:, None, None], slopes, 0.0) / kept[:, None, None]
+
+    def _check(self, sequences: Sequence[str]) -> None:
+        longest = max(map(len, sequences), default=0)
+        if self.long == "refuse" and longest > self.window:
+            raise DataError(
+                f"{self.setting}={self.name} reads at most {self.window} bases, and this is a "
+                f"sequence of {longest}; design with length={self.window}, or give a head that was "
+                "fine-tuned with long=tile"
+            )
+
+    def _output(self, output: str | None, setting: str) -> str:
         names = self.head.label_names
-        stem = "value" if self.head.kind == "regression" else "probability"
         if output is None and len(names) == 1:
-            return f"{stem}_{names[0]}"
+            return names[0]
         shown = ", ".join(names[:10])
         if output is None:
             raise ConfigError(
@@ -85,4 +118,4 @@ class HeadReward:
                 f"{setting}_class={output} is not predicted by {self.head.run_dir}"
                 f"{did_you_mean(output, names)}; it knows {shown}"
             )
-        return f"{stem}_{output}"
+        return output

@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dnamdlm.assembly.building.field_types import as_tuple
+from dnamdlm.assembly.building.model_config import config_of_run
 from dnamdlm.assembly.design.head_rewards import HeadReward
+from dnamdlm.assembly.design.noisy_rewards import NoisyReward
 from dnamdlm.assembly.design.program_rewards import ProgramReward
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.errors import ConfigError
@@ -109,9 +111,17 @@ class RewardReader:
                     "function; leave it out"
                 )
             return self._function(text)
-        return HeadReward(
-            text, output=output, device=self.device, trust=self.trust, setting=self.setting
-        )
+        return self._head(text, output, None)
+
+    def _head(self, text: str, output: str | None, seed: int | None) -> Reward:
+        """A fine-tuned head, or one that was trained on noisy sequences."""
+        options: dict[str, Any] = {
+            "output": output, "device": self.device, "trust": self.trust, "setting": self.setting,
+        }  # fmt: skip
+        config = config_of_run(Path(text)) if Path(text).is_dir() else None
+        if config is not None and config.is_classifier and seed is None:
+            return NoisyReward(text, **options)
+        return HeadReward(text, seed=seed, **options)
 
     def _term(self, term: object) -> Reward:
         if isinstance(term, str):
@@ -154,10 +164,7 @@ class RewardReader:
             seed = term.get("seed")
             if seed is not None and not isinstance(seed, int):
                 raise ConfigError(f"{self.setting}: seed={seed!r} must be a whole number")
-            return HeadReward(
-                value, output=term.get("class"), seed=seed, device=self.device,
-                trust=self.trust, setting=self.setting,
-            )  # fmt: skip
+            return self._head(value, term.get("class"), seed)
         if kind in ("program", "function"):
             is_program = kind == "program"
             return self._program(value, term.get("output")) if is_program else self._function(value)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
-from dnamdlm.assembly.finetune.head_record import head_of
+from dnamdlm.assembly.finetune.head_record import head_of, scale_of
 from dnamdlm.assembly.finetune.predicted_parts import BatchesOfInput
 from dnamdlm.assembly.finetune.predicted_rows import (
     PredictedRows,
@@ -30,13 +33,17 @@ from dnamdlm.data.tasks.sentences import chosen
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
 from dnamdlm.errors import DataError
+from dnamdlm.lm.states.head_gradients import output_gradients
 from dnamdlm.ops.precision import get_precision
 from dnamdlm.ops.selection import get_mode
+from dnamdlm.training.head_fitting import TargetScale
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 _GIVEN = "the input"
+# heads of an ensemble that stay in memory between calls.
+_KEPT = 5
 
 
 class Head:
@@ -61,7 +68,7 @@ class Head:
         self.run_dir = Path(run_dir)
         self.folders = head_folders(self.run_dir, seed, setting)
         self.device, self.trust = device, tuple(trust)
-        self._reader = HeadReader(self.folders, device, self.trust)
+        self._reader = HeadReader(self.folders, device, self.trust, kept=_KEPT)
         head = head_of(self.folders[0])
         self.task: str = head["task"]
         self.kind: str = head["kind"]
@@ -118,6 +125,45 @@ class Head:
         added = DataFrame(distinct_columns(kept.columns, predicted), index=kept.index)
         return kept.join(added)
 
+    def gradient(
+        self, sequences: Sequence[str], output: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """One column of `predict`, and its derivatives by the bases.
+
+        Args:
+            sequences: N strings of A, C, G and T, all of one length L.
+            output: name of a class, label or number.
+
+        Returns:
+            Probabilities or numbers, float64 (N,), and their derivatives by the one-hot bases,
+            (N, L, 4) in the order A, C, G, T.
+
+        Raises:
+            ConfigError: for a network that reads nothing but ids.
+            DataError: for a sequence that the head cannot read.
+
+        Example:
+            >>> head = dnamdlm.load("runs/heads")  # doctest: +SKIP
+            >>> head.gradient(["ACGT"], "activity")[1].shape  # doctest: +SKIP
+            (1, 4, 4)
+        """
+        names = [f"row {number + 1}" for number in range(len(sequences))]
+        encoded = encode_dna(names, list(sequences), _GIVEN)
+        rows = [encoded[number] for number in range(len(encoded))]
+        place = self.label_names.index(output)
+        values, slopes = np.zeros(len(rows)), np.zeros((len(rows), len(rows[0]), len("ACGT")))
+        for number, folder in enumerate(self.folders):
+            checked(folder, encoded)
+            scale = scale_of(head_of(folder))
+            value, slope = output_gradients(
+                self._reader.classifier(number),
+                rows,
+                lambda outputs, scale=scale: _column_of(outputs, self.kind, place, scale),
+            )
+            values += value / len(self.folders)
+            slopes += slope / len(self.folders)
+        return values, slopes
+
     def _read(
         self,
         sequences: Sequence[str] | DataFrame | Path,
@@ -158,6 +204,19 @@ class Head:
             encoder = encoder_of(modality, head["windows"]["length"])
             return PredictedRows(encoder.encode(names, texts, _GIVEN), table)
         return PredictedRows(encode_dna(names, [text for (text,) in texts], _GIVEN), table)
+
+
+def _column_of(
+    outputs: Float[Tensor, "B C"], kind: str, place: int, scale: TargetScale
+) -> Float[Tensor, " B"]:
+    """One probability or number of the outputs of a head, differentiable."""
+    if kind == "classes":
+        return outputs.softmax(dim=1)[:, place]
+    if kind == "labels":
+        return outputs[:, place].sigmoid()
+    # one scale for all numbers, or one for each.
+    deviation, mean = (np.broadcast_to(x, outputs.shape[1]) for x in (scale.deviation, scale.mean))
+    return outputs[:, place] * float(deviation[place]) + float(mean[place])
 
 
 def _column(sequences: Any, column: str | None) -> str:

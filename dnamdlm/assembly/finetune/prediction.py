@@ -115,17 +115,21 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
 
 
 class HeadReader:
-    """The classifiers of a fine-tuning run, one of which is loaded at a time."""
+    """The classifiers of a fine-tuning run, of which the latest are kept in memory."""
 
-    def __init__(self, folders: Sequence[Path], device: str, trust: Sequence[str] = ()) -> None:
-        self.folders, self.device, self.trust = folders, device, trust
-        self._latest: tuple[int, SequenceClassifier] | None = None
+    def __init__(
+        self, folders: Sequence[Path], device: str, trust: Sequence[str] = (), kept: int = 1
+    ) -> None:
+        self.folders, self.device, self.trust, self.kept = folders, device, trust, kept
+        self._latest: dict[int, SequenceClassifier] = {}
 
     def classifier(self, number: int) -> SequenceClassifier:
         """The classifier of a folder."""
-        if self._latest is None or self._latest[0] != number:
-            self._latest = number, load_head(self.folders[number], self.device, self.trust)[0]
-        return self._latest[1]
+        if number not in self._latest:
+            while len(self._latest) >= self.kept:
+                del self._latest[next(iter(self._latest))]
+            self._latest[number] = load_head(self.folders[number], self.device, self.trust)[0]
+        return self._latest[number]
 
 
 @dataclass(frozen=True)

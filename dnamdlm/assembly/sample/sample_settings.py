@@ -18,8 +18,8 @@ from dnamdlm.assembly.building.field_types import (
     check_fields,
 )
 from dnamdlm.assembly.runner.part_settings import why_without_parts
+from dnamdlm.assembly.value_settings import check_value, reasons_of_value
 from dnamdlm.data.parts.cutting import parse_shard
-from dnamdlm.diffusion.lookahead import Lookahead
 from dnamdlm.diffusion.tilt import Proposal
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.class_guidance import GuideOrder
@@ -75,7 +75,8 @@ class SampleSettings:
     reward_class: str | None = None
     reward_temperature: PositiveNumber = 1.0
     population: Positive | None = None
-    value: Lookahead = "draws"
+    value: str = "draws"
+    value_class: str | None = None
     guesses: Positive = 4
     proposal: Proposal = "bootstrap"
     sampler: Sampler = field(default_factory=AncestralSampler)
@@ -95,6 +96,7 @@ class SampleSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_value(self.value)
         parse_shard(self.shard)
         self._check_one_source()
         if (self.infill is None) != (self.data.fasta is None):
@@ -182,14 +184,16 @@ class SampleSettings:
             )
         if self.reward is None:
             reason = "there is no reward; give reward=HEAD"
-            names = ("reward_class", "reward_temperature", "value", "guesses", "proposal")
+            names = (
+                "reward_class", "reward_temperature", "value", "value_class", "guesses", "proposal",
+            )  # fmt: skip
             reasons |= dict.fromkeys(names, reason)
             if not self.corrected:
                 reasons["population"] = (
                     "there is nothing to weigh its members by; give reward=HEAD or corrected=true"
                 )
-        elif self.value == "likely":
-            reasons["guesses"] = "value=likely has one guess, the likeliest bases"
+        else:
+            reasons |= reasons_of_value(self.value)
         if self.reward is not None:
             reason = "sequences of a reward are written as they are made, without parts"
             reasons |= dict.fromkeys(("shard", "part_rows"), reason)

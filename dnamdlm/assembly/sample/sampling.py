@@ -18,6 +18,7 @@ from dnamdlm.assembly.class_labels import NamedGuidance, guidance_of
 from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.modality import Text, refuse_foreign
 from dnamdlm.assembly.models import LoadedModel, load_model
+from dnamdlm.assembly.noisy_heads import value_of
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sample.edit_requests import read_edits
 from dnamdlm.assembly.sample.generating import Generation, check_memory, generated, is_held
@@ -45,7 +46,7 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.output_streams import stream_of
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.diffusion.categorical import Choice
-from dnamdlm.diffusion.lookahead import StateValue
+from dnamdlm.diffusion.lookahead import Lookahead, StateValue
 from dnamdlm.diffusion.steps import StepRule
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
@@ -96,7 +97,8 @@ def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
     named = _guidance(settings, loaded, guide)
     requests = _requests(settings, loaded, inputs)
     check_ending(settings.out, loaded.modality)
-    steering = _steering(settings, loaded, named, steering_of(settings, reward), requests)
+    asked = steering_of(settings, reward, _value(settings, loaded))
+    steering = _steering(settings, loaded, named, asked, requests)
     origin = Origin(
         loaded.digest,
         settings.sampler.name,
@@ -157,13 +159,24 @@ def sampled_strings(
     named = _guidance(settings, loaded, guide or _guide(settings, loaded))
     inputs = _Inputs(list(templates)) if templates is not None else _read_inputs(settings)
     requests = _requests(settings, loaded, inputs)
-    steering = _steering(settings, loaded, named, steering_of(settings, reward, value), requests)
+    asked = steering_of(settings, reward, value or _value(settings, loaded))
+    steering = _steering(settings, loaded, named, asked, requests)
     run = _generation(settings, loaded, named, steering, workers=1)
     made = generated(run, requests, settings.num_sequences)
     strings = list(writer_of(loaded.modality).strings(made))
     if steering is None:
         return strings
     return SteeredStrings(strings, [run.figures[number] for number in range(len(strings))])
+
+
+def _value(settings: SampleSettings, loaded: LoadedModel) -> Lookahead | StateValue:
+    """How members with masks are valued; the default where no reward steers."""
+    if settings.reward is None:
+        return "draws"
+    return value_of(
+        settings.value, settings.value_class, loaded, settings.reward_temperature,
+        trust=settings.trust,
+    )  # fmt: skip
 
 
 def _generation(

@@ -209,14 +209,14 @@ def _no_reward(ids: Tensor) -> Tensor:
 
 
 def steering_of(
-    settings: SampleSettings, reward: Any, value: StateValue | None = None
+    settings: SampleSettings, reward: Any, value: Lookahead | StateValue = "draws"
 ) -> SteeringRequest | None:
     """The populations that settings ask for; None if there are none.
 
     Args:
         settings: of `sample`.
         reward: what `settings.reward` names, or an object from Python in its place.
-        value: a function in place of `settings.value`.
+        value: what `settings.value` names, or a function in its place.
 
     Raises:
         ConfigError: if a setting is out of range.
@@ -227,7 +227,7 @@ def steering_of(
         settings.population or DEFAULT_POPULATION,
         reward,
         settings.reward_temperature,
-        settings.value if value is None else value,
+        value,
         settings.guesses,
         settings.proposal,
     )

@@ -27,8 +27,8 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.block_rows import check_windows
 from dnamdlm.lm.checkpoint import MODEL, WEIGHTS, newest_valid, read_json
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.module_weights import check_weights
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.threads import running_with
 from dnamdlm.training.accelerators import own_device
@@ -67,9 +67,8 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     labels, scales = labels_of(lm, opened), scales_of(lm, opened)
     count_for_experts(lm, opened, trainer.strategy)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
-    names = metric_names(
-        opened.unit, is_classifier=isinstance(lm, NoisyClassifier), path=run_dir / METRICS
-    )
+    kind = lm.kind if isinstance(lm, NoisyPredictor) else ""
+    names = metric_names(opened.unit, kind=kind, path=run_dir / METRICS)
     validate = validation(opened, trainer, settings.seed, names)
     logger.info("%s", summary(settings, opened, lm))
     _warn_of_unseen_time(lm)

@@ -12,8 +12,8 @@ from dnamdlm.data.data_source import OpenData, WindowSequence
 from dnamdlm.evaluation.classifier_accuracy import score_labels
 from dnamdlm.evaluation.window_scores import Progress, score_windows
 from dnamdlm.lm.causal import CausalLM
-from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.training.metrics import MetricNames
 from dnamdlm.training.trainer_settings import TrainerSettings
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitValidation:
-    """Bits per base or token of a language model, bits per label and accuracy of a classifier.
+    """Bits per base or token of a language model, or how well a label is predicted.
 
     Attributes:
         windows: what is read.
@@ -41,7 +41,7 @@ class SplitValidation:
     def __call__(self, lm: nn.Module, progress: Progress) -> dict[str, float]:
         """Validation metrics of a model; `progress` is called with (windows done, in all)."""
         device = next(lm.parameters()).device
-        if isinstance(lm, NoisyClassifier):
+        if isinstance(lm, NoisyPredictor):
             labels = score_labels(
                 lm,
                 self.windows,

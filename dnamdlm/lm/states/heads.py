@@ -11,6 +11,7 @@ Source: Schiff et al. 2024 (arXiv:2403.03234), section 4 (post-hoc conjoining, e
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -25,6 +26,7 @@ from dnamdlm.data.tasks.sequence_inputs import TokenRows
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.states.state_pooling import (
     Encoder,
+    SoftEncoder,
     Windows,
     WindowSettings,
     make_windows,
@@ -94,16 +96,24 @@ class SequenceClassifier(nn.Module):
         """Windows of the sequences."""
         return make_windows(sequences, self.vocabulary, self.windows)
 
-    def features(self, inputs: Windows) -> Float[Tensor, "B D"]:
-        """Pooled hidden states."""
-        pooled = mean_of_states(self.lm.hidden(inputs.batch), inputs)
+    def features(
+        self, inputs: Windows, soft: Float[Tensor, "W L V"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """Pooled hidden states; with `soft` of what `SoftEncoder` reads in place of the tokens."""
+        if soft is None:
+            states = self.lm.hidden(inputs.batch)
+        else:
+            states = typing.cast(SoftEncoder, self.lm).hidden(inputs.batch, soft=soft)
+        pooled = mean_of_states(states, inputs)
         if self.strand != "invariant":
             return pooled
         return mean_of_halves(pooled)
 
-    def forward(self, inputs: Windows) -> Float[Tensor, "B C"]:
-        """Logits."""
-        return self.head(self.features(inputs).to(self.head.weight.dtype))
+    def forward(
+        self, inputs: Windows, soft: Float[Tensor, "W L V"] | None = None
+    ) -> Float[Tensor, "B C"]:
+        """Logits; `soft` as in `features`."""
+        return self.head(self.features(inputs, soft).to(self.head.weight.dtype))
 
     def _num_features(self) -> int:
         device = next(self.lm.parameters()).device if isinstance(self.lm, nn.Module) else "cpu"

@@ -40,6 +40,23 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class SoftEncoder(Encoder, Protocol):
+    """A model whose hidden states can be differentiated by its tokens."""
+
+    def hidden(
+        self, batch: Batch, *, soft: Float[Tensor, "B L V"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """Last hidden states of clean sequences.
+
+        Args:
+            batch: the sequences.
+            soft: None, or a distribution over ids that replaces the tokens as the input; one-hot at
+                the tokens changes nothing.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class WindowSettings:
     """How sequences become windows.
@@ -158,14 +175,7 @@ def make_windows(
     Raises:
         DataError: for a sequence that is empty, or too long where that is refused.
     """
-    pieces: list[tuple[int, Tile]] = []
-    for row, sequence in enumerate(sequences):
-        if not len(sequence):
-            raise DataError("a sequence is empty; give at least one base")
-        if len(sequence) > settings.length and settings.long == "refuse":
-            raise too_long(len(sequence), settings.length)
-        length = min(len(sequence), settings.length) if settings.long == "cut" else len(sequence)
-        pieces += [(row, tile) for tile in Tiling(length, settings.length, settings.overlap)]
+    pieces = tiles_of([len(sequence) for sequence in sequences], settings)
     padded = settings.pooling == "mean_padded"
     width = settings.length if padded else max(tile.end - tile.start for _, tile in pieces)
     counted = np.zeros((len(pieces), width), dtype=bool)
@@ -186,6 +196,27 @@ def make_windows(
     return Windows(batch, owner, torch.from_numpy(counted), len(sequences))
 
 
+def tiles_of(lengths: Sequence[int], settings: WindowSettings) -> list[tuple[int, Tile]]:
+    """The tile of each window, with the number of its sequence.
+
+    Args:
+        lengths: tokens of each sequence.
+        settings: how they become windows.
+
+    Raises:
+        DataError: for a sequence that is empty, or too long where that is refused.
+    """
+    pieces: list[tuple[int, Tile]] = []
+    for row, given in enumerate(lengths):
+        if not given:
+            raise DataError("a sequence is empty; give at least one base")
+        if given > settings.length and settings.long == "refuse":
+            raise too_long(given, settings.length)
+        length = min(given, settings.length) if settings.long == "cut" else given
+        pieces += [(row, tile) for tile in Tiling(length, settings.length, settings.overlap)]
+    return pieces
+
+
 def too_long(length: int, limit: int) -> DataError:
     """The error for a sequence that the settings do not allow."""
     return DataError(
@@ -197,8 +228,9 @@ def too_long(length: int, limit: int) -> DataError:
 def mean_of_states(states: Float[Tensor, "W L D"], windows: Windows) -> Float[Tensor, "B D"]:
     """Mean over the counted positions of each sequence, in float32 or wider."""
     weights = windows.counted[..., None].to(states.dtype)
-    sums = (states * weights).sum(dim=1).float()
-    totals = windows.counted.sum(dim=1).float()
+    sums = (states * weights).sum(dim=1)
+    sums = sums.to(torch.promote_types(sums.dtype, torch.float32))
+    totals = windows.counted.sum(dim=1).to(sums.dtype)
     pooled = sums.new_zeros(windows.num_sequences, sums.shape[-1])
     pooled = pooled.index_add(0, windows.owner, sums)
     counts = totals.new_zeros(windows.num_sequences).index_add(0, windows.owner, totals)
