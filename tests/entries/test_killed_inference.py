@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.finetune import predicted_parts
+from dnamdlm.threads import available_processors
 from tests.entries.kills import Case, run_case
 from tests.helpers import entries
 
@@ -171,3 +172,12 @@ def test_after_ten_kills_at_random_moments_the_bytes_are_those_of_the_unbroken_c
     assert not damage or found["damaged"]
     assert content_of(out) == unbroken(entry)
     assert sorted(path.name for path in place.iterdir()) == [out.name, f"{out.name}.log"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", TABLES)
+def test_processes_on_every_group_of_processors_give_the_bytes_of_one(entry, unbroken, tmp_path):
+    if available_processors() == 1:
+        pytest.skip("one processor is one group")
+    out = make(entry, tmp_path / "spread", "devices=auto", "part_rows=1")
+    assert content_of(out) == unbroken(entry)

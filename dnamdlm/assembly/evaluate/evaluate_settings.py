@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
+    Devices,
     Positive,
     Seed,
     Share,
@@ -48,6 +49,7 @@ class EvaluateSettings:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
     shard: str | None = None
     part_rows: Positive | None = None
     seed: Seed = 0

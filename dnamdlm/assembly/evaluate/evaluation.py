@@ -38,6 +38,7 @@ from dnamdlm.threads import running_with
 # what does not change a figure, or stands in the identity of parts under another name.
 _NOT_COMPARED = frozenset({
     "model", "out", "data", "batch_size", "device", "trust", "precision", "threads", "workers",
+    "devices",
     "shard", "part_rows", "given",
 })  # fmt: skip
 
@@ -98,7 +99,11 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
         loaded.length, loaded.device, len(lm.vocabulary)
     )
     plan = plan_for(
-        loaded.lm, at_once * loaded.length, threads=settings.threads, workers=settings.workers
+        loaded.lm,
+        at_once * loaded.length,
+        threads=settings.threads,
+        workers=settings.workers,
+        devices=settings.devices,
     )
     shard = parse_shard(settings.shard)
     task = ScoringTask(ModelSource.of(loaded), settings.strands, settings.draws, settings.estimator)
@@ -174,8 +179,8 @@ def _job(settings: EvaluateSettings, loaded: LoadedModel, evaluation: Evaluation
     contents = _contents_of(loaded, evaluation)
     sizes = [sweep.batch_size for sweep in evaluation.sweeps]
     kept = replace(
-        settings, model=str(loaded.folder.resolve()), batch_size=sizes[-1], shard=None,
-        part_rows=None, given=frozenset(),
+        settings, model=str(loaded.folder.resolve()), batch_size=sizes[-1], devices=None,
+        shard=None, part_rows=None, given=frozenset(),
     )  # fmt: skip
     own = {
         name: value
