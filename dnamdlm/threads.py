@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,20 @@ class _Weights(Protocol):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a process runs.
+
+    Attributes:
+        processors: that it may use; none named leaves them all.
+        environment: variables that it has besides those of the process that starts it, such as
+            the GPU that it sees.
+    """
+
+    processors: tuple[int, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a command uses the processors.
 
@@ -56,12 +70,14 @@ class Plan:
         is_patient: whether further processes are started only once the work proves long enough to
             repay their start, rather than at once.
         reason: why, for people.
+        places: where each of the processes runs; none where they share the machine.
     """
 
     threads: int | None
     workers: int = 1
     is_patient: bool = False
     reason: str = ""
+    places: tuple[Place, ...] = field(default=(), repr=False)
 
 
 def let_idle_threads_sleep(environment: MutableMapping[str, str] | None = None) -> bool:

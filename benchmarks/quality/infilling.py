@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.trained import genome_of
-from dnamdlm.assembly.evaluate.evaluation import fit_baselines
+from dnamdlm.assembly.evaluate.markov_baselines import fit_baselines
 from dnamdlm.assembly.models import load_model
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys

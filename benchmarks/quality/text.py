@@ -15,6 +15,7 @@ import argparse
 import math
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,8 @@ from benchmarks.trained import text_of
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.text.corpus import OpenText
 from dnamdlm.evaluation.rates import Rate
-from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
+from dnamdlm.evaluation.text.perplexity import TextReport, text_report
+from dnamdlm.evaluation.window_scores import score_windows
 
 # perplexities that the MDLM paper reports on LM1B (table 1), after 33 billion tokens.
 PAPER = {"ar": 22.32, "mdlm": 27.04, "mdlm_time": None, "sedd": 32.79, "d3pm": 76.90}
@@ -82,15 +84,19 @@ def measured(
             seconds[model].append(train_run(model, place, run, seed, size))
             loaded = load_model(str(run))
             opened = text_of(loaded).open()
+            # the noise of the estimate differs between seeds, the rows do not.
+            windows = opened.evaluation_windows("test", limit=num_rows, seed=seed)
+            lm, began = loaded.language_model, time.perf_counter()
+            scores = score_windows(lm, windows, draws=draws, batch_size=8)
             reports[model].append(
-                evaluate_text(
-                    loaded.language_model,
-                    # the noise of the estimate differs between seeds, the rows do not.
-                    opened.evaluation_windows("test", limit=num_rows, seed=seed),
+                text_report(
+                    scores,
+                    windows,
                     opened.split("test"),
                     None,
                     draws=draws,
-                    batch_size=8,
+                    seconds=time.perf_counter() - began,
+                    vocabulary=lm.vocabulary,
                 )
             )
             report = reports[model][-1]

@@ -1,18 +1,23 @@
-"""Memory and time per row of `score` against the number of rows, in parts.
+"""Memory and time of `score` and `tracks` against the number of rows and bases, in parts.
 
-    python -m benchmarks.speed.parts [--rows 20000 200000] [--part-rows 10240] [--smoke]
+    python -m benchmarks.speed.parts [--rows 10000 100000] [--megabases 1 10] [--part-rows 10240]
 
-A network of 16 channels and one block, windows of 32 bases, llr on one strand, one process and one
-thread: what is measured is all but the network. Peak memory is that of the process; the time is
-that of the command less its start, which a run of 64 rows takes.
+A network of 16 channels and one block, one process and one thread: what is measured is all but the
+network. `score`: windows of 32 bases, llr on one strand. `tracks`: one record, every second base of
+a window hidden at a time, one strand. Peak memory is that of the process; pages of a genome that is
+mapped into memory count while they are there. The time of a row is that of the command less its
+start, which a run of 64 variants, or of 2,000 bases, takes.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,37 +64,76 @@ def make_files(folder: Path, numbers: list[int], rng: np.random.Generator) -> No
                 file.write(f"a\t{place + 1}\t.\t{ref}\t{alt}\t.\t.\t.\n")
 
 
+def make_sequence(path: Path, num_bases: int, rng: np.random.Generator) -> None:
+    """A FASTA file of one random record, written in pieces."""
+    with path.open("wb") as file:
+        file.write(b">long\n")
+        for first in range(0, num_bases, 1 << 20):
+            size = min(1 << 20, num_bases - first)
+            file.write(np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, size)].tobytes() + b"\n")
+
+
+def of_scores(folder: Path, numbers: list[int], part_rows: int) -> Iterator[tuple[Cell, ...]]:
+    """A row of the table for each number of variants, after one of 64."""
+    start = 0.0
+    for number in (64, *numbers):
+        seconds, memory = command(
+            folder, "score", "model=run", f"variants={number}.vcf", "data.fasta=g.fa",
+            f"out={number}.tsv", "scores=[llr]", "strands=one", "threads=1", "workers=1",
+            f"part_rows={part_rows}",
+        )  # fmt: skip
+        start = start or seconds
+        each = 1e6 * (seconds - start) / number if seconds > start else None
+        yield "score", number, memory / 1e6, seconds, each
+
+
+def of_tracks(
+    folder: Path, sizes: list[int], rng: np.random.Generator
+) -> Iterator[tuple[Cell, ...]]:
+    """A row of the table for each number of bases, after one of 2,000."""
+    start = 0.0
+    for size in (2000, *sizes):
+        make_sequence(folder / "long.fa", size, rng)
+        words = ("model=run", "data.fasta=long.fa", "out=tracks", "stride=2", "strands=one")
+        seconds, memory = command(folder, "tracks", *words, "threads=1", "workers=1")
+        shutil.rmtree(folder / "tracks")
+        shutil.rmtree(folder / "cache")
+        start = start or seconds
+        each = 1e6 * (seconds - start) / size if seconds > start else None
+        yield "tracks", size, memory / 1e6, seconds, each
+
+
 def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description="Memory and time per row, in parts.")
-    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--megabases", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--part-rows", type=int, default=10_240)
     parser.add_argument("--smoke", action="store_true", help="few rows, store nothing")
     arguments = parser.parse_args()
-    numbers = [64, 640] if arguments.smoke else [64, *arguments.rows]
+    numbers = [640] if arguments.smoke else arguments.rows
+    sizes = [4000] if arguments.smoke else [number * 10**6 for number in arguments.megabases]
     rows: list[tuple[Cell, ...]] = []
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_files(folder, numbers, np.random.default_rng(0))
+        make_files(folder, [64, *numbers], rng)
         command(folder, "train", *_TRAIN)
-        start = 0.0
-        for number in numbers:
-            seconds, memory = command(
-                folder, "score", "model=run", f"variants={number}.vcf", "data.fasta=g.fa",
-                f"out={number}.tsv", "scores=[llr]", "strands=one", "threads=1", "workers=1",
-                f"part_rows={arguments.part_rows}",
-            )  # fmt: skip
-            start = start or seconds
-            each = 1e6 * (seconds - start) / number if seconds > start else None
-            rows.append((number, memory / 1e6, seconds, each))
+        for row in chain(
+            of_scores(folder, numbers, arguments.part_rows), of_tracks(folder, sizes, rng)
+        ):
+            print(*row, flush=True)
+            rows.append(row)
     table = ResultTable(
         theme="speed-parts",
-        title="Memory and time of score against the number of rows",
-        columns=("variants", "peak memory, MB", "seconds", "microseconds per variant"),
+        title="Memory and time of score and tracks against the number of variants and bases",
+        columns=("command", "rows", "peak memory, MB", "seconds", "microseconds per row"),
         rows=rows,
         notes=(
-            f"parts of {arguments.part_rows:,} rows; windows of 32 bases, 16 channels, one block",
-            "the time per variant is without the start of the command, the time of 64 variants",
+            "rows are variants of score and bases of tracks; 16 channels, one block, windows of "
+            f"32 bases; score in parts of {arguments.part_rows:,} variants",
+            "the time per row is without the start of the command, the time of the first row",
+            "tracks reads a new genome, computes, and writes 10 bigWig files",
         ),
     )
     finish(table, smoke=arguments.smoke, threads=1)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dnamdlm import threads as processors
+from dnamdlm.assembly.device_places import on_every_device
 from dnamdlm.errors import ConfigError
 
 
@@ -50,6 +51,7 @@ def plan_for(
     *,
     threads: int | None,
     workers: int | None = 1,
+    devices: str | None = None,
     ranks: int = 1,
     can_share: bool = True,
 ) -> processors.Plan:
@@ -63,14 +65,23 @@ def plan_for(
         positions: sequences times length of one call.
         threads: the setting of that name.
         workers: the setting of that name.
+        devices: the setting of that name: `auto` is one process on each device.
         ranks: processes of a training on this machine.
         can_share: whether further processes could share the work. Where they cannot, as in
             training, a thread is worth having for less work, and one process is chosen.
 
     Raises:
-        ConfigError: if several processes are to share a GPU.
+        ConfigError: if several processes are to share a GPU, or `devices` has no effect.
     """
     weights = list(network.parameters())
+    if devices is not None:
+        if workers is not None:
+            raise ConfigError(
+                f"devices={devices} starts one process on each device, and workers={workers} says "
+                "how many there are; leave one of the two settings out"
+            )
+        one = plan_for(network, positions, threads=threads)
+        return on_every_device(one, weights[0].device)
     plan = processors.plan(
         processors.work_of_a_call(weights, positions),
         threads=threads,

@@ -11,6 +11,8 @@ from typing import Any
 
 from dnamdlm.assembly.building.field_types import check_fields
 from dnamdlm.assembly.embed.embed_parts import embed_facts, join_embeddings
+from dnamdlm.assembly.evaluate.evaluation import join_evaluation
+from dnamdlm.assembly.evaluation_target import EVALUATION
 from dnamdlm.assembly.finetune.predicted_parts import join_predictions, predict_facts
 from dnamdlm.assembly.runner.part_runner import Join, join_parts, whole_parts
 from dnamdlm.assembly.sample.sample_parts import join_samples, sample_facts
@@ -60,6 +62,7 @@ _KINDS = {
     "predict": _Kind(join_predictions, lambda head, *_: predict_facts(head)),
     "sample": _Kind(join_samples, lambda head, _, counts: sample_facts(head, counts)),
     "tracks": _Kind(join_tracks, lambda head, _, counts: tracks_facts(head, counts)),
+    "evaluate": _Kind(join_evaluation, lambda head, rows, _: f"{rows:,} {head['unit']}"),
 }
 
 
@@ -75,7 +78,7 @@ def gather(settings: GatherSettings) -> tuple[Path, str]:
     out = Path(settings.out)
     if is_joined(out):
         return out, "all parts had been joined already"
-    check_target(out, compressed=(".gz",))
+    check_target(out, compressed=(".gz",), within=(EVALUATION,))
     folder = folder_of(out)
     _check_folder(folder, out)
     with unwinding_on_signals(out.name), held_folder(folder):
@@ -91,13 +94,15 @@ def gather(settings: GatherSettings) -> tuple[Path, str]:
                 "joined; remove the folder"
             )
         heads = _complete(folder, manifest)
-        join_parts(folder, manifest, out, kind.join)
+        figures = join_parts(folder, manifest, out, kind.join)
     counts: Counter[str] = Counter()
     for head in heads:
         counts.update(head.counts)
     said = kind.facts(manifest.head, sum(head.rows for head in heads), counts)
     if manifest.head.get("labels"):
         said = f"{said}\n{label_report(out, manifest.head['labels'])}"
+    if figures is not None:
+        said = f"{said}\n{figures}"
     return out, f"joined {len(heads)} parts of {manifest.shards} shards: {said}"
 
 

@@ -12,6 +12,7 @@ as its connection closes, so that none outlives this process, however this one e
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from dnamdlm.assembly.worker_process import (
     encoded,
 )
 from dnamdlm.errors import WorkerLost
-from dnamdlm.threads import Plan, running_with
+from dnamdlm.threads import Place, Plan, running_with
 
 Context = TypeVar("Context")
 Item = TypeVar("Item")
@@ -134,7 +135,8 @@ def _results(
     own = work if plan.is_patient else None
     with ExitStack() as stack:
         number = len(first) - (own is not None)
-        workers = [stack.enter_context(_Worker(i + 1)) for i in range(number)]
+        places = plan.places or (Place(),) * number
+        workers = [stack.enter_context(_Worker(i + 1, places[i])) for i in range(number)]
         for worker in workers:
             worker.send(sys.path)
             worker.send(Setup(task, plan.threads))
@@ -155,8 +157,9 @@ def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
 class _Worker:
     """A process and the connection to it; it is ended on leaving."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, place: Place) -> None:
         self.number = number
+        self.place = place
         self.in_flight = 0
 
     def __enter__(self) -> _Worker:
@@ -170,7 +173,11 @@ class _Worker:
                 stdout=2,
                 # Ctrl-C reaches this process alone, which ends the others.
                 process_group=0,
+                env={**os.environ, **self.place.environment},
             )
+        if self.place.processors:
+            # before it has imported anything, so that its threads inherit them.
+            os.sched_setaffinity(self.process.pid, self.place.processors)
         return self
 
     def __exit__(

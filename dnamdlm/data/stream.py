@@ -6,8 +6,9 @@ of processes changes any row. A sweep has every window of a split once, in a fix
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -181,17 +182,28 @@ class Sweep(WindowSequence, Generic[WindowsT]):
     def __len__(self) -> int:
         return sum(part.count for part in self.parts)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All windows in order; the last batch of a part may be smaller.
+    def num_batches(self, batch_size: int) -> int:
+        """How many batches there are; the last one of a part may be smaller."""
+        return sum(-(-part.count // batch_size) for part in self.parts)
+
+    def batches(self, batch_size: int, *, chosen: Container[int] | None = None) -> Iterator[Batch]:
+        """All windows in order, or those of some batches; others are not read.
+
+        Args:
+            batch_size: windows of a batch; the last one of a part may be smaller.
+            chosen: numbers of batches from 0; None for all.
 
         Raises:
             ConfigError: if the batch size is below 1.
         """
         if batch_size < 1:
             raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
-        order, done = SampleOrder(len(self), self.seed), 0
+        order, done, numbers = SampleOrder(len(self), self.seed), 0, count()
         for part in self.parts:
             for first in range(0, part.count, batch_size):
+                number = next(numbers)
+                if chosen is not None and number not in chosen:
+                    continue
                 ordinals = np.arange(first, min(first + batch_size, part.count))
                 items = ordinals * len(part.windows) // part.count
                 keys = row_keys(part.seed, torch.from_numpy(items)).numpy()

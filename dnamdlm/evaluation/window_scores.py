@@ -7,7 +7,7 @@ overlap). Nats inside, bits per base at the edge.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -133,26 +133,6 @@ class BaseClasses:
         return np.stack(masks)
 
 
-Likelihoods = Callable[[Iterable[Batch]], Iterator[tuple[Batch, TokenLikelihood]]]
-"""Batches of windows to the same batches with their likelihoods, in order."""
-
-
-def in_this_process(
-    model: LanguageModel, *, draws: int, estimator: str, device: torch.device | str
-) -> Likelihoods:
-    """The likelihoods that a model gives, one batch after the other."""
-
-    def given(batches: Iterable[Batch]) -> Iterator[tuple[Batch, TokenLikelihood]]:
-        for batch in batches:
-            with torch.inference_mode():
-                likelihood = model.log_likelihood(
-                    batch.to(device), draws=draws, estimator=estimator
-                )
-            yield batch, likelihood
-
-    return given
-
-
 def score_windows(
     model: LanguageModel,
     windows: WindowSequence,
@@ -163,9 +143,8 @@ def score_windows(
     device: torch.device | str = "cpu",
     classes: BaseClasses | None = None,
     progress: Progress | None = None,
-    likelihoods: Likelihoods | None = None,
 ) -> WindowScores:
-    """Score every window with a model.
+    """Score every window with a model, in this process.
 
     Args:
         model: already on `device` and in evaluation mode.
@@ -176,37 +155,61 @@ def score_windows(
         device: where the model is.
         classes: classes of bases; None for "all" alone.
         progress: called with (windows done, total windows) after each batch.
-        likelihoods: batches -> each with its likelihood, in order; None asks the model here.
     """
-    if likelihoods is None:
-        likelihoods = in_this_process(model, draws=draws, estimator=estimator, device=device)
-    names = (ALL,) if classes is None else classes.names
-    nats, bases, starts, kinds = [], [], [], set()
-    hidden: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[WindowScores] = []
     done = 0
-    for batch, likelihood in likelihoods(windows.batches(batch_size)):
-        kinds.add(likelihood.kind)
-        start = starts_of(batch)
-        valid = likelihood.valid.cpu().numpy()
-        masks = valid[None] if classes is None else classes.masks(start, valid)
-        token_nats = likelihood.nats.double().cpu().numpy()
-        nats.append(np.where(masks, token_nats, 0.0).sum(axis=2).T)
-        bases.append(masks.sum(axis=2).T)
-        starts.append(start)
-        if likelihood.hidden_nats is not None and likelihood.hidden_count is not None:
-            hidden.append(
-                (likelihood.hidden_nats.cpu().numpy(), likelihood.hidden_count.cpu().numpy())
-            )
+    for batch in windows.batches(batch_size):
+        with torch.inference_mode():
+            likelihood = model.log_likelihood(batch.to(device), draws=draws, estimator=estimator)
+        found.append(scores_of_batch(batch, likelihood, classes))
         done += len(batch)
         if progress is not None:
             progress(done, len(windows))
-    by_decile = [np.concatenate(parts) for parts in zip(*hidden, strict=True)]
+    return joined_scores(found)
+
+
+def scores_of_batch(
+    batch: Batch, likelihood: TokenLikelihood, classes: BaseClasses | None = None
+) -> WindowScores:
+    """The sums of the windows of a batch; those of a window do not depend on the others.
+
+    Args:
+        batch: windows of a genome or of text.
+        likelihood: of them.
+        classes: classes of bases; None for "all" alone.
+    """
+    names = (ALL,) if classes is None else classes.names
+    starts = starts_of(batch)
+    valid = likelihood.valid.cpu().numpy()
+    masks = valid[None] if classes is None else classes.masks(starts, valid)
+    token_nats = likelihood.nats.double().cpu().numpy()
+    nats = np.where(masks, token_nats, 0.0).sum(axis=2).T
+    bases = masks.sum(axis=2).T
+    if likelihood.hidden_nats is None or likelihood.hidden_count is None:
+        return WindowScores(names, starts, nats, bases, likelihood.kind)
+    hidden_nats = likelihood.hidden_nats.cpu().numpy()
+    hidden_bases = likelihood.hidden_count.cpu().numpy()
+    return WindowScores(names, starts, nats, bases, likelihood.kind, hidden_nats, hidden_bases)
+
+
+def joined_scores(parts: Sequence[WindowScores]) -> WindowScores:
+    """The scores of the windows of several batches, in their order.
+
+    Args:
+        parts: at least one, all of the same classes.
+    """
+    hidden = [
+        (part.hidden_nats, part.hidden_bases)
+        for part in parts
+        if part.hidden_nats is not None and part.hidden_bases is not None
+    ]
+    by_decile = [np.concatenate(arrays) for arrays in zip(*hidden, strict=True)]
     return WindowScores(
-        names,
-        np.concatenate(starts),
-        np.concatenate(nats),
-        np.concatenate(bases),
-        max(kinds),
+        parts[0].classes,
+        np.concatenate([part.starts for part in parts]),
+        np.concatenate([part.nats for part in parts]),
+        np.concatenate([part.bases for part in parts]),
+        max(part.kind for part in parts),
         *by_decile,
     )
 

@@ -1,6 +1,6 @@
 """The headline of an evaluation: repeats and unique sequence are printed apart."""
 
-from dnamdlm.assembly.evaluate.evaluation import sentence
+from dnamdlm.assembly.evaluate.genome_evaluation import sentence
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, LikelihoodRow
 from dnamdlm.evaluation.rates import Rate
 

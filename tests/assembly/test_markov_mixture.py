@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.gathering import GatherSettings, gather
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import evaluate, train
@@ -93,6 +94,20 @@ def test_a_training_split_that_cannot_be_indexed_is_refused_before_any_work(
     monkeypatch.setattr("dnamdlm.assembly.evaluate.markov_mixture.MAX_BASES", 100)
     with pytest.raises(DataError, match="at most 100 bases, and this one has 9,600; use mixture="):
         evaluated(run, f"out={tmp_path}/e.json", "mixture=copies")
+
+
+@pytest.mark.slow
+def test_a_mixture_is_gathered_from_shards(run, tmp_path):
+    given = ("limit=24", "batch_size=3", f"out={tmp_path}/e.json")
+    _, whole, headline = evaluated(run, *given)
+    (tmp_path / "e.json").unlink()
+    for number in (2, 1):
+        words = [*CHEAP, *given, "part_rows=30", f"shard={number}/2"]
+        evaluate(compose(f"model={run}", *words, name="evaluate"))
+    path, said = gather(GatherSettings(f"{tmp_path}/e.json"))
+    parts = json.loads(path.read_text())["likelihood"]
+    assert said.endswith(headline)
+    assert parts | {"seconds": 0} == whole | {"seconds": 0}
 
 
 @pytest.mark.parametrize("pi", [0, 0.3])

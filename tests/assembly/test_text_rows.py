@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from data_prep.text import main
+from dnamdlm.assembly.gathering import GatherSettings, gather
 from dnamdlm.assembly.judge.judge_text import open_scorer, real_texts
 from dnamdlm.assembly.text_rows import shown
 from dnamdlm.data.text.corpus import TextData
@@ -139,3 +140,17 @@ def test_token_frequencies_are_those_of_the_rows_of_training(folder, name, tmp_p
     for batch in opened(folder, **settings).evaluation_windows("valid").batches(8):
         bits += [np.log2(total / (counts[id_] + 1)) for id_ in batch.tokens[batch.valid].tolist()]
     assert found == pytest.approx(2 ** np.mean(bits))
+
+
+def test_rows_that_are_scored_in_shards_have_the_figures_of_one_command(folder, tmp_path):
+    words = [f"model={folder / 'padded'}", "draws=1", "device=cpu", "batch_size=2", "split=valid"]
+    words += ["limit=7", f"out={tmp_path}/e.json"]
+    _, headline = evaluate(compose(*words, name="evaluate"))
+    whole = json.loads((tmp_path / "e.json").read_text())["text"]
+    (tmp_path / "e.json").unlink()
+    for shard in ("1/2", "2/2"):
+        evaluate(compose(*words, f"shard={shard}", "part_rows=2", name="evaluate"))
+    path, said = gather(GatherSettings(f"{tmp_path}/e.json"))
+    assert said == f"joined 4 parts of 2 shards: 7 rows\n{headline}"
+    parts = json.loads(path.read_text())["text"]
+    assert parts | {"seconds": 0} == whole | {"seconds": 0}

@@ -113,3 +113,20 @@ def test_row_numbers_are_not_in_the_order_of_the_genome():
 def test_impossible_sizes_are_refused(limit, batch_size):
     with pytest.raises(ConfigError, match="must be at least 1, got 0"):
         next(Sweep.over(Numbers(3), limit=limit).batches(batch_size))
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=3), size=st.integers(1, 4),
+    chosen=st.sets(st.integers(0, 20)),
+)  # fmt: skip
+def test_chosen_batches_of_a_sweep_are_those_of_all(counts, size, chosen):
+    parts = [Sweep.over(Numbers(count), seed=number) for number, count in enumerate(counts)]
+    sweep = Sweep.joined(parts, [100 * number for number in range(len(counts))], 5)
+    every = list(sweep.batches(size))
+    assert sweep.num_batches(size) == len(every)
+    found = list(sweep.batches(size, chosen=chosen))
+    expected = [batch for number, batch in enumerate(every) if number in chosen]
+    assert len(found) == len(expected)
+    for own, batch in zip(found, expected, strict=True):
+        for name in ("tokens", "start", "key", "row"):
+            assert torch.equal(getattr(own, name), getattr(batch, name))

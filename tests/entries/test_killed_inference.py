@@ -1,15 +1,15 @@
 """Commands in parts after kill -9 at random moments: the bytes of the unbroken command."""
 
+import json
 import random
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dnamdlm.assembly.finetune import predicted_parts
-from tests.entries.commands import command, run
+from dnamdlm.threads import available_processors
+from tests.entries.kills import Case, run_case
 from tests.helpers import entries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,7 @@ TABLES = {
     "sample": ("o.fa.gz", ["template=t.fa", "num_sequences=50", "batch_size=3",
                            "sampler.num_steps=6"]),
     "tracks": ("o", ["data.fasta=g.fa", "batch_size=4", "stride=2"]),
+    "evaluate": ("o.json", ["batch_size=1", "draws=1", "max_order=1"]),
 }  # fmt: skip
 COMMON = ("device=cpu", "threads=1")
 
@@ -65,6 +66,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The content of what an entry writes when nothing goes wrong."""
+    found = {}
+
+    def content(entry):
+        if entry not in found:
+            found[entry] = content_of(make(entry, tmp_path_factory.mktemp(entry)))
+        return found[entry]
+
+    return content
+
+
 @pytest.fixture(autouse=True)
 def _place(folder, monkeypatch):
     monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(folder / "cache"))
@@ -86,7 +100,12 @@ def make(entry, place, *overrides):
 
 
 def content_of(path):
-    """The bytes of a file, or of all files of a folder by name."""
+    """The bytes of a file, or of all files of a folder by name; the figures of an evaluation."""
+    if path.suffix == ".json":
+        content = json.loads(path.read_text())
+        # what says who made them, and how long it took.
+        del content["provenance"]["command"], content["likelihood"]["seconds"]
+        return content
     if path.is_file():
         return path.read_bytes()
     return {item.name: item.read_bytes() for item in sorted(path.iterdir())}
@@ -136,49 +155,29 @@ def test_rows_that_cannot_be_read_are_empty_wherever_they_stand(folder, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("damage", [False, True], ids=["whole", "damaged"])
+@pytest.mark.parametrize("workers", [1, 2], ids="{}_workers".format)
+@pytest.mark.parametrize("count", [1, 3, 8], ids="{}_shards".format)
 @pytest.mark.parametrize("entry", TABLES)
-def test_after_kills_at_random_moments_the_bytes_are_those_of_the_unbroken_command(
-    entry, count, workers, tmp_path
+def test_after_ten_kills_at_random_moments_the_bytes_are_those_of_the_unbroken_command(
+    entry, count, workers, damage, folder, unbroken, tmp_path
 ):
-    whole = make(entry, tmp_path / "whole")
     place = tmp_path / "killed"
     place.mkdir()
     out = place / TABLES[entry][0]
-    draw = random.Random(f"{entry} {count} {workers}")
     given = [*settings_of(entry, place), "part_rows=1", f"workers={workers}"]
-    shards = [f"shard={number}/{count}" for number in range(1, count + 1)] if count > 1 else [""]
-    killed = 0
-    for shard in shards:
-        for _ in range(4 if count == 1 else 2):
-            words = command(entry, *given, *filter(None, [shard]))
-            process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            # some moments before the first new part, and some after it.
-            if draw.random() < 0.7:
-                wait_for_a_part(process, place / f"{out.name}.parts")
-            else:
-                time.sleep(draw.uniform(1, 4))
-            time.sleep(draw.uniform(0, 0.4))
-            process.kill()
-            killed += process.wait() == -9
-    parts = sorted((place / f"{out.name}.parts").glob("part-*"))
-    if parts:
-        damaged = draw.choice(parts)
-        damaged.write_bytes(damaged.read_bytes()[:-3] + b"abc")
-    for shard in shards:
-        run(entry, *given, *filter(None, [shard]))
-    if count > 1:
-        run("gather", f"out={out}")
-    assert killed >= 2
-    assert content_of(out) == content_of(whole)
-    assert [path.name for path in place.iterdir()] == [out.name]
+    seed = f"{entry} {count} {workers} {damage}"
+    found = run_case(Case(entry, given, str(out), count, 10, damage, seed), folder)
+    assert found["killed"] >= 8
+    assert not damage or found["damaged"]
+    assert content_of(out) == unbroken(entry)
+    assert sorted(path.name for path in place.iterdir()) == [out.name, f"{out.name}.log"]
 
 
-def wait_for_a_part(process, folder):
-    """Wait for a part that was not there, or for the end of the process."""
-    before = len(list(folder.glob("part-*")))
-    deadline = time.monotonic() + 120
-    while process.poll() is None and len(list(folder.glob("part-*"))) == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", TABLES)
+def test_processes_on_every_group_of_processors_give_the_bytes_of_one(entry, unbroken, tmp_path):
+    if available_processors() == 1:
+        pytest.skip("one processor is one group")
+    out = make(entry, tmp_path / "spread", "devices=auto", "part_rows=1")
+    assert content_of(out) == unbroken(entry)

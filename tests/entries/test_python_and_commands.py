@@ -228,6 +228,7 @@ def test_defaults_are_those_of_the_command(name, method, other_names):
     parameters = inspect.signature(getattr(dnamdlm.Model, method)).parameters
     of_loading = {"model", "out", "weights", "device", "ops", "debug", "width", "data"}
     of_loading |= {"variants", "precision", "threads", "workers", "trust", "shard", "part_rows"}
+    of_loading |= {"devices"}
     for key, default in tree.items():
         if key in of_loading | other_names | {"sampler"}:
             continue

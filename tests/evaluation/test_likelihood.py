@@ -16,7 +16,7 @@ from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
-from dnamdlm.evaluation.likelihood.likelihood_report import evaluate_likelihood
+from dnamdlm.evaluation.likelihood.likelihood_report import likelihood_report
 from dnamdlm.evaluation.likelihood.markov_scores import score_markov
 from dnamdlm.evaluation.window_scores import BaseClasses, score_windows
 from dnamdlm.lm.language_model import TokenLikelihood
@@ -122,9 +122,15 @@ def test_context_reaches_before_a_split_but_not_before_its_chromosome(store, fit
     assert scores.nats[0, 0] == pytest.approx(alone.sum(), rel=1e-12)
 
 
+def report_of(model, windows, *, draws, markov):
+    classes = BaseClasses(windows.source.store)
+    scores = score_windows(model, windows, draws=draws, classes=classes)
+    return likelihood_report(scores, windows, classes, draws=draws, seconds=1.0, markov=markov)
+
+
 def test_a_markov_model_of_windows_loses_what_context_is_worth(store, windows, fits):
     model = fits["interpolated"].best
-    report = evaluate_likelihood(MarkovLM(model), windows, draws=1, markov=fits)
+    report = report_of(MarkovLM(model), windows, draws=1, markov=fits)
     baseline = next(row for row in report.rows if row.name == model.name)
     gap = report.differences[model.name]["all"]
     assert gap.value == pytest.approx(report.model.bits["all"].value - baseline.bits["all"].value)
@@ -132,7 +138,7 @@ def test_a_markov_model_of_windows_loses_what_context_is_worth(store, windows, f
 
 
 def test_a_model_of_constant_cost_has_an_exactly_known_report(windows, fits):
-    report = evaluate_likelihood(CostPerBase(A=2, C=2, G=2, T=2), windows, draws=3, markov=fits)
+    report = report_of(CostPerBase(A=2, C=2, G=2, T=2), windows, draws=3, markov=fits)
     content = report.to_json()
     model = content["rows"][-1]["classes"]["all"]
     assert model["bits_per_base"] == pytest.approx(2.0)

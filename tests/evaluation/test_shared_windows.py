@@ -10,9 +10,9 @@ from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation import shared_windows as module
-from dnamdlm.evaluation.likelihood.likelihood_report import evaluate_likelihood
+from dnamdlm.evaluation.likelihood.likelihood_report import likelihood_report
 from dnamdlm.evaluation.shared_windows import shared_windows
-from dnamdlm.evaluation.window_scores import BaseClasses
+from dnamdlm.evaluation.window_scores import BaseClasses, score_windows
 from dnamdlm.lm.chain_fit import fit_markov_chain
 from dnamdlm.lm.markov import MarkovLM
 from tests.lm.test_markov import COMPLEMENT, random_dna, store_of, whole
@@ -73,11 +73,13 @@ def test_every_row_is_given_for_both_groups_and_their_bases_add_up(store, texts)
     windows = windows_of(store)
     groups = shared_windows(windows, whole(store, "train"), LENGTH)
     chain = fit_markov_chain(store, whole(store, "train"), [Interval("valid", 0, 500)])
-    report = evaluate_likelihood(
-        MarkovLM(chain.best), windows, draws=1, markov={"interpolated": chain}, groups=groups,
+    classes = BaseClasses(store, None, groups)
+    scores = score_windows(MarkovLM(chain.best), windows, draws=1, classes=classes)
+    report = likelihood_report(
+        scores, windows, classes, draws=1, seconds=1.0, markov={"interpolated": chain},
         word_length=LENGTH,
     )  # fmt: skip
-    assert BaseClasses(store, None, groups).names[:3] == ("all", "unique windows", "repeats")
+    assert classes.names[:3] == ("all", "unique windows", "repeats")
     content = report.to_json()
     rows = [row["classes"] for row in content["rows"]]
     for row in rows:

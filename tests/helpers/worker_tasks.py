@@ -44,6 +44,22 @@ class Squares:
         return item * item
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """Says where it runs: the processors that it may use, and an environment variable."""
+
+    variable: str
+
+    def open(self):
+        return os.environ.get(self.variable)
+
+    def work(self, context, item, advance):
+        del advance
+        # long enough that no process gets all items.
+        time.sleep(0.2)
+        return sorted(os.sched_getaffinity(0)), context, item
+
+
 class Awkward(Exception):
     """An error that cannot be made again from its arguments."""
 

@@ -87,7 +87,9 @@ TOOLS = {
     ),
 }  # fmt: skip
 # what a job of Galaxy has no use for, and lists of YAML, which are given as text.
-_LEFT_OUT = frozenset({"out", "debug", "shard", "data.cache_dir", "data.corpus", "trust", "reward"})
+_LEFT_OUT = frozenset({
+    "out", "debug", "devices", "shard", "data.cache_dir", "data.corpus", "trust", "reward",
+})  # fmt: skip
 # how data sets are called, so that the command knows their format.
 _LINKS = {"fasta": "fa", "fasta.gz": "fa.gz", "tabular": "tsv", "vcf_bgzip": "vcf.gz"}
 

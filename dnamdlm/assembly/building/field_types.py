@@ -24,6 +24,7 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 Weights = Literal["average", "raw"]
 Strands = Literal["one", "both"]
+Devices = Literal["auto"] | None
 Split = Literal["train", "valid", "test"]
 RewardTerms = str | dict[str, Any] | tuple[dict[str, Any], ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dnamdlm.assembly.building.field_types import Positive, Strands, Weights, check_fields
+from dnamdlm.assembly.building.field_types import Devices, Positive, Strands, Weights, check_fields
 from dnamdlm.assembly.runner.part_settings import why_without_parts
 from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.lm.states.record_states import EmbeddingSettings, RecordPooling
@@ -51,6 +51,7 @@ class EmbedSettings:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
     shard: str | None = None
     part_rows: Positive | None = None
     given: frozenset[str] = frozenset()

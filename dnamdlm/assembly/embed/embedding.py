@@ -173,7 +173,13 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     windows = settings.windows(loaded.length)
     at_once = settings.batch_size or windows_at_once(windows.length, loaded.device)
     tokens = at_once * windows.length
-    plan = plan_for(loaded.lm, tokens, threads=settings.threads, workers=settings.workers)
+    plan = plan_for(
+        loaded.lm,
+        tokens,
+        threads=settings.threads,
+        workers=settings.workers,
+        devices=settings.devices,
+    )
     task = EmbeddingTask(ModelSource.of(loaded), settings.strands, records, windows, tokens)
     parts = PartReader(reader, records, windows, tokens_at_once=tokens, device=loaded.device)
     lengths = [len(interval) for interval in records.intervals]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
+    Devices,
     Positive,
     Seed,
     Share,
@@ -17,6 +18,8 @@ from dnamdlm.assembly.building.field_types import (
     check_fields,
 )
 from dnamdlm.assembly.model_data import DataChanges
+from dnamdlm.assembly.runner.part_settings import why_without_parts
+from dnamdlm.data.parts.cutting import parse_shard
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,19 @@ class EvaluateSettings:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
+    shard: str | None = None
+    part_rows: Positive | None = None
     seed: Seed = 0
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_fields(self)
+        parse_shard(self.shard)
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
-        return {} if self.mixture else {"pi": "nothing is mixed without mixture=markov or copies"}
+        reasons = {} if self.out is None else why_without_parts(self.out)
+        if not self.mixture:
+            reasons["pi"] = "nothing is mixed without mixture=markov or copies"
+        return reasons

@@ -1,66 +1,87 @@
-"""Held-out likelihood of a split under a trained model, compared with baselines."""
+"""Held-out likelihood of a split under a trained model, compared with baselines.
+
+The windows are scored in parts, and the figures are made of all of them at the end.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+import dataclasses
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from dnamdlm.assembly.block_lengths import with_block_length
-from dnamdlm.assembly.class_labels import check_same_labels
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
-from dnamdlm.assembly.evaluate.markov_mixture import check_mixture, choose_markov_mixture
-from dnamdlm.assembly.evaluate.spread_likelihoods import spread_likelihoods
-from dnamdlm.assembly.evaluate.text_evaluation import score_text
-from dnamdlm.assembly.evaluation_target import (
-    evaluation_target,
-    is_of_model,
-    is_own_split,
-    provenance,
-)
-from dnamdlm.assembly.held_out import of_genome, store_held_out, verdict
+from dnamdlm.assembly.evaluate.evaluated_parts import ScoredSweep, SweptBatches, scores_in
+from dnamdlm.assembly.evaluate.genome_evaluation import GenomeEvaluation
+from dnamdlm.assembly.evaluate.scoring_task import ScoringTask
+from dnamdlm.assembly.evaluate.text_evaluation import TextEvaluation
 from dnamdlm.assembly.modality import Text, refuse_foreign
-from dnamdlm.assembly.model_data import chosen_genomes, genome_data
+from dnamdlm.assembly.model_data import DataChanges
+from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
-from dnamdlm.assembly.overlap import refuse_trained_bases, report_overlap
+from dnamdlm.assembly.runner.part_runner import Job, Workforce, run_job
+from dnamdlm.assembly.runner.part_settings import batches_of_part, surroundings_of
 from dnamdlm.assembly.strands import with_strands
-from dnamdlm.data.data_source import OpenData
-from dnamdlm.data.genome.mixture import OpenMixture
-from dnamdlm.data.genome.opened_genome import OpenGenome
-from dnamdlm.data.genome.windows import SplitWindows
-from dnamdlm.data.stream import Sweep
-from dnamdlm.evaluation.evaluation_files import write_evaluation
-from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, evaluate_likelihood
-from dnamdlm.evaluation.likelihood.mixtures import pooled_report
-from dnamdlm.evaluation.shared_windows import SharedWindows, shared_windows
-from dnamdlm.evaluation.window_scores import (
-    REPEATS,
-    SOFT_MASKED,
-    UNIQUE,
-    UNIQUE_WINDOWS,
-    Likelihoods,
-)
-from dnamdlm.lm.chain_fit import fit_chain_copies, fit_markov_chain
-from dnamdlm.lm.language_model import LanguageModel
-from dnamdlm.lm.markov import Smoothing
-from dnamdlm.lm.markov_fit import fit_markov
-from dnamdlm.progress import watched
+from dnamdlm.data.files import make_folder
+from dnamdlm.data.output_streams import stream_of
+from dnamdlm.data.parts.cutting import parse_shard
+from dnamdlm.data.parts.part_folders import HASHED
+from dnamdlm.errors import ConfigError
+from dnamdlm.evaluation.window_scores import WindowScores
 from dnamdlm.threads import running_with
-from dnamdlm.words.context_model import MarkovFit
-from dnamdlm.words.markov_chain import DENSE_ORDER, chain_orders
-from dnamdlm.words.sorted_words import MAX_BASES
 
-logger = logging.getLogger(__name__)
+# what does not change a figure, or stands in the identity of parts under another name.
+_NOT_COMPARED = frozenset({
+    "model", "out", "data", "batch_size", "device", "trust", "precision", "threads", "workers",
+    "devices",
+    "shard", "part_rows", "given",
+})  # fmt: skip
+
+
+class Evaluation(Protocol):
+    """What is scored, and what becomes of the scores."""
+
+    @property
+    def out(self) -> Path:
+        """The file that figures go to."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What is counted, a plural."""
+        ...
+
+    @property
+    def sweeps(self) -> tuple[ScoredSweep, ...]:
+        """What is scored."""
+        ...
+
+    @property
+    def data(self) -> str:
+        """Hash of what is scored, for the identity of parts."""
+        ...
+
+    def prepare(self) -> None:
+        """Compute what needs no scores."""
+        ...
+
+    def finish(
+        self, target: Path, found: Sequence[tuple[WindowScores, float]], command: Sequence[str]
+    ) -> str:
+        """Write the figures; the headline."""
+        ...
 
 
 def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
-    """Score a split and write the figures.
+    """Score a split and write the figures, or score a shard of it.
 
     Returns:
-        The JSON file, and its headline for people.
+        The JSON file, or the folder of the parts of a shard, and its headline for people.
 
     Raises:
         ConfigError: for a setting that does not suit the model or the data.
@@ -78,212 +99,114 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
         loaded.length, loaded.device, len(lm.vocabulary)
     )
     plan = plan_for(
-        loaded.lm, at_once * loaded.length, threads=settings.threads, workers=settings.workers
+        loaded.lm,
+        at_once * loaded.length,
+        threads=settings.threads,
+        workers=settings.workers,
+        devices=settings.devices,
     )
-    likelihoods = spread_likelihoods(
-        loaded,
-        lm,
-        plan,
-        strands=settings.strands,
-        draws=settings.draws,
-        estimator=settings.estimator,
-    )
+    shard = parse_shard(settings.shard)
+    task = ScoringTask(ModelSource.of(loaded), settings.strands, settings.draws, settings.estimator)
     with running_with(plan.threads):
-        if isinstance(loaded.modality, Text):
-            with watched("scoring", "rows") as watch:
-                return score_text(settings, loaded, lm, watch, likelihoods)
-        return _score_genome(settings, loaded, lm, likelihoods)
-
-
-def _score_genome(
-    settings: EvaluateSettings, loaded: LoadedModel, lm: LanguageModel, likelihoods: Likelihoods
-) -> tuple[Path, str]:
-    out = evaluation_target(settings, loaded, settings.split)
-    opened = genome_data(loaded, settings.data).open()
-    check_same_labels(loaded, opened)
-    genomes = chosen_genomes(opened, settings.genome)
-    if loaded.data_record:
-        refuse_trained_bases(loaded.data_record, genomes, settings.split)
-    for genome in genomes.values():
-        genome.check_files()
-    if settings.mixture:
-        check_mixture(settings.mixture, loaded, genomes, opened.fingerprint())
-    windows = _windows_of(opened, genomes, settings)
-    reports = _score_genomes(settings, lm, windows, genomes, loaded=loaded, likelihoods=likelihoods)
-    report = pooled_report(reports) if len(genomes) > 1 else next(iter(reports.values()))
-    sections: dict[str, Any] = {
-        "provenance": provenance(
-            loaded,
-            opened,
-            strands=settings.strands,
-            estimator=settings.estimator,
-            seed=settings.seed,
-        ),
-        "likelihood": report.to_json(),
-    }
-    if len(genomes) > 1:
-        sections["genomes"] = {name: part.to_json() for name, part in reports.items()}
-    if settings.overlap_report:
-        sections["overlap"] = report_overlap(opened)
-    write_evaluation(out, settings.split, sections, keep_others=is_of_model(out, loaded))
-    headline = sentence(report, settings.split, list(reports) if len(genomes) > 1 else ())
-    if settings.genome is None and is_own_split(loaded, opened, settings.split):
-        found = of_genome(report, loaded.digest)
-        store_held_out(loaded, settings.split, found)
-        headline += verdict(found, settings.split)
-    return out, headline
-
-
-def _score_genomes(
-    settings: EvaluateSettings,
-    lm: LanguageModel,
-    windows: Mapping[str, Sweep[SplitWindows]],
-    genomes: Mapping[str, OpenGenome],
-    *,
-    loaded: LoadedModel,
-    likelihoods: Likelihoods,
-) -> dict[str, LikelihoodReport]:
-    """The likelihood of each genome."""
-    reports: dict[str, LikelihoodReport] = {}
-    for name, part in windows.items():
-        logger.info(
-            "%s: %d windows of %d bases, %d draws each",
-            f"{settings.split} of {name}" if name else settings.split, len(part), part.length,
-            settings.draws,
-        )  # fmt: skip
-        markov = fit_baselines(
-            genomes[name], settings.max_order, is_wanted="max_order" in settings.given
+        evaluation = _opened(settings, loaded)
+        # of several jobs one finds out whether the figures can be made.
+        if shard.number == 1:
+            evaluation.prepare()
+        job = _job(settings, loaded, evaluation)
+        passes = settings.draws * (2 if settings.strands == "both" else 1)
+        outcome = run_job(
+            job,
+            Workforce(task, plan, (lm, loaded.device)),
+            shard=shard,
+            per_part=batches_of_part(
+                loaded.lm,
+                positions=at_once * loaded.length * passes,
+                num_batches=job.num_batches,
+                batch_rows=at_once,
+                part_rows=settings.part_rows,
+            ),
+            keeps_cut=settings.part_rows is None,
         )
-        groups = _repeats_of(part, genomes[name], settings.repeat_length)
-        batch_size = settings.batch_size or windows_at_once(part.length, loaded.device)
-        mixture, copies = None, None
-        if settings.mixture and markov:
-            if settings.mixture == "copies":
-                splits = genomes[name].splits
-                copies = fit_chain_copies(
-                    genomes[name].store, splits.train, splits.valid, markov["interpolated"].model
-                )
-            mixture = choose_markov_mixture(
-                settings, lm, genomes[name], markov["interpolated"], copies,
-                batch_size=batch_size, likelihoods=likelihoods,
-            )  # fmt: skip
-        with watched("scoring", "windows") as watch:
-            reports[name] = evaluate_likelihood(
-                lm,
-                part,
-                draws=settings.draws,
-                estimator=settings.estimator,
-                batch_size=batch_size,
-                device=loaded.device,
-                region_classes=genomes[name].region_classes,
-                markov=markov,
-                copies=copies,
-                mixture=mixture,
-                groups=groups,
-                word_length=None if groups is None else groups.length,
-                progress=watch,
-                likelihoods=likelihoods,
-            )
-    return reports
+    return outcome.path, outcome.shard_sentence or outcome.said or ""
 
 
-def _windows_of(
-    data: OpenData, genomes: Mapping[str, OpenGenome], settings: EvaluateSettings
-) -> dict[str, Sweep[SplitWindows]]:
-    """The windows of each genome; a limit is shared among those of a mixture."""
-    split, limit, seed = settings.split, settings.limit, settings.seed
-    if isinstance(data, OpenMixture) and len(genomes) > 1:
-        return data.windows_of_each(split, None, limit, seed)
-    return {
-        name: genome.evaluation_windows(split, limit=limit, seed=seed)
-        for name, genome in genomes.items()
-    }
+def join_evaluation(head: Mapping[str, Any], contents: Iterable[IO[bytes]], target: Path) -> str:
+    """Write the figures from all parts, with the model and the data, but without the network.
 
-
-def _repeats_of(
-    windows: Sweep[SplitWindows], genome: OpenGenome, length: int | None
-) -> SharedWindows | None:
-    """Which windows share a word with the training split; None where there is none."""
-    if length is None or not genome.splits.train:
-        return None
-    return shared_windows(windows, genome.splits.train, length)
-
-
-def fit_baselines(
-    genome: OpenGenome, max_order: int, *, is_wanted: bool = True
-) -> dict[Smoothing, MarkovFit[Any]] | None:
-    """Markov models of the training split; None where there is no validation split to choose by.
-
-    Args:
-        genome: store and splits.
-        max_order: of the interpolated models, 0 to 24; additive ones go to 10 at most.
-        is_wanted: False if the order is only a default, which a large training split lowers to 10.
+    Returns:
+        The headline.
 
     Raises:
-        DataError: if the training split is too large for the order.
+        ConfigError: if the model or the data have changed since the parts were computed.
+        DataError: if the data cannot be used, or the file cannot be written.
     """
-    splits = genome.splits
-    if not splits.valid or not splits.train:
-        logger.info("there is no train or valid split; the Markov baselines are left out")
-        return None
-    num_bases = sum(map(len, splits.train))
-    if max_order > DENSE_ORDER and not is_wanted and num_bases > MAX_BASES:
-        logger.info(
-            "Markov models go to order %d, since higher ones are counted for a training split of "
-            "at most %d bases, and this one has %d", DENSE_ORDER, MAX_BASES, num_bases,
-        )  # fmt: skip
-        max_order = DENSE_ORDER
-    if max_order <= DENSE_ORDER:
-        return dict(fit_markov(genome.store, splits.train, splits.valid, max_order=max_order))
-    additive = fit_markov(
-        genome.store, splits.train, splits.valid, max_order=DENSE_ORDER, smoothings=("additive",)
-    )
-    orders = chain_orders(max_order)
-    chain = fit_markov_chain(genome.store, splits.train, splits.valid, orders)
-    return {**additive, "interpolated": chain}
-
-
-def sentence(report: LikelihoodReport, split: str, genomes: Sequence[str] = ()) -> str:
-    """The headline in one line, and a line for each genome of a mixture and each baseline."""
-    bits = report.model.bits["all"]
-    text = (
-        f"{split}: {bits.value:.4f} +- {bits.standard_error:.4f} bits per base "
-        f"({report.model.kind}, {bits.count:,} bases)"
-    )
-    for name in genomes:
-        part = report.model.bits[name]
-        text += f"\n  {name}: {part.value:.4f} +- {part.standard_error:.4f} ({part.count:,} bases)"
-    for name in (SOFT_MASKED, UNIQUE):
-        if name in report.model.bits and report.model.bits[name].count < bits.count:
-            part = report.model.bits[name]
-            text += (
-                f"\n  {name} bases: {part.value:.4f} +- {part.standard_error:.4f} "
-                f"({part.count:,} bases)"
-            )
-    for name, label in _groups_of(report).items():
-        part, best = report.model.bits[name], report.best_on(name)
-        share = part.count / bits.count
-        text += f"\n  {label} ({share:.1%} of bases): {part.value:.4f} +- {part.standard_error:.4f}"
-        if best is not None and best.name in report.differences:
-            difference = report.differences[best.name][name]
-            text += (
-                f"; best there: {best.label} {best.bits[name].value:.4f}, this model minus it "
-                f"{difference.value:+.4f} +- {difference.standard_error:.4f}"
-            )
-    for baseline in report.chosen:
-        row = next(row for row in report.rows if row.name == baseline)
-        difference = report.differences[baseline]["all"]
-        text += (
-            f"\n  {row.label}: {row.bits['all'].value:.4f}; this model minus it "
-            f"{difference.value:+.4f} +- {difference.standard_error:.4f}"
-        )
-    return text
-
-
-def _groups_of(report: LikelihoodReport) -> dict[str, str]:
-    """Class -> words for people, of the windows with and without words of the training split."""
-    labels = {
-        UNIQUE_WINDOWS: f"windows without a {report.word_length}-mer of the training split",
-        REPEATS: "repeats, the other windows",
+    fields = dict(head["settings"])
+    given = frozenset(fields.pop("given"))
+    changes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in fields.pop("data").items()
     }
-    return {name: label for name, label in labels.items() if name in report.model.bits}
+    data = DataChanges(**changes)
+    settings = EvaluateSettings(**fields, data=data, given=given, out=str(target), device="cpu")
+    loaded = load_model(
+        settings.model, weights=settings.weights, device="cpu", trust=settings.trust
+    )
+    loaded = with_block_length(loaded, settings.block_length)
+    evaluation = _opened(settings, loaded)
+    found = _contents_of(loaded, evaluation)
+    if changed := [name for name, value in found.items() if head["contents"][name] != value]:
+        raise ConfigError(
+            f"the {changed[0]} has another content than when the parts of {target} were computed; "
+            "give back what it was, or remove the folder of parts and start anew"
+        )
+    return evaluation.finish(target, scores_in(contents, evaluation.sweeps), head["command"])
+
+
+def _opened(settings: EvaluateSettings, loaded: LoadedModel) -> Evaluation:
+    if isinstance(loaded.modality, Text):
+        return TextEvaluation(settings, loaded)
+    return GenomeEvaluation(settings, loaded)
+
+
+def _contents_of(loaded: LoadedModel, evaluation: Evaluation) -> dict[str, str]:
+    return {"model": f"{HASHED}{loaded.digest}", "data": evaluation.data}
+
+
+def _job(settings: EvaluateSettings, loaded: LoadedModel, evaluation: Evaluation) -> Job[Any, Any]:
+    batches = SweptBatches(evaluation.sweeps)
+    fields = dataclasses.asdict(settings)
+    compared = {name: value for name, value in fields.items() if name not in _NOT_COMPARED}
+    contents = _contents_of(loaded, evaluation)
+    sizes = [sweep.batch_size for sweep in evaluation.sweeps]
+    kept = replace(
+        settings, model=str(loaded.folder.resolve()), batch_size=sizes[-1], devices=None,
+        shard=None, part_rows=None, given=frozenset(),
+    )  # fmt: skip
+    own = {
+        name: value
+        for name, value in dataclasses.asdict(kept).items()
+        if name not in ("out", "device")
+    }
+    if stream_of(evaluation.out) is None:
+        make_folder(evaluation.out.parent)
+    return Job(
+        entry="evaluate",
+        target=evaluation.out,
+        identity={
+            **contents, **compared, "batch_size": sizes, **surroundings_of(loaded.device),
+        },
+        head={
+            "settings": {**own, "given": sorted(settings.given)},
+            "contents": contents,
+            "unit": evaluation.unit,
+            "command": sys.argv,
+        },
+        num_batches=len(batches),
+        batches=batches,
+        num_rows=sum(len(sweep.windows) for sweep in evaluation.sweeps),
+        join=lambda head, parts, target: evaluation.finish(
+            target, scores_in(parts, evaluation.sweeps), head["command"]
+        ),
+        label="scoring",
+        unit=evaluation.unit,
+    )  # fmt: skip

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, choose_mixture
-from dnamdlm.evaluation.window_scores import BaseClasses, Likelihoods, score_windows
-from dnamdlm.lm.language_model import LanguageModel
-from dnamdlm.progress import watched
+from dnamdlm.evaluation.window_scores import BaseClasses, WindowScores
 from dnamdlm.words.context_model import MarkovFit
 from dnamdlm.words.copies import CopyFit
 from dnamdlm.words.sorted_words import MAX_BASES
@@ -67,42 +67,33 @@ def check_mixture(
             )
 
 
+def windows_to_choose_by(settings: EvaluateSettings, genome: OpenGenome) -> Sweep[SplitWindows]:
+    """The windows of the validation split that a mixture is chosen on."""
+    fewest, most = WINDOWS_TO_CHOOSE_BY
+    limit = min(max(settings.limit or most, fewest), most)
+    return genome.evaluation_windows("valid", limit=limit, seed=settings.seed)
+
+
 def choose_markov_mixture(
     settings: EvaluateSettings,
-    lm: LanguageModel,
+    network: WindowScores,
+    windows: Sweep[SplitWindows],
     genome: OpenGenome,
     fit: MarkovFit[Any],
-    copies: CopyFit | None,
     *,
-    batch_size: int,
-    likelihoods: Likelihoods,
+    copies: CopyFit | None,
 ) -> ChosenMixture:
     """Choose the weights of the network and of Markov models of several orders.
 
     Args:
         settings: of the entry.
-        lm: the network.
-        genome: whose validation split is scored.
+        network: scores of the network on `windows`.
+        windows: of the validation split, see `windows_to_choose_by`.
+        genome: whose windows they are.
         fit: Markov models of its training split.
         copies: the longest of them with copies, or None.
-        batch_size: windows at once.
-        likelihoods: as in `score_windows`.
     """
-    fewest, most = WINDOWS_TO_CHOOSE_BY
-    limit = min(max(settings.limit or most, fewest), most)
-    windows = genome.evaluation_windows("valid", limit=limit, seed=settings.seed)
     logger.info("choosing the mixture on %d windows of the validation split", len(windows))
-    with watched("choosing", "windows") as watch:
-        network = score_windows(
-            lm,
-            windows,
-            draws=settings.draws,
-            estimator=settings.estimator,
-            batch_size=batch_size,
-            device="cpu",
-            progress=watch,
-            likelihoods=likelihoods,
-        )
     models = [model for model in fit.models if model.order in mixed_orders(fit.model.order)]
     classes = BaseClasses(genome.store)
     scores = score_markov(models, windows, classes)

@@ -1,13 +1,14 @@
-"""Perplexity of a split of a corpus under a model of text."""
+"""What is scored of a corpus under a model of text, and the figures of it: perplexity."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from dnamdlm.assembly.devices import windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.evaluate.evaluated_parts import ScoredSweep
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
     is_of_model,
@@ -18,67 +19,101 @@ from dnamdlm.assembly.evaluation_target import (
 from dnamdlm.assembly.held_out import of_text, store_held_out, verdict
 from dnamdlm.assembly.model_data import corpus_data
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.data.parts.part_folders import HASHED
 from dnamdlm.evaluation.evaluation_files import write_evaluation
-from dnamdlm.evaluation.text.perplexity import TextReport, evaluate_text
-from dnamdlm.evaluation.window_scores import Likelihoods
-from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.evaluation.text.perplexity import TextReport, text_report
+from dnamdlm.evaluation.window_scores import WindowScores
 
 logger = logging.getLogger(__name__)
 
 
-def score_text(
-    settings: EvaluateSettings,
-    loaded: LoadedModel,
-    lm: LanguageModel,
-    progress: Callable[[int, int], None],
-    likelihoods: Likelihoods,
-) -> tuple[Path, str]:
-    """Perplexity of a split of the corpus of the model, or of another that was prepared alike.
+class TextEvaluation:
+    """The rows of a split of the corpus of a model, or of another that was prepared alike.
 
     Figures of another corpus than that of the run go to a file of their own, SPLIT.CORPUS.json, and
     name it in the headline.
 
-    Raises:
-        DataError: if the corpus was made with another vocabulary.
+    Attributes:
+        out: the file that figures go to.
+        unit: what is counted, a plural.
+        sweeps: what is scored.
+        data: hash of what is scored, for the identity of parts.
     """
-    opened = corpus_data(loaded, settings.data)
-    corpus = Path(opened.settings.corpus).resolve().name
-    other = other_corpus(loaded, opened)
-    stem = settings.split if other is None else f"{settings.split}.{other}"
-    out = evaluation_target(settings, loaded, stem)
-    windows = opened.evaluation_windows(settings.split, limit=settings.limit, seed=settings.seed)
-    logger.info("%s: %d rows of %d tokens", settings.split, len(windows), windows.length)
-    report = evaluate_text(
-        lm,
-        windows,
-        opened.split(settings.split),
-        opened.split("train") if opened.has_split("train") else None,
-        draws=settings.draws,
-        estimator=settings.estimator,
-        batch_size=settings.batch_size
-        or windows_at_once(windows.length, loaded.device, len(lm.vocabulary)),
-        device=loaded.device,
-        progress=progress,
-        likelihoods=likelihoods,
-    )
-    sections = {
-        "provenance": provenance(
-            loaded,
-            opened,
-            strands=settings.strands,
-            estimator=settings.estimator,
-            seed=settings.seed,
-        ),
-        "text": {"corpus": corpus, **report.to_json()},
-    }
-    write_evaluation(out, settings.split, sections, keep_others=is_of_model(out, loaded))
-    name = settings.split if other is None else f"{settings.split} of {other}"
-    headline = text_sentence(report, name)
-    if is_own_split(loaded, opened, settings.split):
-        found = of_text(report, loaded.digest)
-        store_held_out(loaded, settings.split, found)
-        headline += verdict(found, settings.split)
-    return out, headline
+
+    unit = "rows"
+
+    def __init__(self, settings: EvaluateSettings, loaded: LoadedModel) -> None:
+        """Open the corpus.
+
+        Raises:
+            DataError: if it was made with another vocabulary.
+        """
+        self.settings, self.loaded = settings, loaded
+        self.opened = corpus_data(loaded, settings.data)
+        self.corpus = Path(self.opened.settings.corpus).resolve().name
+        other = other_corpus(loaded, self.opened)
+        self.out = evaluation_target(
+            settings, loaded, settings.split if other is None else f"{settings.split}.{other}"
+        )
+        self._name = settings.split if other is None else f"{settings.split} of {other}"
+        self._windows = self.opened.evaluation_windows(
+            settings.split, limit=settings.limit, seed=settings.seed
+        )
+        self._vocabulary = loaded.language_model.vocabulary
+        at_once = settings.batch_size or windows_at_once(
+            self._windows.length, loaded.device, len(self._vocabulary)
+        )
+        self.sweeps = (ScoredSweep(self._windows, at_once),)
+        self.data = f"{HASHED}{self.opened.fingerprint()}"
+
+    def prepare(self) -> None:
+        """Say what will be scored."""
+        windows = self._windows
+        logger.info("%s: %d rows of %d tokens", self.settings.split, len(windows), windows.length)
+
+    def finish(
+        self, target: Path, found: Sequence[tuple[WindowScores, float]], command: Sequence[str]
+    ) -> str:
+        """Write the figures.
+
+        Args:
+            target: the file.
+            found: the scores of the rows, and the seconds that they took.
+            command: that asked for them.
+
+        Returns:
+            The headline.
+        """
+        settings, loaded, opened = self.settings, self.loaded, self.opened
+        ((scores, seconds),) = found
+        report = text_report(
+            scores,
+            self._windows,
+            opened.split(settings.split),
+            opened.split("train") if opened.has_split("train") else None,
+            draws=settings.draws,
+            seconds=seconds,
+            vocabulary=self._vocabulary,
+        )
+        sections = {
+            "provenance": provenance(
+                loaded,
+                opened,
+                command=list(command),
+                strands=settings.strands,
+                estimator=settings.estimator,
+                seed=settings.seed,
+            ),
+            "text": {"corpus": self.corpus, **report.to_json()},
+        }
+        others = is_of_model(target, loaded)
+        write_evaluation(target, settings.split, sections, keep_others=others)
+        headline = text_sentence(report, self._name)
+        if is_own_split(loaded, opened, settings.split):
+            own = of_text(report, loaded.digest)
+            store_held_out(loaded, settings.split, own)
+            headline += verdict(own, settings.split)
+        return headline
 
 
 def text_sentence(report: TextReport, split: str) -> str:

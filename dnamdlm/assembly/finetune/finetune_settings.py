@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
+    Devices,
     NotNegative,
     Positive,
     PositiveShare,
@@ -137,6 +138,7 @@ class PredictSettings:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
     shard: str | None = None
     part_rows: Positive | None = None
     given: frozenset[str] = frozenset()

@@ -71,7 +71,13 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     heads = [checked(folder, rows.sequences) for folder in folders]
     batches = BatchesOfInput(rows, heads)
     classifier = reader.classifier(0)
-    plan = plan_for(classifier, TOKENS_AT_ONCE, threads=settings.threads, workers=settings.workers)
+    plan = plan_for(
+        classifier,
+        TOKENS_AT_ONCE,
+        threads=settings.threads,
+        workers=settings.workers,
+        devices=settings.devices,
+    )
     device = next(classifier.parameters()).device
     digests = [file_hash(folder / HEAD_WEIGHTS) for folder in folders]
     job = Job(

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -46,9 +46,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Item_co = TypeVar("Item_co", covariant=True)
 Result_contra = TypeVar("Result_contra", contravariant=True)
-Join = Callable[[Mapping[str, Any], Iterable[IO[bytes]], Path], object]
+Join = Callable[[Mapping[str, Any], Iterable[IO[bytes]], Path], str | None]
 """Writes a target, complete or not at all, from the head of a manifest and the contents of all
-parts in order."""
+parts in order; gives what is to be said of it, if it has figures."""
 
 _log = logging.getLogger(__name__)
 
@@ -158,6 +158,7 @@ class Outcome:
         seconds: that the computation took.
         rate: units per second.
         shard_sentence: what a shard has to say; empty if the target was written.
+        said: what joining the parts had to say of the target.
     """
 
     path: Path
@@ -166,6 +167,7 @@ class Outcome:
     seconds: float
     rate: float
     shard_sentence: str = ""
+    said: str | None = None
 
 
 @dataclass(frozen=True)
@@ -221,8 +223,8 @@ def run_job(
             outcome = _outcome(job.target, heads, progress)
             if shard.count == 1:
                 with held_folder(folder):
-                    join_parts(folder, manifest, job.target, job.join)
-                return outcome
+                    said = join_parts(folder, manifest, job.target, job.join)
+                return replace(outcome, said=said)
     return Outcome(
         folder, outcome.rows, outcome.counts, outcome.seconds, outcome.rate,
         f"shard {shard}: {len(heads)} of {manifest.cut.num_parts} parts are complete "
@@ -231,14 +233,18 @@ def run_job(
     )  # fmt: skip
 
 
-def join_parts(folder: Path, manifest: Manifest, target: Path, join: Join) -> None:
+def join_parts(folder: Path, manifest: Manifest, target: Path, join: Join) -> str | None:
     """Write a target from all parts, which were verified, and remove their folder, which is held.
+
+    Returns:
+        What `join` says of it.
 
     Raises:
         DataError: if the target cannot be written; the parts remain.
     """
-    join(manifest.head, _contents(folder, manifest.cut), target)
+    said = join(manifest.head, _contents(folder, manifest.cut), target)
     remove_folder(folder)
+    return said
 
 
 def _contents(folder: Path, cut: Cut) -> Iterator[IO[bytes]]:
@@ -330,8 +336,8 @@ def _streamed(job: Job[Item, Result], workforce: Workforce[Item, Result]) -> Out
             next(results, None)
         file.seek(0)
         outcome = _outcome(job.target, [writer.head("", 0)], progress)
-        job.join(job.head, [file], job.target)
-    return outcome
+        said = job.join(job.head, [file], job.target)
+    return replace(outcome, said=said)
 
 
 def _outcome(target: Path, heads: Sequence[PartHead], progress: Progress) -> Outcome:

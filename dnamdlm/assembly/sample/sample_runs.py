@@ -115,7 +115,13 @@ def in_parts(
         unit=loaded.modality.units,
         reports_itself=True,
     )
-    plan = plan_for(loaded.lm, max(sizes), threads=settings.threads, workers=settings.workers)
+    plan = plan_for(
+        loaded.lm,
+        max(sizes),
+        threads=settings.threads,
+        workers=settings.workers,
+        devices=settings.devices,
+    )
     outcome = run_job(
         job,
         Workforce(BatchTask.of(run), plan, loaded),
@@ -146,7 +152,7 @@ def at_once(
     Raises:
         ConfigError: for settings of parts, which there are none of.
     """
-    if given := settings.given & {"shard", "part_rows"}:
+    if given := settings.given & {"shard", "part_rows", "devices"}:
         raise ConfigError(
             f"{min(given)} was given but has no effect: a sequence that long is written as it is "
             "made, and has no parts; leave it out"

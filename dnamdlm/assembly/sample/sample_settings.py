@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
+    Devices,
     NotNegative,
     Positive,
     PositiveNumber,
@@ -89,6 +90,7 @@ class SampleSettings:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
     shard: str | None = None
     part_rows: Positive | None = None
     seed: Seed = 1
@@ -124,6 +126,11 @@ class SampleSettings:
             raise ConfigError(
                 f"workers={self.workers} cannot share a reward, which is computed in one process; "
                 "leave workers out"
+            )
+        if self.reward is not None and self.devices:
+            raise ConfigError(
+                "devices=auto cannot share a reward, which is computed in one process; leave "
+                "devices out"
             )
 
     @property

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dnamdlm.assembly.building.field_types import (
+    Devices,
     Positive,
     Seed,
     Share,
@@ -120,6 +121,7 @@ class ScoreEntry:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
     shard: str | None = None
     part_rows: Positive | None = None
     seed: Seed = 0

@@ -121,6 +121,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         scoring,
         threads=settings.threads,
         workers=settings.workers,
+        devices=settings.devices,
         num_rows=counts.rows,
     )
     batches = scorer.parts(file, counts)
@@ -246,6 +247,7 @@ class VariantScorer:
         *,
         threads: int | None = None,
         workers: int | None = 1,
+        devices: str | None = None,
         num_rows: int | None = None,
     ) -> None:
         """Check the model.
@@ -256,6 +258,7 @@ class VariantScorer:
             settings: how variants are scored.
             threads: of the CPU; None is chosen by the size of the network.
             workers: processes that share the rows; None is chosen by the size of the network.
+            devices: `auto` is one process on each device.
             num_rows: how many will be scored, if it is known; few are not shared.
 
         Raises:
@@ -276,6 +279,7 @@ class VariantScorer:
             self.at_once * self.length,
             threads=threads,
             workers=workers,
+            devices=devices,
             can_share=num_rows is None or num_rows > (_PARTS_TO_SHARE - 1) * self.together,
         )
         self.reader = StateReader(lm)

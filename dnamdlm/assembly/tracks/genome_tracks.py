@@ -180,7 +180,13 @@ def _workforce(
     positions = read.at_once * read.length
     return Workforce(
         ProbabilityTask(ModelSource.of(loaded), strands, read),
-        plan_for(loaded.lm, positions, threads=settings.threads, workers=settings.workers),
+        plan_for(
+            loaded.lm,
+            positions,
+            threads=settings.threads,
+            workers=settings.workers,
+            devices=settings.devices,
+        ),
         ProbabilityReader(lm, read, loaded.device),
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dnamdlm.assembly.building.field_types import Positive, Strands, Weights, check_fields
+from dnamdlm.assembly.building.field_types import Devices, Positive, Strands, Weights, check_fields
 from dnamdlm.assembly.model_data import DataChanges
 from dnamdlm.data.output_streams import STANDARD_OUTPUT
 from dnamdlm.data.parts.cutting import parse_shard
@@ -39,6 +39,7 @@ class TracksSettings:
     precision: str = "auto"
     threads: Positive | None = None
     workers: Positive | None = None
+    devices: Devices = None
     shard: str | None = None
     part_rows: Positive | None = None
     given: frozenset[str] = frozenset()
@@ -78,4 +79,6 @@ class TracksSettings:
             reason = "a folder of tracks is not compared with a Markov model of the training split"
             return dict.fromkeys(names, reason)
         reason = f"out={self.out} is one file of a locus, and only a folder has it"
-        return dict.fromkeys(("bed", "assembly", "workers", "shard", "part_rows"), reason)
+        return dict.fromkeys(
+            ("bed", "assembly", "workers", "devices", "shard", "part_rows"), reason
+        )

@@ -8,14 +8,10 @@ windows; differences to them are paired window by window.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
@@ -25,13 +21,8 @@ from dnamdlm.evaluation.window_scores import (
     REPEATS,
     UNIQUE_WINDOWS,
     BaseClasses,
-    Likelihoods,
-    Progress,
-    WindowGroups,
     WindowScores,
-    score_windows,
 )
-from dnamdlm.lm.language_model import LanguageModel
 from dnamdlm.lm.markov import Smoothing
 from dnamdlm.words.context_model import MarkovFit
 from dnamdlm.words.copies import CopyFit
@@ -90,7 +81,7 @@ class LikelihoodReport:
         num_windows: windows scored.
         length: positions per window.
         draws: noise draws per window.
-        seconds: time spent on the model alone.
+        seconds: time spent on the model alone, added over processes.
         mask_rates: bits per hidden base in each tenth of the mask rate; empty for a model that
             does not hide.
         word_length: bases of the words that make a window a repeat, or None where windows were not
@@ -177,56 +168,32 @@ class LikelihoodReport:
         }
 
 
-def evaluate_likelihood(
-    model: LanguageModel,
+def likelihood_report(
+    scores: WindowScores,
     windows: Sweep[SplitWindows],
+    classes: BaseClasses,
     *,
     draws: int,
-    estimator: str = "auto",
-    batch_size: int = 64,
-    device: torch.device | str = "cpu",
-    region_classes: RegionClasses | None = None,
+    seconds: float,
     markov: Mapping[Smoothing, MarkovFit[Any]] | None = None,
     copies: CopyFit | None = None,
     mixture: ChosenMixture | None = None,
-    groups: WindowGroups | None = None,
     word_length: int | None = None,
-    progress: Progress | None = None,
-    likelihoods: Likelihoods | None = None,
 ) -> LikelihoodReport:
     """Bits per base of a model over a whole split, by class, compared with Markov baselines.
 
     Args:
-        model: already on `device` and in evaluation mode.
+        scores: of the windows under the model, by these classes.
         windows: the split.
-        draws: noise draws per window; an exact model ignores it.
-        estimator: how the likelihood is estimated, see `dnamdlm.lm.estimators`.
-        batch_size: windows per call.
-        device: where the model is.
-        region_classes: coding and non-coding regions; None without an annotation.
+        classes: of bases.
+        draws: noise draws per window.
+        seconds: spent on the model.
         markov: fitted families, see `fit_markov` and `fit_markov_chain`; None leaves the Markov
             rows out.
         copies: the chain of `markov` with copies; None leaves its row out.
         mixture: of the model with Markov models of `markov` and `copies`; None leaves its rows out.
-        groups: which windows are repeats; None does not distinguish them.
-        word_length: bases of the words that `groups` compared.
-        progress: called with (windows done, total windows).
-        likelihoods: as in `score_windows`.
+        word_length: bases of the words by which the classes tell repeats; None if they do not.
     """
-    classes = BaseClasses(windows.source.store, region_classes, groups)
-    began = time.perf_counter()
-    scores = score_windows(
-        model,
-        windows,
-        draws=draws,
-        estimator=estimator,
-        batch_size=batch_size,
-        device=device,
-        classes=classes,
-        progress=progress,
-        likelihoods=likelihoods,
-    )
-    seconds = time.perf_counter() - began
     present = [name for name in classes.names if scores.bits(name).count]
     counts = {name: scores.bits(name).count for name in present}
     uniform = {name: Rate(2.0, 0.0, count) for name, count in counts.items()}

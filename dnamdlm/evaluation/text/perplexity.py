@@ -12,20 +12,18 @@ marks are scored.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from dnamdlm.data.stream import Sweep
 from dnamdlm.data.text.rows import RowRule, Rows
 from dnamdlm.data.text.shards import CorpusSplit
 from dnamdlm.evaluation.rates import Rate, clustered_rate
-from dnamdlm.evaluation.window_scores import Likelihoods, Progress, score_windows
-from dnamdlm.lm.language_model import LanguageModel
+from dnamdlm.evaluation.window_scores import WindowScores
+from dnamdlm.tokens.vocabulary import Vocabulary
 
 _TOKENS_AT_ONCE = 1 << 22
 _PSEUDO_COUNT = 1.0
@@ -77,51 +75,32 @@ class TextReport:
         }
 
 
-def evaluate_text(
-    model: LanguageModel,
+def text_report(
+    scores: WindowScores,
     windows: Sweep[Rows],
     split: CorpusSplit,
     train: CorpusSplit | None,
     *,
     draws: int,
-    estimator: str = "auto",
-    batch_size: int,
-    device: torch.device | str = "cpu",
-    progress: Progress | None = None,
-    likelihoods: Likelihoods | None = None,
+    seconds: float,
+    vocabulary: Vocabulary,
 ) -> TextReport:
-    """Score the rows of a split.
+    """The figures of the rows of a split.
 
     Args:
-        model: already on `device` and in evaluation mode.
+        scores: of the rows under the model.
         windows: the rows.
         split: the split that the rows were cut from.
         train: split in which unigram frequencies are counted, or None.
-        draws: noise draws per row; an exact model ignores it.
-        estimator: how the likelihood is estimated, see `dnamdlm.lm.estimators`.
-        batch_size: rows per call.
-        device: where the model is.
-        progress: called with (rows done, total rows).
-        likelihoods: as in `score_windows`.
+        draws: noise draws per row.
+        seconds: spent on the model.
+        vocabulary: of the model.
     """
-    began = time.perf_counter()
-    scores = score_windows(
-        model,
-        windows,
-        draws=draws,
-        estimator=estimator,
-        batch_size=batch_size,
-        device=device,
-        progress=progress,
-        likelihoods=likelihoods,
-    )
-    seconds = time.perf_counter() - began
     bits = scores.bits()
     rule, num_rows = windows.source.rule, len(windows.source)
     num_bytes = 0.0  # documents of padded rows are cut, so that bytes per row are unknown
     if rule.layout == "packed":
         num_bytes = float(split.entry["num_bytes"]) * _share_of_text(windows, split)
-    vocabulary = model.vocabulary
     return TextReport(
         bits=bits,
         unigram=None if train is None else _unigram(windows, train, vocabulary.real_tokens()),
