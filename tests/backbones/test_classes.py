@@ -86,7 +86,11 @@ def test_a_negative_number_of_classes_is_refused(build):
         build(num_classes=-1)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# a network of words refuses distributions over bases, see test_import_esm.
+OF_BASES = [case for case in CASES if not case.name.startswith("nt")]
+
+
+@pytest.mark.parametrize("case", OF_BASES, ids=lambda case: case.name)
 def test_a_one_hot_law_gives_the_states_of_the_id(case):
     network, tokens = case.network(torch.float64), _tokens(2, 9)
     time, present = _time(2), torch.ones(2, 9, dtype=torch.bool)

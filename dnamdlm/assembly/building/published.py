@@ -1,8 +1,8 @@
 """Weights that other projects published, as backbones with the settings that describe them.
 
 Read are folders in the layout of Hugging Face, single files of tensors and Lightning checkpoints of
-MDLM and its successors. The names of the tensors say which network it is, the config of a folder which
-process it was trained for; docs/sharing.md lists the projects.
+MDLM and its successors. The names of the tensors say which network it is, the config of a folder
+which process it was trained for; docs/sharing.md lists the projects.
 """
 
 from __future__ import annotations
