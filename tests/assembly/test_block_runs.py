@@ -80,6 +80,7 @@ def test_any_block_length_is_evaluated_and_sampled_from_one_network(run):
     assert model.embed(["ACGTACGTAC"]).shape == (1, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [["lm=mdlm_count"], ["lm=ar", "backbone=ar"]], ids=["mdlm", "ar"])
 def test_a_run_starts_from_the_weights_of_another_kind(tmp_path, start):
     sizes = ["backbone.hidden_size=16", "backbone.num_blocks=1", "backbone.num_heads=2"]
@@ -123,6 +124,7 @@ def test_an_interval_is_filled_given_what_lies_to_its_left_alone(run, tmp_path):
         infilled(run, tmp_path, bases, "flank=4")
 
 
+@pytest.mark.slow
 def test_text_is_trained_scored_and_continued(tmp_path):
     (tmp_path / "lines.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 60)
     corpus = tmp_path / "corpus"

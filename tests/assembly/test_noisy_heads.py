@@ -105,8 +105,8 @@ def test_its_time_is_that_at_which_as_much_is_masked(runs):
 @pytest.mark.parametrize(
     ("value", "output", "message"),
     [
-        ("likly", None, r"value=likly is unknown \(did you mean likely\?\); choose"),
-        ("head", "activty", r"value_class=activty is not predicted by .*did you mean activity"),
+        ("likelyy", None, r"value=likelyy is unknown \(did you mean likely\?\); choose"),
+        ("head", "activityy", r"value_class=activityy is not predicted by .*did you mean activity"),
         ("head", None, r"predicts activity, other; say which one is wanted as value_class=NAME"),
         ("model", None, r"is a MaskedDiffusionLM and predicts no reward"),
         ("draws", "activity", r"value_class was given but has no effect"),
@@ -140,7 +140,7 @@ def test_designs_may_be_asked_for_a_number(runs):
     assert names[1:] == [
         "guidance alone, no reward", "rejection sampling", "draws that pass, no reward",
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match="this model has no number 'activty'"):
-        designs_of(runs.model, lambda texts: [0.0] * len(texts), 3, 12, condition="activty:1")
+    with pytest.raises(ConfigError, match="this model has no number 'activityy'"):
+        designs_of(runs.model, lambda texts: [0.0] * len(texts), 3, 12, condition="activityy:1")
     with pytest.raises(ConfigError, match="label and condition are both given"):
         designs_of(runs.model, lambda texts: [0.0] * len(texts), 3, 12, condition=asked, label="x")

@@ -94,6 +94,7 @@ def test_texts_are_those_of_the_command_line(folder, model, tmp_path, prompt):
     assert texts == [json.loads(line)["text"] for line in out.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_sampler_of_none_is_that_of_the_command_line(folder, of_bytes, tmp_path):
     out = tmp_path / "texts.jsonl"
     sample(asked(folder / "run_bytes", out, "num_sequences=2", "length=12", name="sample"))
@@ -181,6 +182,7 @@ def test_a_model_needs_no_corpus_wherever_it_is_used(folder, tmp_path, monkeypat
         assert len(dnamdlm.load(str(run), device="cpu").sample(2)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["words", "bytes"])
 def test_an_exported_model_has_its_tokenizer_and_needs_no_corpus(folder, tmp_path, name):
     run = folder / f"run_{name}"

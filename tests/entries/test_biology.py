@@ -100,6 +100,7 @@ def test_an_annotation_of_circles_and_of_other_records_is_used(trained, folder, 
     assert ("chrUn_1" in result.stderr) == (annotation == "extra.gff3")
 
 
+@pytest.mark.slow
 def test_what_evaluation_refuses_a_dry_run_refuses(trained, folder):
     result, out = evaluated(trained, folder, "strand.gff3")
     assert (result.returncode, out.exists()) == (2, False)

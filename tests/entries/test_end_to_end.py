@@ -46,6 +46,7 @@ def test_a_run_folder_holds_what_made_it(trained):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_training_again_does_nothing_more(trained):
     before = digests(trained)
     result = run("train", *SHORT, f"run_dir={trained}")

@@ -49,6 +49,7 @@ def head(trained, folder):
     return folder / "ft"
 
 
+@pytest.mark.slow
 def test_variants_through_a_pipe_and_rna_score_as_files_of_dna_do(trained, folder):
     settings = (f"model={trained}", "scores=[llr]")
     run("score", *settings, f"variants={folder}/v.vcf", f"data.fasta={folder}/g.fa",
@@ -103,6 +104,7 @@ def test_predict_refuses_a_genome_without_effect(head, folder, given):
     assert "has no effect: no genome is read for a file that ends in .csv" in result.stderr
 
 
+@pytest.mark.slow
 def test_predict_refuses_what_embed_refuses(head, trained, folder):
     (folder / "twice.fa").write_text(">a\nACGT\n>a\nACGT\n")
     for entry, *given in (

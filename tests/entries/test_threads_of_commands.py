@@ -32,6 +32,7 @@ def test_a_small_network_trains_with_one_thread_or_as_many_as_are_given(tmp_path
     ).stderr  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_evaluation_records_its_threads(trained, tmp_path):
     def threads(*settings):
         out = tmp_path / "e.json"

@@ -173,6 +173,7 @@ def test_every_sampler_fills_a_template_whatever_the_batch(sampler):
         assert sum(told) == 3 * sum(letter not in "ACGT" for letter in letters)
 
 
+@pytest.mark.slow
 def test_numbers_guide_as_classes_do():
     net = network("dit", num_numbers=1)
     lm, keys = IupacDiffusionLM(net, NUCLEOTIDE_VOCABULARY), row_keys(2, torch.arange(8))
