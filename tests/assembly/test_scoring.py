@@ -367,8 +367,6 @@ def test_models_of_another_kind_are_refused(files, monkeypatch):
     causal = random_model("lm=ar", "backbone=ar")
     monkeypatch.setattr(scoring, "load_model", lambda *_args, **_options: causal)
     with pytest.raises(ConfigError, match="of whole windows, and this is a CausalLM"):
-        ConfigError, match="diffusion models of whole windows, and this is a CausalLM"
-    ):
         score(score_tree(files))
 
 
