@@ -29,6 +29,7 @@ from dnamdlm.assembly.score.score_parts import (
     stretch_of,
 )
 from dnamdlm.assembly.score.score_settings import ScoreEntry, ScoreSettings
+from dnamdlm.assembly.score.scored_models import check_model
 from dnamdlm.assembly.score.variant_baselines import Baselines
 from dnamdlm.assembly.strands import with_strands
 from dnamdlm.assembly.worker_process import Advance
@@ -62,7 +63,6 @@ from dnamdlm.lm.states.variant_scores import (
     site_log_ratio,
     state_distances,
 )
-from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
@@ -191,22 +191,6 @@ def _job(
         label="scoring",
         unit="variants",
     )
-
-
-def check_model(loaded: LoadedModel) -> MaskedDiffusionLM | UniformDiffusionLM:
-    """The language model that scores variants.
-
-    Raises:
-        ConfigError: for a model of another kind, or of text.
-    """
-    if not isinstance(loaded.lm, MaskedDiffusionLM | UniformDiffusionLM):
-        raise ConfigError(
-            f"variants are scored with diffusion models of whole windows, and this is a "
-            f"{type(loaded.lm).__name__}; give another model"
-        )
-    loaded.require_dna()
-    lm = loaded.lm
-    return lm.as_masked() if isinstance(lm, UniformDiffusionLM) and not lm.uniform_share else lm
 
 
 def scored_table(
