@@ -152,14 +152,20 @@ def join_evaluation(head: Mapping[str, Any], contents: Iterable[IO[bytes]], targ
         settings.model, weights=settings.weights, device="cpu", trust=settings.trust
     )
     loaded = with_block_length(loaded, settings.block_length)
-    evaluation = _opened(settings, loaded)
-    found = _contents_of(loaded, evaluation)
-    if changed := [name for name, value in found.items() if head["contents"][name] != value]:
-        raise ConfigError(
-            f"the {changed[0]} has another content than when the parts of {target} were computed; "
-            "give back what it was, or remove the folder of parts and start anew"
-        )
-    return evaluation.finish(target, scores_in(contents, evaluation.sweeps), head["command"])
+    at_once = settings.batch_size or windows_at_once(
+        loaded.length, loaded.device, len(loaded.language_model.vocabulary)
+    )
+    plan = plan_for(loaded.lm, at_once * loaded.length, threads=settings.threads)
+    # the file says with how many threads it was made: as many as one command would use.
+    with running_with(plan.threads):
+        evaluation = _opened(settings, loaded)
+        found = _contents_of(loaded, evaluation)
+        if changed := [name for name, value in found.items() if head["contents"][name] != value]:
+            raise ConfigError(
+                f"the {changed[0]} has another content than when the parts of {target} were "
+                "computed; give back what it was, or remove the folder of parts and start anew"
+            )
+        return evaluation.finish(target, scores_in(contents, evaluation.sweeps), head["command"])
 
 
 def _opened(settings: EvaluateSettings, loaded: LoadedModel) -> Evaluation:
