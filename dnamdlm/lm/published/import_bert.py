@@ -11,11 +11,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dnamdlm.backbones.bert import Bert
 from dnamdlm.errors import CheckpointError
+from dnamdlm.lm.published.strict_names import check_names, check_only, check_sizes, filled
 
 BERT_MARK = ".attention.self.query.weight"
 _TIED = {
@@ -76,34 +76,19 @@ def import_bert(
             )
     num_blocks = len({name.split(".")[3] for name in tensors if ".layer." in name})
     names = bert_names(num_blocks)
-    wanted = {name for originals in names.values() for name in originals}
-    missing, left_over = sorted(wanted - set(tensors)), sorted(set(tensors) - wanted)
-    if missing or left_over:
-        raise CheckpointError(
-            f"{source}: not the tensors of a BERT with {num_blocks} blocks for masked language "
-            f"modelling; missing: {_few(missing)}; left over: {_few(left_over)}"
-        )
+    kind = f"a BERT with {num_blocks} blocks for masked language modelling"
+    check_names(tensors, names, kind, source)
     network = _network(tensors, config, num_blocks, source)
-    renamed = {ours: torch.cat([tensors[name] for name in names[ours]]) for ours in names}
-    renamed["head.weight"] = renamed["embedding.weight"]
-    for name, parameter in network.state_dict().items():
-        if parameter.shape != renamed[name].shape:
-            raise CheckpointError(
-                f"{source}: {names[name][0]} gives {tuple(renamed[name].shape)}, expected "
-                f"{tuple(parameter.shape)}"
-            )
-    network = network.to(renamed["embedding.weight"].dtype)
-    network.load_state_dict(renamed)
-    return network.eval()
+    # the table of embeddings is the output layer, too.
+    names["head.weight"] = names["embedding.weight"]
+    return filled(network, tensors, names, source)
 
 
 def _network(
     tensors: Mapping[str, Tensor], config: Mapping[str, Any], num_blocks: int, source: str
 ) -> Bert:
     """A network of the sizes that the tensors have and the config agrees with."""
-    for key, value in _WANTED.items():
-        if config.get(key, value) != value:
-            raise CheckpointError(f"{source}: {key}={config[key]} is not supported, only {value}")
+    check_only(config, _WANTED, source)
     if "num_attention_heads" not in config:
         raise CheckpointError(
             f"{source}: nothing says how many attention heads it has; give its folder, with a "
@@ -125,12 +110,7 @@ def _network(
         "max_position_embeddings": len(tensors["bert.embeddings.position_embeddings.weight"]),
         "type_vocab_size": len(tensors["bert.embeddings.token_type_embeddings.weight"]),
     }
-    for key, value in found.items():
-        if config.get(key, value) != value:
-            raise CheckpointError(
-                f"{source}: config.json says {key}={config[key]}, but the tensors have {value}; "
-                "the files do not belong together"
-            )
+    check_sizes(config, found, source)
     ratio = inner_size / hidden_size
     return Bert(
         vocab_size,
@@ -171,10 +151,3 @@ def _renamed(name: str) -> str:
     if name.endswith(".gamma"):
         return name.removesuffix("gamma") + "weight"
     return name.removesuffix("beta") + "bias" if name.endswith(".beta") else name
-
-
-def _few(names: list[str]) -> str:
-    """The first few of many names."""
-    if not names:
-        return "none"
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
