@@ -152,10 +152,8 @@ def join_evaluation(head: Mapping[str, Any], contents: Iterable[IO[bytes]], targ
         settings.model, weights=settings.weights, device="cpu", trust=settings.trust
     )
     loaded = with_block_length(loaded, settings.block_length)
-    at_once = settings.batch_size or windows_at_once(
-        loaded.length, loaded.device, len(loaded.language_model.vocabulary)
-    )
-    plan = plan_for(loaded.lm, at_once * loaded.length, threads=settings.threads)
+    positions = fields["batch_size"] * loaded.length
+    plan = plan_for(loaded.lm, positions, threads=settings.threads)
     # the file says with how many threads it was made: as many as one command would use.
     with running_with(plan.threads):
         evaluation = _opened(settings, loaded)
