@@ -38,6 +38,8 @@ DAMAGE_ERRORS = (
 )  # fmt: skip
 WEIGHTS = "model.safetensors"
 Row = tuple[str, ...]
+# a note, the columns, and the rows of a table.
+Section = tuple[str, Row, list[Row]]
 
 
 class Trap:
@@ -132,6 +134,70 @@ def lines_of(columns: Row, rows: list[Row]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
+def sections_of_files(folder: Path, flips: int, fetches: int) -> dict[str, Section]:
+    """Readers of sequences and weights: files, fetches, flipped bits, foreign code."""
+    return {
+        "Files of sequence": (
+            "`right`: the bases that any fair reading gives. A file without a fair reading "
+            "should be refused.",
+            *fault_readers.table(),
+        ),
+        "Fetches by four workers": (
+            "The handle is opened before the workers start and shared by them, as a data set "
+            "does that opens its file when it is made. The counts of pysam and pyfaidx change "
+            "from run to run; handles opened by each worker were not tried.",
+            ("reader, workers", "fetches", "wrong bases", "failed"),
+            worker_fetches(folder, fetches),
+        ),
+        "One flipped bit in a file of weights": (
+            f"{flips} files each, a random bit in each.",
+            ("reader", "refused", "read, same numbers", "read, **other numbers**"),
+            flipped_bits(folder, flips),
+        ),
+        "A stranger's checkpoint with code in it": (
+            "A pickle that makes a folder when it is opened.",
+            ("reader", "outcome", "code ran"),
+            foreign_code(folder),
+        ),
+    }  # fmt: skip
+
+
+def sections_of_runs(folder: Path) -> dict[str, Section]:
+    """Training that resumes, weights that are not finite, tables, full disks."""
+    return {
+        "Training resumed in the middle of a pass": (
+            "Two passes over 256 windows in batches of 4, compared with an unbroken run. The "
+            "command here is killed with -9 in step 30 of 64 of the first pass and started "
+            "again; Lightning is stopped after step 24. Both resume from the checkpoint of "
+            "step 24, about which Lightning warns that the loader cannot be resumed.",
+            ("trainer", "windows of the first pass seen twice", "never seen",
+             "batches in the order of the unbroken run"),
+            resumption_rows(folder),
+        ),
+        "Training resumed with another learning rate": (
+            "Begun with 0.001, stopped, and resumed with 0.1 in the settings: the rate at the "
+            "last step.",
+            ("trainer", "rate"),
+            changed_rates(folder / "rates"),
+        ),
+        "Weights with a number that is NaN": (
+            "One of twenty numbers.", ("reader", "outcome"), weights_of_nan(folder),
+        ),
+        "Tables as people have them": (
+            "`right`: the sequences and labels that stand there. pandas is `read_csv` with the "
+            "separator of the ending and its defaults. A file without a fair reading should be "
+            "refused.",
+            ("table", "dnamdlm", "pandas"),
+            tables_read(folder),
+        ),
+        "A table for which the disk has no space": (
+            "Written over an earlier file through a link, where no file may exceed 4 kB.",
+            ("writer", "error", "what is there afterwards"),
+            full_disks(folder),
+        ),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Break everything, print and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -143,60 +209,8 @@ def main() -> None:
     missing = [name for name in fault_readers.READERS if name not in fault_readers.installed()]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sections = {
-            "Files of sequence": (
-                "`right`: the bases that any fair reading gives. A file without a fair reading "
-                "should be refused.",
-                *fault_readers.table(),
-            ),
-            "Fetches by four workers": (
-                "The handle is opened before the workers start and shared by them, as a data set "
-                "does that opens its file when it is made. The counts of pysam and pyfaidx change "
-                "from run to run; handles opened by each worker were not tried.",
-                ("reader, workers", "fetches", "wrong bases", "failed"),
-                worker_fetches(folder, arguments.fetches),
-            ),
-            "One flipped bit in a file of weights": (
-                f"{arguments.flips} files each, a random bit in each.",
-                ("reader", "refused", "read, same numbers", "read, **other numbers**"),
-                flipped_bits(folder, arguments.flips),
-            ),
-            "A stranger's checkpoint with code in it": (
-                "A pickle that makes a folder when it is opened.",
-                ("reader", "outcome", "code ran"),
-                foreign_code(folder),
-            ),
-            "Training resumed in the middle of a pass": (
-                "Two passes over 256 windows in batches of 4, compared with an unbroken run. The "
-                "command here is killed with -9 in step 30 of 64 of the first pass and started "
-                "again; Lightning is stopped after step 24. Both resume from the checkpoint of "
-                "step 24, about which Lightning warns that the loader cannot be resumed.",
-                ("trainer", "windows of the first pass seen twice", "never seen",
-                 "batches in the order of the unbroken run"),
-                resumption_rows(folder),
-            ),
-            "Training resumed with another learning rate": (
-                "Begun with 0.001, stopped, and resumed with 0.1 in the settings: the rate at the "
-                "last step.",
-                ("trainer", "rate"),
-                changed_rates(folder / "rates"),
-            ),
-            "Weights with a number that is NaN": (
-                "One of twenty numbers.", ("reader", "outcome"), weights_of_nan(folder),
-            ),
-            "Tables as people have them": (
-                "`right`: the sequences and labels that stand there. pandas is `read_csv` with the "
-                "separator of the ending and its defaults. A file without a fair reading should be "
-                "refused.",
-                ("table", "dnamdlm", "pandas"),
-                tables_read(folder),
-            ),
-            "A table for which the disk has no space": (
-                "Written over an earlier file through a link, where no file may exceed 4 kB.",
-                ("writer", "error", "what is there afterwards"),
-                full_disks(folder),
-            ),
-        }  # fmt: skip
+        sections = sections_of_files(folder, arguments.flips, arguments.fetches)
+        sections |= sections_of_runs(folder)
     lines = ["# Faults and what becomes of them", ""]
     for title, (note, columns, rows) in sections.items():
         lines += [f"## {title}", "", *([note, ""] if note else []), *lines_of(columns, rows), ""]

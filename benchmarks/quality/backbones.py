@@ -26,6 +26,7 @@ from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.opened_genome import OpenGenome
+from dnamdlm.data.genome.windows import WindowSet
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.evaluation.window_scores import score_windows
@@ -135,29 +136,10 @@ def train(row: Row, genome: OpenGenome, seed: int, seconds: float) -> tuple[nn.M
     return model.backbone.eval(), done  # pyright: ignore[reportReturnType,reportAttributeAccessIssue]
 
 
-def main() -> None:
-    """Train, evaluate, print and store."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--minutes", type=float, default=8.0, help="processor minutes of training per network"
-    )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--windows", type=int, default=512, help="windows that are evaluated")
-    parser.add_argument("--split", default="valid", help="valid or test")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument(
-        "--only", default="", help="measure and print only rows whose name contains this"
-    )
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    try:
-        compiled_scan.build()
-    except ImportError as error:
-        print(f"the compiled scan is left out: {error}")
-    genome = GenomeData(
-        fasta="embedded:yeast", length=LENGTH, valid=("chrXV",), test=("chrXVI",)
-    ).open()
-    windows = genome.evaluation_windows(arguments.split, limit=arguments.windows, seed=0)
+def measured_rows(
+    arguments: argparse.Namespace, genome: OpenGenome, windows: WindowSet
+) -> list[tuple[Cell, ...]]:
+    """A row of the table for each network: its size, steps and bits per base over the seeds."""
     trained: dict[tuple[Callable[[], nn.Module], int], tuple[nn.Module, int]] = {}
     rows: list[tuple[Cell, ...]] = []
     for row in ROWS:
@@ -188,6 +170,33 @@ def main() -> None:
                 None if error is None else f"{error:.4f}",
             )
         )
+    return rows
+
+
+def main() -> None:
+    """Train, evaluate, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="processor minutes of training per network"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--windows", type=int, default=512, help="windows that are evaluated")
+    parser.add_argument("--split", default="valid", help="valid or test")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--only", default="", help="measure and print only rows whose name contains this"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    try:
+        compiled_scan.build()
+    except ImportError as error:
+        print(f"the compiled scan is left out: {error}")
+    genome = GenomeData(
+        fasta="embedded:yeast", length=LENGTH, valid=("chrXV",), test=("chrXVI",)
+    ).open()
+    windows = genome.evaluation_windows(arguments.split, limit=arguments.windows, seed=0)
+    rows = measured_rows(arguments, genome, windows)
     table = ResultTable(
         "quality-backbones",
         f"Backbones after {arguments.minutes:g} processor minutes each on the embedded genome",

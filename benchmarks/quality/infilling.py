@@ -13,11 +13,12 @@ import argparse
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.trained import genome_of
 from dnamdlm.assembly.evaluate.markov_baselines import fit_baselines
-from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.evaluation.rates import clustered_rate
@@ -63,6 +64,31 @@ def sharpest(model: MarkovModel) -> MarkovModel:
     return MarkovModel(model.smoothing, tables, model.pseudo_counts)
 
 
+def filled_by_model(
+    loaded: LoadedModel, hidden: np.ndarray, keys: Tensor
+) -> dict[str, tuple[np.ndarray, float | None]]:
+    """Tokens of each way to fill the hidden ones with the network, and its calls per window."""
+    filled: dict[str, tuple[np.ndarray, float | None]] = {}
+    for label, (sampler, choice) in FILLERS.items():
+        made, row_calls = [], 0
+        for row in range(len(hidden)):
+            template = Template(
+                hidden[row].astype(np.uint8), np.full(hidden.shape[1], ANY_BASE, np.uint8)
+            )
+            for piece in generate_pieces(
+                loaded.language_model,
+                keys[row : row + 1],
+                template,
+                sampler=sampler,
+                choice=choice,
+                trained_length=loaded.length,
+            ):
+                made.append(piece.tokens.cpu().numpy())
+                row_calls += piece.row_calls
+        filled[label] = np.concatenate(made), row_calls / len(hidden)
+    return filled
+
+
 def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description="Recovery of hidden spans.")
@@ -86,24 +112,7 @@ def main() -> None:
     asked = hidden == MASK_ID
     counts = asked.sum(axis=1).astype(np.float64)
     keys = row_keys(1, torch.arange(len(tokens)))
-    filled: dict[str, tuple[np.ndarray, float | None]] = {}
-    for label, (sampler, choice) in FILLERS.items():
-        made, row_calls = [], 0
-        for row in range(len(tokens)):
-            template = Template(
-                hidden[row].astype(np.uint8), np.full(tokens.shape[1], ANY_BASE, np.uint8)
-            )
-            for piece in generate_pieces(
-                loaded.language_model,
-                keys[row : row + 1].to(device),
-                template,
-                sampler=sampler,
-                choice=choice,
-                trained_length=loaded.length,
-            ):
-                made.append(piece.tokens.cpu().numpy())
-                row_calls += piece.row_calls
-        filled[label] = np.concatenate(made), row_calls / len(tokens)
+    filled = filled_by_model(loaded, hidden, keys.to(device))
     for fit in (fit_baselines(genome, arguments.max_order) or {}).values():
         assert isinstance(fit.model, MarkovModel), "orders above 10 have no table"
         for way, model in (("drawn", fit.best), ("most likely", sharpest(fit.best))):

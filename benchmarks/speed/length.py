@@ -54,8 +54,8 @@ def measure(length: int, arguments: argparse.Namespace, *, training: bool) -> di
     }
 
 
-def main() -> None:
-    """Measure, print and store."""
+def arguments_of() -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3)
@@ -67,7 +67,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="two short rows; stores nothing")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--training", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print and store."""
+    arguments = arguments_of()
     torch.set_num_threads(arguments.threads)
     set_mode(arguments.ops)
     if arguments.child:

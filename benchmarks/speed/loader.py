@@ -22,8 +22,9 @@ import numpy as np
 import pyfaidx
 import torch
 
-from benchmarks.results_table import ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, store
 from dnamdlm.data.genome.genome_settings import GenomeData
+from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
 from dnamdlm.data.textfile import open_blocks
 from dnamdlm.tokens.nucleotide import IDS_OF_CODES, NucleotideTokenizer, code_table
@@ -118,6 +119,41 @@ def preparation_rate(fasta: Path, folder: Path, *, repeats: int) -> float:
     return statistics.median(rates)
 
 
+def rows_of_shapes(
+    arguments: argparse.Namespace, opened: OpenGenome, plain: Path, cache: str
+) -> list[tuple[Cell, ...]]:
+    """Windows per second of every loader, for each shape of a batch."""
+    readers = {"pyfaidx": faidx_reader}
+    if importlib.util.find_spec("pysam") is not None:
+        readers["pysam"] = pysam_reader
+    rows: list[tuple[Cell, ...]] = []
+    for length, batch in SHAPES:
+        settings = {"fasta": arguments.fasta, "cache_dir": cache, "length": length}
+        still = GenomeData(**settings, jitter=False, reverse_complement=False)
+        loaders = {
+            **{
+                f"{reader}, {encoding}": WindowLoader(
+                    read(plain), opened.store, (length, batch), encode
+                )
+                for reader, read in readers.items()
+                for encoding, encode in ENCODINGS.items()
+            },
+            "training stream, no augmentation": stream_loader(still, batch),
+            "training stream": stream_loader(GenomeData(**settings), batch),
+        }
+        rates = windows_per_second(
+            loaders, batch, repeats=arguments.repeats, seconds=arguments.seconds
+        )
+        base = rates["pyfaidx, dictionary"]
+        if "pysam" not in readers:
+            rows.append(("pysam (not installed)", length, batch, None, None, None))
+        rows += [
+            (loader, length, batch, rate, rate * length / 1e6, rate / base)
+            for loader, rate in rates.items()
+        ]
+    return rows
+
+
 def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -128,10 +164,6 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     load = os.getloadavg()[0]
-    readers = {"pyfaidx": faidx_reader}
-    if importlib.util.find_spec("pysam") is not None:
-        readers["pysam"] = pysam_reader
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = GenomeData(fasta=arguments.fasta, cache_dir=str(folder / "cache"))
@@ -139,32 +171,7 @@ def main() -> None:
         plain = folder / "genome.fa"
         with plain.open("wb") as out:
             out.writelines(open_blocks(opened.source_path))
-        for length, batch in SHAPES:
-            settings = {"fasta": arguments.fasta, "cache_dir": data.cache_dir, "length": length}
-            still = GenomeData(**settings, jitter=False, reverse_complement=False)
-            shape = (length, batch)
-            loaders = {
-                **{
-                    f"{reader}, {encoding}": WindowLoader(read(plain), opened.store, shape, encode)
-                    for reader, read in readers.items()
-                    for encoding, encode in ENCODINGS.items()
-                },
-                "training stream, no augmentation": stream_loader(still, batch),
-                "training stream": stream_loader(GenomeData(**settings), batch),
-            }
-            rates = windows_per_second(
-                loaders, batch, repeats=arguments.repeats, seconds=arguments.seconds
-            )
-            base = rates["pyfaidx, dictionary"]
-            rows += [
-                (f"{reader} (not installed)", length, batch, None, None, None)
-                for reader in ("pysam",)
-                if reader not in readers
-            ]
-            rows += [
-                (loader, length, batch, rate, rate * length / 1e6, rate / base)
-                for loader, rate in rates.items()
-            ]
+        rows = rows_of_shapes(arguments, opened, plain, str(folder / "cache"))
         for kind, path in (("as given", opened.source_path), ("plain", plain)):
             rate = preparation_rate(path, folder, repeats=3)
             rows.append((f"preparation of the genome, {kind}", None, None, None, rate, None))

@@ -4,49 +4,30 @@ import importlib.util
 import json
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pandas
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 import dnamdlm
-from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.exporting import ExportSettings, export
 from dnamdlm.assembly.finetune import finetuning, prediction, predictors
-from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.data.tasks.families import kind_of
 from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.reporting.other_reports import write_finetune_report
-from dnamdlm.setting_files import config_folder
 from tests.helpers import entries
-from tests.helpers.entries import build_language_model
+from tests.helpers.entries import build_language_model, composed
+from tests.helpers.head_runs import SMALL
 from tests.helpers.rounding import additions, rounding
 
-RECIPES = sorted(path.stem for path in (config_folder("finetune") / "config").glob("*.yaml"))
 QUICK = ["seeds=2", "training.epochs=1", "training.batch_size=32", "bootstrap=5", "kmer=2"]
 THOROUGH = "baselines=[kmer,cnn,random_weights]"
 
 
-def compose(name, *overrides):
-    folder = str(config_folder(name))
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=folder):
-        config = hydra.compose(config_name=name, overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=True)
-
-
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch):
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        config = hydra.compose(
-            config_name="train",
-            overrides=["config=tiny", "backbone.hidden_size=16", "backbone.num_heads=2",
-                       "backbone.num_blocks=1", "data.length=32"],
-        )  # fmt: skip
-    tree = OmegaConf.to_container(config, resolve=True)
+    tree = composed("train", *SMALL)
     lm = build_language_model(tree, seed=3).eval()
     model = LoadedModel(lm, ModelConfig(tree), 1, "0123456789abcdef", Path("x"), None)
     monkeypatch.setattr(finetuning, "load_model", lambda *_args, **_settings: model)
@@ -71,8 +52,8 @@ def table(tmp_path):
 
 
 def finetune(run_dir, table, *overrides):
-    tree = compose("finetune", "config=table", "model=x", f"run_dir={run_dir}", *table, *QUICK,
-                   *overrides)  # fmt: skip
+    tree = composed("finetune", "config=table", "model=x", f"run_dir={run_dir}", *table, *QUICK,
+                    *overrides)  # fmt: skip
     path, headline = entries.finetune(tree)
     return json.loads(path.read_text()), headline
 
@@ -132,8 +113,8 @@ def test_finished_splits_are_not_repeated_and_the_result_is_the_same(tmp_path, t
 def test_predictions_of_a_stored_head_are_those_of_the_run(tmp_path, table, method, loaded):
     finetune(tmp_path / "run", table, "baselines=[]", "strand=conjoined", *method)
     out = tmp_path / "p.tsv"
-    tree = compose("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'test.csv'}",
-                   f"out={out}", "seed=2")  # fmt: skip
+    tree = composed("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'test.csv'}",
+                    f"out={out}", "seed=2")  # fmt: skip
     entries.predict(tree)
     found = [line.split("\t") for line in out.read_text().splitlines()]
     stored = (tmp_path / "run/splits/model_seed_2/predictions.tsv").read_text().splitlines()
@@ -164,7 +145,7 @@ def test_regression_and_several_labels_run_through(tmp_path):
         assert len(results["splits"]) == 2
         out = tmp_path / f"{kind}.tsv"
         entries.predict(
-            compose("predict", f"model={tmp_path / kind}", f"input={path}", f"out={out}")
+            composed("predict", f"model={tmp_path / kind}", f"input={path}", f"out={out}")
         )
         values = [float(line.split("\t")[-1]) for line in out.read_text().splitlines()[1:]]
         assert all(90 < v < 120 for v in values) if kind == "regression" else max(values) <= 1
@@ -174,8 +155,8 @@ def test_a_bed_file_is_predicted_by_its_genome(tmp_path, table):
     finetune(tmp_path / "run", table, "baselines=[]", "method=probe")
     (tmp_path / "g.fa").write_text(">c\n" + "GC" * 20 + "AT" * 20 + "\n")
     (tmp_path / "g.bed").write_text("c\t0\t30\tx\nc\t45\t80\t.\t0\t-\n")
-    tree = compose("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'g.bed'}",
-                   f"out={tmp_path / 'p.tsv'}", f"data.fasta={tmp_path / 'g.fa'}",
+    tree = composed("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'g.bed'}",
+                    f"out={tmp_path / 'p.tsv'}", f"data.fasta={tmp_path / 'g.fa'}",
                    f"data.cache_dir={tmp_path / 'cache'}")  # fmt: skip
     entries.predict(tree)
     rows = [line.split("\t")[:6] for line in (tmp_path / "p.tsv").read_text().splitlines()[1:]]
@@ -221,8 +202,8 @@ def test_a_run_folder_serves_one_task_and_one_setting(tmp_path, table):
 def test_a_support_vector_machine_is_tested_but_not_stored(tmp_path, table):
     results, _ = finetune(tmp_path / "run", table, "baselines=[]", "method=probe", "probe=svm")
     assert results["method"] == "probe svm"
-    tree = compose("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'test.csv'}",
-                   f"out={tmp_path / 'p.tsv'}")  # fmt: skip
+    tree = composed("predict", f"model={tmp_path / 'run'}", f"input={tmp_path / 'test.csv'}",
+                    f"out={tmp_path / 'p.tsv'}")  # fmt: skip
     with pytest.raises(CheckpointError, match="choose probe=logistic or ridge"):
         entries.predict(tree)
     with pytest.raises(
@@ -231,40 +212,11 @@ def test_a_support_vector_machine_is_tested_but_not_stored(tmp_path, table):
         entries.predict(tree | {"model": str(tmp_path)})
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_passes_the_closed_schema(recipe):
-    tree = compose("finetune", f"config={recipe}", "model=x", "run_dir=y", "task=z",
-                   *(["data.train=t.csv"] if recipe == "table" else []))  # fmt: skip
-    read_settings(FinetuneEntry, tree)
-
-
 def test_random_weights_are_a_function_of_the_seed(loaded):
     a, b, c = (loaded.config.build(seed=seed) for seed in (1, 1, 2))
     first, second, other = (next(lm.parameters()) for lm in (a, b, c))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
-
-
-@pytest.mark.parametrize(
-    ("labels", "kind"),
-    [
-        ({"y": ["0.5", "1"]}, "regression"),
-        ({"y": ["1.0", "0.0"]}, "classes"),
-        ({"y": ["7", "-8"]}, "classes"),
-        ({"y": ["a", "0.5"]}, "classes"),
-        ({"y": [*(f"0.{i}" for i in range(1, 10)), "NA"]}, "classes"),
-        ({"y": [*(f"0.{i}1" for i in range(11)), *["NA"] * 90, "ND"]}, "regression"),
-        ({"y": [*(f"0.{i}1" for i in range(11)), *map(str, range(11))]}, "regression"),
-        ({"y": [*(f"0.{i}1" for i in range(11)), *"abcdefghijk"]}, "classes"),
-        ({"y": [*(f"0.{i}1" for i in range(11)), "inf"]}, "regression"),
-        ({"y": [str(i) for i in range(101)]}, "regression"),
-        ({"y": [str(i) for i in range(101)] * 2}, "classes"),
-        ({"a": ["0", "1"], "b": ["1", "1"]}, "labels"),
-        ({"a": ["0", "1"], "b": ["1", "2"]}, "regression"),
-    ],
-)
-def test_labels_say_of_which_kind_a_task_is(labels, kind):
-    assert kind_of(labels) == kind
 
 
 @pytest.fixture
@@ -295,18 +247,6 @@ def test_a_first_try_is_one_split_with_words_and_says_what_it_took(numbers, tmp_
     assert "on one split of the training rows" in page
     assert "Predicted and measured" in page
     assert (tmp_path / "run/report_data/numbers.svg").is_file()
-
-
-def test_thorough_takes_five_splits_and_all_baselines_of_what_the_model_reads():
-    tree = compose("finetune", "config=table", "model=x", "run_dir=y", "data.train=t.csv")
-    first = read_settings(FinetuneEntry, tree)
-    whole = read_settings(FinetuneEntry, tree | {"thorough": True})
-    found = [entry.protocol(reads) for entry in (first, whole) for reads in ("dna", "text")]
-    assert [settings.seeds for settings in found] == [1, 1, 5, 5]
-    assert [settings.baselines for settings in found] == [
-        ("kmer",), ("bag_of_words",), ("kmer", "cnn", "random_weights"),
-        ("bag_of_words", "majority", "random_weights"),
-    ]  # fmt: skip
 
 
 def test_several_splits_are_named_with_their_range(table, tmp_path):
@@ -346,7 +286,7 @@ def test_predictions_keep_the_columns_of_the_input_and_are_the_same_in_python(nu
     chosen = [f"data.train={numbers}", "data.label_column=expression", "method=probe"]
     finetune(tmp_path / "run", chosen, "baselines=[]")
     out = tmp_path / "p.tsv"
-    tree = compose("predict", f"model={tmp_path / 'run'}", f"input={numbers}", f"out={out}")
+    tree = composed("predict", f"model={tmp_path / 'run'}", f"input={numbers}", f"out={out}")
     entries.predict(tree)
     table, found = pandas.read_csv(numbers), pandas.read_csv(out, sep="\t")
     assert list(found) == [*table, "length_predicted", "value_expression"]
@@ -372,7 +312,9 @@ def test_a_record_is_named_by_its_header_up_to_the_first_blank(table, tmp_path):
     finetune(tmp_path / "run", table, "baselines=[]", "method=probe")
     fasta, out = tmp_path / "g.fa", tmp_path / "p.tsv"
     fasta.write_text(">NC_1.1 strain A, whole\nACGTACGTACGT\n>b|x\tc\nGGGGGGGGGG\n")
-    entries.predict(compose("predict", f"model={tmp_path / 'run'}", f"input={fasta}", f"out={out}"))
+    entries.predict(
+        composed("predict", f"model={tmp_path / 'run'}", f"input={fasta}", f"out={out}")
+    )
     rows = [line.split("\t") for line in out.read_text().splitlines()]
     assert [row[:2] for row in rows] == [["name", "length"], ["NC_1.1", "12"], ["b|x", "10"]]
 

@@ -1,7 +1,6 @@
-"""Variant scores and embeddings as commands: tables, mistakes, batches, real variants."""
+"""Variant scores as a command: tables, mistakes, batches, real variants."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,9 +8,6 @@ import pytest
 import torch
 
 from dnamdlm.assembly.api import Model
-from dnamdlm.assembly.building.model_config import ModelConfig
-from dnamdlm.assembly.embed import embedding as embedding_module
-from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.score import scoring
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.tabix import tabix_index
@@ -19,24 +15,21 @@ from dnamdlm.data.variants.variant_places import Places, check_variants
 from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
-from tests.helpers.entries import build_language_model, embed, score
-from tests.helpers.rounding import rounding
+from tests.helpers.entries import score
+from tests.helpers.scored_models import SEQUENCE, random_model
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-SEQUENCE = "".join(np.array(list("ACGT"))[np.random.default_rng(5).integers(0, 4, 300)])
 ROWS = [(150, SEQUENCE[149], "ACGT"[("ACGT".index(SEQUENCE[149]) + 1) % 4]),
         (1, SEQUENCE[0], "".join(x + "," for x in "ACGT" if x != SEQUENCE[0]).rstrip(",")),
         (300, SEQUENCE[299], SEQUENCE[299] + "TTG"), (80, SEQUENCE[79:84], SEQUENCE[79]),
         (90, SEQUENCE[89:91], "<DEL>,*"), (20, SEQUENCE[19], ".")]  # fmt: skip
-SMALL = ("config=tiny", "backbone.hidden_size=16", "backbone.num_blocks=1")
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """A genome, variants, and a model with random weights in place of one from disk."""
     loaded = random_model()
-    for module in (scoring, embedding_module):
-        monkeypatch.setattr(module, "load_model", lambda *_args, **_options: loaded)
+    monkeypatch.setattr(scoring, "load_model", lambda *_args, **_options: loaded)
     monkeypatch.setenv("DNAMDLM_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "g.fa").write_text(f">a\n{SEQUENCE}\n")
     lines = [f"a\t{pos}\tid{i}\t{ref}\t{alt}\t.\t.\t.\n" for i, (pos, ref, alt) in enumerate(ROWS)]
@@ -49,24 +42,9 @@ def read_table(path, **options):
     return pd.read_csv(path, sep="\t", comment="#", **options)
 
 
-def random_model(*overrides):
-    tree = compose(*SMALL, *overrides)
-    lm = build_language_model(tree, seed=3)
-    with torch.no_grad():
-        for parameter in lm.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) * 0.1)
-    # float64: the order of sums changes no digit that is written.
-    return LoadedModel(lm.double().eval(), ModelConfig(tree), 0, "", Path("nowhere"), None)
-
-
 def score_tree(folder, *overrides):
     given = [f"variants={folder}/v.vcf", f"data.fasta={folder}/g.fa", f"out={folder}/out.tsv"]
     return compose("model=x", *given, "draws=2", *overrides, name="score")
-
-
-def embed_tree(folder, *overrides):
-    given = [f"data.fasta={folder}/g.fa", f"out={folder}/out.parquet"]
-    return compose("model=x", *given, *overrides, name="embed")
 
 
 def test_every_row_has_its_scores_or_a_reason(files):
@@ -379,44 +357,6 @@ def test_python_gives_the_same_scores(files):
     columns = ["alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
     ours, theirs = table.explode(columns), written.explode(columns)
     np.testing.assert_allclose(ours["delta_elbo"].astype(float), theirs["delta_elbo"].astype(float))
-
-
-def test_records_and_intervals_are_embedded_in_their_order(files):
-    path, headline = embed(embed_tree(files))
-    whole = pd.read_parquet(path)
-    assert whole[["name", "start", "end", "num_valid"]].to_numpy().tolist() == [["a", 0, 300, 300]]
-    assert "1 rows of 16 float32 numbers" in headline
-    (files / "b.bed").write_text("a\t50\t90\tx\t0\t+\na\t50\t90\ty\t0\t-\na\t0\t300\n")
-    embed(embed_tree(files, f"data.bed={files}/b.bed", "strands=both"))
-    rows = pd.read_parquet(path)
-    assert rows["name"].tolist() == ["x", "y", "a:0-300"]
-    # with both strands an interval has one mean, whichever strand it is on.
-    # states in float64, rounded once and averaged in float32.
-    one, other = rows["embedding"][:2]
-    np.testing.assert_allclose(one, other, rtol=0, atol=rounding(3, np.abs(one).max()))
-    assert np.abs(rows["embedding"][2] - whole["embedding"][0]).max() > 1e-4
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["pooling=sum"], "pooling=sum is unknown"),
-        (["dtype=float64"], "dtype=float64 is unknown"),
-        (["strands=forward"], "strands=forward is unknown; choose one or both"),
-        (["out=x.tsv"], "must end in .parquet or .npz"),
-        (["overlap=1"], "overlap=1.0 must be at least 0 and below 1"),
-        (["batch_size=0"], "batch_size=0"),
-    ],
-)
-def test_impossible_settings_of_embeddings_are_refused(files, overrides, message):
-    with pytest.raises((ConfigError, DataError), match=message):
-        embed(embed_tree(files, *overrides))
-
-
-def test_records_without_bases_are_refused(files):
-    (files / "g.fa").write_text(">a\nACGT\n>b\n")
-    with pytest.raises(DataError, match="record 'b' has no bases"):
-        embed(embed_tree(files))
 
 
 def test_variants_of_1000_genomes_agree_with_their_chromosome(shared, tmp_path_factory):

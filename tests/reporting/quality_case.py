@@ -26,6 +26,37 @@ def figure(name: str) -> dict[str, Any]:
     }
 
 
+def _motifs(hostile: str) -> dict[str, Any]:
+    """Matches of two motifs, one of which has the name."""
+    return {
+        "num_motifs": 2,
+        "match_probability": 1e-4,
+        "names": ["GATA", "ROX1"],
+        "per_kilobase": {"generated": [1.0, 2.0], "reference": [1.5, 2.0]},
+        "most_different": [
+            {"name": hostile, "matches": 9, "expected": 3.0}
+            | {"log2_fold": {name: cell(1.0, 0.0) for name in NAMES}}
+            | {"counts": [[10, 0, 0, 0], [5, 5, 0, 0]]}
+        ],
+    }
+
+
+def _copies(hostile: str) -> dict[str, Any]:
+    """Copies from the training genome, by a sequence of the name."""
+    return {
+        "looked_in": "the training split",
+        "alignment": "edlib",
+        "rule": "a rule",
+        "memorised": [
+            {"sequence": hostile, "length": 100, "longest_match": 99, "identity": 0.99}
+            | {"chrom": "chrI", "start": 5, "strand": "+"}
+        ],
+        "longest": {"sequence": hostile, "length": 99, "chrom": "chrI", "start": 40}
+        | {"strand": "+"},
+        "match_lengths": {"generated": [12, 99], "real": [13, 14]},
+    }
+
+
 def quality_section(hostile: str) -> dict[str, Any]:
     """The section; `hostile` stands wherever a file may hold a name that somebody else chose."""
     rng = np.random.default_rng(0)
@@ -64,28 +95,7 @@ def quality_section(hostile: str) -> dict[str, Any]:
             }
             for k in WORD_SIZES
         },
-        "motifs": {
-            "num_motifs": 2,
-            "match_probability": 1e-4,
-            "names": ["GATA", "ROX1"],
-            "per_kilobase": {"generated": [1.0, 2.0], "reference": [1.5, 2.0]},
-            "most_different": [
-                {"name": hostile, "matches": 9, "expected": 3.0}
-                | {"log2_fold": {name: cell(1.0, 0.0) for name in NAMES}}
-                | {"counts": [[10, 0, 0, 0], [5, 5, 0, 0]]}
-            ],
-        },
-        "copies": {
-            "looked_in": "the training split",
-            "alignment": "edlib",
-            "rule": "a rule",
-            "memorised": [
-                {"sequence": hostile, "length": 100, "longest_match": 99, "identity": 0.99}
-                | {"chrom": "chrI", "start": 5, "strand": "+"}
-            ],
-            "longest": {"sequence": hostile, "length": 99, "chrom": "chrI", "start": 40}
-            | {"strand": "+"},
-            "match_lengths": {"generated": [12, 99], "real": [13, 14]},
-        },
+        "motifs": _motifs(hostile),
+        "copies": _copies(hostile),
         "infilling": infilling,
     }

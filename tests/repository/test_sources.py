@@ -3,13 +3,15 @@
 import ast
 import re
 import subprocess
+import tokenize
 from pathlib import Path
 
 import pytest
 
 from tests.repository.sources import ROOT, SHIPPED, name_of, python_files, syntax_tree
 
-MAX_LINES = 500
+MAX_LINES = 400
+MAX_CODE_LINES = 60
 MAX_BYTES = 250_000
 FORBIDDEN = {
     "a leftover": r"\b(TODO|FIXME|XXX)\b",
@@ -19,6 +21,11 @@ FORBIDDEN = {
     "code from a model hub": r"trust_remote_code\s*=\s*True",
     "evaluation of text": r"(?<![\w.])eval\(",
 }
+
+NO_CODE = {
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
+    tokenize.ENCODING, tokenize.ENDMARKER,
+}  # fmt: skip
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -75,6 +82,26 @@ def test_no_source_file_is_longer_than_the_limit():
         for path in python_files(*SHIPPED, "tests")
     }
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+
+
+def code_lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef, code: set[int]) -> int:
+    """Lines of a function with code: without its signature, docstring, comments, blank lines."""
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return len(code.intersection(range(body[0].lineno, node.end_lineno + 1))) if body else 0
+
+
+def test_no_function_is_longer_than_the_limit():
+    long = {}
+    for path in python_files(*SHIPPED, "tests"):
+        with path.open("rb") as stream:
+            tokens = [t for t in tokenize.tokenize(stream.readline) if t.type not in NO_CODE]
+        code = {line for t in tokens for line in range(t.start[0], t.end[0] + 1)}
+        for node in ast.walk(syntax_tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = code_lines_of(node, code)
+                if length > MAX_CODE_LINES:
+                    long[f"{name_of(path)}:{node.name}"] = length
+    assert long == {}
 
 
 def test_every_public_name_has_a_docstring():
