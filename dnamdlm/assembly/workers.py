@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, closing
 from itertools import chain, islice
@@ -67,12 +68,13 @@ def spread(
     *,
     opened: Context | None = None,
     advance: Advance | None = None,
+    expected: float = 0.0,
 ) -> closing[Generator[Result, None, None]]:
     """The results of all items in their order, as a context that ends the processes on leaving.
 
     With one worker the work is done here. With several, each opens a context of its own and holds
-    at most two items. A patient plan begins here, starts the others once the rest of the work
-    repays their start, and this process remains one of them.
+    at most two items. A patient plan begins here, starts the others as soon as it is known that the
+    work repays their start, and this process remains one of them.
 
     Args:
         task: what is done to each item.
@@ -81,6 +83,7 @@ def spread(
         plan: number of processes, and of threads in each.
         opened: the context for work in this process, where it exists already.
         advance: called in this process with the progress of all.
+        expected: seconds that all items take at least in one process, as far as is known before.
 
     Fetching a result raises what `task` raised for its item, or `WorkerLost` if a process ended
     before its work was done.
@@ -97,7 +100,7 @@ def spread(
     ...     list(powers)
     [1, 2, 4, 8, 16]
     """
-    return closing(_results(task, items, plan, opened, advance or _ignore))
+    return closing(_results(task, items, plan, opened, advance or _ignore, expected=expected))
 
 
 def _ignore(amount: int) -> None:
@@ -110,6 +113,8 @@ def _results(
     plan: Plan,
     opened: Context | None,
     advance: Advance,
+    *,
+    expected: float,
 ) -> Generator[Result, None, None]:
     total = len(items) if isinstance(items, Sized) else None
     stream, done, spent = iter(items), 0, 0.0
@@ -120,13 +125,14 @@ def _results(
             opened = task.open() if opened is None else opened
             return task.work(opened, item, advance)
 
-    if plan.workers == 1 or plan.is_patient:
+    waits = plan.is_patient and expected < 4 * START_SECONDS
+    if plan.workers == 1 or waits:
         for item in stream:
             began = time.monotonic()
             result = work(item)
             done, spent = done + 1, spent + time.monotonic() - began
             yield result
-            if plan.is_patient and _is_worth_starting(done, total, spent):
+            if waits and _is_worth_starting(done, total, spent):
                 break
         else:
             return
@@ -232,7 +238,7 @@ class _Exchange:
     """Hands items out and puts results in order.
 
     Where this process has an `own` way to work, it takes an item whenever the others have enough,
-    and gives them none before they can begin.
+    and gives them none before they can begin. No process has two items while another has none.
     """
 
     def __init__(
@@ -247,15 +253,16 @@ class _Exchange:
 
     def results(self, items: Iterable[Any]) -> Iterator[Any]:
         """The results of items in their order."""
-        numbered = (Numbered(number, item) for number, item in enumerate(items))
+        numbered = _Ahead(Numbered(number, item) for number, item in enumerate(items))
         ahead = _ITEMS_AHEAD_PER_WORKER * (len(self.workers) + (self.own is not None))
         handed_out, wanted = 0, 0
         while True:
             while handed_out < wanted + ahead and (worker := self._free_worker()) is not None:
-                following = next(numbered, None)
-                if following is None:
+                # a last item that would wait there is for this process.
+                needed = 2 if worker.in_flight and self.own is not None else 1
+                if not numbered.has(needed):
                     break
-                worker.send(following)
+                worker.send(numbered.take())
                 worker.in_flight += 1
                 handed_out += 1
             if wanted in self.arrived:
@@ -263,12 +270,9 @@ class _Exchange:
                 wanted += 1
             elif self.own is not None and self._receive(0):
                 continue
-            elif (
-                self.own is not None
-                and handed_out < wanted + ahead
-                and (following := next(numbered, None)) is not None
-            ):
+            elif self.own is not None and handed_out < wanted + ahead and numbered.has(1):
                 handed_out += 1
+                following = numbered.take()
                 self.arrived[following.number] = _worked_here(self.own, following)
             elif wanted == handed_out:
                 return
@@ -305,6 +309,23 @@ class _Exchange:
             case Failed() | Finished():
                 worker.in_flight -= 1
                 self.arrived[message.number] = message
+
+
+class _Ahead:
+    """Items that are fetched as they are needed, of which the next few can be asked for."""
+
+    def __init__(self, items: Iterator[Numbered]) -> None:
+        self.items = items
+        self.fetched: deque[Numbered] = deque()
+
+    def has(self, number: int) -> bool:
+        """Whether as many are left."""
+        self.fetched.extend(islice(self.items, max(0, number - len(self.fetched))))
+        return len(self.fetched) >= number
+
+    def take(self) -> Numbered:
+        """The next one."""
+        return self.fetched.popleft()
 
 
 def _worked_here(work: Callable[[Any], Any], numbered: Numbered) -> Finished | Failed:

@@ -53,8 +53,9 @@ def training_curve(
     shown = np.concatenate([smooth[len(smooth) // 20 :], valid[1], [*lines.values()]])
     if len(shown):
         low, high = float(shown.min()), float(np.percentile(shown, 98))
-        margin = 0.08 * max(high - low, 0.005)
-        axes.set_ylim(low - margin, high + margin)
+        extent = max(high - low, 0.005)
+        # space above the curves, so that the legend covers none of them.
+        axes.set_ylim(low - 0.08 * extent, high + 0.5 * extent)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.legend(loc="upper right")

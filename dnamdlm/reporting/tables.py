@@ -46,12 +46,33 @@ def headline(split: str, likelihood: Mapping[str, Any]) -> dict[str, Any]:
     )
     if strongest in rows:
         meaning += " " + _verdict(gaps[strongest], rows[strongest]["label"])
-    if (unique := _on_unique_windows(likelihood, rows)) is None:
-        return {"cards": cards, "meaning": meaning}
-    return {
-        "cards": [*unique["cards"], *cards],
-        "meaning": f"{unique['meaning']} Over all windows: {meaning}",
+    if (unique := _on_unique_windows(likelihood, rows)) is not None:
+        cards = [*unique["cards"], *cards]
+        meaning = f"{unique['meaning']} Over all windows: {meaning}"
+    if (mixed := rows.get("mixture_markov")) is not None:
+        card, said = _mixed(mixed, strongest=rows.get(strongest))
+        cards, meaning = [*cards, card], f"{meaning} {said}"
+    return {"cards": cards, "meaning": meaning}
+
+
+def _mixed(
+    mixed: Mapping[str, Any], strongest: Mapping[str, Any] | None
+) -> tuple[dict[str, str], str]:
+    """Card and meaning of the mixture of the model with counting and copying models."""
+    bits, note = mixed["classes"]["all"], _bound(mixed["kind"])
+    card = {
+        "title": "Mixed with what copies and counts, all windows",
+        "value": f"{bits['bits_per_base']:.4f}",
+        "note": f"{_plus_minus(bits['standard_error'], 4)}{note}; weights chosen on validation",
     }
+    said = (
+        "Mixed exactly with models that copy from training, which a network of this size cannot, "
+        f"it needs {_at_most(mixed['kind'])}{bits['bits_per_base']:.4f} bits over all windows"
+    )
+    if strongest is not None:
+        value = strongest["classes"]["all"]["bits_per_base"]
+        said += f", where {strongest['label']} needs {value:.4f}"
+    return card, f"{said}."
 
 
 def _on_unique_windows(

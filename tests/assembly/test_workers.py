@@ -211,6 +211,24 @@ def test_this_process_works_while_the_others_start_and_afterwards(tmp_path, monk
     assert items_begun(tmp_path) == list(range(200))
 
 
+def test_work_that_is_known_to_be_long_is_shared_from_the_start(tmp_path):
+    task = Squares(str(tmp_path), seconds=(0.5,))
+    # less than two starts, so that what was measured would start nothing.
+    with spread(task, range(8), plan(2, is_patient=True), expected=100.0) as results:
+        assert list(results) == [n * n for n in range(8)]
+    assert len(processes(tmp_path)) == 2
+
+
+def test_the_last_items_are_not_left_to_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "START_SECONDS", 0.1)
+    # the other process starts during the second item, and is ready for more than one.
+    task = Squares(str(tmp_path), seconds=(0.6,))
+    with spread(task, range(4), plan(2, is_patient=True)) as results:
+        assert list(results) == [0, 1, 4, 9]
+    here = set(map(int, (tmp_path / str(os.getpid())).read_text().split()))
+    assert here & {2, 3}
+
+
 @pytest.mark.parametrize("number", [1, 199])
 def test_an_error_in_this_process_waits_for_its_turn(tmp_path, monkeypatch, number):
     monkeypatch.setattr(workers, "START_SECONDS", 0.001)

@@ -132,6 +132,28 @@ def test_a_complete_run_shows_every_part(tmp_path):
     assert "Not in this report yet" not in page.text
 
 
+def test_a_mixture_is_named_with_the_simple_statistics_that_it_beats(tmp_path):
+    run = complete_run(tmp_path / "run")
+    found = likelihood()
+    mixed = {
+        "name": "mixture_markov",
+        "label": "Mixture",
+        "family": "mixture",
+        "shares": "rule",
+        "kind": "upper bound",
+        "classes": {"all": cell(1.81, 0.007), "coding": cell(1.8)},
+    }
+    write_evaluation(
+        run / "evaluation/test.json", "test",
+        {"likelihood": found | {"rows": [*found["rows"][:-1], mixed, found["rows"][-1]]}},
+    )  # fmt: skip
+    text = Page(write_report(run)).text
+    card = "Mixed with what copies and counts, all windows1.8100\u00b1 0.0070, an upper bound"
+    assert card in text
+    assert "at most 1.8100 bits over all windows, where Markov order 9, interpolated needs" in text
+    assert "Mixed with" not in Page(write_report(complete_run(tmp_path / "other"))).text
+
+
 def test_the_cards_compare_generated_with_real_sequence(tmp_path):
     text = Page(write_report(complete_run(tmp_path / "run"))).text
     real = "real sequence compared with itself gives 1.500"

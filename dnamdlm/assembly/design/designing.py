@@ -165,6 +165,17 @@ def _check(settings: DesignSettings, request: Request, wanted: _Wanted) -> None:
             )  # fmt: skip
 
 
+def _facts(loaded: LoadedModel, settings: DesignSettings, length: int) -> dict[str, Any]:
+    """What a report says of the command."""
+    return {
+        "command": sys.argv,
+        "versions": versions(),
+        "model_sha256": loaded.digest,
+        "length": length,
+        "seed": settings.seed,
+    }
+
+
 def _designed(
     loaded: LoadedModel, settings: DesignSettings, wanted: _Wanted, given: Given
 ) -> Designs:
@@ -207,12 +218,8 @@ def _designed(
         "draw": [pool.numbers[place] + 1 for place in chosen.places],
     }
     columns |= audit.columns(sequences)
-    report: dict[str, Any] = {
-        "command": sys.argv,
-        "versions": versions(),
-        "model_sha256": loaded.digest,
-        "length": request.length,
-        "seed": settings.seed,
+    report = {
+        **_facts(loaded, settings, request.length),
         **{name: oracle.name for name, oracle in oracles.items()},
         "cost": cost,
         "natural": audit.natural_figures(),

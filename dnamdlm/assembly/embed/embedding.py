@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -148,6 +149,24 @@ class EmbeddingTask:
         return list(context.read(item))
 
 
+def _job_of(
+    out: Path, identity: Mapping[str, Any], head: Mapping[str, Any], items: Pieces
+) -> Job[list[Piece], list[Part]]:
+    """The work on all pieces, for `run_job`."""
+    return Job(
+        entry="embed",
+        target=out,
+        identity=identity,
+        head=head,
+        num_batches=len(items),
+        batches=PlainBatches(items, stretch_of),
+        num_rows=len(items) * items.size,
+        join=join_embeddings,
+        label="embedding",
+        unit="windows",
+    )
+
+
 def embed(settings: EmbedSettings) -> tuple[Path, str]:
     """Write the table of embeddings, or compute a shard of it.
 
@@ -186,25 +205,16 @@ def embed(settings: EmbedSettings) -> tuple[Path, str]:
     with running_with(plan.threads):
         shape = (count_rows(lengths, windows), reader.width(loaded.device))
     items = Pieces(lengths, windows, _CALLS_PER_ITEM * parts.at_once, records.circular)
-    job = Job(
-        entry="embed",
-        target=out,
-        identity=identity_of(settings, loaded, records.store, windows, at_once=parts.at_once),
-        head={
-            "ending": ending,
-            "names": records.names,
-            "shape": shape,
-            "num_bases": sum(lengths),
-            "dtype": settings.dtype,
-            "windows": vars(windows),
-        },
-        num_batches=len(items),
-        batches=PlainBatches(items, stretch_of),
-        num_rows=len(items) * items.size,
-        join=join_embeddings,
-        label="embedding",
-        unit="windows",
-    )
+    identity = identity_of(settings, loaded, records.store, windows, at_once=parts.at_once)
+    head = {
+        "ending": ending,
+        "names": records.names,
+        "shape": shape,
+        "num_bases": sum(lengths),
+        "dtype": settings.dtype,
+        "windows": vars(windows),
+    }
+    job = _job_of(out, identity, head, items)
     outcome = run_job(
         job,
         Workforce(task, plan, parts),

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Generic, Protocol, TypeVar
 
+from dnamdlm.assembly.runner.part_settings import PART_SECONDS
 from dnamdlm.assembly.worker_process import Task
 from dnamdlm.assembly.workers import spread
 from dnamdlm.data.output_streams import stream_of
@@ -172,10 +173,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Chosen(Generic[Item]):
-    """The items of some parts, with their number, so that `spread` knows how much is left."""
+    """The items of some parts, with their number, so that `spread` knows how much is left.
+
+    `batch_seconds` is what a batch takes at least, 0 where that is not known.
+    """
 
     job: Job[Item, Any]
     ranges: Sequence[range]
+    batch_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What all batches take at least, in one process."""
+        return self.batch_seconds * sum(map(len, self.ranges))
 
     def __len__(self) -> int:
         return sum(map(self.job.batches.num_items, self.ranges))
@@ -219,7 +229,11 @@ def run_job(
             manifest = begin(folder, manifest, keeps_cut=keeps_cut)
             stack.enter_context(claimed_shard(folder, shard))
         with _keeping(folder, manifest, shard):
-            heads, progress = _computed(job, workforce, folder, manifest, shard)
+            # the usual size of a part is that of some seconds.
+            seconds = PART_SECONDS / per_part if keeps_cut else 0.0
+            heads, progress = _computed(
+                job, workforce, folder, manifest, shard, batch_seconds=seconds
+            )
             outcome = _outcome(job.target, heads, progress)
             if shard.count == 1:
                 with held_folder(folder):
@@ -270,6 +284,8 @@ def _computed(
     folder: Path,
     manifest: Manifest,
     shard: Shard,
+    *,
+    batch_seconds: float,
 ) -> tuple[list[PartHead], Progress]:
     """The heads of all parts of a shard, after the missing ones were computed."""
     cut = manifest.cut
@@ -286,7 +302,7 @@ def _computed(
         )  # fmt: skip
     if found:
         _log.info("%s: %d of %d parts are there already", folder, len(found), len(mine))
-    chosen = _Chosen(job, [cut.batches(number) for number in missing])
+    chosen = _Chosen(job, [cut.batches(number) for number in missing], batch_seconds)
     done = sum(head.rows for head in found.values())
     # the parts of a shard are about as large as the others.
     total = job.num_rows if shard.count == 1 else round(job.num_rows * len(mine) / cut.num_parts)
@@ -305,7 +321,10 @@ def _computed(
 
 def _spread(chosen: _Chosen[Item], workforce: Workforce[Item, Result], progress: Progress) -> Any:
     advance = progress.advance if chosen.job.reports_itself else None
-    return spread(workforce.task, chosen, workforce.plan, opened=workforce.opened, advance=advance)
+    return spread(
+        workforce.task, chosen, workforce.plan, opened=workforce.opened, advance=advance,
+        expected=chosen.seconds,
+    )  # fmt: skip
 
 
 def _fill(

@@ -17,7 +17,9 @@ from dnamdlm.lm.checkpoint import file_hash
 from dnamdlm.ops.precision import precision_on
 
 PART_WORK = {"cpu": 2e11}
-"""Multiply-adds of a part by kind of device: about twenty seconds of one core."""
+"""Multiply-adds of a part by kind of device: ten to twenty seconds of one core."""
+PART_SECONDS = 10.0
+"""What a part of this size takes at least."""
 _PART_WORK_ELSEWHERE = 2e13
 _MOST_PARTS = 4096
 

@@ -38,6 +38,7 @@ from dnamdlm.training.metrics import lacks_value, metric_names
 from dnamdlm.training.run_folder import METRICS, open_run, step_of
 from dnamdlm.training.run_lock import claimed
 from dnamdlm.training.surroundings import device_name
+from dnamdlm.training.trainer_settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +78,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     opened.check_files()
     check_space(run_dir, lm, trainer.keep_checkpoints)
     if settings.dry_run:
-        tree = {**settings.record, "dry_run": False}
-        allow = settings.resume.allow
-        open_run(run_dir, tree, opened.describe(), allow=allow, only_check=True)
+        _check_run(settings, opened)
         with running_with(_threads(settings, lm)):
             logger.info("%s", time_needed(lm, stream, settings, validate))
         return run_dir
@@ -115,21 +114,37 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             deadline=None if trainer.max_minutes is None else began + 60 * trainer.max_minutes,
             checkpoint=checkpoint,
             loggers=loggers,
-            facts={
-                "config": json.dumps(settings.record, sort_keys=True, default=str),
-                "data": described["fingerprint"],
-                "checkpoint": str(checkpoint),
-            },
+            facts=_facts(settings, described["fingerprint"], checkpoint),
         )
         steps = run_training(lm, stream, plan)
     is_validated = validate is None or not lacks_value(run_dir / METRICS, steps, names.valid)
     if steps < trainer.max_steps or not is_validated:
-        logger.info(
-            "trainer.max_minutes=%g is reached after step %s of %s, which is saved; "
-            "the same command resumes",
-            trainer.max_minutes or 0, f"{steps:,}", f"{trainer.max_steps:,}",
-        )  # fmt: skip
+        _say_time_is_over(trainer, steps)
     return run_dir
+
+
+def _check_run(settings: TrainSettings, opened: OpenData) -> None:
+    """Find what the run folder holds that the run would be refused for."""
+    tree = {**settings.record, "dry_run": False}
+    allow = settings.resume.allow
+    open_run(Path(settings.run_dir), tree, opened.describe(), allow=allow, only_check=True)
+
+
+def _facts(settings: TrainSettings, fingerprint: str, checkpoint: Path | None) -> dict[str, str]:
+    """What a logger records of a run besides its figures."""
+    return {
+        "config": json.dumps(settings.record, sort_keys=True, default=str),
+        "data": fingerprint,
+        "checkpoint": str(checkpoint),
+    }
+
+
+def _say_time_is_over(trainer: TrainerSettings, steps: int) -> None:
+    logger.info(
+        "trainer.max_minutes=%g is reached after step %s of %s, which is saved; "
+        "the same command resumes",
+        trainer.max_minutes or 0, f"{steps:,}", f"{trainer.max_steps:,}",
+    )  # fmt: skip
 
 
 def _warn_of_unseen_time(lm: TrainedLM) -> None:

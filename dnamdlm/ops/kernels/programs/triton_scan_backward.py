@@ -62,6 +62,114 @@ def adjoint_ends(
 
 @jit
 @no_type_check
+def next_state(state, sources, strides, lanes, fixed, at, here, SOFTPLUS: tl.constexpr):
+    """The state after one more position."""
+    u, delta, write = sources[0], sources[1], sources[2]
+    ch, n, alive, kept = lanes
+    seen = alive & here
+    _, dt = time_step(delta + at * strides[1] + ch, fixed[2], seen, SOFTPLUS)
+    x = tl.load(u + at * strides[0] + ch, mask=seen, other=0.0).to(tl.float32)
+    b = tl.load(write + at * strides[2] + n, mask=kept & here, other=0.0).to(tl.float32)
+    return tl.exp2(dt[:, None] * fixed[0]) * state + (dt * x)[:, None] * b[None, :]
+
+
+@jit
+@no_type_check
+def back_over_positions(
+    inner, state, sums, sources, targets, strides, lanes, fixed, present, backwards,
+    length, channels, states, HAS_PRESENT: tl.constexpr, HAS_Z: tl.constexpr,
+    SOFTPLUS: tl.constexpr, SUB: tl.constexpr,
+):  # fmt: skip
+    """Gradients of SUB positions from `inner` on, where the state was `state`; the new sums.
+
+    The states of these positions are computed once more, and kept in registers.
+    """
+    u, delta, write, read, gate, grad = sources
+    du, ddelta, dz, db, dc = targets
+    ch, n, alive, kept = lanes
+    rates, direct, bias = fixed
+    carry, da, dd, dbias = sums
+    history = (state,)
+    for i in tl.static_range(SUB - 1):
+        at = place(inner + i, length, backwards)
+        here = is_here(present, inner + i, at, length, HAS_PRESENT)
+        state = next_state(state, sources, strides, lanes, fixed, at, here, SOFTPLUS)
+        history = history + (state,)  # noqa: RUF005  no starred tuples in a kernel
+    for i in tl.static_range(SUB):
+        step = inner + SUB - 1 - i
+        exists = step < length
+        at = place(step, length, backwards)
+        here = is_here(present, step, at, length, HAS_PRESENT)
+        seen = alive & here
+        raw, dt = time_step(delta + at * strides[1] + ch, bias, seen, SOFTPLUS)
+        x = tl.load(u + at * strides[0] + ch, mask=seen, other=0.0).to(tl.float32)
+        b = tl.load(write + at * strides[2] + n, mask=kept & here, other=0.0).to(tl.float32)
+        c = tl.load(read + at * strides[3] + n, mask=kept & here, other=0.0).to(tl.float32)
+        dy = tl.load(grad + at * channels + ch, mask=seen, other=0.0).to(tl.float32)
+        decay = tl.exp2(dt[:, None] * rates)
+        decayed = decay * history[SUB - 1 - i]
+        now = decayed + (dt * x)[:, None] * b[None, :]
+        if HAS_Z:
+            z = tl.load(gate + at * strides[4] + ch, mask=seen, other=0.0).to(tl.float32)
+            sigma = tl.sigmoid(z)
+            y = tl.sum(now * c[None, :], axis=1) + direct * x
+            slope = dy * y * sigma * (1.0 + z * (1.0 - sigma))
+            tl.store(dz + at * channels + ch, slope, mask=alive & exists)
+            dy = dy * z * sigma
+        adjoint = carry + dy[:, None] * c[None, :]
+        exponent = adjoint * decayed
+        into = tl.sum(adjoint * b[None, :], axis=1)
+        slope = LOG_2 * tl.sum(exponent * rates, axis=1) + into * x
+        if SOFTPLUS:
+            slope = tl.where(raw > 20.0, slope, slope * tl.sigmoid(raw))
+        slope = tl.where(seen, slope, 0.0)
+        held = kept & exists
+        tl.store(dc + at * states + n, tl.sum(now * dy[:, None], axis=0), mask=held)
+        tl.store(db + at * states + n, tl.sum(adjoint * (dt * x)[:, None], axis=0), mask=held)
+        tl.store(du + at * channels + ch, into * dt + direct * dy, mask=alive & exists)
+        tl.store(ddelta + at * channels + ch, slope, mask=alive & exists)
+        da += exponent * dt[:, None]
+        dd += dy * x
+        dbias += slope
+        carry = adjoint * decay
+    return carry, da, dd, dbias
+
+
+@jit
+@no_type_check
+def back_over_chunk(
+    start, state, scratch, sums, sources, targets, strides, lanes, fixed, present, backwards,
+    length, channels, states, HAS_PRESENT: tl.constexpr, HAS_Z: tl.constexpr,
+    SOFTPLUS: tl.constexpr, CHUNK: tl.constexpr, SUB: tl.constexpr, BLOCK: tl.constexpr,
+    N: tl.constexpr,
+):  # fmt: skip
+    """Gradients of the positions of a chunk, before which the state was `state`; the new sums.
+
+    Forward once, with the state before each SUB positions in `scratch`, then back over these.
+    """
+    carry, da, dd, dbias = sums
+    subs = tl.cdiv(tl.minimum(CHUNK, length - start), SUB)
+    for sub in range(subs):
+        tl.store(scratch + sub * BLOCK * N, state)
+        for i in tl.static_range(SUB):
+            step = start + sub * SUB + i
+            at = place(step, length, backwards)
+            here = is_here(present, step, at, length, HAS_PRESENT)
+            state = next_state(state, sources, strides, lanes, fixed, at, here, SOFTPLUS)
+    tl.debug_barrier()
+    for back in range(subs):
+        inner = start + (subs - 1 - back) * SUB
+        state = tl.load(scratch + (subs - 1 - back) * BLOCK * N)
+        carry, da, dd, dbias = back_over_positions(
+            inner, state, (carry, da, dd, dbias), sources, targets, strides, lanes, fixed,
+            present, backwards, length, channels, states, HAS_PRESENT, HAS_Z, SOFTPLUS, SUB,
+        )  # fmt: skip
+    tl.debug_barrier()
+    return carry, da, dd, dbias
+
+
+@jit
+@no_type_check
 def scan_backward(
     u_ptr, delta_ptr, a_ptr, b_ptr, c_ptr, d_ptr, bias_ptr, z_ptr, grad_ptr,
     u2_ptr, delta2_ptr, a2_ptr, b2_ptr, c2_ptr, d2_ptr, bias2_ptr, z2_ptr, grad2_ptr,
@@ -90,19 +198,25 @@ def scan_backward(
     direct = tl.load(pick(d_ptr, d2_ptr, DIRECTIONS) + ch, mask=alive, other=0.0)
     bias = tl.load(pick(bias_ptr, bias2_ptr, DIRECTIONS) + ch, mask=alive, other=0.0)
     wide = row.to(tl.int64)
-    u = pick(u_ptr, u2_ptr, DIRECTIONS) + wide * u_row
-    delta = pick(delta_ptr, delta2_ptr, DIRECTIONS) + wide * delta_row
-    write = pick(b_ptr, b2_ptr, DIRECTIONS) + wide * b_row
-    read = pick(c_ptr, c2_ptr, DIRECTIONS) + wide * c_row
-    gate = pick(z_ptr, z2_ptr, DIRECTIONS) + wide * z_row
     outer = wide * length * channels
-    grad = pick(grad_ptr, grad2_ptr, DIRECTIONS) + outer
-    du = pick(du_ptr, du2_ptr, DIRECTIONS) + outer
-    ddelta = pick(ddelta_ptr, ddelta2_ptr, DIRECTIONS) + outer
-    dz = pick(dz_ptr, dz2_ptr, DIRECTIONS) + outer
-    present = present_ptr + wide * length
+    sources = (
+        pick(u_ptr, u2_ptr, DIRECTIONS) + wide * u_row,
+        pick(delta_ptr, delta2_ptr, DIRECTIONS) + wide * delta_row,
+        pick(b_ptr, b2_ptr, DIRECTIONS) + wide * b_row,
+        pick(c_ptr, c2_ptr, DIRECTIONS) + wide * c_row,
+        pick(z_ptr, z2_ptr, DIRECTIONS) + wide * z_row,
+        pick(grad_ptr, grad2_ptr, DIRECTIONS) + outer,
+    )
+    strides = (u_step, delta_step, b_step, c_step, z_step)
     db = dbc_ptr + ((way * 2 * groups + group) * batch + wide) * length * states
-    dc = db + groups.to(tl.int64) * batch * length * states
+    targets = (
+        pick(du_ptr, du2_ptr, DIRECTIONS) + outer,
+        pick(ddelta_ptr, ddelta2_ptr, DIRECTIONS) + outer,
+        pick(dz_ptr, dz2_ptr, DIRECTIONS) + outer,
+        db,
+        db + groups.to(tl.int64) * batch * length * states,
+    )
+    present = present_ptr + wide * length
     program = (way * groups + group) * tl.num_programs(0) + tl.program_id(0)
     scratch = scratch_ptr + program.to(tl.int64) * (CHUNK // SUB) * BLOCK * N
     scratch = scratch + tl.arange(0, BLOCK)[:, None] * N + n[None, :]
@@ -122,73 +236,11 @@ def scan_backward(
         at_border = (border + chunk) * channels + ch
         before = borders_ptr + at_border[:, None] * states + n[None, :]
         state = tl.load(before, mask=both, other=0.0)
-        subs = tl.cdiv(tl.minimum(CHUNK, length - start), SUB)
-        for sub in range(subs):
-            tl.store(scratch + sub * BLOCK * N, state)
-            for i in tl.static_range(SUB):
-                step = start + sub * SUB + i
-                at = place(step, length, backwards)
-                here = is_here(present, step, at, length, HAS_PRESENT)
-                seen = alive & here
-                _, dt = time_step(delta + at * delta_step + ch, bias, seen, SOFTPLUS)
-                x = tl.load(u + at * u_step + ch, mask=seen, other=0.0).to(tl.float32)
-                b = tl.load(write + at * b_step + n, mask=kept & here, other=0.0).to(tl.float32)
-                state = tl.exp2(dt[:, None] * rates) * state + (dt * x)[:, None] * b[None, :]
-        tl.debug_barrier()
-        for back in range(subs):
-            inner = start + (subs - 1 - back) * SUB
-            state = tl.load(scratch + (subs - 1 - back) * BLOCK * N)
-            history = (state,)
-            for i in tl.static_range(SUB - 1):
-                step = inner + i
-                at = place(step, length, backwards)
-                here = is_here(present, step, at, length, HAS_PRESENT)
-                seen = alive & here
-                _, dt = time_step(delta + at * delta_step + ch, bias, seen, SOFTPLUS)
-                x = tl.load(u + at * u_step + ch, mask=seen, other=0.0).to(tl.float32)
-                b = tl.load(write + at * b_step + n, mask=kept & here, other=0.0).to(tl.float32)
-                state = tl.exp2(dt[:, None] * rates) * state + (dt * x)[:, None] * b[None, :]
-                history = history + (state,)  # noqa: RUF005  no starred tuples in a kernel
-            for i in tl.static_range(SUB):
-                step = inner + SUB - 1 - i
-                exists = step < length
-                at = place(step, length, backwards)
-                here = is_here(present, step, at, length, HAS_PRESENT)
-                seen = alive & here
-                raw, dt = time_step(delta + at * delta_step + ch, bias, seen, SOFTPLUS)
-                x = tl.load(u + at * u_step + ch, mask=seen, other=0.0).to(tl.float32)
-                b = tl.load(write + at * b_step + n, mask=kept & here, other=0.0).to(tl.float32)
-                c = tl.load(read + at * c_step + n, mask=kept & here, other=0.0).to(tl.float32)
-                dy = tl.load(grad + at * channels + ch, mask=seen, other=0.0).to(tl.float32)
-                decay = tl.exp2(dt[:, None] * rates)
-                decayed = decay * history[SUB - 1 - i]
-                now = decayed + (dt * x)[:, None] * b[None, :]
-                if HAS_Z:
-                    z = tl.load(gate + at * z_step + ch, mask=seen, other=0.0).to(tl.float32)
-                    sigma = tl.sigmoid(z)
-                    y = tl.sum(now * c[None, :], axis=1) + direct * x
-                    slope = dy * y * sigma * (1.0 + z * (1.0 - sigma))
-                    tl.store(dz + at * channels + ch, slope, mask=alive & exists)
-                    dy = dy * z * sigma
-                adjoint = carry + dy[:, None] * c[None, :]
-                exponent = adjoint * decayed
-                into = tl.sum(adjoint * b[None, :], axis=1)
-                slope = LOG_2 * tl.sum(exponent * rates, axis=1) + into * x
-                if SOFTPLUS:
-                    slope = tl.where(raw > 20.0, slope, slope * tl.sigmoid(raw))
-                slope = tl.where(seen, slope, 0.0)
-                held = kept & exists
-                tl.store(dc + at * states + n, tl.sum(now * dy[:, None], axis=0), mask=held)
-                tl.store(
-                    db + at * states + n, tl.sum(adjoint * (dt * x)[:, None], axis=0), mask=held
-                )
-                tl.store(du + at * channels + ch, into * dt + direct * dy, mask=alive & exists)
-                tl.store(ddelta + at * channels + ch, slope, mask=alive & exists)
-                da += exponent * dt[:, None]
-                dd += dy * x
-                dbias += slope
-                carry = adjoint * decay
-        tl.debug_barrier()
+        carry, da, dd, dbias = back_over_chunk(
+            start, state, scratch, (carry, da, dd, dbias), sources, targets, strides,
+            (ch, n, alive, kept), (rates, direct, bias), present, backwards, length, channels,
+            states, HAS_PRESENT, HAS_Z, SOFTPLUS, CHUNK, SUB, BLOCK, N,
+        )  # fmt: skip
     part = (way * tl.num_programs(0) + tl.program_id(0)).to(tl.int64) * channels + ch
     fixed = fixed_ptr + part * (states + 2)
     tl.store(fixed[:, None] + n[None, :], da, mask=both)
