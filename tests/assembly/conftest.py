@@ -6,7 +6,17 @@ import sys
 import numpy as np
 import pytest
 
+from dnamdlm.assembly import workers
 from tests.helpers.foreign_package import NAME, write_package
+
+
+@pytest.fixture(autouse=True)
+def no_process_for_a_slow_machine(monkeypatch):
+    """However slow the machine: no other process for work that is short on an idle one.
+
+    It would look for the model on the disk, where many tests have none.
+    """
+    monkeypatch.setattr(workers, "START_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="module")

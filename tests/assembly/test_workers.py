@@ -214,7 +214,7 @@ def test_this_process_works_while_the_others_start_and_afterwards(tmp_path, monk
 def test_work_that_is_known_to_be_long_is_shared_from_the_start(tmp_path):
     task = Squares(str(tmp_path), seconds=(0.5,))
     # less than two starts, so that what was measured would start nothing.
-    with spread(task, range(8), plan(2, is_patient=True), expected=100.0) as results:
+    with spread(task, range(8), plan(2, is_patient=True), expected=1e6) as results:
         assert list(results) == [n * n for n in range(8)]
     assert len(processes(tmp_path)) == 2
 
