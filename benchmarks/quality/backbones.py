@@ -26,7 +26,8 @@ from dnamdlm.backbones.dit import DiT
 from dnamdlm.backbones.equivariance import StrandAverage
 from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.opened_genome import OpenGenome
-from dnamdlm.data.genome.windows import WindowSet
+from dnamdlm.data.genome.windows import SplitWindows
+from dnamdlm.data.stream import Sweep
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.times import Stratified
 from dnamdlm.evaluation.window_scores import score_windows
@@ -137,7 +138,7 @@ def train(row: Row, genome: OpenGenome, seed: int, seconds: float) -> tuple[nn.M
 
 
 def measured_rows(
-    arguments: argparse.Namespace, genome: OpenGenome, windows: WindowSet
+    arguments: argparse.Namespace, genome: OpenGenome, windows: Sweep[SplitWindows]
 ) -> list[tuple[Cell, ...]]:
     """A row of the table for each network: its size, steps and bits per base over the seeds."""
     trained: dict[tuple[Callable[[], nn.Module], int], tuple[nn.Module, int]] = {}
