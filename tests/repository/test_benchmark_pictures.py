@@ -1,0 +1,52 @@
+"""The pictures of the benchmarks are those of the stored tables, and none is without its floor."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks.pictures import COLOURS, PANELS, RESULTS, drawn, spread
+from tests.repository.sources import ROOT
+
+PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+
+
+def numbers_of(cell):
+    """All numbers of a cell of a table."""
+    return [float(text) for text in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", str(cell))]
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_every_bar_is_a_number_of_the_stored_table(name):
+    panel = PANELS[name]()
+    rows = json.loads((RESULTS / f"{panel.table}.json").read_text(encoding="utf-8"))["rows"]
+    stored = {number for row in rows for cell in row for number in numbers_of(cell)}
+    assert {bar.value for bar in panel.bars} <= stored
+    assert all(bar.kind in COLOURS for bar in panel.bars)
+    assert all(bar.low is None or bar.low <= bar.value <= bar.high for bar in panel.bars)
+    # a model of ours, and something that is none.
+    assert len({bar.kind for bar in panel.bars}) > 1
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_every_bar_begins_at_its_floor(name):
+    panel = PANELS[name]()
+    (axes,) = drawn(panel).axes
+    ends = [sorted((p.get_x(), p.get_x() + p.get_width())) for p in axes.patches]
+    wanted = [sorted((bar.floor, bar.value)) for bar in panel.bars]
+    assert ends == [pytest.approx(pair) for pair in wanted]
+    assert panel.floor
+
+
+def test_the_page_shows_every_picture_and_names_its_table():
+    shown = re.findall(r"\]\(benchmarks/(\w+)\.png\)", PAGE)
+    assert sorted(shown) == sorted(PANELS)
+    assert all((ROOT / "docs" / "benchmarks" / f"{name}.png").is_file() for name in shown)
+    for table in re.findall(r"`(quality-[\w-]+)`", PAGE):
+        assert list(RESULTS.glob(f"{table}_*.json")), table
+    for make in PANELS.values():
+        assert f"`{make().table.partition('_')[0]}`" in PAGE
+
+
+def test_an_interval_is_read_with_its_sign():
+    assert spread("-0.005 (-0.035 to 0.029)") == (-0.005, -0.035, 0.029)
