@@ -204,8 +204,8 @@ def main() -> None:
             "32 and 128 bases; score in parts of "
             f"{arguments.part_rows:,} variants",
             "memory of its own is what is not mapped from files, such as a prepared genome",
-            "times are those of the processor; that of a row is without the start of the command, the "
-            "time of the first row",
+            "times are those of the processor; that of a row is without the start of the command, "
+            "the time of the first row",
             "tracks reads a new genome, computes, and writes 10 bigWig files",
         ),
     )  # fmt: skip
