@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from Bio.bgzf import BgzfReader
 
@@ -95,7 +96,7 @@ _ANEW = "make it again with bcftools index -f FILE, or remove it"
 
 
 def _begins_there(
-    file: BgzfReader, index: VariantIndex, place: tuple[int, int, int, int], is_binary: bool
+    file: Any, index: VariantIndex, place: tuple[int, int, int, int], is_binary: bool
 ) -> bool:
     """Whether a row of a record begins at a place, with a position that is in its bin."""
     record, first, size, offset = place
