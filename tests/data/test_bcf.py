@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from dnamdlm.data.variants.tabix import tabix_index
 from dnamdlm.data.variants.variant_indexes import read_index
 from dnamdlm.data.variants.variant_regions import RowsWithin, regions_within
 from dnamdlm.data.variants.variant_sources import open_variants
@@ -21,7 +22,10 @@ HEAD = "##fileformat=VCFv4.3\n" + "".join(
 )
 INFO = '##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n'
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-KINDS = ["v.vcf", "plain.vcf.gz", "tbi.vcf.gz", "csi.vcf.gz", "bare.vcf.gz", "v.bcf", "bare.bcf"]
+KINDS = [
+    "v.vcf", "plain.vcf.gz", "own.vcf.gz", "tbi.vcf.gz", "csi.vcf.gz", "bare.vcf.gz", "v.bcf",
+    "bare.bcf",
+]  # fmt: skip
 WHERE = [
     "chr2:1-900,000",
     "chr2:100,001-150,000",
@@ -58,6 +62,9 @@ def write_all(folder, rows):
     ):
         (folder / name).write_bytes((folder / like).read_bytes())
         pysam.tabix_index(str(folder / name), force=True, **options)
+    # as `score out=FILE.vcf.gz` writes one.
+    (folder / "own.vcf.gz").write_bytes((folder / "bare.vcf.gz").read_bytes())
+    (folder / "own.vcf.gz.tbi").write_bytes(tabix_index(folder / "own.vcf.gz"))
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +117,7 @@ def test_a_region_has_the_rows_that_begin_in_it_however_it_is_read(folder, withi
     assert within == "chr10:7-7" or wanted
 
 
-@pytest.mark.parametrize("name", ["tbi.vcf.gz", "csi.vcf.gz", "v.bcf"])
+@pytest.mark.parametrize("name", ["own.vcf.gz", "tbi.vcf.gz", "csi.vcf.gz", "v.bcf"])
 def test_with_an_index_the_file_is_not_read_to_its_end(folder, name, monkeypatch):
     source = rows_in(folder, name, "chrM:1-900")
     monkeypatch.setattr(source.source, "rows", lambda: pytest.fail("it was read whole"))
