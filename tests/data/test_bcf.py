@@ -161,6 +161,18 @@ def test_an_index_that_does_not_belong_to_its_file_is_refused(tmp_path, change):
         assert str(index) in str(caught.value)
 
 
+def test_a_block_of_rows_behind_those_of_an_index_is_noticed(tmp_path):
+    rows = lines_of(random.Random(3), 90)
+    write_all(tmp_path, rows)
+    (tmp_path / "more").write_text(rows[-1])
+    pysam.tabix_compress(str(tmp_path / "more"), str(tmp_path / "more.gz"))
+    for name in ("own.vcf.gz", "tbi.vcf.gz", "csi.vcf.gz"):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:-28] + (tmp_path / "more.gz").read_bytes())
+        with pytest.raises(DataError, match=r"is not the index of .* as it is now"):
+            rows_in(tmp_path, name, "chrM:1-900")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 1.0])
 def test_a_bcf_file_that_was_cut_short_is_one_sentence(folder, tmp_path, share, capfd):
     content = (folder / "v.bcf").read_bytes()
