@@ -71,7 +71,8 @@ def command(folder: Path, entry: str, *settings: str) -> Measured:
         if found:
             child.returncode = os.waitstatus_to_exitcode(status)
             break
-        own.append(own_memory(child.pid))
+        # a process that has ended just now has none.
+        own += filter(None, [own_memory(child.pid)])
         time.sleep(_SECONDS_BETWEEN)
     if child.returncode:
         raise RuntimeError(f"{' '.join(words)} ended with {child.returncode}")
