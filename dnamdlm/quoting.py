@@ -31,7 +31,7 @@ NAMES = frozenset({
     "assembly", "audit_class", "coding", "data_license", "download_command", "experiment_name",
     "genome", "group_column", "license", "log_ratio", "name", "natural_column", "project", "prompt",
     "push", "region", "reward_class", "run_name", "sequence_column", "shard", "split_column",
-    "task", "value_class",
+    "task", "value_class", "within",
 })  # fmt: skip
 """Settings that are another text."""
 LISTS = frozenset({

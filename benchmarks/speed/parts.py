@@ -1,12 +1,15 @@
 """Memory and time of `score` and `tracks` against the number of rows and bases, in parts.
 
     python -m benchmarks.speed.parts [--rows 10000 100000] [--megabases 1 10] [--part-rows 10240]
+        [--figure FILE.png]
 
 A network of 16 channels and one block, one process and one thread: what is measured is all but the
-network. `score`: windows of 32 bases, llr on one strand. `tracks`: one record, every second base of
-a window hidden at a time, one strand. Peak memory is that of the process; pages of a genome that is
-mapped into memory count while they are there. The time of a row is that of the command less its
-start, which a run of 64 variants, or of 2,000 bases, takes.
+network. `score`: windows of 32 bases, llr on one strand. `tracks`: one record, every second base
+of a window of 128 bases hidden at a time, one strand. Peak memory is that of the process. It counts
+pages of a genome that is mapped into memory while they are there; the memory of its own, which is
+looked at four times a second, does not. Times are those of the processor, so that other programs of
+the machine count little; the time of a row is that of the command less its start, which a run of 64
+variants, or of 2,000 bases, takes.
 """
 
 import argparse
@@ -16,38 +19,73 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.results_table import Cell, ResultTable, finish
+from dnamdlm.reporting.drawing import BASELINE, EXTRA, OURS, REFERENCE, drawn
 
 GENOME_BASES = 1_000_000
-_CHILD = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
+_SECONDS_BETWEEN = 0.25
+_POINTS = 200
 _TRAIN = (
-    "config=tiny", "data.fasta=g.fa", "data.annotation=null", "data.length=32", "data.valid=[b]",
+    "config=tiny", "data.fasta=g.fa", "data.annotation=null", "data.length=128", "data.valid=[b]",
     "data.test=[c]", "trainer.max_steps=2", "trainer.valid_windows=2",
     "trainer.global_batch_size=4", "trainer.accelerator=cpu", "backbone.hidden_size=16",
     "backbone.num_blocks=1", "run_dir=run",
 )  # fmt: skip
 
 
-def command(folder: Path, entry: str, *settings: str) -> tuple[float, int]:
-    """Seconds and peak memory in bytes of a command."""
+@dataclass(frozen=True)
+class Measured:
+    """What a command took.
+
+    Attributes:
+        seconds: of the processor, in all.
+        peak: most memory, bytes.
+        own: memory that is not mapped from files, bytes, at equal times.
+    """
+
+    seconds: float
+    peak: int
+    own: tuple[int, ...]
+
+
+def command(folder: Path, entry: str, *settings: str) -> Measured:
+    """Run a command, and look at its memory.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
     words = [sys.executable, "-m", f"dnamdlm.{entry}", *settings]
     place = {"PYTHONPATH": str(Path.cwd()), "DNAMDLM_CACHE_DIR": str(folder / "cache")}
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _CHILD, *words], cwd=folder, env=os.environ | place,
-        stdout=subprocess.PIPE, check=True,
-    )  # fmt: skip
-    return time.monotonic() - began, int(done.stdout) * 1024
+    child = subprocess.Popen(words, cwd=folder, env=os.environ | place, stdout=sys.stderr)
+    own: list[int] = []
+    while True:
+        found, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if found:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            break
+        # a process that has ended just now has none.
+        own += filter(None, [own_memory(child.pid)])
+        time.sleep(_SECONDS_BETWEEN)
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {child.returncode}")
+    return Measured(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, tuple(own))
+
+
+def own_memory(process: int) -> int:
+    """Bytes of a process that are not mapped from files; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 def make_files(folder: Path, numbers: list[int], rng: np.random.Generator) -> None:
@@ -73,34 +111,57 @@ def make_sequence(path: Path, num_bases: int, rng: np.random.Generator) -> None:
             file.write(np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, size)].tobytes() + b"\n")
 
 
-def of_scores(folder: Path, numbers: list[int], part_rows: int) -> Iterator[tuple[Cell, ...]]:
-    """A row of the table for each number of variants, after one of 64."""
-    start = 0.0
-    for number in (64, *numbers):
-        seconds, memory = command(
+def of_scores(
+    folder: Path, numbers: list[int], part_rows: int
+) -> Iterator[tuple[str, int, Measured]]:
+    """What each number of variants takes."""
+    for number in numbers:
+        yield "score", number, command(
             folder, "score", "model=run", f"variants={number}.vcf", "data.fasta=g.fa",
-            f"out={number}.tsv", "scores=[llr]", "strands=one", "threads=1", "workers=1",
-            f"part_rows={part_rows}",
+            f"out={number}.tsv", "scores=[llr]", "length=32", "strands=one", "threads=1",
+            "workers=1", f"part_rows={part_rows}",
         )  # fmt: skip
-        start = start or seconds
-        each = 1e6 * (seconds - start) / number if seconds > start else None
-        yield "score", number, memory / 1e6, seconds, each
 
 
 def of_tracks(
     folder: Path, sizes: list[int], rng: np.random.Generator
-) -> Iterator[tuple[Cell, ...]]:
-    """A row of the table for each number of bases, after one of 2,000."""
-    start = 0.0
-    for size in (2000, *sizes):
+) -> Iterator[tuple[str, int, Measured]]:
+    """What each number of bases takes."""
+    for size in sizes:
         make_sequence(folder / "long.fa", size, rng)
         words = ("model=run", "data.fasta=long.fa", "out=tracks", "stride=2", "strands=one")
-        seconds, memory = command(folder, "tracks", *words, "threads=1", "workers=1")
+        found = command(folder, "tracks", *words, "threads=1", "workers=1")
         shutil.rmtree(folder / "tracks")
         shutil.rmtree(folder / "cache")
-        start = start or seconds
-        each = 1e6 * (seconds - start) / size if seconds > start else None
-        yield "tracks", size, memory / 1e6, seconds, each
+        yield "tracks", size, found
+
+
+def row_of(entry: str, number: int, found: Measured, start: Measured) -> tuple[Cell, ...]:
+    """A row of the table; `start` is what few rows took."""
+    later = found.seconds - start.seconds
+    each = 1e6 * later / number if later > 0 else None
+    return entry, number, found.peak / 1e6, max(found.own, default=0) / 1e6, found.seconds, each
+
+
+@drawn
+def memory_figure(measured: Sequence[tuple[str, int, Measured]]) -> tuple[str, Figure]:
+    """Memory of its own over the course of each command."""
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    units = {"score": "variants", "tracks": "bases"}
+    for axes, (entry, unit) in zip(figure.subplots(1, 2, sharey=True), units.items(), strict=True):
+        own = [(number, found) for name, number, found in measured if name == entry]
+        for (number, found), colour in zip(own, (BASELINE, REFERENCE, OURS, EXTRA), strict=False):
+            # of each stretch of the time the highest value.
+            cuts = np.array_split(np.array(found.own), min(_POINTS, len(found.own)))
+            shown = np.array([stretch.max() for stretch in cuts]) / 1e6
+            share = 100 * (np.arange(len(shown)) + 0.5) / len(shown)
+            axes.plot(share, shown, color=colour, linewidth=1.3, label=f"{number:,} {unit}")
+        axes.set_title(entry)
+        axes.set_xlabel("time, % of the command")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower right")
+    figure.axes[0].set_ylabel("memory, MB")
+    return "inference_memory", figure
 
 
 def main() -> None:
@@ -109,33 +170,46 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--megabases", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--part-rows", type=int, default=10_240)
+    parser.add_argument("--figure", type=Path, help="PNG file of memory over time")
     parser.add_argument("--smoke", action="store_true", help="few rows, store nothing")
     arguments = parser.parse_args()
     numbers = [640] if arguments.smoke else arguments.rows
     sizes = [4000] if arguments.smoke else [number * 10**6 for number in arguments.megabases]
+    measured: list[tuple[str, int, Measured]] = []
     rows: list[tuple[Cell, ...]] = []
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_files(folder, [64, *numbers], rng)
         command(folder, "train", *_TRAIN)
-        for row in chain(
-            of_scores(folder, numbers, arguments.part_rows), of_tracks(folder, sizes, rng)
+        starts: dict[str, Measured] = {}
+        for entry, number, found in chain(
+            of_scores(folder, [64, *numbers], arguments.part_rows),
+            of_tracks(folder, [2000, *sizes], rng),
         ):
-            print(*row, flush=True)
-            rows.append(row)
+            rows.append(row_of(entry, number, found, starts.setdefault(entry, found)))
+            print(*rows[-1], flush=True)
+            measured.append((entry, number, found))
+        figure = memory_figure([item for item in measured if item[1] not in (64, 2000)])
+        figure.save(arguments.figure or folder / "memory.png")
     table = ResultTable(
         theme="speed-parts",
         title="Memory and time of score and tracks against the number of variants and bases",
-        columns=("command", "rows", "peak memory, MB", "seconds", "microseconds per row"),
+        columns=(
+            "command", "rows", "peak memory, MB", "memory of its own, MB", "CPU seconds",
+            "microseconds per row",
+        ),
         rows=rows,
         notes=(
             "rows are variants of score and bases of tracks; 16 channels, one block, windows of "
-            f"32 bases; score in parts of {arguments.part_rows:,} variants",
-            "the time per row is without the start of the command, the time of the first row",
+            "32 and 128 bases; score in parts of "
+            f"{arguments.part_rows:,} variants",
+            "memory of its own is what is not mapped from files, such as a prepared genome",
+            "times are those of the processor; that of a row is without the start of the command, "
+            "the time of the first row",
             "tracks reads a new genome, computes, and writes 10 bigWig files",
         ),
-    )
+    )  # fmt: skip
     finish(table, smoke=arguments.smoke, threads=1)
 
 

@@ -96,18 +96,31 @@ def test_a_training_split_that_cannot_be_indexed_is_refused_before_any_work(
         evaluated(run, f"out={tmp_path}/e.json", "mixture=copies")
 
 
+def figures(path):
+    content = json.loads(path.read_text())
+    # what says who made them, and how long it took.
+    del content["provenance"]["command"], content["likelihood"]["seconds"]
+    return content
+
+
 @pytest.mark.slow
-def test_a_mixture_is_gathered_from_shards(run, tmp_path):
-    given = ("limit=24", "batch_size=3", f"out={tmp_path}/e.json")
-    _, whole, headline = evaluated(run, *given)
-    (tmp_path / "e.json").unlink()
-    for number in (2, 1):
-        words = [*CHEAP, *given, "part_rows=30", f"shard={number}/2"]
-        evaluate(compose(f"model={run}", *words, name="evaluate"))
-    path, said = gather(GatherSettings(f"{tmp_path}/e.json"))
-    parts = json.loads(path.read_text())["likelihood"]
+@pytest.mark.parametrize("mixture", ["markov", "copies"])
+def test_a_mixture_is_gathered_from_shards_and_parts(run, tmp_path, mixture):
+    words = [*CHEAP[:-1], f"mixture={mixture}", "limit=24", "batch_size=3", f"model={run}"]
+
+    def made(name, *given):
+        return evaluate(compose(*words, f"out={tmp_path}/{name}.json", *given, name="evaluate"))
+
+    whole, headline = made("whole", "part_rows=100000")
+    assert "Mixture with Markov models" in headline
+    assert made("parts", "part_rows=1")[1] == headline
+    for number in (2, 3, 1):
+        folder, _ = made("shards", "part_rows=30", f"shard={number}/3")
+        assert folder.name == "shards.json.parts"
+    path, said = gather(GatherSettings(f"{tmp_path}/shards.json"))
     assert said.endswith(headline)
-    assert parts | {"seconds": 0} == whole | {"seconds": 0}
+    assert figures(path) == figures(tmp_path / "parts.json") == figures(whole)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("pi", [0, 0.3])

@@ -316,6 +316,32 @@ def test_a_variant_as_text_and_a_data_frame_have_the_scores_of_the_file(files):
     assert table["llr"][0][0] == pytest.approx(by_text, rel=1e-5)
 
 
+def test_a_bcf_file_has_the_scores_of_its_vcf_file_and_regions_those_of_their_rows(files):
+    pysam = pytest.importorskip("pysam", reason="pysam is not installed")
+    pytest.importorskip("pysam.bcftools")
+    text = (files / "v.vcf").read_text()
+    (files / "v.vcf").write_text(text.replace("#CHROM", "##contig=<ID=a,length=300>\n#CHROM"))
+    pysam.bcftools.view("-Ob", "-o", str(files / "v.bcf"), str(files / "v.vcf"), catch_stdout=False)
+    tables = {}
+    for name in ("v.vcf", "v.bcf"):
+        for within in ("null", "'a:80-150'"):
+            score(score_tree(files, f"variants={files}/{name}", f"within={within}"))
+            tables[name, within] = (files / "out.tsv").read_text()
+    for within in ("null", "'a:80-150'"):
+        assert tables["v.bcf", within] == tables["v.vcf", within]
+    lines = tables["v.vcf", "null"].splitlines()
+    kept = [x for x in lines if x[0] != "a" or 80 <= int(x.split("\t")[1]) <= 150]
+    assert len(kept) == len(lines) - 3
+    assert tables["v.vcf", "'a:80-150'"].splitlines() == kept
+    same = Model(random_model()).score_variants(
+        files / "v.bcf", files / "g.fa", within="a:80-150", scores="llr"
+    )
+    assert same["pos"].tolist() == [150, 80, 90]
+    (files / "i.bed").write_text("a\t1\t9\n")
+    with pytest.raises(ConfigError, match="within=a:1-9 picks rows of a file, and variants=all"):
+        score(score_tree(files, "variants=all", f"bed={files}/i.bed", "within=a:1-9"))
+
+
 def test_all_substitutions_have_the_scores_of_a_file_that_lists_them(files):
     (files / "i.bed").write_text("a\t149\t151\na\t0\t1\n")
     score(score_tree(files, "variants=all", f"bed={files}/i.bed", "scores=[llr]"))

@@ -43,7 +43,7 @@ class Tool:
 
 TOOLS = {
     "score": Tool(
-        {"variants": f"vcf,vcf_bgzip,{_TABLE}", "data.fasta": _FASTA, "bed": _BED},
+        {"variants": f"vcf,vcf_bgzip,bcf,{_TABLE}", "data.fasta": _FASTA, "bed": _BED},
         "scores.tsv",
         {"tsv": "tabular"},
         {"model": "yeast-demo", "variants": "v.vcf", "data_fasta": "g.fa"},

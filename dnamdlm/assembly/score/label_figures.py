@@ -7,7 +7,8 @@ same rows and the same resamples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from dnamdlm.evaluation.resampling import Estimate
 POSITIVE = frozenset({"1", "true", "p", "lof", "pathogenic", "likely pathogenic"})
 NEGATIVE = frozenset({"0", "false", "b", "func", "benign", "likely benign"})
 """Labels that are known, in lower case; a row with another one is left out."""
-_BLOCK = 1000
+_BLOCK, _BATCH_ROWS = 1000, 4096
 _MOST_GROUPS = 20
 _SEED = 0
 # an allele of a positive row is expected to be less probable, or to change more.
@@ -179,10 +180,26 @@ def _shown(value: Estimate) -> str:
     return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
+class _Words:
+    """Texts of which there are few, as numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._rows = array("q")
+
+    def add(self, text: str) -> None:
+        self._rows.append(self._numbers.setdefault(text, len(self._numbers)))
+
+    def texts(self) -> NDArray[np.str_]:
+        return np.array(list(self._numbers), np.str_)[np.array(self._rows, np.int64)]
+
+
 def _read(path: Path, head: Mapping[str, Any]) -> LabelledRows:
+    """The rows that take part, of which some numbers each are kept."""
     names = list(head["scores"])
     wanted = ["chrom", "pos", "alt", head["label"], *([head["group"]] if head["group"] else [])]
-    flags, kept, values = [], [], []
+    flags, pos, values = array("b"), array("q"), array("d")
+    chrom, groups = _Words(), _Words()
     left_out = 0
     for row in _rows(path, [*wanted, *names]):
         label = label_of(row[3])
@@ -191,32 +208,41 @@ def _read(path: Path, head: Mapping[str, Any]) -> LabelledRows:
             left_out += 1
             continue
         flags.append(label)
-        kept.append(row[: len(wanted)])
-        values.append(numbers)
+        values.extend(numbers)
+        chrom.add(row[0])
+        pos.append(int(row[1]))
+        if head["group"]:
+            groups.add(row[4])
     table = np.array(values, np.float64).reshape(-1, len(names))
-    chrom = np.array([row[0] for row in kept], dtype=np.str_)
-    pos = np.array([int(row[1]) for row in kept], dtype=np.int64)
     scores = {
         f"{'minus ' if _SIGNS[name] < 0 else ''}{name}": _SIGNS[name] * table[:, number]
         for number, name in enumerate(names)
     }
-    groups = np.array([row[4] for row in kept], np.str_) if head["group"] else None
     return LabelledRows(
-        np.array(flags, bool), scores, neighbours(chrom, pos, _BLOCK), groups, left_out
+        np.array(flags, bool),
+        scores,
+        neighbours(chrom.texts(), np.array(pos, np.int64), _BLOCK),
+        groups.texts() if head["group"] else None,
+        left_out,
     )
 
 
-def _rows(path: Path, names: Sequence[str]) -> list[list[str]]:
+def _rows(path: Path, names: Sequence[str]) -> Iterator[list[str]]:
     """Cells of these columns; a list with one entry is that entry."""
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        records = pq.read_table(path, columns=list(names)).to_pylist()
-        return [[_cell(record[name]) for name in names] for record in records]
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=list(names)):
+                for record in batch.to_pylist():
+                    yield [_cell(record[name]) for name in names]
+        return
     lines = (line for _, line in read_lines(path) if not line.startswith("##"))
     header = next(lines).split("\t")
     places = [header.index(name) for name in names]
-    return [[cells[place] for place in places] for cells in (line.split("\t") for line in lines)]
+    for line in lines:
+        cells = line.split("\t")
+        yield [cells[place] for place in places]
 
 
 def _cell(value: Any) -> str:

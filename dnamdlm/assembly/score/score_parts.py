@@ -97,6 +97,7 @@ def identity_of(
         "strands": scoring.strands,
         "match_names": scoring.match_names,
         "region": scoring.region,
+        "within": settings.within,
         "label_column": settings.label_column,
         "group_column": settings.group_column,
         "batch_size": at_once,

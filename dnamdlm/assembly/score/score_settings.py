@@ -110,6 +110,7 @@ class ScoreEntry:
     match_names: bool = False
     max_mismatch: Share = 0.01
     region: str | None = None
+    within: str | None = None
     label_column: str | None = None
     group_column: str | None = None
     max_order: Annotated[int, Field(ge=0, le=12)] = 10
@@ -145,6 +146,11 @@ class ScoreEntry:
             raise ConfigError(
                 f"region={self.region} is for variants in coordinates of a chromosome, and "
                 "variants=all has those of the genome file; leave it out"
+            )
+        if self.variants == ALL and self.within is not None:
+            raise ConfigError(
+                f"within={self.within} picks rows of a file, and variants=all is within the "
+                "intervals of bed=FILE; leave it out"
             )
 
     @property

@@ -43,6 +43,7 @@ class ScoringVariants:
         match_names: bool = False,
         max_mismatch: float = 0.01,
         region: str | None = None,
+        within: str | None = None,
         circular: Sequence[str] | None = None,
         rna: bool = False,
         batch_size: int | None = None,
@@ -52,8 +53,8 @@ class ScoringVariants:
         """Score variants, as `dnamdlm score` does.
 
         Args:
-            variants: a file (VCF, CSV, TSV, parquet), a DataFrame with the columns chrom, pos (from
-                1), ref and alt, texts such as 'chr17:43044346:C:T', or 'all'.
+            variants: a file (VCF, BCF, CSV, TSV, parquet), a DataFrame with the columns chrom, pos
+                (from 1), ref and alt, texts such as 'chr17:43044346:C:T', or 'all'.
             fasta: the genome that the variants were called on: a file, or a `pyfaidx.Fasta`.
             bed: for 'all': the intervals within which every substitution is scored.
             scores: any of `llr`, `elbo` and `embedding`.
@@ -64,6 +65,7 @@ class ScoringVariants:
             match_names: take 20 and chr20 for the same record.
             max_mismatch: share of rows that may contradict the genome.
             region: part of a chromosome that `fasta` holds, such as 'chr17:43008077-43128366'.
+            within: regions whose rows are scored, such as 'chr17:43008077-43128366', or a BED file.
             circular: names of circular records.
             rna: read U as T.
             batch_size: pairs of windows at once; None is what suits the device.
@@ -82,7 +84,7 @@ class ScoringVariants:
         settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
                                  max_mismatch, batch_size, seed, region, control)  # fmt: skip
         store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
-        return scored_table(self.loaded, variants_of(variants, bed, store), store, settings)
+        return scored_table(self.loaded, variants_of(variants, bed, store, within), store, settings)
 
     def score(
         self,

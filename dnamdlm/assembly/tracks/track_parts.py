@@ -43,6 +43,8 @@ from dnamdlm.reporting.other_reports import tracks_page
 from dnamdlm.words.codes import N_CODE
 
 RECORD = "tracks.json"
+RUN_BASES = 1 << 14
+"""Bases of a run that is long enough to be written."""
 _KNOWN = "with a base"
 
 
@@ -96,16 +98,47 @@ def stretch_of(found: Sequence[ReadBases]) -> Stretch:
 
 
 def bases_in(content: IO[bytes]) -> Iterator[ReadBases]:
-    """What `stretch_of` wrote, window by window."""
+    """What `stretch_of` wrote; of each item, windows that follow each other as one run."""
     start, end = content.tell(), content.seek(0, io.SEEK_END)
     content.seek(start)
     while content.tell() < end:
         places, codes, values = (npy.read_array(content, allow_pickle=False) for _ in range(3))
-        first = 0
-        for record, begin, size in places.tolist():
-            inside = slice(first, first + size)
-            yield ReadBases(record, begin, codes[inside], values[inside])
-            first += size
+        records, starts, sizes = places.T
+        ends = starts + sizes
+        follows = (records[1:] == records[:-1]) & (starts[1:] == ends[:-1])
+        firsts = np.flatnonzero(np.append(True, ~follows))
+        offsets = np.append(0, np.cumsum(sizes))
+        cuts = offsets[np.append(firsts, len(places))].tolist()
+        for number, first in enumerate(firsts.tolist()):
+            inside = slice(cuts[number], cuts[number + 1])
+            yield ReadBases(int(records[first]), int(starts[first]), codes[inside], values[inside])
+
+
+def runs_in(contents: Iterable[IO[bytes]]) -> Iterator[ReadBases]:
+    """The bases of all parts, what follows each other joined to runs of `RUN_BASES` and more.
+
+    To write a run costs as much as some thousand bases of it, and windows may have few bases.
+    """
+    held: list[ReadBases] = []
+    size, following = 0, (-1, 0)
+    for found in chain.from_iterable(map(bases_in, contents)):
+        if held and (size >= RUN_BASES or following != (found.record, found.start)):
+            yield _joined(held)
+            held, size = [], 0
+        held.append(found)
+        size += len(found.codes)
+        following = (found.record, found.start + len(found.codes))
+    if held:
+        yield _joined(held)
+
+
+def _joined(found: Sequence[ReadBases]) -> ReadBases:
+    """Stretches that follow each other as one."""
+    first = found[0]
+    if len(found) == 1:
+        return first
+    codes = np.concatenate([x.codes for x in found])
+    return ReadBases(first.record, first.start, codes, np.concatenate([x.log_probs for x in found]))
 
 
 def join_tracks(head: Mapping[str, Any], contents: Iterable[IO[bytes]], target: Path) -> None:
@@ -123,7 +156,7 @@ def join_tracks(head: Mapping[str, Any], contents: Iterable[IO[bytes]], target: 
             for name in TRACKS:
                 file = stack.enter_context((folder / f"{name}.bw").open("w+b"))
                 writers[name] = stack.enter_context(BigWigWriter(file, lengths))
-            for found in chain.from_iterable(map(bases_in, contents)):
+            for found in runs_in(contents):
                 tracks = base_tracks(found.log_probs, found.codes)
                 for name, values in tracks.items():
                     writers[name].add(names[found.record], found.start, values)

@@ -12,11 +12,16 @@ from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import ConfigError, DataError
 
-_REGION = re.compile(r"(\S+):([0-9][0-9,]{0,18})-([0-9][0-9,]{0,18})", re.ASCII)
+REGION = re.compile(r"(\S+):([0-9][0-9,]{0,18})-([0-9][0-9,]{0,18})", re.ASCII)
+"""What `parse_region` reads."""
 
 
-def parse_region(text: str) -> Interval:
+def parse_region(text: str, setting: str = "region") -> Interval:
     """The interval that a text names.
+
+    Args:
+        text: of the region.
+        setting: which holds it, for the message.
 
     >>> parse_region("chr17:43,008,077-43,128,366")
     Interval(chrom='chr17', start=43008076, end=43128366, strand='.')
@@ -24,11 +29,11 @@ def parse_region(text: str) -> Interval:
     Raises:
         ConfigError: if it is written otherwise, or has no base.
     """
-    match = _REGION.fullmatch(text.strip())
+    match = REGION.fullmatch(text.strip())
     first, last = (int(x.replace(",", "")) for x in match.groups()[1:]) if match else (0, 0)
     if match is None or not 1 <= first <= last:
         raise ConfigError(
-            f"region={text} is not a valid region; use chrom:first-last, 1-based with both ends "
+            f"{setting}={text} is not a valid region; use chrom:first-last, 1-based with both ends "
             "included, for instance chr17:43008077-43128366"
         )
     return Interval(match[1], first - 1, last)
@@ -66,7 +71,7 @@ def record_of_region(store: GenomeStore, region: Interval) -> str:
 def region_in_name(chrom: str, store: GenomeStore) -> str | None:
     """The name of a record that is a region of this chromosome and says so, or None."""
     for name in store.names:
-        match = _REGION.fullmatch(name)
+        match = REGION.fullmatch(name)
         if match is not None and match[1] == chrom:
             return name
     return None

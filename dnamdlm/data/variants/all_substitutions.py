@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dnamdlm.data.genome.intervals import Interval, read_bed
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.variants.variant_places import bases
+from dnamdlm.data.variants.variant_regions import RowsWithin, regions_within
 from dnamdlm.data.variants.variant_sources import (
     META,
     FrameTable,
@@ -40,6 +41,7 @@ class AllSubstitutions:
     meta: tuple[str, ...] = META
     columns: tuple[str, ...] = COLUMNS
     extras: tuple[str, ...] = ()
+    unit: str = "line"
 
     def __init__(self, bed: str | Path, store: GenomeStore) -> None:
         """Read the intervals.
@@ -72,7 +74,10 @@ class AllSubstitutions:
 
 
 def variants_of(
-    variants: str | Path | Sequence[str] | DataFrame, bed: str | Path | None, store: GenomeStore
+    variants: str | Path | Sequence[str] | DataFrame,
+    bed: str | Path | None,
+    store: GenomeStore,
+    within: str | None = None,
 ) -> VariantSource:
     """Variants of a file, of texts or of a DataFrame, or all within intervals.
 
@@ -80,6 +85,7 @@ def variants_of(
         variants: what `Model.score_variants` takes.
         bed: intervals of `ALL`, and of nothing else.
         store: their genome.
+        within: regions whose rows are taken; None: all rows.
 
     Raises:
         ConfigError: for intervals that are missing or have no effect.
@@ -89,7 +95,15 @@ def variants_of(
     if is_all != (bed is not None):
         raise ConfigError("variants='all' and bed=FILE belong together; give both or neither")
     if bed is not None:
+        if within is not None:
+            raise ConfigError(f"within={within} has no effect on variants='all'; give bed=FILE")
         return AllSubstitutions(bed, store)
+    found = _listed(variants)
+    return found if within is None else RowsWithin(found, regions_within(within))
+
+
+def _listed(variants: str | Path | Sequence[str] | DataFrame) -> VariantSource:
+    """Variants of a file, of texts or of a DataFrame."""
     if isinstance(variants, str | Path):
         return open_variants(variants)
     if hasattr(variants, "columns"):

@@ -177,7 +177,7 @@ def check_variants(
         counts.reasons.update(reason for reason in reasons if reason)
         if row.fault is not None:
             malformed += 1
-            fault = fault or f"line {row.line}: {row.fault}"
+            fault = fault or f"{file.unit} {row.line}: {row.fault}"
             continue
         if row.chrom not in names:
             names[row.chrom] = places.record(row.chrom)
@@ -191,7 +191,7 @@ def check_variants(
         compared += 1
         if reasons[0] in _AGAINST_GENOME:
             against += 1
-            example = example or f"line {row.line}: {_contradiction(row, places)}"
+            example = example or f"{file.unit} {row.line}: {_contradiction(row, places)}"
     if malformed and malformed == counts.rows:
         raise DataError(f"{file.path}, {fault}")
     if counts.rows and not known:
@@ -219,7 +219,7 @@ def _refuse_other_names(file: VariantSource, row: Variant, places: Places) -> No
     if other.record(row.chrom) is not None:
         known = places.store.lengths if places.region is None else [places.region.chrom]
         raise DataError(
-            f"{file.path}, line {row.line}: {unknown_record(row.chrom, known)}, or set "
+            f"{file.path}, {file.unit} {row.line}: {unknown_record(row.chrom, known)}, or set "
             "match_names=true"
         )
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dnamdlm.data.named_files import variants_in
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.textfile import has_quoting, read_lines
+from dnamdlm.data.variants.bcf import BcfFile, is_bcf
 from dnamdlm.data.variants.vcf import COLUMNS, Variant, VariantFile, read_row
 from dnamdlm.errors import DataError
 
@@ -47,12 +48,14 @@ class VariantSource(Protocol):
         meta: lines of the header of a VCF file.
         columns: names of the columns of a VCF file.
         extras: names of further columns, whose values are `Variant.extras`.
+        unit: what `Variant.line` counts.
     """
 
     path: Path
     meta: tuple[str, ...]
     columns: tuple[str, ...]
     extras: tuple[str, ...]
+    unit: str
 
     def rows(self) -> Iterator[Variant]:
         """The rows in order; one that cannot be read has a `fault`.
@@ -68,7 +71,7 @@ class VariantSource(Protocol):
 
 
 def open_variants(variants: str | Path) -> VariantSource:
-    """Variants as text, or in a file: VCF, CSV, TSV or parquet.
+    """Variants as text, or in a file: VCF, BCF, CSV, TSV or parquet.
 
     Args:
         variants: `chrom:pos:ref:alt`, also `chrom-pos-ref-alt` and `chrom:g.posREF>ALT`, several
@@ -87,6 +90,8 @@ def open_variants(variants: str | Path) -> VariantSource:
     name = path.name.lower()
     if name.endswith(".parquet"):
         return VariantTable(_ParquetTable(Path(variants)))
+    if is_bcf(Path(variants)):
+        return BcfFile(variants)
     ending = Path(name.removesuffix(".gz")).suffix
     if ending in _SEPARATORS and not _first_line(path).startswith(_VCF_HEAD):
         return VariantTable(_TextTable(Path(variants), _SEPARATORS[ending]))
@@ -103,6 +108,7 @@ class VariantTexts:
     meta: tuple[str, ...] = META
     columns: tuple[str, ...] = COLUMNS
     extras: tuple[str, ...] = ()
+    unit: str = "line"
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Take the texts.
@@ -155,6 +161,7 @@ class VariantTable:
 
     meta: tuple[str, ...] = META
     columns: tuple[str, ...] = COLUMNS
+    unit: str = "line"
 
     def __init__(self, table: _Cells) -> None:
         """Find the columns.

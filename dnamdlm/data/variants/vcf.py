@@ -53,7 +53,7 @@ class Variant:
     """One row of a VCF file.
 
     Attributes:
-        line: its number in the file, from 1.
+        line: its number in the file, from 1, see `VariantSource.unit`.
         chrom: record name as the file has it.
         start: first base of REF, 0-based; -1 where POS is 0.
         ref: bases in upper case.
@@ -83,6 +83,7 @@ class VariantFile:
     """Rows of a VCF file; the header is read at once, the rows each time they are asked for."""
 
     extras: tuple[str, ...] = ()
+    unit: str = "line"
 
     def __init__(self, path: str | Path) -> None:
         """Read and check the header.
