@@ -90,6 +90,7 @@ class LikelihoodReport:
             does not hide.
         word_length: bases of the words that make a window a repeat, or None where windows were not
             compared with the training split.
+        mask_rate_density: see `WindowScores.best_mask_rates`; for `lm.objective.density`.
     """
 
     rows: tuple[LikelihoodRow, ...]
@@ -102,6 +103,7 @@ class LikelihoodReport:
     seconds: float
     mask_rates: tuple[Rate, ...] = ()
     word_length: int | None = None
+    mask_rate_density: tuple[float, ...] = ()
 
     def best_on(self, name: str) -> LikelihoodRow | None:
         """The baseline with the fewest bits per base of a class; chosen on the split itself.
@@ -148,6 +150,7 @@ class LikelihoodReport:
                 }
                 for decile, rate in enumerate(self.mask_rates)
             ],
+            "mask_rate_density": [round(value, 4) for value in self.mask_rate_density] or None,
             "differences": [
                 {
                     "baseline": baseline,
@@ -249,6 +252,7 @@ def likelihood_report(
         seconds=seconds,
         mask_rates=scores.decile_bits(),
         word_length=word_length,
+        mask_rate_density=scores.best_mask_rates(),
     )
 
 
