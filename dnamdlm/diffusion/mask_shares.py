@@ -105,7 +105,7 @@ class MaskShares:
         return ((share - self.lowest) / (self.highest - self.lowest)).clamp(0, 1)
 
 
-def checked_density(density: Sequence[float], power: float) -> tuple[float, ...]:
+def checked_density(density: Sequence[float | int], power: float) -> tuple[float, ...]:
     """The densities of `lm.objective.density` as a tuple.
 
     Raises:

@@ -40,7 +40,7 @@ def test_the_figures_are_means_over_the_bases_before_each_window(tmp_path):
     found = nats_before((CHAIN, COPIES), windows)
     starts = _starts(windows)
     assert found.shape == (len(starts), 2 * len(SPANS))
-    for model, columns in ((CHAIN, found[:, :3]), (COPIES, found[:, 3:])):
+    for model, columns in zip((CHAIN, COPIES), np.split(found, 2, axis=1), strict=True):
         nats = model.position_nats(CODES)
         for row in np.flatnonzero(starts < len(CODES)):
             for span, value in zip(SPANS, columns[row], strict=True):

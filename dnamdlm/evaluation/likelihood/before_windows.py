@@ -20,8 +20,8 @@ from dnamdlm.words.codes import N_CODE
 from dnamdlm.words.context_model import ContextModel
 from dnamdlm.words.copies import CopyModel
 
-SPANS = (16, 64, 256)
-"""Bases before a window whose nats are averaged."""
+SPANS = (16, 64)
+"""Bases before a window whose nats are averaged; 256 of them tell nothing more."""
 
 
 def nats_before(
