@@ -15,7 +15,8 @@ RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 4, 4000, np.uint8)
 CHAIN = MarkovChain.of_codes(TRAIN, (0, 1, 2), (4.0, 4.0, 4.0))
 COPIES = fit_copies(TRAIN, TRAIN[:800], np.ones(800, bool), CHAIN, seed_lengths=(12,)).model
-LENGTH = 64
+# not a span, so that what is before a window is not the window before.
+LENGTH = 48
 # chromosome "a" begins with N and copies the training sequence from 900 to 1700.
 CODES = RNG.integers(0, 4, 2400, np.uint8)
 CODES[:100] = 4
@@ -79,5 +80,5 @@ def test_without_any_base_before_the_figures_are_those_of_a_uniform_model(tmp_pa
     windows = _windows(tmp_path)
     found = nats_before((CHAIN, CopyModel(CHAIN, ())), windows)
     uniform = (found == np.log(4.0)).all(axis=1)
-    # the first window of "a" with a base has N alone before it, that of "b" nothing.
-    assert _starts(windows)[uniform].tolist() == [LENGTH, len(CODES)]
+    # the first window of "a" that has a base has N alone before it, and that of "b" nothing.
+    assert _starts(windows)[uniform].tolist() == [2 * LENGTH, len(CODES)]
