@@ -35,6 +35,8 @@ class Batch:
             known; None where the data have neither.
         full: True if no position is padding. It is computed when the batch is made, to avoid a
             synchronization with the device later; leave it out.
+        step: number of the update of a training that the batch belongs to, from 0; None outside of
+            a training.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -47,6 +49,7 @@ class Batch:
     start: Int[Tensor, " B"] | None = None
     label: Int[Tensor, " B"] | Float[Tensor, "B K"] | None = None
     full: bool | None = None
+    step: int | None = None
 
     def __post_init__(self) -> None:
         if self.full is None:
@@ -85,6 +88,7 @@ class Batch:
             start=None if self.start is None else move(self.start),
             label=None if self.label is None else move(self.label),
             full=self.full,
+            step=self.step,
         )
 
     def rows(self, index: Int[Tensor, " N"] | slice) -> Batch:
@@ -100,6 +104,7 @@ class Batch:
             start=None if self.start is None else self.start[index],
             label=None if self.label is None else self.label[index],
             full=self.full or None,
+            step=self.step,
         )
 
 

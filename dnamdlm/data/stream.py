@@ -78,7 +78,7 @@ class TrainingStream(BatchStream):
             )
         share = size // num_parts
         rows = np.arange(share) + (rank * num_micro_steps + micro_step) * share
-        return self.source.at(rows + step * size, rows, size)
+        return replace(self.source.at(rows + step * size, rows, size), step=step)
 
 
 class Windows(Protocol):

@@ -15,7 +15,8 @@ One JSON object, UTF-8, without NaN:
 
 In a section of likelihoods, the classes "unique windows" and "repeats" are windows without and with
 a word of the training split, "repeats" says how long the word is and which Markov row is best in
-each class, and "mask_rates" is the cross-entropy of hidden bases by tenth of the mask rate.
+each class, "mask_rates" is the cross-entropy of hidden bases by tenth of the mask rate, and
+"mask_rate_density" the density of the mask rate with which a training loss varies least.
 
 A section that is written replaces the section of that name and leaves the others; older files may
 have a section "generated", which is not read.

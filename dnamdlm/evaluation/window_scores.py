@@ -19,6 +19,7 @@ from dnamdlm.data.data_source import WindowSequence
 from dnamdlm.data.genome.annotation import RegionClasses
 from dnamdlm.data.genome.code_batches import gather
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.diffusion.mask_shares import variance_optimal_density
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.rates import Rate, clustered_rate
 from dnamdlm.lm.hidden_tokens import NUM_DECILES
@@ -77,6 +78,22 @@ class WindowScores:
             clustered_rate(bits[:, decile], self.hidden_bases[:, decile])
             for decile in range(NUM_DECILES)
         )
+
+    def best_mask_rates(self) -> tuple[float, ...]:
+        """Relative densities of the tenths of the mask rate that make a training loss least noisy.
+
+        The loss of a window at a mask rate is its mean cross-entropy, times a constant. Empty where
+        it is not known for two windows in each tenth.
+        """
+        if self.hidden_nats is None or self.hidden_bases is None:
+            return ()
+        deviations: list[float] = []
+        for nats, bases in zip(self.hidden_nats.T, self.hidden_bases.T, strict=True):
+            used = bases > 0
+            if used.sum() < 2:
+                return ()
+            deviations.append(float((nats[used] / bases[used]).std(ddof=1)))
+        return variance_optimal_density(deviations)
 
     def bits_above(self, baseline: WindowScores, name: str = ALL) -> Rate:
         """Bits per base of this minus those of `baseline`, paired by window; negative is better.

@@ -44,6 +44,7 @@ from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.lm.uniform_noising import ReplacingProcess, ReplacingSteps
 from dnamdlm.lm.window_mixture import MixtureLM, ShareRule
+from dnamdlm.lm.window_weights import WindowWeights
 
 __all__ = [
     "AnalyticSampler",
@@ -91,6 +92,7 @@ __all__ = [
     "Template",
     "TokenLikelihood",
     "UniformDiffusionLM",
+    "WindowWeights",
     "as_sampler",
     "fit_mixture",
     "generate_pieces",

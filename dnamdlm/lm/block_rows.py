@@ -78,6 +78,7 @@ class BlockRows:
             row=place.flatten(),
             global_size=size,
             full=bool(batch.full) and batch.length % self.block_length == 0,
+            step=batch.step,
         )
 
     def split(self, values: Shaped[Tensor, "B L"], fill: int | bool) -> Shaped[Tensor, "BN S"]:

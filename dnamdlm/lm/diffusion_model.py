@@ -87,9 +87,11 @@ class DiffusionModel(NetworkModel):
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
+        own = getattr(self.objective, "without_effect", dict)
+        reasons = {f"objective.{name}": why for name, why in own().items()}
         if self.num_classes or self.num_numbers:
-            return {}
-        return {
+            return reasons
+        return reasons | {
             "label_dropout": "the network has no classes or numbers (backbone.num_classes=0, "
             "backbone.num_numbers=0)"
         }

@@ -101,6 +101,11 @@ class IupacDiffusionLM(MaskedDiffusionLM):
                 f"the objective {type(objective).__name__} hides whole bases, and lm=iupac hides "
                 "bits; use ContinuousTime or ExactCount"
             )
+        if getattr(objective, "complementary", False):
+            raise ConfigError(
+                "lm.objective.complementary=true hides whole bases, and lm=iupac hides bits; leave "
+                "it out, or use lm=mdlm_count"
+            )
         super().__init__(
             backbone, vocabulary, schedule, times, objective,
             label_dropout=label_dropout, experts=experts,

@@ -19,6 +19,7 @@ from torch.nn.functional import logsigmoid
 
 from dnamdlm.errors import DataError
 from dnamdlm.lm.window_mixture import NATS_PER_UNIT, ShareRule, mixture_weights
+from dnamdlm.lm.window_weights import WindowWeights, log_weights_of
 
 _ITERATIONS = 300
 # where the search begins: a few windows in a hundred are copies.
@@ -36,17 +37,49 @@ class MixtureFit:
     """What was chosen on a validation split.
 
     Attributes:
-        weights: of the network and of each copier; they sum to 1.
+        weights: of the network and of each copier; they sum to 1. Where weights depend on what is
+            before a window, their means over the windows of the split.
         rule: share of the network in each window, see `ShareRule`.
+        by_window: the weights of each window, or None where they are the same in all.
     """
 
     weights: tuple[float, ...]
     rule: ShareRule
+    by_window: WindowWeights | None = None
 
     @property
     def pi(self) -> float:
         """Weight of all copiers together."""
         return math.fsum(self.weights[1:])
+
+    def log_weights(self, before: Float64[Tensor, "W F"]) -> Float64[Tensor, "K W"]:
+        """Log weights of the network and of each copier in each window.
+
+        Args:
+            before: figures of what is before each window; not used where the weights are the same
+                in all windows.
+        """
+        if self.by_window is not None:
+            return self.by_window.log_weights(before)
+        log_weights = torch.tensor(self.weights, dtype=torch.float64).log()
+        return log_weights[:, None].expand(len(self.weights), len(before))
+
+    def shares(
+        self,
+        nats: Float64[Tensor, "C W"],
+        log_weights: Float64[Tensor, "K W"],
+        lengths: Int64[Tensor, " W"],
+    ) -> Float64[Tensor, "K W"]:
+        """Shares of the components in each window by the rule, for weights of `log_weights`.
+
+        Args:
+            nats: -log P_k(x) of the copiers.
+            log_weights: of all components.
+            lengths: bases that were scored.
+        """
+        if self.by_window is None:
+            return self.rule.shares(nats, log_weights[1:, 0], lengths)
+        return self.rule.shares(nats, log_weights[1:], lengths, of_network=log_weights[0])
 
 
 def fit_mixture(
@@ -54,6 +87,7 @@ def fit_mixture(
     lengths: Int64[Tensor, " W"],
     *,
     pi: float | None = None,
+    before: Float64[Tensor, "W F"] | None = None,
 ) -> MixtureFit:
     """Choose the weights of the components, and the rule for the bound without bias.
 
@@ -61,6 +95,8 @@ def fit_mixture(
         nats: -log P_k of each window; of the network an estimate of its bound.
         lengths: bases that were scored in each window.
         pi: weight of all copiers together; None chooses it.
+        before: figures of the sequence before each window, on which the weights may depend; None
+            chooses weights that are the same in all windows, as a `pi` that is given does.
 
     Raises:
         ConfigError: if `pi` lies outside [0, 1].
@@ -89,20 +125,76 @@ def fit_mixture(
         chosen = place[0].sigmoid() if pi is None else pi
         log_weights = _log_weights(chosen, place[1 : count + 1])
         logit = ShareRule.features(nats[1:], log_weights[1:], lengths) @ place[count + 1 :]
-        share = logit.sigmoid()
-        copied = -torch.logsumexp(log_weights[1:, None] - nats[1:], dim=0)
-        entropy = -share * logsigmoid(logit) - (1.0 - share) * logsigmoid(-logit)
-        return (share * (nats[0] - log_weights[0]) + (1.0 - share) * copied - entropy).mean()
+        return _costs(logit, nats, log_weights[:, None].expand_as(nats)).mean()
 
     first = _FIRST_PI if pi is None else pi
     start = torch.cat([torch.tensor([first]).double().logit(), *_start(nats, lengths, first)])
     found = _minimised(bound, start)
     chosen = found[0].sigmoid() if pi is None else pi
-    logits = found[1 : count + 1]
-    # a copier that is not wanted has no weight, rather than the rest that the search left it.
+    weights = _log_weights(chosen, _wanted(found[1 : count + 1])).exp()
+    fit = MixtureFit(tuple(weights.tolist()), ShareRule(tuple(found[count + 1 :].tolist())))
+    if before is None or pi is not None:
+        return fit
+    return _by_window(nats, lengths, before[used], found)
+
+
+def _by_window(
+    nats: Float64[Tensor, "K W"],
+    lengths: Int64[Tensor, " W"],
+    before: Float64[Tensor, "W F"],
+    constant: Float64[Tensor, " P"],
+) -> MixtureFit:
+    """Weights that depend on what is before a window, never worse than the best constant ones.
+
+    Args:
+        nats: as in `fit_mixture`, of windows with bases.
+        lengths: of these windows.
+        before: of these windows.
+        constant: logit of pi, logits of the copiers and coefficients of the rule, the last of
+            which is that of 1.
+    """
+    constant = constant.clone()
+    count, size = nats.shape[0] - 1, before.shape[1]
+    mean, scale = before.mean(dim=0), before.std(dim=0).clamp(min=_SMALLEST)
+    known = (before - mean) / scale
+
+    def bound(place: Tensor) -> Tensor:
+        slopes, rest = place[:size], place[size:]
+        log_weights = log_weights_of(known @ slopes + rest[0], rest[1 : count + 1].log_softmax(0))
+        features = ShareRule.features(nats[1:], log_weights[1:], lengths, bends=True)
+        logit = features @ rest[count + 1 :] + log_weights[0]
+        costs = _costs(logit, nats, log_weights)
+        return costs.mean() + slopes.square().sum() / len(lengths)
+
+    # what the rule knew of the weight of the network is added apart from it, and nothing bends yet.
+    constant[-1] -= logsigmoid(-constant[0])
+    start = torch.cat([torch.zeros_like(mean), constant, constant.new_zeros(3)])
+    found = _minimised(bound, start)
+    slopes, rest = found[:size] / scale, found[size:]
+    parts = _wanted(rest[1 : count + 1]).softmax(dim=0)
+    intercept = rest[0] - mean @ slopes
+    chosen = WindowWeights(tuple(slopes.tolist()), float(intercept), tuple(parts.tolist()))
+    weights = chosen.log_weights(before).exp().mean(dim=1)
+    rule = ShareRule(tuple(rest[count + 1 :].tolist()), bends=True)
+    return MixtureFit(tuple(weights.tolist()), rule, chosen)
+
+
+def _costs(
+    logit: Float64[Tensor, " W"],
+    nats: Float64[Tensor, "K W"],
+    log_weights: Float64[Tensor, "K W"],
+) -> Float64[Tensor, " W"]:
+    """The bound of each window that is linear in the network, for logits of its share."""
+    share = logit.sigmoid()
+    copied = -torch.logsumexp(log_weights[1:] - nats[1:], dim=0)
+    entropy = -share * logsigmoid(logit) - (1.0 - share) * logsigmoid(-logit)
+    return share * (nats[0] - log_weights[0]) + (1.0 - share) * copied - entropy
+
+
+def _wanted(logits: Float64[Tensor, " C"]) -> Float64[Tensor, " C"]:
+    """Logits of copiers; one that is not wanted has no weight, not the rest the search left it."""
     unwanted = logits.log_softmax(dim=0) < math.log(_SMALLEST)
-    weights = _log_weights(chosen, logits.masked_fill(unwanted, -math.inf)).exp()
-    return MixtureFit(tuple(weights.tolist()), ShareRule(tuple(found[count + 1 :].tolist())))
+    return logits.masked_fill(unwanted, -math.inf)
 
 
 def _start(

@@ -178,3 +178,15 @@ class NoiseProcess:
         uniforms = RowNoise(batch.key).uniform(Stream.MASKS, draw, batch.length)
         xt = mask_exactly(batch.tokens, count, batch.valid, uniforms, mask_id=self.mask_id)
         return self.cross_entropy(batch, xt, None, num_valid / count.clamp(min=1))
+
+    def bound_of_rest(self, batch: Batch, xt: Int[Tensor, "B L"]) -> Draw:
+        """The same bound where exactly those valid tokens are hidden that are visible in `xt`.
+
+        Args:
+            batch: clean sequences.
+            xt: their ids with masks, some of which may be all that is valid.
+        """
+        hidden = batch.valid & (xt != self.mask_id)
+        others = torch.where(hidden, self.mask_id, batch.tokens)
+        weight = batch.valid.sum(dim=1) / hidden.sum(dim=1).clamp(min=1)
+        return self.cross_entropy(batch, others, None, weight)

@@ -15,19 +15,20 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.discrete import reconstruction, step_divergence
+from dnamdlm.diffusion.mask_shares import MaskShares, checked_density
 from dnamdlm.diffusion.masking import corrupt
 from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.schedules import Schedule, nelbo_weight
 from dnamdlm.diffusion.score_entropy import relative_log_score, score_entropy
-from dnamdlm.diffusion.times import WarpedTimeSampler, draw_times, log_uniform
+from dnamdlm.diffusion.times import log_uniform
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.noising import Draw, NoiseProcess
+from dnamdlm.lm.objective_times import refuse_time, refuse_warped, stratified_place, training_times
 from dnamdlm.lm.places import Places
 
 
@@ -71,19 +72,6 @@ class BoundedObjective(Objective, Protocol):
         ...
 
 
-def _training_times(
-    process: NoiseProcess, batch: Batch
-) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """Times, and the density that the loss is divided by."""
-    u = RowNoise(batch.key).uniform(Stream.TIMES, 0)
-    return draw_times(process.times, process.schedule, u, batch.row, batch.global_size)
-
-
-def _stratified_place(batch: Batch, draw: int, draws: int) -> Float[Tensor, " B"]:
-    """One number per row, uniform within stratum `draw` of `draws` of (0, 1)."""
-    return (RowNoise(batch.key).uniform(Stream.TIMES, draw) + draw) / draws
-
-
 @dataclass(frozen=True)
 class ContinuousTime:
     """The bound of continuous time with the SUBS parameterization.
@@ -96,7 +84,7 @@ class ContinuousTime:
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """One draw of the bound at a random time."""
-        t, density = _training_times(process, batch)
+        t, density = training_times(process, batch)
         return [process.bound_at_time(batch, t, draw=0).over_rows(density)]
 
 
@@ -124,7 +112,7 @@ class ChangeOfVariables:
 
     def check(self, process: NoiseProcess) -> None:
         """Refuse times whose density would be part of the weight."""
-        _refuse_warped(process, "ChangeOfVariables")
+        refuse_warped(process, "ChangeOfVariables")
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """One draw of the bound at a random mask probability."""
@@ -150,7 +138,7 @@ class SimpleCrossEntropy:
 
     def check(self, process: NoiseProcess) -> None:
         """Refuse times whose density would be part of the weight."""
-        _refuse_warped(process, "SimpleCrossEntropy")
+        refuse_warped(process, "SimpleCrossEntropy")
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """The cross-entropy to minimise, with the weight that makes it the bound to report."""
@@ -168,42 +156,76 @@ class ExactCount:
     p u^(p-1), so that its expectation is the same: every k has total weight 1/n. Above 1 the
     nearly clean sequences, whose few masked tokens make the loss noisy, are drawn more often.
 
-    With `lowest` r the share is r + (1 - r) u^p: sequences with fewer masked tokens, which cost a
-    call and teach little, are never drawn. The loss is then the bound without those counts, a
-    little above it; likelihoods are estimated with all counts in any case.
+    With `lowest` r the share is r + (1 - r) u^p: fewer masked tokens, which teach little, are never
+    drawn. The loss is then the bound without those counts; likelihoods are those of all counts.
 
     Attributes:
         power: exponent of the share of masked tokens, at least 1.
         lowest: smallest share of masked tokens in training, in [0, 1).
+        ramp_steps: updates until the largest share is 1; until then the loss lacks those above.
+        ramp_from: the largest share at the first update.
+        complementary: mask each sequence twice: k tokens, and in a second call all others.
+        density: relative densities of equal intervals of the share, in place of `power`, by which
+            the loss is divided.
 
     Source: Ou et al. 2024 (arXiv:2406.03736), lambda- and k-denoising cross-entropy.
 
     Example:
-        >>> ExactCount(power=2.0, lowest=0.05)
-        ExactCount(power=2.0, lowest=0.05)
+        >>> ExactCount(power=2.0, ramp_steps=100, ramp_from=0.5).shares(20)
+        MaskShares(lowest=0.0, highest=0.6, power=2.0, density=None)
     """
 
     power: float = 1.0
     lowest: float = 0.0
+    ramp_steps: int = 0
+    ramp_from: float = 0.3
+    complementary: bool = False
+    density: tuple[float | int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the exponent and the share."""
+        """Check the settings."""
         if not 1.0 <= self.power < float("inf"):
             raise ConfigError(f"lm.objective.power={self.power} must be at least 1")
         if not 0.0 <= self.lowest < 1.0:
             raise ConfigError(f"lm.objective.lowest={self.lowest} must lie in [0, 1)")
+        if self.ramp_steps < 0:
+            raise ConfigError(f"lm.objective.ramp_steps={self.ramp_steps} must be at least 0")
+        if self.ramp_steps and not self.lowest < self.ramp_from <= 1.0:
+            raise ConfigError(
+                f"lm.objective.ramp_from={self.ramp_from} must lie in ({self.lowest:g}, 1], above "
+                "lm.objective.lowest"
+            )
+        if self.density is not None:
+            object.__setattr__(self, "density", checked_density(self.density, self.power))
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that have no effect, given the others, and why."""
+        return {} if self.ramp_steps else {"ramp_from": "nothing rises with ramp_steps=0"}
 
     def check(self, process: NoiseProcess) -> None:
         """Refuse a network with time conditioning, and warped times."""
-        _refuse_time(process, "ExactCount")
-        _refuse_warped(process, "ExactCount")
+        refuse_time(process, "ExactCount")
+        refuse_warped(process, "ExactCount")
+
+    def shares(self, step: int | None) -> MaskShares:
+        """How the share of masked tokens is drawn at an update; None is after the ramp."""
+        highest = 1.0
+        if step is not None and step < self.ramp_steps:
+            highest = self.ramp_from + (1.0 - self.ramp_from) * step / self.ramp_steps
+        return MaskShares(self.lowest, highest, self.power, self.density)
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
-        """One draw of the bound at a random count."""
+        """One draw of the bound at a random count, or two that are complementary."""
         place = process.training_place(batch, Stream.COUNTS)
-        share = self.lowest + (1.0 - self.lowest) * place**self.power
+        shares = self.shares(batch.step)
+        share, weight = shares.drawn(place)
         drawn = process.bound_at_count(batch, share, draw=0)
-        return [drawn.times_rows(self.power * place ** (self.power - 1))]
+        if not self.complementary:
+            return [drawn.times_rows(weight)]
+        count = (process.is_hidden(drawn.xt) & batch.valid).sum(dim=1)
+        factors = shares.pair_weights(count, batch.valid.sum(dim=1))
+        both = drawn, process.bound_of_rest(batch, drawn.xt)
+        return [part.times_rows(by) for part, by in zip(both, factors, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -233,7 +255,7 @@ class DiscreteTime:
 
     def check(self, process: NoiseProcess) -> None:
         """Refuse times that do not fall evenly on the steps."""
-        _refuse_warped(process, "DiscreteTime")
+        refuse_warped(process, "DiscreteTime")
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """One draw of the bound at a random step."""
@@ -243,7 +265,7 @@ class DiscreteTime:
         self, process: NoiseProcess, batch: Batch, draw: int, draws: int
     ) -> Sequence[Draw]:
         """The bound at one step; exact in the steps where `draws` is a multiple of T."""
-        return self._draws(process, batch, _stratified_place(batch, draw, draws), draw)
+        return self._draws(process, batch, stratified_place(batch, draw, draws), draw)
 
     def _draws(
         self, process: NoiseProcess, batch: Batch, place: Tensor, draw: int
@@ -292,14 +314,14 @@ class ScoreEntropy:
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """One draw of the bound at a random time."""
-        t, density = _training_times(process, batch)
+        t, density = training_times(process, batch)
         return [self._at_time(process, batch, t, draw=0).over_rows(density)]
 
     def hide_for_bound(
         self, process: NoiseProcess, batch: Batch, draw: int, draws: int
     ) -> Sequence[Draw]:
         """Score entropy at one time."""
-        return [self._at_time(process, batch, _stratified_place(batch, draw, draws), draw)]
+        return [self._at_time(process, batch, stratified_place(batch, draw, draws), draw)]
 
     def _at_time(self, process: NoiseProcess, batch: Batch, t: Tensor, draw: int) -> Draw:
         xt = process.hide_at(batch, t, draw)
@@ -350,7 +372,7 @@ class MaskedPrediction:
 
     def check(self, process: NoiseProcess) -> None:
         """Refuse a network with time conditioning."""
-        _refuse_time(process, "MaskedPrediction")
+        refuse_time(process, "MaskedPrediction")
 
     def hide(self, process: NoiseProcess, batch: Batch) -> Sequence[Draw]:
         """Surprise of the chosen tokens over the rate, so that its mean is per token."""
@@ -372,19 +394,3 @@ class MaskedPrediction:
             return torch.where(places.of_positions(chosen), surprise / self.rate, 0.0)
 
         return [Draw(xt, None, chosen, loss)]
-
-
-def _refuse_time(process: NoiseProcess, name: str) -> None:
-    if process.sees_time:
-        raise ConfigError(
-            f"the objective {name} has no time for a network with time_conditioning=true; "
-            "use backbone.time_conditioning=false"
-        )
-
-
-def _refuse_warped(process: NoiseProcess, name: str) -> None:
-    if isinstance(process.times, WarpedTimeSampler):
-        raise ConfigError(
-            f"times={type(process.times).__name__} does not suit the objective {name}; use "
-            "times=stratified or times=uniform"
-        )

@@ -41,52 +41,87 @@ NATS_PER_UNIT = 100.0
 """Scale of the features of a `ShareRule`, about the nats of a window."""
 
 
+LogWeights = Float64[Tensor, " C"] | Float64[Tensor, "C B"]
+"""Log weights of copiers: the same in all windows, or of each window."""
+
+
 @dataclass(frozen=True)
 class ShareRule:
     """The share of the network in each window, from the exact likelihoods of the copiers alone.
 
     The logit of the share is a weighted sum of the `features`; `fit_mixture` fits the weights.
+
+    Attributes:
+        coefficients: one for each feature.
+        bends: whether features are added that are linear up to 10 and to 30 nats only, so that the
+            logit may rise in another way where the copiers are better than the first of them.
     """
 
     coefficients: tuple[float, ...]
+    bends: bool = False
+
+    @property
+    def num_copiers(self) -> int:
+        """How many copiers the rule was fitted to."""
+        return len(self.coefficients) - (6 if self.bends else 3)
 
     @staticmethod
     def features(
         nats: Float64[Tensor, "C B"],
-        log_weights: Float64[Tensor, " C"],
+        log_weights: LogWeights,
         lengths: Int64[Tensor, " B"],
+        *,
+        bends: bool = False,
     ) -> Float64[Tensor, "B F"]:
         """-log Q(x), -log P_k(x) of each copier, the number of bases, and 1, all per 100 nats.
 
         Args:
             nats: -log P_k(x) of the copiers.
-            log_weights: of the copiers.
+            log_weights: of the copiers, for all windows or for each.
             lengths: bases that were scored.
+            bends: add what all copiers gain over the first one, cut off at -10 and 10 nats, at -30
+                and 30, and below 0.
         """
-        mixed = -torch.logsumexp(log_weights[:, None] - nats, dim=0)
+        mixed = -torch.logsumexp(_of_windows(log_weights) - nats, dim=0)
         columns = [mixed, *nats, lengths.to(nats.dtype), torch.full_like(mixed, NATS_PER_UNIT)]
+        if bends:
+            gain = (nats[0] - mixed).nan_to_num(nan=0.0)
+            columns += [gain.clamp(-10, 10), gain.clamp(-30, 30), gain.clamp(min=0)]
         return torch.stack(columns, dim=-1).clamp(max=1e6) / NATS_PER_UNIT
 
     def shares(
         self,
         nats: Float64[Tensor, "C B"],
-        log_weights: Float64[Tensor, " C"],
+        log_weights: LogWeights,
         lengths: Int64[Tensor, " B"],
+        *,
+        of_network: Float64[Tensor, " B"] | None = None,
     ) -> Float64[Tensor, "K B"]:
         """Shares of the network and of each copier; arguments as in `features`.
 
         A network or copiers without weight have no share.
+
+        Args:
+            nats: as in `features`.
+            log_weights: as in `features`.
+            lengths: as in `features`.
+            of_network: log weight of the network in each window, which is added to the logit; None
+                for weights that are the same in all windows.
         """
         of_copiers = torch.logsumexp(log_weights, dim=0)
         weights = torch.tensor(self.coefficients, dtype=nats.dtype, device=nats.device)
-        logit = self.features(nats, log_weights, lengths) @ weights
-        network = logit.sigmoid()
+        logit = self.features(nats, log_weights, lengths, bends=self.bends) @ weights
+        network = (logit if of_network is None else logit + of_network).sigmoid()
         network = torch.where(of_copiers == -torch.inf, 1.0, network)
         network = torch.where(of_copiers >= 0.0, 0.0, network)
-        impossible = (log_weights[:, None] - nats == -torch.inf).all(dim=0)
+        columns = _of_windows(log_weights).expand_as(nats)
+        impossible = (columns - nats == -torch.inf).all(dim=0)
         network = torch.where(impossible & (of_copiers < 0.0), 1.0, network)
-        columns = log_weights[:, None].expand_as(nats)
         return torch.cat([network[None], (1.0 - network) * posterior_shares(nats, columns)])
+
+
+def _of_windows(log_weights: LogWeights) -> Float64[Tensor, "C B"]:
+    return log_weights[:, None] if log_weights.ndim == 1 else log_weights
 
 
 def mixture_weights(pi: float | Sequence[float]) -> tuple[float, ...]:
@@ -157,9 +192,9 @@ class MixtureLM:
                     f"{len(model.vocabulary)} symbols, because their vocabularies differ; use a "
                     "copier that was fitted to the tokens of the model"
                 )
-        if rule is not None and len(rule.coefficients) != len(copiers) + 3:
+        if rule is not None and rule.num_copiers != len(copiers):
             raise ConfigError(
-                f"the rule was fitted to {len(rule.coefficients) - 3} copiers, and there are "
+                f"the rule was fitted to {rule.num_copiers} copiers, and there are "
                 f"{len(copiers)}; fit it again with fit_mixture"
             )
         self.components = (model, *copiers)

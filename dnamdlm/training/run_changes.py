@@ -29,7 +29,15 @@ FREE_SETTINGS = (
     "trainer.max_minutes",
 )
 # settings that came later, with the value that earlier runs had.
-_LATER = {"lm.objective.lowest": 0.0, "backbone.num_numbers": 0, "data.revised": False}
+_LATER = {
+    "lm.objective.lowest": 0.0,
+    "lm.objective.ramp_steps": 0,
+    "lm.objective.ramp_from": 0.3,
+    "lm.objective.complementary": False,
+    "lm.objective.density": None,
+    "backbone.num_numbers": 0,
+    "data.revised": False,
+}
 # a checkpoint holds the state of one kind of optimizer.
 _OPTIMIZER = "optimizer._target_"
 

@@ -64,7 +64,11 @@ def test_the_mixture_has_its_rows_beside_the_network(run, tmp_path):
     found = [entry["baseline"] for entry in section["differences"]]
     assert found[-2:] == ["mixture_markov", "mixture_markov_posterior"]
     assert "repeats" in model["classes"]
-    assert f"Mixture with Markov models, pi = {by_rule['pi']:.3f}: {bits[0]:.4f}" in headline
+    said = f"Mixture with Markov models, pi = {by_rule['pi']:.3f} on average: {bits[0]:.4f}"
+    assert said in headline
+    by_window = by_rule["weights_by_window"]
+    # two models, and what they make of 16 and 64 bases.
+    assert (len(by_window["slopes"]), len(by_window["parts"])) == (4, 2)
     assert section["best_markov"].startswith("markov_")
 
 
@@ -127,6 +131,7 @@ def test_a_mixture_is_gathered_from_shards_and_parts(run, tmp_path, mixture):
 def test_the_weight_of_the_markov_models_can_be_given(run, tmp_path, pi):
     rows, _, _ = evaluated(run, f"out={tmp_path}/e.json", f"pi={pi}", "limit=20")
     assert rows["mixture_markov"]["pi"] == pytest.approx(pi)
+    assert rows["mixture_markov"]["weights_by_window"] is None
     if pi == 0:
         for name, figures in rows["model"]["classes"].items():
             found = rows["mixture_markov"]["classes"][name]["bits_per_base"]

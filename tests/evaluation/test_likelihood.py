@@ -18,7 +18,7 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.likelihood.likelihood_report import likelihood_report
 from dnamdlm.evaluation.likelihood.markov_scores import score_markov
-from dnamdlm.evaluation.window_scores import BaseClasses, score_windows
+from dnamdlm.evaluation.window_scores import BaseClasses, WindowScores, score_windows
 from dnamdlm.lm.language_model import TokenLikelihood
 from dnamdlm.lm.markov import MarkovLM
 from dnamdlm.lm.markov_fit import fit_markov, interval_bits
@@ -166,3 +166,21 @@ def test_scores_of_other_windows_are_not_paired(store, windows):
     ours, theirs = (score_windows(model, which, draws=1) for which in (windows, other))
     with pytest.raises(DataError, match="same windows"):
         ours.bits_above(theirs)
+
+
+def test_the_best_mask_rates_are_proportional_to_the_deviations_of_the_loss():
+    windows = 6
+    spread = np.linspace(1.0, 0.1, 10)
+    signs = np.array([1.0, -1.0, 1.0, -1.0, 0.0, 0.0])[:, None]
+    bases = np.tile(np.arange(1, 11), (windows, 1))
+    # the last window has no draw in any tenth, and tells nothing.
+    bases[-1] = 0
+    scores = WindowScores(
+        ("all",), np.arange(windows), np.zeros((windows, 1)), np.ones((windows, 1), np.int64),
+        "upper bound", (2.0 + signs * spread) * bases, bases,
+    )  # fmt: skip
+    expected = spread * 10 / spread.sum()
+    assert scores.best_mask_rates() == pytest.approx(expected)
+    few = replace(scores, hidden_bases=np.where(np.arange(windows)[:, None] < 5, 0, bases))
+    assert few.best_mask_rates() == ()
+    assert replace(scores, hidden_nats=None, hidden_bases=None).best_mask_rates() == ()

@@ -233,7 +233,8 @@ def test_the_state_of_one_optimizer_is_not_given_to_another(tmp_path):
 
 def test_a_run_from_before_a_setting_existed_can_be_resumed_without_it(tmp_path):
     open_run(tmp_path, TREE | {"lm": {"objective": {"power": 2.0}}}, DATA)
-    same = TREE | {"lm": {"objective": {"power": 2.0, "lowest": 0.0}}}
+    later = {"lowest": 0.0, "ramp_steps": 0, "ramp_from": 0.3, "complementary": False}
+    same = TREE | {"lm": {"objective": {"power": 2.0, **later, "density": None}}}
     assert open_run(tmp_path, same, DATA) is None
     other = TREE | {"lm": {"objective": {"power": 2.0, "lowest": 0.1}}}
     with pytest.raises(ConfigError, match=r"lm\.objective\.lowest was 0\.0 and is now 0\.1"):

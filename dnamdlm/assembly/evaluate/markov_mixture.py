@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
@@ -12,6 +13,7 @@ from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
 from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.evaluation.likelihood.before_windows import nats_before
 from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, choose_mixture
 from dnamdlm.evaluation.window_scores import BaseClasses, WindowScores
@@ -85,6 +87,9 @@ def choose_markov_mixture(
 ) -> ChosenMixture:
     """Choose the weights of the network and of Markov models of several orders.
 
+    Unless `pi` is given, the weights depend on how well the sequence before a window is predicted
+    by a short and by the longest context.
+
     Args:
         settings: of the entry.
         network: scores of the network on `windows`.
@@ -100,8 +105,11 @@ def choose_markov_mixture(
     copiers = dict(zip((model.name for model in models), scores, strict=True))
     if copies is not None:
         copiers[copies.model.name] = score_copies(copies.model, windows, classes)
-    pi = None if settings.pi == "auto" else float(settings.pi)
-    return choose_mixture(network, copiers, pi=pi)
+    if settings.pi != "auto":
+        return choose_mixture(network, copiers, pi=float(settings.pi))
+    of_before = (models[0], models[-1] if copies is None else copies.model)
+    chosen = choose_mixture(network, copiers, before=nats_before(of_before, windows))
+    return replace(chosen, before=of_before)
 
 
 def mixed_orders(highest: int) -> set[int]:

@@ -7,13 +7,17 @@ windows; differences to them are paired window by window.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dnamdlm.data.genome.windows import SplitWindows
 from dnamdlm.data.stream import Sweep
+from dnamdlm.evaluation.likelihood.before_windows import nats_before
 from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, mixed_scores
 from dnamdlm.evaluation.rates import Rate
@@ -86,6 +90,7 @@ class LikelihoodReport:
             does not hide.
         word_length: bases of the words that make a window a repeat, or None where windows were not
             compared with the training split.
+        mask_rate_density: see `WindowScores.best_mask_rates`; for `lm.objective.density`.
     """
 
     rows: tuple[LikelihoodRow, ...]
@@ -98,6 +103,7 @@ class LikelihoodReport:
     seconds: float
     mask_rates: tuple[Rate, ...] = ()
     word_length: int | None = None
+    mask_rate_density: tuple[float, ...] = ()
 
     def best_on(self, name: str) -> LikelihoodRow | None:
         """The baseline with the fewest bits per base of a class; chosen on the split itself.
@@ -144,6 +150,7 @@ class LikelihoodReport:
                 }
                 for decile, rate in enumerate(self.mask_rates)
             ],
+            "mask_rate_density": [round(value, 4) for value in self.mask_rate_density] or None,
             "differences": [
                 {
                     "baseline": baseline,
@@ -224,7 +231,8 @@ def likelihood_report(
     best = {smoothing: fit.best.name for smoothing, fit in fits.items()}
     mixtures: dict[str, WindowScores] = {}
     if mixture is not None:
-        mixtures = _mixtures(mixture, scores, baselines)
+        before = nats_before(mixture.before, windows) if mixture.before else None
+        mixtures = _mixtures(mixture, scores, baselines, before)
         rows += [_mixture_row(row, mixture, present) for row in mixtures.items()]
     ordered = {name: baselines[name] for name in best.values()} | baselines | mixtures
     strongest = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best.name if fits else None
@@ -244,18 +252,22 @@ def likelihood_report(
         seconds=seconds,
         mask_rates=scores.decile_bits(),
         word_length=word_length,
+        mask_rate_density=scores.best_mask_rates(),
     )
 
 
 def _mixtures(
-    mixture: ChosenMixture, scores: WindowScores, baselines: Mapping[str, WindowScores]
+    mixture: ChosenMixture,
+    scores: WindowScores,
+    baselines: Mapping[str, WindowScores],
+    before: np.ndarray | None,
 ) -> dict[str, WindowScores]:
     """The forms of a mixture by the names of their rows: one where the model is exact."""
-    posterior = mixed_scores(scores, baselines, mixture, by_rule=False)
+    posterior = mixed_scores(scores, baselines, mixture, by_rule=False, before=before)
     if posterior.kind == "exact":
         return {MIXTURE: posterior}
     return {
-        MIXTURE: mixed_scores(scores, baselines, mixture, by_rule=True),
+        MIXTURE: mixed_scores(scores, baselines, mixture, by_rule=True, before=before),
         MIXTURE_POSTERIOR: posterior,
     }
 
@@ -277,12 +289,16 @@ def _mixture_row(
     name, scores = found
     has_rule = name == MIXTURE and scores.kind != "exact"
     parts = "Markov models and copies" if mixture.copies else "Markov models"
+    by_window = mixture.fit.by_window
     label = f"Mixture with {parts}, pi = {mixture.fit.pi:.3f}"
+    if by_window is not None:
+        label += " on average"
     if name == MIXTURE_POSTERIOR:
         label += ", with shares by its own likelihood"
     details = {
         "pi": mixture.fit.pi,
         "weights": mixture.weights,
+        "weights_by_window": None if by_window is None else dataclasses.asdict(by_window),
         "shares": "rule" if has_rule else "posterior",
         "rule": list(mixture.fit.rule.coefficients) if has_rule else None,
         "num_windows_to_choose_by": mixture.num_windows,

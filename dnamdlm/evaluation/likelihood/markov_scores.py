@@ -70,7 +70,7 @@ def _summed(
     """Scores of each model, which gives nats (B, L) of windows with context (B, context + L)."""
     nats: list[list[np.ndarray]] = [[] for _ in range(num_models)]
     bases, starts = [], []
-    for start, codes in _windows_with_context(windows, context):
+    for start, codes in windows_with_context(windows, context):
         masks = classes.masks(start, codes[:, context:] < N_CODE)
         for found, collected in zip(scored(codes), nats, strict=True):
             collected.append(np.where(masks, found, 0.0).sum(axis=2).T)
@@ -83,7 +83,7 @@ def _summed(
     ]
 
 
-def _windows_with_context(
+def windows_with_context(
     windows: Sweep[SplitWindows], context: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Window starts, and codes (B, context + L) without soft mask.

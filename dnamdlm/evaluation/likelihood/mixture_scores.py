@@ -16,6 +16,8 @@ from dnamdlm.diffusion.mixed import mixed_nats, posterior_shares
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.window_scores import WindowScores
 from dnamdlm.lm.mixture_fit import MixtureFit, fit_mixture
+from dnamdlm.words.context_model import ContextModel
+from dnamdlm.words.copies import CopyModel
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class ChosenMixture:
         copiers: names of the Markov models.
         fit: weights of the network and of each of them, and the rule.
         num_windows: windows that it was chosen on.
+        before: models whose figures of what is before a window the weights depend on.
     """
 
     copiers: tuple[str, ...]
     fit: MixtureFit
     num_windows: int
+    before: tuple[ContextModel | CopyModel, ...] = ()
 
     @property
     def copies(self) -> bool:
@@ -44,7 +48,11 @@ class ChosenMixture:
 
 
 def choose_mixture(
-    network: WindowScores, copiers: Mapping[str, WindowScores], *, pi: float | None = None
+    network: WindowScores,
+    copiers: Mapping[str, WindowScores],
+    *,
+    pi: float | None = None,
+    before: np.ndarray | None = None,
 ) -> ChosenMixture:
     """Choose weights and rule on scores of the validation split.
 
@@ -52,13 +60,17 @@ def choose_mixture(
         network: scores of the network.
         copiers: scores of the Markov models on the same windows, by name.
         pi: weight of all Markov models together; None chooses it.
+        before: float64 (W, F), figures of what is before each window, see `nats_before`; None
+            chooses weights that are the same in all windows.
 
     Raises:
         ConfigError: if `pi` lies outside [0, 1].
         DataError: if the windows differ, or none has a base.
     """
     nats, lengths = _totals([network, *copiers.values()])
-    return ChosenMixture(tuple(copiers), fit_mixture(nats, lengths, pi=pi), len(lengths))
+    known = None if before is None else torch.from_numpy(before)
+    fit = fit_mixture(nats, lengths, pi=pi, before=known)
+    return ChosenMixture(tuple(copiers), fit, len(lengths))
 
 
 def mixed_scores(
@@ -67,6 +79,7 @@ def mixed_scores(
     chosen: ChosenMixture,
     *,
     by_rule: bool,
+    before: np.ndarray | None = None,
 ) -> WindowScores:
     """Scores of the mixture.
 
@@ -76,16 +89,17 @@ def mixed_scores(
         chosen: the mixture.
         by_rule: the form without bias, whose shares do not depend on the network; else the form
             of the posterior shares, which is exact if the network is.
+        before: as in `choose_mixture`, of these windows; for weights that were chosen with it.
 
     Raises:
-        DataError: if the windows differ.
+        DataError: if the windows differ, or the weights need `before`.
     """
     parts = [network, *(copiers[name] for name in chosen.copiers)]
     totals, lengths = _totals(parts)
-    log_weights = torch.tensor(chosen.fit.weights, dtype=torch.float64).log()
-    columns = log_weights[:, None].expand_as(totals)
+    known = np.zeros((len(lengths), 0)) if before is None else before
+    columns = chosen.fit.log_weights(torch.from_numpy(known))
     if by_rule:
-        shares = chosen.fit.rule.shares(totals[1:], log_weights[1:], lengths)
+        shares = chosen.fit.shares(totals[1:], columns, lengths)
     else:
         shares = posterior_shares(totals, columns)
     nats = mixed_nats(
