@@ -116,11 +116,19 @@ class IupacDiffusionLM(MaskedDiffusionLM):
     @property
     def process(self) -> NoiseProcess:
         """The noise process, of bits."""
-        plain = super().process
+        plain = self._masking()
         if "tables" not in self._modules:
             # the constructor of the base asks whether the objective suits time and schedule.
             return plain
-        return CodedNoise(**vars(plain), coding=self.coding, tables=self.tables)
+        return CodedNoise(
+            plain.schedule,
+            plain.times,
+            plain.vocabulary,
+            plain.real_tokens,
+            plain.sees_time,
+            self.coding,
+            self.tables,
+        )
 
     def denoise(
         self,

@@ -168,6 +168,15 @@ def choose(
     return choice.implementation
 
 
+def keep_choices_while_compiling() -> None:
+    """Let torch.compile take the choice of an implementation for a constant of its graph.
+
+    It cannot follow the search for a package. Call it before the first compilation; what is chosen
+    without compilation does not change.
+    """
+    torch.compiler.assume_constant_result(_resolve)  # pyright: ignore[reportUnknownMemberType]
+
+
 def describe(
     kernels: Sequence[FusedKernel], device: torch.device, dtype: torch.dtype
 ) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.lm.language_model import Trainable
+from dnamdlm.lm.language_model import LossTerms, Trainable
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import exchange_device, num_ranks, rank, sum_over_ranks
@@ -34,6 +35,7 @@ class TrainingModule(pl.LightningModule):
         learning_rate: schedule of the step size.
         max_steps: optimizer steps of the whole run.
         averaging_decay: decay of the moving average of the weights.
+        loss_terms: computes the loss of a micro-batch; None is `lm.loss_terms`.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class TrainingModule(pl.LightningModule):
         *,
         max_steps: int,
         averaging_decay: float,
+        loss_terms: Callable[[Batch], LossTerms] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(lm, nn.Module):
             raise TypeError(f"a {type(lm).__name__} has no weights to train")
         self.lm = lm
+        self.loss_terms = lm.loss_terms if loss_terms is None else loss_terms
         self.settings = optimizer
         self.learning_rate = learning_rate
         self.max_steps = max_steps
@@ -74,7 +78,7 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss in nats per position, weighted where the batch gives weights."""
         del batch_idx
-        terms = self.lm.loss_terms(batch)
+        terms = self.loss_terms(batch)
         self.window.add(terms.nats, terms.valid)
         loss = terms.nats if terms.minimised is None else terms.minimised
         weighted = loss if batch.weight is None else loss * batch.weight

@@ -18,7 +18,6 @@ import torch
 
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.worker_process import Caught
-from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion import row_keys
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.ops import selection
@@ -30,44 +29,15 @@ from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant
 from tests.helpers import entries
 from tests.helpers.fused_stand_ins import BROKEN, PACKAGES, install
+from tests.helpers.tiny_models import LENGTH, MODELS, ROWS, batch, model
 
 # its programs need a real card.
 sys.modules["triton"] = None
 
-LENGTH, ROWS, STEPS = 16, 3, 4
+STEPS = 4
 # the sets of two bases that are given.
 GIVEN = (1, 2)
 
-SMALL = ("backbone.hidden_size=16", "backbone.num_blocks=2")
-HEADS = (*SMALL, "backbone.num_heads=2")
-MAMBA = (*SMALL, "backbone.state_size=4")
-MODELS = {
-    "dit": HEADS,
-    "dit, padded": HEADS,
-    "dit, everything": (
-        *HEADS, "backbone.attention_window=3", "backbone.time_conditioning=true",
-        "backbone.dropout=0.1", "backbone.gradient_checkpointing=true",
-        "backbone.num_classes=2",
-    ),
-    "bert": ("backbone=bert", *HEADS, "backbone.max_length=16", "lm=mlm"),
-    "caduceus_ph": ("backbone=caduceus_ph", *MAMBA),
-    "caduceus_ph, padded": ("backbone=caduceus_ph", *MAMBA),
-    "caduceus_ps": ("backbone=caduceus_ps", *MAMBA),
-    "dimamba": ("backbone=dimamba", *MAMBA),
-    "ar": ("lm=ar", "backbone=ar", *HEADS),
-    "ar, mamba": ("lm=ar", "backbone=mamba", *MAMBA),
-    "classifier": ("lm=classifier", *HEADS),
-    "uniform": ("lm=uniform", "backbone.time_conditioning=true", *HEADS),
-    "uniform, steps": ("lm=uniform_discrete", "backbone.time_conditioning=true", *HEADS),
-    "hybrid": ("lm=hybrid", "backbone.time_conditioning=true", *HEADS),
-    "block": ("lm=block", "lm.block_length=4", *HEADS),
-    "block_time": ("lm=block_time", "lm.block_length=4", "backbone.time_conditioning=true", *HEADS),
-    **{
-        f"dit, {name}": (f"lm={name}", *HEADS)
-        for name in ("d3pm", "mdlm_change_of_variables", "mdlm_count", "mdlm_discrete",
-                     "mdlm_simple", "mlm", "sedd")
-    },
-}  # fmt: skip
 FUSED = ("dit, padded", "caduceus_ph", "caduceus_ph, padded", "caduceus_ps", "dimamba")
 SAMPLERS = {
     name: (name.partition(",")[0], model)
@@ -78,38 +48,6 @@ SAMPLERS = {
         "ancestral, uniform": "uniform", "renoise, hybrid": "hybrid",
     }.items()
 }  # fmt: skip
-
-
-def model(*overrides):
-    """A model with random weights, none of them zero, in training mode on the CPU."""
-    tree = entries.composed("train", "config=tiny", f"data.length={LENGTH}", *overrides)
-    lm = entries.build_language_model(tree, 1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in lm.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    return lm
-
-
-def batch(*, padded, labelled):
-    """Rows of random bases on the CPU."""
-    vocabulary = NUCLEOTIDE_VOCABULARY
-    real = torch.tensor(list(vocabulary.real_ids))
-    tokens = real[torch.randint(4, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))]
-    present = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    if padded:
-        present[1, 11:] = False
-    index = torch.arange(ROWS)
-    return Batch(
-        tokens=tokens.masked_fill(~present, vocabulary.pad_id),
-        present=present,
-        valid=present,
-        weight=None,
-        key=row_keys(0, index),
-        row=index,
-        global_size=ROWS,
-        label=index % 2 if labelled else None,
-    )
 
 
 def training_step(gpu, name):

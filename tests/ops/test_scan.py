@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from dnamdlm.errors import KernelUnavailable
 from dnamdlm.ops import scan, selection
+from dnamdlm.ops.chunked_recurrence import CHUNK
 from dnamdlm.ops.kernels import compiled_scan
 from dnamdlm.ops.kernels import mamba_kernels as mamba
-from dnamdlm.ops.scan import CHUNK, scan_both, selective_scan
+from dnamdlm.ops.scan import scan_both, selective_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import FusedKernel
 from tests.helpers.rounding import rounding
