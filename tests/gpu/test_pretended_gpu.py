@@ -73,6 +73,10 @@ def test_nothing_waits_in_a_training_step():
     assert {name: row["waits"] for name, row in STORED["training"].items() if row["waits"]} == {}
 
 
+def test_a_step_of_a_sampler_waits_twice_at_most():
+    assert {name: row["waits"] for name, row in STORED["sampling"].items() if row["waits"] > 2} == {}
+
+
 def test_the_fused_packages_get_what_they_demand_and_give_the_portable_loss(tmp_path):
     rows = rows_of("fused", tmp_path)
     _refuse_errors(rows)

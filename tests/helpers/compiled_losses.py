@@ -23,8 +23,6 @@ TRACER = "aot_eager"
 MORE = {
     "dit, many ids": MODELS["dit"],
     "dit, experts": ("experts=wildcard", *MODELS["dit"]),
-    "iupac": ("lm=iupac", *MODELS["dit"]),
-    "iupac, count": ("lm=iupac_count", *MODELS["dit"]),
     "convnet": ("backbone=convnet", "backbone.hidden_size=16", "backbone.num_blocks=2"),
     "hyena": ("lm=ar", "backbone=hyena", "backbone.hidden_size=16", "backbone.num_blocks=1"),
 }

@@ -46,6 +46,7 @@ SAMPLERS = {
         "first_hitting": "dit", "remask": "dit", "block": "dit", "semi_ar": "dit",
         "ancestral, time": "dimamba", "ancestral, blocks": "block", "left_to_right": "ar",
         "ancestral, uniform": "uniform", "renoise, hybrid": "hybrid",
+        "ancestral, iupac": "iupac", "remask, iupac": "iupac",
     }.items()
 }  # fmt: skip
 

@@ -31,6 +31,8 @@ MODELS = {
     "uniform": ("lm=uniform", "backbone.time_conditioning=true", *HEADS),
     "uniform, steps": ("lm=uniform_discrete", "backbone.time_conditioning=true", *HEADS),
     "hybrid": ("lm=hybrid", "backbone.time_conditioning=true", *HEADS),
+    "iupac": ("lm=iupac", *HEADS),
+    "iupac, count": ("lm=iupac_count", *HEADS),
     "block": ("lm=block", "lm.block_length=4", *HEADS),
     "block_time": ("lm=block_time", "lm.block_length=4", "backbone.time_conditioning=true", *HEADS),
     **{
