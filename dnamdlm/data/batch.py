@@ -99,8 +99,12 @@ class Batch:
             global_size=self.global_size,
             start=None if self.start is None else self.start[index],
             label=None if self.label is None else self.label[index],
-            full=self.full or None,
+            full=self._full_in_part(),
         )
+
+    def _full_in_part(self) -> bool | None:
+        """What is known of some of the rows; on a GPU an answer would be waited for."""
+        return self.full if self.full or self.tokens.device.type != "cpu" else None
 
 
 def batch_of_ids(

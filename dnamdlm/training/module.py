@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from dnamdlm.data.batch import Batch
@@ -62,6 +63,7 @@ class TrainingModule(pl.LightningModule):
         self._window_before: tuple[Tensor | None, Tensor | None] = (None, None)
         self._num_valid: Tensor | None = None
         self._num_positions = 0
+        self.gradient_norm: Tensor | None = None
 
     @property
     def network(self) -> nn.Module:
@@ -93,6 +95,7 @@ class TrainingModule(pl.LightningModule):
         """The coming micro-batches belong to a new update."""
         self._micro_losses = []
         self._num_valid, self._num_positions = None, 0
+        self.gradient_norm = None
         self._window_before = (self.window.nats, self.window.count)
 
     def step_loss(self) -> Tensor:
@@ -118,6 +121,21 @@ class TrainingModule(pl.LightningModule):
         gradients = [local(p.grad) for p in self.parameters() if p.grad is not None]
         if gradients:
             torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip with the norm by which the update was judged, rather than compute it again.
+
+        Lightning's own way also refuses optimizers of one kernel in mixed precision.
+        """
+        del gradient_clip_algorithm
+        if gradient_clip_val and self.gradient_norm is not None:
+            norm = self.gradient_norm
+            torch.nn.utils.clip_grads_with_norm_(trained_by(optimizer), gradient_clip_val, norm)
 
     def on_fit_start(self) -> None:
         """Move the average to the device of the weights."""
@@ -165,6 +183,11 @@ class TrainingModule(pl.LightningModule):
         self.window.load(checkpoint["window"])
         average = checkpoint["average"]
         self.average.load(average["weights"], average["num_updates"])
+
+
+def trained_by(optimizer: Optimizer) -> list[nn.Parameter]:
+    """The parameters of an optimizer, in its order, which decides the rounding of their norm."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class LossWindow:

@@ -18,7 +18,7 @@ import torch
 
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.worker_process import Caught
-from dnamdlm.diffusion import row_keys
+from dnamdlm.diffusion import Constraints, row_keys
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.ops import selection
 from dnamdlm.ops.selection import describe
@@ -113,6 +113,24 @@ def sampling(gpu, name):
     }
 
 
+def rows_of_padded_batch(gpu):
+    """Some rows of a batch with padding, as they are read apart."""
+    on_gpu = batch(padded=True, labelled=False).to("cuda")
+    rows = torch.arange(2, device="cuda")
+    gpu.reset()
+    part = on_gpu.rows(rows)
+    return gpu.counts() | {"is_padded": part.attended is not None}
+
+
+def parts_of_constraints(gpu):
+    """Constraints of some rows and positions, of those that were checked."""
+    allowed = Constraints(torch.ones(ROWS, LENGTH, 12, dtype=torch.bool)).to(GPU)
+    rows = torch.arange(2, device="cuda")
+    gpu.reset()
+    allowed.select(rows).within(2, 4).at(1)
+    return gpu.counts()
+
+
 def fused(gpu, name):
     """The same step with the stand-ins of the fused packages, and without them."""
     with selection.forced("portable"):
@@ -171,6 +189,10 @@ COMMANDS = (
 )
 
 
+PARTS = {
+    "rows of a padded batch": rows_of_padded_batch,
+    "constraints": parts_of_constraints,
+}
 NAMED = {
     "training": (training_step, MODELS),
     "sampling": (sampling, SAMPLERS),
@@ -181,6 +203,8 @@ NAMED = {
 
 def scenarios(group, folder):
     """Name and function of each scenario of a group."""
+    if group == "parts":
+        return PARTS
     if group in NAMED:
         function, names = NAMED[group]
         return {name: partial(function, name=name) for name in names}
