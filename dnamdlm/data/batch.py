@@ -73,6 +73,10 @@ class Batch:
         """The same batch in memory from which a GPU can copy while the host works."""
         return self._moved(Tensor.pin_memory)
 
+    def double(self) -> Batch:
+        """The same batch with its weights, and numbers as labels, in float64."""
+        return self._moved(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
             tokens=move(self.tokens),
