@@ -18,7 +18,8 @@ import torch
 
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.worker_process import Caught
-from dnamdlm.diffusion import Constraints, row_keys
+from dnamdlm.diffusion import Constraints, RowNoise, Stream, row_keys
+from dnamdlm.diffusion.randomness import make_uniforms_by
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.ops import selection
 from dnamdlm.ops.selection import describe
@@ -131,6 +132,25 @@ def parts_of_constraints(gpu):
     return gpu.counts()
 
 
+def uniforms_by_a_kernel(gpu):
+    """Numbers of a step where one kernel makes them."""
+    keys = row_keys(1, torch.arange(ROWS))
+    expected = RowNoise(keys).uniform(Stream.MASKS, 0, LENGTH, 2)
+
+    def kernel(keys, stream, draw, count):
+        with gpu.as_one_kernel("Philox"):
+            on_cpu = RowNoise(keys.cpu()).uniform(stream, draw, count)
+            return on_cpu.to("cuda", non_blocking=True)
+
+    on_gpu = RowNoise(keys.to("cuda"))
+    make_uniforms_by(kernel)
+    gpu.reset()
+    made = on_gpu.uniform(Stream.MASKS, 0, LENGTH, 2)
+    counts = gpu.counts()
+    make_uniforms_by(None)
+    return counts | {"same": torch.equal(made.cpu(), expected)}
+
+
 def fused(gpu, name):
     """The same step with the stand-ins of the fused packages, and without them."""
     with selection.forced("portable"):
@@ -192,6 +212,7 @@ COMMANDS = (
 PARTS = {
     "rows of a padded batch": rows_of_padded_batch,
     "constraints": parts_of_constraints,
+    "uniforms": uniforms_by_a_kernel,
 }
 NAMED = {
     "training": (training_step, MODELS),

@@ -40,7 +40,9 @@ def time_needed(
             settings.learning_rate,
             max_steps=trainer.max_steps,
             averaging_decay=trainer.averaging_decay,
-            loss_terms=None if compiler is None else CompiledLoss(lm, compiler),
+            loss_terms=None
+            if compiler is None
+            else CompiledLoss(lm, compiler, must=trainer.compile is True),
         ),
         stream,
         windows=windows,
