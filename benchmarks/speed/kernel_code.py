@@ -27,14 +27,16 @@ from torch import Tensor
 from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.ops.kernels.programs import (
     triton_conv,
+    triton_philox,
     triton_scan,
     triton_scan_backward,
 )
 from dnamdlm.ops.kernels.triton_conv_ops import triton_conv as run_conv
+from dnamdlm.ops.kernels.triton_philox_ops import philox_numbers
 from dnamdlm.ops.kernels.triton_scan_ops import triton_scan as run_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 
-PROGRAMS = (triton_scan, triton_scan_backward, triton_conv)
+PROGRAMS = (triton_scan, triton_scan_backward, triton_conv, triton_philox)
 CARDS = (80, 86, 89, 90, 100, 120)
 # with these the code of a card is tied to it, as Triton compiles it.
 EXACT = {90: "sm_90a", 100: "sm_100a", 120: "sm_120a"}
@@ -126,7 +128,13 @@ def cases() -> dict[str, Callable[[], None]]:
                           present=None)  # fmt: skip
         out.sum().backward()
 
-    return {"hg38": hg38, "131 k, gate, padding": long, "DiT, 768 channels": dit}
+    def noise() -> None:
+        philox_numbers(torch.arange(128), 1, 0, 0, 1024)
+
+    return {
+        "hg38": hg38, "131 k, gate, padding": long, "DiT, 768 channels": dit,
+        "noise of 128 x 1,024": noise,
+    }  # fmt: skip
 
 
 def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -76,6 +76,10 @@ class Batch:
         """The same batch in memory from which a GPU can copy while the host works."""
         return self._moved(Tensor.pin_memory)
 
+    def double(self) -> Batch:
+        """The same batch with its weights, and numbers as labels, in float64."""
+        return self._moved(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
             tokens=move(self.tokens),
@@ -103,9 +107,13 @@ class Batch:
             global_size=self.global_size,
             start=None if self.start is None else self.start[index],
             label=None if self.label is None else self.label[index],
-            full=self.full or None,
+            full=self._full_in_part(),
             step=self.step,
         )
+
+    def _full_in_part(self) -> bool | None:
+        """What is known of some of the rows; on a GPU an answer would be waited for."""
+        return self.full if self.full or self.tokens.device.type != "cpu" else None
 
 
 def batch_of_ids(

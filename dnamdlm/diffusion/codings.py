@@ -13,6 +13,9 @@ Source: Chao et al. 2025 (arXiv:2505.18495), for the masking of parts of tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -80,7 +83,7 @@ def half_log_probs(log_probs: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shap
     Args:
         log_probs: of the four bases.
     """
-    return log_probs[..., torch.tensor(_MEMBERS, device=log_probs.device)].logsumexp(dim=-1)
+    return log_probs[..., _there(_MEMBERS, log_probs.device)].logsumexp(dim=-1)
 
 
 def bit_log_probs(
@@ -93,7 +96,7 @@ def bit_log_probs(
         bits: 0, 1, or `HIDDEN_BIT`.
         coding: number of the coding of each position.
     """
-    pairs = torch.tensor(PAIRS, device=coding.device)[coding]
+    pairs = _there(PAIRS, coding.device)[coding]
     of_halves = half_log_probs(log_probs)
     own = of_halves.gather(-2, pairs.unsqueeze(-1).expand(*pairs.shape, 2))
     found = torch.nn.functional.pad(own, (0, 1), value=-torch.inf)
@@ -129,11 +132,11 @@ def bit_surprise(
         tensor([[1.3863, 0.6931, 0.0000]])
     """
     device = log_probs.device
-    side = torch.tensor(_BIT_OF_BASE, device=device)[:, base].movedim(0, -1)
+    side = _there(_BIT_OF_BASE, device)[:, base].movedim(0, -1)
     own = half_log_probs(log_probs).gather(-1, side.unsqueeze(-1)).squeeze(-1)
     # where, not multiply alone: a half that is impossible has -inf, and -inf * 0 is nan.
     both = -torch.where(shares > 0, own * shares.to(own.dtype), 0.0).sum(dim=-1)
-    partition = torch.tensor(_PARTITION_OF_SET, device=device)[sets]
+    partition = _there(_PARTITION_OF_SET, device)[sets]
     known = own.gather(-1, partition.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     rest = known - log_probs.gather(-1, base.unsqueeze(-1)).squeeze(-1)
     return torch.where(sets == ALL_BASES, both, torch.where(partition >= 0, rest, 0.0))
@@ -141,5 +144,9 @@ def bit_surprise(
 
 def _of_pairs(coding: Int[Tensor, "B L"]) -> Int[Tensor, "B L 2 2"]:
     """Both halves for both bits of each position."""
-    halves = torch.tensor(HALVES, device=coding.device)
-    return halves[torch.tensor(PAIRS, device=coding.device)][coding]
+    return _there(HALVES, coding.device)[_there(PAIRS, coding.device)][coding]
+
+
+def _there(table: Sequence[Any], device: torch.device) -> Int[Tensor, ...]:
+    """A small table on a device, whose host does not wait until it has arrived."""
+    return torch.tensor(table).to(device, non_blocking=True)

@@ -48,21 +48,25 @@ class Constraints:
         """The constraints of some rows, by index."""
         if self.allowed is None or self.allowed.ndim == 1:
             return self
-        return self._checked_before(self.allowed[rows])
+        return self.unchecked(self.allowed[rows])
 
     def to(self, device: torch.device) -> Constraints:
         """The constraints on a device."""
-        return self if self.allowed is None else self._checked_before(self.allowed.to(device))
+        return self if self.allowed is None else self.unchecked(self.allowed.to(device))
 
     def at(self, position: int) -> Constraints:
         """The constraints of one position."""
+        return self.within(position, position + 1)
+
+    def within(self, start: int, stop: int) -> Constraints:
+        """The constraints of the positions from `start` to before `stop`."""
         if self.allowed is None or self.allowed.ndim == 1:
             return self
-        return self._checked_before(self.allowed[:, position : position + 1])
+        return self.unchecked(self.allowed[:, start:stop])
 
     @staticmethod
-    def _checked_before(allowed: Tensor) -> Constraints:
-        """A part of constraints that were checked; a second check would wait for a GPU."""
+    def unchecked(allowed: Bool[Tensor, " V"] | Bool[Tensor, "B L V"]) -> Constraints:
+        """Constraints that leave a token at each position, as is known; a check waits for a GPU."""
         part = object.__new__(Constraints)
         object.__setattr__(part, "allowed", allowed)
         return part

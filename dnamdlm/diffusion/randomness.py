@@ -11,6 +11,8 @@ Conventions: keys are 64-bit patterns held in int64; `stream` names a purpose (s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum, unique
 
 import torch
@@ -121,6 +123,29 @@ def philox(
     return c0, c1 & _LOW_32, c2, c3 & _LOW_32
 
 
+Kernel = Callable[[Tensor, int, int, int], Tensor | None]
+"""Makes (B, n) numbers from keys, stream, draw and n; None if it cannot."""
+
+
+@dataclass
+class _Setting:
+    """What makes numbers on a GPU, changed by `make_uniforms_by` alone."""
+
+    kernel: Kernel | None = None
+
+
+_setting = _Setting()
+
+
+def make_uniforms_by(kernel: Kernel | None) -> None:
+    """Let a kernel make the numbers of `RowNoise` on GPUs, for the process; it must give its bits.
+
+    Args:
+        kernel: see `Kernel`; None makes them by operators of torch.
+    """
+    _setting.kernel = kernel
+
+
 class RowNoise:
     """Uniform numbers for B rows, each addressed by (row key, stream, draw, index in the row)."""
 
@@ -155,6 +180,10 @@ class RowNoise:
         if not 0 <= draw < _WORD:
             raise ValueError(f"draw must lie in [0, 2**64), got {draw}")
         count = math.prod(shape)
+        if _setting.kernel is not None and self.keys.is_cuda and not torch.compiler.is_compiling():
+            made = _setting.kernel(self.keys, int(stream), draw, count)
+            if made is not None:
+                return made.reshape(len(self), *shape)
         device = self.keys.device
         block = torch.arange((count + 1) // 2, device=device)
         keys = self.keys[:, None]

@@ -144,19 +144,16 @@ def reverse_process(
     network_calls, row_calls = 0, 0
     if steering is not None:
         denoise = steering.begin(denoise, constraints)
+    search = _Search(rule, free)
     for draw in range(clock.num_draws):
-        rows = (free if rule.reopens else free & (tokens == mask_id)).any(dim=-1).nonzero()[:, 0]
-        if len(rows) == 0:
-            break
         batch = Step(tokens, free, *clock.alphas(draw), confidence, noise, draw, mask_id)
-        step = batch.select(rows)
-        # numbers of rows, since each use of a mask would wait for a GPU to count it.
-        called, waiting = _parted(rule.needs_network(step), wants_both=rule.reopens)
+        found = search.rows(batch)
+        if found is None:
+            break
+        rows, step, waiting = found
         if waiting is not None:
-            idle = step.select(waiting)
-            after = torch.where(idle.free, rule.without_network(idle), idle.tokens)
-            tokens[rows[waiting]] = after
-        rows, step = rows[called], step.select(called)
+            idle = batch.select(waiting)
+            tokens[waiting] = torch.where(idle.free, rule.without_network(idle), idle.tokens)
         if len(rows) == 0:
             continue
         log_probs = _call(denoise, rule, step, clock.time(step, rows), rows)
@@ -201,12 +198,53 @@ def _call(
     return denoise(step.tokens, time, rows)
 
 
-def _parted(
-    flags: Bool[Tensor, " b"], *, wants_both: bool
-) -> tuple[Int[Tensor, " t"], Int[Tensor, " f"] | None]:
-    """Numbers of the rows that are True and, if both are wanted, of those that are False."""
-    if not wants_both:
-        return flags.nonzero()[:, 0], None
+class _Search:
+    """Finds the rows that take part in each step: their numbers, since a mask is counted each time.
+
+    Every number that depends on the tokens is one that the host waits for on a GPU: one in a step
+    that calls the network.
+    """
+
+    def __init__(self, rule: StepRule, free: Bool[Tensor, "B L"]) -> None:
+        self.rule = rule
+        # all rows stay to the end where tokens may be opened again.
+        self.stay = free.any(dim=-1).nonzero()[:, 0] if rule.reopens else None
+        # by the definition of `StepRule.needs_network`, which is what is unfinished.
+        self.needs_all = type(rule).needs_network is StepRule.needs_network
+
+    def rows(self, batch: Step) -> tuple[Int[Tensor, " t"], Step, Int[Tensor, " f"] | None] | None:
+        """Rows that need the network, their step, and rows that change without; None at the end."""
+        if self.stay is not None:
+            return self._of_staying(batch, self.stay)
+        unfinished = batch.hidden.any(dim=-1)
+        if batch.tokens.is_cuda and not self.needs_all:
+            # in one question; whether there is an end is another only where nothing is to be done.
+            rows = (unfinished & self.rule.needs_network(batch)).nonzero()[:, 0]
+            if len(rows) == 0 and not bool(unfinished.any()):
+                return None
+            return rows, batch.select(rows), None
+        rows = unfinished.nonzero()[:, 0]
+        if len(rows) == 0:
+            return None
+        step = batch.select(rows)
+        if self.needs_all:
+            return rows, step, None
+        called = self.rule.needs_network(step).nonzero()[:, 0]
+        return rows[called], step.select(called), None
+
+    def _of_staying(
+        self, batch: Step, stay: Tensor
+    ) -> tuple[Int[Tensor, " t"], Step, Int[Tensor, " f"]] | None:
+        """The same where tokens may be opened again."""
+        if len(stay) == 0:
+            return None
+        step = batch.select(stay)
+        called, waiting = _parted(self.rule.needs_network(step))
+        return stay[called], step.select(called), stay[waiting]
+
+
+def _parted(flags: Bool[Tensor, " b"]) -> tuple[Int[Tensor, " t"], Int[Tensor, " f"]]:
+    """Numbers of the rows that are True, and of those that are False."""
     order = flags.to(torch.uint8).argsort(stable=True)
     num_false = len(order) - int(flags.sum())
     return order[num_false:], order[:num_false]

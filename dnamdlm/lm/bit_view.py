@@ -8,11 +8,11 @@ Shapes: B sequences, L positions, M = 2 L bits, V outputs of the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from dnamdlm.data.batch import Batch
@@ -38,7 +38,6 @@ class BitView:
         allowed: set of the bases that each position may become.
         coding: number of the coding of each position.
         tables: what ids stand for.
-        real_ids: ids of A, C, G, T.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -46,7 +45,6 @@ class BitView:
     allowed: Int[Tensor, "B L"]
     coding: Int[Tensor, "B L"]
     tables: CodeTables
-    real_ids: Sequence[int]
 
     def start(self) -> Int[Tensor, "B M"]:
         """The bits that are known; those of a position that is not open are 0."""
@@ -63,11 +61,11 @@ class BitView:
         self, log_probs: Float[Tensor, "B L V"], shown: Int[Tensor, "B L"]
     ) -> Float[Tensor, "B L 4"]:
         """Log-probabilities of the bases, conditioned on those that are allowed."""
-        own = log_probs[..., list(self.real_ids)]
+        own = log_probs[..., self.tables.real_ids]
         sets = self.tables.set_of_id[shown]
         possible = (sets & self.allowed).masked_fill(sets == 0, ALL_BASES)
         # a position is never without a base: bits are drawn among those that are allowed.
-        constraints = Constraints(within_sets(possible))
+        constraints = Constraints.unchecked(within_sets(possible))
         return constraints.apply(own, within_sets(sets).sum(dim=-1) > 1)
 
     def bit_log_probs(
@@ -85,7 +83,6 @@ class BitView:
             self.allowed[rows],
             self.coding[rows],
             self.tables,
-            self.real_ids,
         )
 
 
@@ -116,14 +113,19 @@ def batch_of_bits(batch: Batch, bits: Int[Tensor, "B M"]) -> Batch:
     """A batch whose tokens are bits; those of valid bases are valid."""
     return Batch(
         tokens=bits,
-        present=batch.present.repeat_interleave(2, dim=1),
-        valid=batch.valid.repeat_interleave(2, dim=1),
+        present=of_both_bits(batch.present),
+        valid=of_both_bits(batch.valid),
         weight=None,
         key=batch.key,
         row=batch.row,
         global_size=batch.global_size,
         label=batch.label,
     )
+
+
+def of_both_bits(values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "B M"]:
+    """What holds of positions, for both bits of each; the size is known without waiting for it."""
+    return values.unsqueeze(-1).expand(-1, -1, 2).flatten(1)
 
 
 def narrowed(

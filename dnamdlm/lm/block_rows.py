@@ -10,8 +10,7 @@ of one sequence one after the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,6 +31,12 @@ from dnamdlm.lm.expert_gates import ExpertGates, joined
 class BlockRows:
     """A batch and the length of its blocks; the last block may be shorter.
 
+    Attributes:
+        batch: sequences.
+        block_length: S.
+        pad_id: stands behind the end of the last block.
+        rows: the batch of blocks; the batch itself if there is one block.
+
     Example: two sequences of three blocks.
         >>> from dnamdlm.data.batch import batch_of_ids
         >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY, NucleotideTokenizer
@@ -47,15 +52,19 @@ class BlockRows:
     batch: Batch
     block_length: int
     pad_id: int
+    rows: Batch = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Cut the batch."""
+        object.__setattr__(self, "rows", self._cut())
 
     @property
     def num_blocks(self) -> int:
         """N."""
         return -(-self.batch.length // self.block_length)
 
-    @cached_property
-    def rows(self) -> Batch:
-        """The batch of blocks; the batch itself if there is one block.
+    def _cut(self) -> Batch:
+        """The batch of blocks.
 
         A block has a noise key of its own. Times are stratified over the sequences for each block,
         and spread over the blocks of a sequence: in a batch of G sequences the places of block b

@@ -42,11 +42,13 @@ class CodeTables(nn.Module):
         set_of_id: set of each id: all bases for the mask, 0 for what is not a base, (V,).
         id_of_set: id of each set that an id stands for, (16,).
         may_be: ids that a token may be in the clean sequence, one row per id, (V, V).
+        real_ids: ids of A, C, G, T.
     """
 
     set_of_id: Tensor
     id_of_set: Tensor
     may_be: Tensor
+    real_ids: Tensor
 
     def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
         """Make the tables.
@@ -70,6 +72,7 @@ class CodeTables(nn.Module):
         self.register_buffer("set_of_id", sets, persistent=False)
         self.register_buffer("id_of_set", ids, persistent=False)
         self.register_buffer("may_be", may_be, persistent=False)
+        self.register_buffer("real_ids", real, persistent=False)
 
 
 def check_coding(coding: str) -> None:
@@ -141,11 +144,10 @@ class CodedNoise(NoiseProcess):
         weight: Float[Tensor, " B"],
     ) -> Draw:
         """The weighted cross-entropy of the hidden bits, see `bit_surprise`."""
-        real_ids = list(self.vocabulary.real_ids)
-        shares = self._shares().to(xt.device)
+        shares = self._shares().to(xt.device, non_blocking=True)
 
         def loss(logits: Tensor, places: Places) -> Tensor:
-            log_probs = restricted(logits, self.real_tokens)[..., real_ids]
+            log_probs = restricted(logits, self.real_tokens)[..., self.tables.real_ids]
             clean = self.tables.set_of_id[places.of_positions(batch.tokens)]
             # the number of the one base of a set; all else is not scored.
             base = (within_sets(clean) * torch.arange(4, device=clean.device)).sum(dim=-1)
@@ -168,7 +170,7 @@ class CodedNoise(NoiseProcess):
 
         Source: Ou et al. 2024 (arXiv:2406.03736), for bits in place of tokens.
         """
-        maskable = batch.valid.repeat_interleave(2, dim=1)
+        maskable = batch.valid.unsqueeze(-1).expand(-1, -1, 2).flatten(1)
         num_bits = maskable.sum(dim=1)
         count = torch.minimum((num_bits * place).floor().long() + 1, num_bits)
         uniforms = RowNoise(batch.key).uniform(Stream.MASKS, draw, maskable.shape[1])
@@ -187,8 +189,8 @@ class CodedNoise(NoiseProcess):
 
     def _hidden_bits(self, xt: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
         """How many bits of each position are hidden."""
-        num_bases = within_sets(self.tables.set_of_id[xt]).sum(dim=-1)
-        return torch.tensor([0, 0, 1, 1, 2], device=xt.device)[num_bases]
+        # all four bases are two bits, two or three of them one.
+        return within_sets(self.tables.set_of_id[xt]).sum(dim=-1) // 2
 
     def _shares(self) -> Float[Tensor, " 3"]:
         """How many of two hidden bits belong to each partition, on average over codings."""

@@ -99,6 +99,10 @@ class DiffusionModel(NetworkModel):
     @property
     def process(self) -> NoiseProcess:
         """The noise process of a row, the only part of the model that objectives use."""
+        return self._masking()
+
+    def _masking(self) -> NoiseProcess:
+        """The process that masks tokens; no property, which compilation does not find by super."""
         return NoiseProcess(
             self.schedule, self.times, self._vocabulary, self.real_tokens, self.sees_time
         )

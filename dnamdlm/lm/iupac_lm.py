@@ -23,7 +23,7 @@ from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed
+from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed, of_both_bits
 from dnamdlm.lm.coded_noise import CodedNoise, CodeTables, check_coding, drawn_codings
 from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.language_model import TokenLikelihood
@@ -121,11 +121,19 @@ class IupacDiffusionLM(MaskedDiffusionLM):
     @property
     def process(self) -> NoiseProcess:
         """The noise process, of bits."""
-        plain = super().process
+        plain = self._masking()
         if "tables" not in self._modules:
             # the constructor of the base asks whether the objective suits time and schedule.
             return plain
-        return CodedNoise(**vars(plain), coding=self.coding, tables=self.tables)
+        return CodedNoise(
+            plain.schedule,
+            plain.times,
+            plain.vocabulary,
+            plain.real_tokens,
+            plain.sees_time,
+            self.coding,
+            self.tables,
+        )
 
     def denoise(
         self,
@@ -176,7 +184,6 @@ class IupacDiffusionLM(MaskedDiffusionLM):
             rows.constraints,
             coding=self.coding,
             tables=self.tables,
-            real_ids=self._vocabulary.real_ids,
         )
         chosen = self.process.is_hidden(start)
         if rows.fill is not None:
@@ -196,8 +203,10 @@ class IupacDiffusionLM(MaskedDiffusionLM):
         watch: Callable[[int], None] | None,
     ) -> Int[Tensor, "B L"]:
         """Ids after the reverse process of the bits of the chosen positions."""
-        bits, fill = steps.view.start(), chosen.repeat_interleave(2, dim=1)
-        num_bits = int((fill & (bits == HIDDEN_BIT)).sum())
+        bits, fill = steps.view.start(), of_both_bits(chosen)
+        if watch is not None:
+            num_bits = int((fill & (bits == HIDDEN_BIT)).sum())
+            watch = of_positions(watch, num_bits, int(chosen.sum()))
         made = reverse_process(
             steps.denoise,
             bits,
@@ -207,7 +216,7 @@ class IupacDiffusionLM(MaskedDiffusionLM):
             mask_id=HIDDEN_BIT,
             noise=noise,
             fill=fill,
-            watch=of_positions(watch, num_bits, int(chosen.sum())),
+            watch=watch,
         )
         return steps.view.shown(made.tokens)
 
@@ -218,9 +227,7 @@ class IupacDiffusionLM(MaskedDiffusionLM):
         """
         coding = drawn_codings(self.coding, batch.key, batch.length)
         allowed = torch.full_like(batch.tokens, ALL_BASES)
-        view = BitView(
-            batch.tokens, batch.valid, allowed, coding, self.tables, self._vocabulary.real_ids
-        )
+        view = BitView(batch.tokens, batch.valid, allowed, coding, self.tables)
         denoiser = BitDenoiser(
             view, lambda xt: self.denoise(xt, None, batch.attended, label=batch.label)
         )

@@ -115,7 +115,7 @@ class UniformDiffusionLM(DiffusionModel):
     @property
     def process(self) -> NoiseProcess:
         """The noise process of a window."""
-        process = super().process
+        process = self._masking()
         if self.uniform_share == 0:
             return process
         return ReplacingProcess(

@@ -51,11 +51,10 @@ class AttentionPattern:
     is_blocked: bool = False
     is_explicit: bool = False
     _added: dict[tuple[int, torch.dtype], Tensor] = field(
-        default_factory=dict[tuple[int, torch.dtype], Tensor],
-        init=False, repr=False, compare=False,
-    )  # fmt: skip
+        default_factory=lambda: {}, init=False, repr=False, compare=False
+    )
     _packings: dict[tuple[int, int], Packing] = field(
-        default_factory=dict[tuple[int, int], Packing], init=False, repr=False, compare=False
+        default_factory=lambda: {}, init=False, repr=False, compare=False
     )
 
     def packing(self, batch: int, length: int, device: torch.device) -> Packing:
@@ -74,14 +73,24 @@ class AttentionPattern:
         """
         if self.mask is None:
             return None
+        if torch.compiler.is_compiling():
+            # nothing outside of a block that is computed again may be changed by it.
+            return _added_to_scores(self.mask, batch, dtype)
         if (batch, dtype) not in self._added:
-            numbers = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
-            numbers.masked_fill_(~self.mask, float("-inf"))
-            shape = (-1, 1, *self.mask.shape[2:])
             # one size at a time: a pattern may outlive its batch.
             self._added.clear()
-            self._added[batch, dtype] = numbers.expand(batch, -1, -1, -1).reshape(shape)
+            self._added[batch, dtype] = _added_to_scores(self.mask, batch, dtype)
         return self._added[batch, dtype]
+
+
+def _added_to_scores(
+    mask: Bool[Tensor, "rows blocks queries keys"], batch: int, dtype: torch.dtype
+) -> Float[Tensor, "groups 1 queries keys"]:
+    """See `AttentionPattern.added_to_scores`."""
+    numbers = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    numbers.masked_fill_(~mask, float("-inf"))
+    shape = (-1, 1, *mask.shape[2:])
+    return numbers.expand(batch, -1, -1, -1).reshape(shape)
 
 
 def attention_pattern(

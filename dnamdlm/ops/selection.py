@@ -164,8 +164,17 @@ def choose(
         ) from choice.cause
     # a call with a mode of its own is a comparison and is not logged.
     if mode is None and not torch.compiler.is_compiling():
-        _log_once(primitive, choice)
+        _log_once(primitive, choice, device)
     return choice.implementation
+
+
+def keep_choices_while_compiling() -> None:
+    """Let torch.compile take the choice of an implementation for a constant of its graph.
+
+    It cannot follow the search for a package. Call it before the first compilation; what is chosen
+    without compilation does not change.
+    """
+    torch.compiler.assume_constant_result(_resolve)  # pyright: ignore[reportUnknownMemberType]
 
 
 def describe(
@@ -259,11 +268,17 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _log_once(primitive: str, choice: Selected) -> None:
+def _log_once(primitive: str, choice: Selected, device: torch.device) -> None:
     """Log a choice the first time it is made for its reason."""
     key = (primitive, choice.reason or "")
     if key in _logged:
         return
     _logged.add(key)
     because = "" if choice.reason is None else f"; no fused kernel: {choice.reason}"
+    if primitive == "selective scan" and device.type == "cuda" and choice.reason is not None:
+        logger.warning(
+            "%s runs in plain torch on this GPU, with many kernels for each position, which takes "
+            "ten times as long or more%s", primitive, because,
+        )  # fmt: skip
+        return
     logger.debug("%s runs %s%s", primitive, choice.implementation, because)

@@ -35,6 +35,7 @@ from dnamdlm.ops.selection import (
     get_mode,
     only,
 )
+from dnamdlm.ops.uniforms import uniform_kernels
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def fused_kernels(device: torch.device) -> list[FusedKernel]:
         *scan_kernels(device),
         *causal_kernels(device),
         *depthwise_kernels(device),
+        *uniform_kernels(device),
     ]
 
 

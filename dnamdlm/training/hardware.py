@@ -12,11 +12,13 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.strategies.strategy import Strategy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from dnamdlm.data.batch import Batch
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.accelerators import resolve_accelerator, resolve_precision
 from dnamdlm.training.launch import is_slurm_task, is_torchrun_worker, launched_shape
@@ -47,13 +49,17 @@ def hardware(settings: TrainerSettings) -> dict[str, Any]:
                     f"trainer.{name}={value} contradicts the launcher, which started {started}; "
                     f"leave trainer.{name}=auto or start as many processes"
                 )
+    precision: str | None = resolve_precision(settings.precision, settings.accelerator)
+    plugins: list[Any] = [_environment()]
+    if precision == "64-true":
+        precision, plugins = None, [*plugins, DoubleBatches()]
     return {
         "accelerator": resolve_accelerator(settings.accelerator),
         "devices": devices,
         "num_nodes": num_nodes,
         "strategy": _strategy(settings, devices, num_nodes),
-        "precision": resolve_precision(settings.precision, settings.accelerator),
-        "plugins": [_environment()],
+        "precision": precision,
+        "plugins": plugins,
     }
 
 
@@ -79,6 +85,14 @@ def _strategy(settings: TrainerSettings, devices: int | str, num_nodes: int) -> 
     switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     arguments: dict[str, Any] = {"gradient_as_bucket_view": True, switch: False}
     return DDPStrategy(**arguments)
+
+
+class DoubleBatches(DoublePrecision):
+    """float64 throughout; Lightning's own form of it cannot read a batch."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Numbers of a batch in float64."""
+        return data.double() if isinstance(data, Batch) else super().convert_input(data)
 
 
 class ShardedStrategy(ModelParallelStrategy):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from dnamdlm.data.batch import Batch
-from dnamdlm.lm.language_model import Trainable
+from dnamdlm.lm.language_model import LossTerms, Trainable
 from dnamdlm.training.averaging import MovingAverage
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import exchange_device, num_ranks, rank, sum_over_ranks
@@ -34,6 +36,7 @@ class TrainingModule(pl.LightningModule):
         learning_rate: schedule of the step size.
         max_steps: optimizer steps of the whole run.
         averaging_decay: decay of the moving average of the weights.
+        loss_terms: computes the loss of a micro-batch; None is `lm.loss_terms`.
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class TrainingModule(pl.LightningModule):
         *,
         max_steps: int,
         averaging_decay: float,
+        loss_terms: Callable[[Batch], LossTerms] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(lm, nn.Module):
             raise TypeError(f"a {type(lm).__name__} has no weights to train")
         self.lm = lm
+        self.loss_terms = lm.loss_terms if loss_terms is None else loss_terms
         self.settings = optimizer
         self.learning_rate = learning_rate
         self.max_steps = max_steps
@@ -58,6 +63,7 @@ class TrainingModule(pl.LightningModule):
         self._window_before: tuple[Tensor | None, Tensor | None] = (None, None)
         self._num_valid: Tensor | None = None
         self._num_positions = 0
+        self.gradient_norm: Tensor | None = None
 
     @property
     def network(self) -> nn.Module:
@@ -74,7 +80,7 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss in nats per position, weighted where the batch gives weights."""
         del batch_idx
-        terms = self.lm.loss_terms(batch)
+        terms = self.loss_terms(batch)
         self.window.add(terms.nats, terms.valid)
         loss = terms.nats if terms.minimised is None else terms.minimised
         weighted = loss if batch.weight is None else loss * batch.weight
@@ -89,6 +95,7 @@ class TrainingModule(pl.LightningModule):
         """The coming micro-batches belong to a new update."""
         self._micro_losses = []
         self._num_valid, self._num_positions = None, 0
+        self.gradient_norm = None
         self._window_before = (self.window.nats, self.window.count)
 
     def step_loss(self) -> Tensor:
@@ -114,6 +121,21 @@ class TrainingModule(pl.LightningModule):
         gradients = [local(p.grad) for p in self.parameters() if p.grad is not None]
         if gradients:
             torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip with the norm by which the update was judged, rather than compute it again.
+
+        Lightning's own way also refuses optimizers of one kernel in mixed precision.
+        """
+        del gradient_clip_algorithm
+        if gradient_clip_val and self.gradient_norm is not None:
+            norm = self.gradient_norm
+            torch.nn.utils.clip_grads_with_norm_(trained_by(optimizer), gradient_clip_val, norm)
 
     def on_fit_start(self) -> None:
         """Move the average to the device of the weights."""
@@ -161,6 +183,11 @@ class TrainingModule(pl.LightningModule):
         self.window.load(checkpoint["window"])
         average = checkpoint["average"]
         self.average.load(average["weights"], average["num_updates"])
+
+
+def trained_by(optimizer: Optimizer) -> list[nn.Parameter]:
+    """The parameters of an optimizer, in its order, which decides the rounding of their norm."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class LossWindow:

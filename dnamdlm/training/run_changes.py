@@ -18,6 +18,7 @@ FREE_SETTINGS = (
     "resume",
     "overlap_report",
     "data.cache_dir",
+    "trainer.compile",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.num_nodes",

@@ -54,6 +54,7 @@ def open_run(
     allow: Collection[str] = (),
     only_check: bool = False,
     device: str | None = None,
+    loss: str | None = None,
 ) -> Path | None:
     """Record a new run, or check that this is the run that the folder holds.
 
@@ -65,6 +66,7 @@ def open_run(
             lets the content of the data differ.
         only_check: write nothing and look at no checkpoint.
         device: kind of the device that computes, for the record.
+        loss: by what the loss is compiled, for the record; None where it is not.
 
     Returns:
         The checkpoint to resume from, or None at the beginning.
@@ -96,7 +98,8 @@ def open_run(
             f"{step_of(checkpoint)}; leave it as it was, or choose another run_dir"
         )
     is_new = stored.tree is None
-    present = versions() | ({} if device is None else {"device": device})
+    known = {"device": device, "loss": loss}
+    present = versions() | {name: text for name, text in known.items() if text is not None}
     record = _new_record(tree, data, present) if run is None or is_new else copy.deepcopy(run)
     if not is_new:
         _note_resumption(record, data, changes, step_of(checkpoint), present)

@@ -1,7 +1,8 @@
 """What decides the last digits of a run besides its settings, and a warning where it changes.
 
 Floating-point sums depend on the order of their terms, which differs between kinds of devices,
-instruction sets, numbers of threads and versions of torch.
+instruction sets, numbers of threads, versions of torch, and between operators and what a compiler
+makes of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ _KINDS: Mapping[str, str] = {
     "instruction_set": "the instruction set {}",
     "device": "the device {}",
     "torch": "torch {}",
+    "loss": "the loss {}",
 }
+# what is not recorded.
+_UNSAID: Mapping[str, str] = {"loss": "not compiled"}
 
 
 def instruction_set() -> str:
@@ -39,11 +43,14 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
     >>> difference({"threads": "1", "torch": "2.9"}, {"threads": "2", "torch": "2.9"})
     '2 threads instead of 1'
+    >>> difference({"torch": "2.9", "loss": "compiled by inductor"}, {"torch": "2.9"})
+    'the loss not compiled instead of compiled by inductor'
 
     Args:
         before: as recorded, by an earlier version perhaps, which knew less.
         now: at present.
     """
+    before, now = {**_UNSAID, **before}, {**_UNSAID, **now}
     changed = [
         f"{words.format(now[key], '' if now[key] == '1' else 's')} instead of {before[key]}"
         for key, words in _KINDS.items()

@@ -20,6 +20,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.language_model import Trainable
 from dnamdlm.training.accelerators import arithmetic_of_steps
 from dnamdlm.training.checkpointing import FolderCheckpointIO
+from dnamdlm.training.compilation import CompiledLoss, check_compile
 from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.guard import UpdateGuard
@@ -71,6 +72,7 @@ class RunPlan:
         checkpoint: verified checkpoint folder to resume from, or None.
         loggers: further Lightning loggers.
         facts: what every rank must have found alike.
+        compiler: of the loss, see `compiler_of`; None does not compile it.
     """
 
     run_dir: Path
@@ -87,6 +89,7 @@ class RunPlan:
     checkpoint: Path | None = None
     loggers: Sequence[Logger] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    compiler: str | None = None
 
 
 def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
@@ -107,12 +110,16 @@ def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
         TrainingFailed: if the last step, or the one at a signal, cannot be saved.
     """
     settings = plan.settings
+    loss_terms = None
+    if plan.compiler is not None:
+        loss_terms = CompiledLoss(lm, plan.compiler, must=settings.compile is True)
     module = TrainingModule(
         lm,
         plan.optimizer,
         plan.learning_rate,
         max_steps=settings.max_steps,
         averaging_decay=settings.averaging_decay,
+        loss_terms=loss_terms,
     )
     storage = FolderCheckpointIO(plan.description)
     callback = _callback(plan, storage)
@@ -223,7 +230,7 @@ def _run(
 
 
 def check_devices(settings: TrainerSettings) -> int:
-    """Refuse devices and batch sizes that are not possible here, before anything is written.
+    """Refuse devices, batch sizes and compilation that are not possible here, at the start.
 
     Returns:
         The number of ranks.
@@ -238,6 +245,7 @@ def check_devices(settings: TrainerSettings) -> int:
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
     settings.num_micro_steps(trainer.world_size)
+    check_compile(settings)
     return trainer.world_size
 
 

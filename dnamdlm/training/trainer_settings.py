@@ -23,6 +23,9 @@ class TrainerSettings:
         averaging_decay: decay of the moving average of the weights.
         precision: auto, 32-true, 64-true, bf16-mixed or 16-mixed; auto is bf16-mixed on a GPU that
             computes in bfloat16, 32-true elsewhere.
+        compile: True compiles the loss, network included, with torch.compile; 'auto' does so on a
+            GPU where a compiler is found, and on a CPU where a step was measured to gain by it.
+            The last digits of a compiled run differ from those of another.
         accelerator: auto (a CUDA GPU if there is one, else the CPU), cpu, gpu or another name that
             Lightning knows; not mps, which has no float64.
         devices: devices per machine; 'auto' takes all, or as many as torchrun or srun started.
@@ -49,6 +52,7 @@ class TrainerSettings:
     gradient_clip: float = 1.0
     averaging_decay: float = 0.999
     precision: str = "auto"
+    compile: bool | str = False
     accelerator: str = "auto"
     devices: int | str = "auto"
     num_nodes: int | str = "auto"
@@ -82,6 +86,8 @@ class TrainerSettings:
             raise ConfigError(f"trainer.spike_sigmas={self.spike_sigmas} must not be negative")
         if self.num_nodes != "auto" and (isinstance(self.num_nodes, str) or self.num_nodes < 1):
             raise ConfigError(f"trainer.num_nodes={self.num_nodes} must be auto or at least 1")
+        if not isinstance(self.compile, bool) and self.compile != "auto":
+            raise ConfigError(f"trainer.compile={self.compile} must be auto, true or false")
         if self.strategy not in STRATEGIES:
             raise ConfigError(
                 f"trainer.strategy={self.strategy} is unknown; choose {', '.join(STRATEGIES)}"

@@ -13,7 +13,7 @@ from dnamdlm.data.batch import Batch
 from dnamdlm.training.failures import TrainingDiverged
 from dnamdlm.training.finiteness import is_finite
 from dnamdlm.training.guard import UpdateGuard, dump_batches
-from dnamdlm.training.module import TrainingModule
+from dnamdlm.training.module import TrainingModule, trained_by
 from dnamdlm.training.sharding import whole
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,9 @@ class UpdateCheck:
         Raises:
             TrainingDiverged: if the run cannot recover.
         """
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        trained = trained_by(trainer.optimizers[0])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        module.gradient_norm = norm
         loss = trainer.strategy.reduce(module.step_loss(), reduce_op="mean")
         # one wait for the device instead of two.
         both = torch.stack([whole(loss).double(), whole(norm).double()]).tolist()

@@ -23,7 +23,6 @@ def test_distributions_are_read_in_parts_with_the_same_bits(order, monkeypatch):
 @pytest.mark.parametrize("flags", [[], [True], [False], [False, True, True, False, True]])
 def test_rows_are_parted_by_number_in_their_order(flags):
     flags = torch.tensor(flags, dtype=torch.bool)
-    called, waiting = _parted(flags, wants_both=True)
+    called, waiting = _parted(flags)
     assert torch.equal(called, flags.nonzero()[:, 0])
     assert torch.equal(waiting, (~flags).nonzero()[:, 0])
-    assert _parted(flags, wants_both=False)[1] is None

@@ -18,8 +18,8 @@ import torch
 
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.worker_process import Caught
-from dnamdlm.data.batch import Batch
-from dnamdlm.diffusion import row_keys
+from dnamdlm.diffusion import Constraints, RowNoise, Stream, row_keys
+from dnamdlm.diffusion.randomness import make_uniforms_by
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.ops import selection
 from dnamdlm.ops.selection import describe
@@ -30,44 +30,15 @@ from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant
 from tests.helpers import entries
 from tests.helpers.fused_stand_ins import BROKEN, PACKAGES, install
+from tests.helpers.tiny_models import LENGTH, MODELS, ROWS, batch, model
 
 # its programs need a real card.
 sys.modules["triton"] = None
 
-LENGTH, ROWS, STEPS = 16, 3, 4
+STEPS = 4
 # the sets of two bases that are given.
 GIVEN = (1, 2)
 
-SMALL = ("backbone.hidden_size=16", "backbone.num_blocks=2")
-HEADS = (*SMALL, "backbone.num_heads=2")
-MAMBA = (*SMALL, "backbone.state_size=4")
-MODELS = {
-    "dit": HEADS,
-    "dit, padded": HEADS,
-    "dit, everything": (
-        *HEADS, "backbone.attention_window=3", "backbone.time_conditioning=true",
-        "backbone.dropout=0.1", "backbone.gradient_checkpointing=true",
-        "backbone.num_classes=2",
-    ),
-    "bert": ("backbone=bert", *HEADS, "backbone.max_length=16", "lm=mlm"),
-    "caduceus_ph": ("backbone=caduceus_ph", *MAMBA),
-    "caduceus_ph, padded": ("backbone=caduceus_ph", *MAMBA),
-    "caduceus_ps": ("backbone=caduceus_ps", *MAMBA),
-    "dimamba": ("backbone=dimamba", *MAMBA),
-    "ar": ("lm=ar", "backbone=ar", *HEADS),
-    "ar, mamba": ("lm=ar", "backbone=mamba", *MAMBA),
-    "classifier": ("lm=classifier", *HEADS),
-    "uniform": ("lm=uniform", "backbone.time_conditioning=true", *HEADS),
-    "uniform, steps": ("lm=uniform_discrete", "backbone.time_conditioning=true", *HEADS),
-    "hybrid": ("lm=hybrid", "backbone.time_conditioning=true", *HEADS),
-    "block": ("lm=block", "lm.block_length=4", *HEADS),
-    "block_time": ("lm=block_time", "lm.block_length=4", "backbone.time_conditioning=true", *HEADS),
-    **{
-        f"dit, {name}": (f"lm={name}", *HEADS)
-        for name in ("d3pm", "mdlm_change_of_variables", "mdlm_count", "mdlm_discrete",
-                     "mdlm_simple", "mlm", "sedd")
-    },
-}  # fmt: skip
 FUSED = ("dit, padded", "caduceus_ph", "caduceus_ph, padded", "caduceus_ps", "dimamba")
 SAMPLERS = {
     name: (name.partition(",")[0], model)
@@ -76,40 +47,9 @@ SAMPLERS = {
         "first_hitting": "dit", "remask": "dit", "block": "dit", "semi_ar": "dit",
         "ancestral, time": "dimamba", "ancestral, blocks": "block", "left_to_right": "ar",
         "ancestral, uniform": "uniform", "renoise, hybrid": "hybrid",
+        "ancestral, iupac": "iupac", "remask, iupac": "iupac",
     }.items()
 }  # fmt: skip
-
-
-def model(*overrides):
-    """A model with random weights, none of them zero, in training mode on the CPU."""
-    tree = entries.composed("train", "config=tiny", f"data.length={LENGTH}", *overrides)
-    lm = entries.build_language_model(tree, 1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in lm.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    return lm
-
-
-def batch(*, padded, labelled):
-    """Rows of random bases on the CPU."""
-    vocabulary = NUCLEOTIDE_VOCABULARY
-    real = torch.tensor(list(vocabulary.real_ids))
-    tokens = real[torch.randint(4, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))]
-    present = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    if padded:
-        present[1, 11:] = False
-    index = torch.arange(ROWS)
-    return Batch(
-        tokens=tokens.masked_fill(~present, vocabulary.pad_id),
-        present=present,
-        valid=present,
-        weight=None,
-        key=row_keys(0, index),
-        row=index,
-        global_size=ROWS,
-        label=index % 2 if labelled else None,
-    )
 
 
 def training_step(gpu, name):
@@ -174,6 +114,43 @@ def sampling(gpu, name):
     }
 
 
+def rows_of_padded_batch(gpu):
+    """Some rows of a batch with padding, as they are read apart."""
+    on_gpu = batch(padded=True, labelled=False).to("cuda")
+    rows = torch.arange(2, device="cuda")
+    gpu.reset()
+    part = on_gpu.rows(rows)
+    return gpu.counts() | {"is_padded": part.attended is not None}
+
+
+def parts_of_constraints(gpu):
+    """Constraints of some rows and positions, of those that were checked."""
+    allowed = Constraints(torch.ones(ROWS, LENGTH, 12, dtype=torch.bool)).to(GPU)
+    rows = torch.arange(2, device="cuda")
+    gpu.reset()
+    allowed.select(rows).within(2, 4).at(1)
+    return gpu.counts()
+
+
+def uniforms_by_a_kernel(gpu):
+    """Numbers of a step where one kernel makes them."""
+    keys = row_keys(1, torch.arange(ROWS))
+    expected = RowNoise(keys).uniform(Stream.MASKS, 0, LENGTH, 2)
+
+    def kernel(keys, stream, draw, count):
+        with gpu.as_one_kernel("Philox"):
+            on_cpu = RowNoise(keys.cpu()).uniform(stream, draw, count)
+            return on_cpu.to("cuda", non_blocking=True)
+
+    on_gpu = RowNoise(keys.to("cuda"))
+    make_uniforms_by(kernel)
+    gpu.reset()
+    made = on_gpu.uniform(Stream.MASKS, 0, LENGTH, 2)
+    counts = gpu.counts()
+    make_uniforms_by(None)
+    return counts | {"same": torch.equal(made.cpu(), expected)}
+
+
 def fused(gpu, name):
     """The same step with the stand-ins of the fused packages, and without them."""
     with selection.forced("portable"):
@@ -232,6 +209,11 @@ COMMANDS = (
 )
 
 
+PARTS = {
+    "rows of a padded batch": rows_of_padded_batch,
+    "constraints": parts_of_constraints,
+    "uniforms": uniforms_by_a_kernel,
+}
 NAMED = {
     "training": (training_step, MODELS),
     "sampling": (sampling, SAMPLERS),
@@ -242,6 +224,8 @@ NAMED = {
 
 def scenarios(group, folder):
     """Name and function of each scenario of a group."""
+    if group == "parts":
+        return PARTS
     if group in NAMED:
         function, names = NAMED[group]
         return {name: partial(function, name=name) for name in names}

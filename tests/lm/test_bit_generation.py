@@ -41,8 +41,7 @@ def drawn(lm, rule, num_steps=1, letters="..", allowed=None):
     if allowed is not None:
         fits = [[base in BASES_OF_CODE[x] for base in "ACGT"] + [False] * 8 for x in allowed]
         constraints = Constraints(torch.tensor(fits).expand(NUM_ROWS, -1, -1))
-    view = evident_view(start, keys, constraints, coding=lm.coding, tables=lm.tables,
-                        real_ids=(0, 1, 2, 3))  # fmt: skip
+    view = evident_view(start, keys, constraints, coding=lm.coding, tables=lm.tables)
     steps = BitSteps(rule, view, lambda xt, _time, _rows: lm.denoise(xt))
     return lm._revealed(
         steps, lm.process.is_hidden(start), times=linear_grid(num_steps), noise=RowNoise(keys),
@@ -132,8 +131,7 @@ def test_any_other_set_restricts_what_is_drawn(coding, allowed, rule):
 def test_a_code_of_another_coding_is_not_shown_to_the_network():
     lm = model("ry_sw")
     start = torch.tensor([[LETTERS.index("K"), LETTERS.index("R")]])
-    view = evident_view(start, row_keys(0, torch.arange(1)), None, coding="ry_sw",
-                        tables=lm.tables, real_ids=(0, 1, 2, 3))  # fmt: skip
+    view = evident_view(start, row_keys(0, torch.arange(1)), None, coding="ry_sw", tables=lm.tables)
     assert view.shown(view.start()).tolist() == [[MASK, LETTERS.index("R")]]
     assert view.allowed.tolist() == [[12, 5]]
 

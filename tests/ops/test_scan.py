@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from dnamdlm.ops.chunked_recurrence import CHUNK
 from dnamdlm.ops.kernels import compiled_scan
-from dnamdlm.ops.scan import CHUNK, scan_both, selective_scan
+from dnamdlm.ops.scan import scan_both, selective_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 from tests.helpers.rounding import rounding
 from tests.helpers.scan_cases import (

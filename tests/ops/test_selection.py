@@ -53,6 +53,18 @@ def test_auto_falls_back_to_portable(kernel, obstacle):
     assert choose("product", CPU, torch.float32, fused=kernel, obstacle=obstacle) == "portable"
 
 
+def test_a_scan_in_plain_torch_on_a_gpu_is_warned_of_with_the_reason(caplog):
+    kernel = FusedKernel("selective scan", "fancy", _import_fails, lambda device, dtype: None)
+    choose("selective scan", CPU, torch.float32, fused=kernel)
+    selection._logged.clear()
+    for _ in range(2):
+        choose("selective scan", torch.device("cuda"), torch.float32, fused=kernel)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "plain torch on this GPU" in record.message
+    assert "fancy does not import (no module named 'fancy')" in record.message
+
+
 def test_auto_logs_the_fallback_once_with_its_reason(caplog):
     with caplog.at_level(logging.DEBUG, logger=selection.__name__):
         for _ in range(3):

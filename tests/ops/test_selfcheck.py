@@ -106,7 +106,7 @@ def test_the_installed_kernels_pass():
             "cuda",
             [
                 *("flash-attn", "Triton scan", "mamba-ssm"),
-                *("Triton convolution", "causal-conv1d", "Triton convolution"),
+                *("Triton convolution", "causal-conv1d", "Triton convolution", "Triton Philox"),
             ],
         ),
     ],

@@ -4,8 +4,10 @@ import os
 
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import DoublePrecision
 
 from dnamdlm.assembly.devices import choose_device
+from dnamdlm.data.batch import Batch
 from dnamdlm.errors import ConfigError
 from dnamdlm.training.accelerators import (
     arithmetic_of_steps,
@@ -61,6 +63,19 @@ def test_auto_is_cuda_or_the_cpu_and_nothing_else(cards):
     assert resolve_accelerator("auto") == "cpu"
     cards(2)
     assert [resolve_accelerator(name) for name in ("auto", "gpu", "cuda")] == ["cuda"] * 3
+
+
+def test_in_float64_a_batch_has_float64_weights():
+    arguments = hardware(_settings(accelerator="cpu", devices=1, precision="64-true"))
+    (plugin,) = (x for x in arguments["plugins"] if isinstance(x, DoublePrecision))
+    tokens, everywhere = torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool)
+    index = torch.arange(1)
+    batch = Batch(
+        tokens, everywhere, everywhere, torch.ones(1, 2), key=index, row=index, global_size=1
+    )
+    read = plugin.convert_input(batch)
+    assert (read.weight.dtype, read.tokens.dtype) == (torch.float64, torch.int64)
+    assert arguments["precision"] is None
 
 
 def test_a_gpu_without_float64_is_refused():

@@ -28,7 +28,7 @@ def module():
     return made
 
 
-def _trainer(scale):
+def _trainer(scale, module):
     scaler = None if scale is None else torch.amp.GradScaler("cpu", init_scale=scale)
     if scaler is not None:
         # the scale comes into being with the first loss.
@@ -39,7 +39,7 @@ def _trainer(scale):
         ),
         precision_plugin=SimpleNamespace(scaler=scaler),
         global_rank=0,
-        optimizers=[SimpleNamespace(state={})],
+        optimizers=[module.settings.build(module)],
         is_global_zero=True,
     )
 
@@ -53,8 +53,33 @@ def test_an_overflow_makes_no_update_and_is_a_fault_only_without_scale(
 ):
     guard = UpdateGuard(sigmas=6.0, max_skips=10)
     check = UpdateCheck(tmp_path, 1, guard)
-    check.judge(_trainer(scale), module, 0)
+    check.judge(_trainer(scale, module), module, 0)
     assert check.fault is not None
     assert all(weight.grad is None for weight in module.parameters())
     assert guard.in_a_row == num_faults
     assert len(list(tmp_path.rglob("step_*.json"))) == num_faults
+
+
+def test_gradients_are_clipped_by_the_norm_that_was_judged(module, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    given = [torch.randn(parameter.shape, generator=generator) for parameter in trained]
+    optimizer = module.settings.build(module)
+    clipped = {}
+    for name in ("by torch", "ours"):
+        for parameter, gradient in zip(trained, given, strict=True):
+            parameter.grad = gradient.clone()
+        if name == "ours":
+            UpdateCheck(tmp_path, 1, UpdateGuard(sigmas=6.0, max_skips=10)).judge(
+                _trainer(None, module), module, 0
+            )
+            module.configure_gradient_clipping(optimizer, 0.5, "norm")
+        else:
+            of_groups = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(of_groups, 0.5)
+        clipped[name] = [parameter.grad.clone() for parameter in trained]
+    assert all(map(torch.equal, clipped["ours"], clipped["by torch"]))
+    assert float(torch.nn.utils.get_total_norm(clipped["ours"])) == pytest.approx(0.5, rel=1e-4)
+    module.begin_step()
+    module.configure_gradient_clipping(optimizer, 0.01, "norm")
+    assert all(torch.equal(p.grad, x) for p, x in zip(trained, clipped["ours"], strict=True))

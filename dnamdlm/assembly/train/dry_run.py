@@ -10,14 +10,20 @@ from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import BatchStream
 from dnamdlm.lm.checkpoint import newest_valid, step_of_folder
 from dnamdlm.training.accelerators import own_device, resolve_precision
+from dnamdlm.training.compilation import CompiledLoss
 
 
 def time_needed(
-    lm: TrainedLM, stream: BatchStream, settings: TrainSettings, validate: SplitValidation | None
+    lm: TrainedLM,
+    stream: BatchStream,
+    settings: TrainSettings,
+    validate: SplitValidation | None,
+    compiler: str | None = None,
 ) -> str:
     """How long the run takes from its beginning, or from the checkpoint that its folder holds.
 
-    Two steps are made; the weights of the model change.
+    Two steps are made, with the loss compiled if there is a compiler; the weights of the model
+    change.
     """
     # Lightning takes seconds to import, and no mistake in the settings should wait for it.
     from dnamdlm.training.module import TrainingModule
@@ -34,6 +40,9 @@ def time_needed(
             settings.learning_rate,
             max_steps=trainer.max_steps,
             averaging_decay=trainer.averaging_decay,
+            loss_terms=None
+            if compiler is None
+            else CompiledLoss(lm, compiler, must=trainer.compile is True),
         ),
         stream,
         windows=windows,

@@ -32,6 +32,7 @@ from dnamdlm.lm.noisy_predictor import NoisyPredictor
 from dnamdlm.lm.uniform import UniformDiffusionLM
 from dnamdlm.threads import running_with
 from dnamdlm.training.accelerators import own_device
+from dnamdlm.training.compilation import compiler_of
 from dnamdlm.training.disk_space import check_space, try_space
 from dnamdlm.training.launch import launched_rank, launched_shape
 from dnamdlm.training.metrics import lacks_value, metric_names
@@ -74,18 +75,21 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     logger.info("%s", summary(settings, opened, lm))
     _warn_of_unseen_time(lm)
     overlap = report_overlap(opened) if settings.overlap_report and is_owner else None
+    compiler = compiler_of(trainer, lm)
     # what only evaluation reads must not be found wrong after days of training.
     opened.check_files()
     check_space(run_dir, lm, trainer.keep_checkpoints)
     if settings.dry_run:
         _check_run(settings, opened)
         with running_with(_threads(settings, lm)):
-            logger.info("%s", time_needed(lm, stream, settings, validate))
+            logger.info("%s", time_needed(lm, stream, settings, validate, compiler))
         return run_dir
     described = opened.describe()
     # one process owns the folder; the others only find out which checkpoint it will take.
     with claimed(run_dir) if is_owner else nullcontext(), running_with(_threads(settings, lm)):
-        checkpoint = _opened_run(lm, settings, described) if is_owner else _newest(run_dir)
+        checkpoint = (
+            _opened_run(lm, settings, described, compiler) if is_owner else _newest(run_dir)
+        )
         if overlap is not None:
             store_overlap(overlap, run_dir)
         first_step = step_of(checkpoint)
@@ -114,6 +118,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             deadline=None if trainer.max_minutes is None else began + 60 * trainer.max_minutes,
             checkpoint=checkpoint,
             loggers=loggers,
+            compiler=compiler,
             facts=_facts(settings, described["fingerprint"], checkpoint),
         )
         steps = run_training(lm, stream, plan)
@@ -173,7 +178,7 @@ def _threads(settings: TrainSettings, lm: nn.Module) -> int | None:
 
 
 def _opened_run(
-    lm: TrainedLM, settings: TrainSettings, described: Mapping[str, Any]
+    lm: TrainedLM, settings: TrainSettings, described: Mapping[str, Any], compiler: str | None
 ) -> Path | None:
     """The checkpoint to resume from, after the run folder was checked or begun."""
     run_dir = Path(settings.run_dir)
@@ -184,6 +189,7 @@ def _opened_run(
         described,
         allow=settings.resume.allow,
         device=device_name(settings.trainer.accelerator),
+        loss=None if compiler is None else f"compiled by {compiler}",
     )
 
 

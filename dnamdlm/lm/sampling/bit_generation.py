@@ -10,7 +10,6 @@ Shapes: B sequences, of which b take part in a call, L positions, M = 2 L bits, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -35,7 +34,6 @@ def evident_view(
     *,
     coding: str,
     tables: CodeTables,
-    real_ids: tuple[int, ...],
 ) -> BitView:
     """What is known of sequences before the first step.
 
@@ -46,7 +44,6 @@ def evident_view(
         coding: 'mixed' or the name of a coding. A mixed position whose set is a half of a
             partition has a coding with that partition.
         tables: what ids stand for.
-        real_ids: ids of A, C, G, T.
 
     Raises:
         ConfigError: if a position may become nothing.
@@ -54,7 +51,7 @@ def evident_view(
     sets = tables.set_of_id[initial]
     allowed = sets.clone()
     if constraints is not None and constraints.allowed is not None:
-        flags = constraints.allowed[..., list(real_ids)].long()
+        flags = constraints.allowed[..., tables.real_ids].long()
         of_constraints = (flags << torch.arange(4, device=flags.device)).sum(dim=-1)
         is_hidden = ((sets & (sets - 1)) != 0) & (sets > 0)
         allowed = torch.where(is_hidden, sets & of_constraints, sets)
@@ -70,7 +67,7 @@ def evident_view(
     evident = allowed.masked_fill(sets == 0, ALL_BASES)
     evident = sets_of_bits(bits_of_sets(evident, codings), codings)
     tokens = torch.where(sets > 0, tables.id_of_set[evident], initial)
-    return BitView(tokens, sets > 0, allowed, codings, tables, real_ids)
+    return BitView(tokens, sets > 0, allowed, codings, tables)
 
 
 class BitSteps(StepRule):
@@ -125,7 +122,11 @@ class BitSteps(StepRule):
         found = view.bit_log_probs(given, half.flatten(1)).unflatten(1, (-1, 2))[..., 1, :]
         uniforms = step.uniform(Stream.TOKENS).unflatten(1, (-1, 2))[..., 1]
         choice = getattr(self.inner, "choice", UNCHANGED)
-        second = after[..., 1].masked_scatter(both, choice.draw(found[both], uniforms[both]))
+        if found.is_cuda:
+            # at all positions, rather than wait for a count.
+            second = torch.where(both, choice.draw(found, uniforms), after[..., 1])
+        else:
+            second = after[..., 1].masked_scatter(both, choice.draw(found[both], uniforms[both]))
         return torch.stack([after[..., 0], second], dim=-1).flatten(1)
 
     def needs_network(self, step: Step) -> Bool[Tensor, " b"]:
@@ -145,16 +146,16 @@ class BitSteps(StepRule):
         return self.inner.next_alpha(step)
 
 
-def of_positions(watch: Callable[[int], None] | None, num_bits: int, num_positions: int) -> Any:
+def of_positions(
+    watch: Callable[[int], None], num_bits: int, num_positions: int
+) -> Callable[[int], None]:
     """An observer of bits that reports positions: as many in all as there are to fill.
 
     Args:
-        watch: the observer of positions; None is none.
+        watch: the observer of positions.
         num_bits: bits that will be revealed.
         num_positions: positions that will be filled.
     """
-    if watch is None:
-        return None
     done = [0, 0]
 
     def report(bits: int) -> None:

@@ -79,6 +79,7 @@ class BlockContext:
     Attributes:
         tokens: (B, n), whole blocks.
         num_encodings: how often finished blocks were read, to keep their keys and values.
+        is_padded: whether the block that is made holds padding; None where that is not known.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class BlockContext:
         self.tokens = torch.zeros((num_rows, 0), dtype=torch.int64, device=device)
         self.use_cache = use_cache and isinstance(parts.reader, BlockDiT)
         self.num_encodings = 0
+        self.is_padded: bool | None = None
         self._caches: dict[OneLabel, BlockCache] = {}
 
     def make_space(self, size: int) -> None:
@@ -153,7 +155,8 @@ class BlockContext:
         present = xt != parts.pad_id
         if self.tokens.shape[1] == 0:
             plain = joined(parts.backbone, parts.gates, None, None)
-            attended = None if bool(present.all()) else present
+            is_padded = not bool(present.all()) if self.is_padded is None else self.is_padded
+            attended = present if is_padded else None
             return places.logits(plain, xt, cond, attended, *self._labels(label, len(xt)))
         after = _After(self, label)
         return places.logits(after, xt, cond, present)  # pyright: ignore[reportArgumentType]

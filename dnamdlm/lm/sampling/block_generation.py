@@ -137,7 +137,10 @@ def _blocks_of(
         before = calls.num_calls, calls.num_rows, context.num_encodings
         tokens = initial[:, start : start + size]
         context.make_space(tokens.shape[1])
-        if bool((tokens == parts.mask_id).any()):
+        # one answer for which the host waits.
+        marks = [(tokens == mark).any() for mark in (parts.mask_id, parts.pad_id)]
+        has_masks, context.is_padded = torch.stack(marks).tolist()
+        if has_masks:
             tokens = reverse_process(
                 denoiser_of(calls, None, run.guidance),
                 tokens,
@@ -188,6 +191,4 @@ class _BlockCalls(NetworkCalls):
 
 def _part(constraints: Constraints | None, start: int, size: int) -> Constraints | None:
     """The constraints of the positions of one block."""
-    if constraints is None or constraints.allowed is None or constraints.allowed.ndim == 1:
-        return constraints
-    return Constraints(constraints.allowed[:, start : start + size])
+    return None if constraints is None else constraints.within(start, start + size)

@@ -38,10 +38,14 @@ MAX_STATE_SIZE = 16
 
 def build_folder() -> Path:
     """Folder of the build for this source, processor and torch, whether it exists or not."""
+    return kernels_folder() / f"scan_{_fingerprint()}"
+
+
+def kernels_folder() -> Path:
+    """Folder of all that is compiled on demand, whether it exists or not."""
     chosen = os.environ.get("DNAMDLM_CACHE_DIR")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnamdlm"
-    root = Path(chosen) if chosen else base
-    return root / "kernels" / f"scan_{_fingerprint()}"
+    return (Path(chosen) if chosen else base) / "kernels"
 
 
 @functools.cache
@@ -125,8 +129,13 @@ def compiled_scan(inputs: ScanInputs, *, softplus: bool, reverse: bool) -> Float
     states = [functional.pad(x, (0, missing)) for x in (inputs.A, inputs.B, inputs.C)]
     zeros = inputs.u.new_zeros(inputs.u.shape[2])
     fixed = [zeros if x is None else x for x in (inputs.D, inputs.delta_bias)]
+    tensors = [inputs.u, inputs.delta, *states, *fixed]
+    if torch.compiler.is_compiling():
+        from dnamdlm.ops.kernels.compiled_scan_ops import scan_operator
+
+        return scan_operator(tensors, inputs.z, softplus=softplus, reverse=reverse)
     run: Any = CompiledScan.apply  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    out: Tensor = run(inputs.u, inputs.delta, *states, *fixed, inputs.z, softplus, reverse)
+    out: Tensor = run(*tensors, inputs.z, softplus, reverse)
     return out
 
 
@@ -156,26 +165,85 @@ def _pointers(tensors: Sequence[Tensor | None]) -> list[int | None]:
     return [None if x is None else x.data_ptr() for x in tensors]
 
 
+def scan_forward(
+    tensors: Sequence[Tensor | None], *, softplus: bool, reverse: bool, keeps: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The result, and the states at the boundaries of chunks if they are kept.
+
+    Args:
+        tensors: contiguous u, delta, A, B, C, D, delta_bias, and z or None.
+        softplus: apply softplus to delta + delta_bias.
+        reverse: run from the last position to the first.
+        keeps: whether a backward pass follows.
+    """
+    u = tensors[0]
+    assert u is not None
+    shape = _Shape(*u.shape, softplus, reverse, torch.get_num_threads())
+    borders = u.new_empty(_sizes(shape)[0]) if keeps else None
+    out = torch.empty_like(u)
+    load().scan_forward(
+        ctypes.byref(_Inputs(*_pointers(tensors))),
+        ctypes.byref(shape),
+        *(ctypes.c_void_p(x) for x in _pointers((out, borders))),
+    )
+    return out, borders
+
+
+def num_border_states(shape: Sequence[int]) -> int:
+    """Numbers that `scan_forward` keeps for inputs of the shape (B, L, D)."""
+    return _sizes(_Shape(*shape, True, False, torch.get_num_threads()))[0]
+
+
+def scan_backward(
+    tensors: Sequence[Tensor | None],
+    borders: Tensor,
+    gradient: Tensor,
+    *,
+    softplus: bool,
+    reverse: bool,
+) -> list[Tensor | None]:
+    """Gradients of the tensors of `scan_forward`."""
+    u, _, A, B, _, D, _, z = tensors  # noqa: N806
+    assert u is not None
+    assert A is not None
+    assert B is not None
+    assert D is not None
+    shape = _Shape(*u.shape, softplus, reverse, torch.get_num_threads())
+    groups = _sizes(shape)[1]
+    # B and C in partial sums over groups of channels, A, D and the bias one per sequence.
+    grads = [
+        torch.empty_like(u),
+        torch.empty_like(u),
+        A.new_empty(len(u), *A.shape),
+        B.new_zeros(groups, *B.shape),
+        B.new_zeros(groups, *B.shape),
+        D.new_empty(len(u), *D.shape),
+        D.new_empty(len(u), *D.shape),
+        None if z is None else torch.empty_like(z),
+    ]
+    grad_out = gradient.contiguous()
+    load().scan_backward(
+        ctypes.byref(_Inputs(*_pointers(tensors))),
+        ctypes.byref(shape),
+        *(ctypes.c_void_p(x) for x in _pointers((borders, grad_out))),
+        ctypes.byref(_Gradients(*_pointers(grads))),
+    )
+    summed = (x.sum(0) for x in grads[2:-1] if x is not None)
+    return [*grads[:2], *summed, grads[-1]]
+
+
 class CompiledScan(torch.autograd.Function):
     """The complete scan, gate included, with the backward pass of the kernel."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         """Arguments: u, delta, A, B, C, D, delta_bias, z or None, softplus, reverse."""
-        *fixed, z, softplus, reverse = inputs
-        fixed: list[Tensor] = [x.contiguous() for x in fixed]
-        tensors = [*fixed, None if z is None else z.contiguous()]
-        u = fixed[0]
-        shape = _Shape(*u.shape, softplus, reverse, torch.get_num_threads())
+        *given, ctx.softplus, ctx.reverse = inputs
+        tensors = contiguous(given)
         keeps = any(ctx.needs_input_grad)
-        borders = u.new_empty(_sizes(shape)[0]) if keeps else None
-        out = torch.empty_like(u)
-        load().scan_forward(
-            ctypes.byref(_Inputs(*_pointers(tensors))),
-            ctypes.byref(shape),
-            *(ctypes.c_void_p(x) for x in _pointers((out, borders))),
+        out, borders = scan_forward(
+            tensors, softplus=ctx.softplus, reverse=ctx.reverse, keeps=keeps
         )
-        ctx.softplus, ctx.reverse = softplus, reverse
         if keeps:
             ctx.save_for_backward(*tensors, borders)
         return out
@@ -187,29 +255,15 @@ class CompiledScan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Gradients of the tensors, None for other arguments."""
         *tensors, borders = ctx.saved_tensors
-        u, _, A, B, _, D, _, z = tensors  # noqa: N806
-        shape = _Shape(*u.shape, ctx.softplus, ctx.reverse, torch.get_num_threads())
-        groups = _sizes(shape)[1]
-        # B and C in partial sums over groups of channels, A, D and the bias one per sequence.
-        grads = [
-            torch.empty_like(u),
-            torch.empty_like(u),
-            A.new_empty(len(u), *A.shape),
-            B.new_zeros(groups, *B.shape),
-            B.new_zeros(groups, *B.shape),
-            D.new_empty(len(u), *D.shape),
-            D.new_empty(len(u), *D.shape),
-            None if z is None else torch.empty_like(z),
-        ]
-        grad_out = gradients[0].contiguous()
-        load().scan_backward(
-            ctypes.byref(_Inputs(*_pointers(tensors))),
-            ctypes.byref(shape),
-            *(ctypes.c_void_p(x) for x in _pointers((borders, grad_out))),
-            ctypes.byref(_Gradients(*_pointers(grads))),
+        found = scan_backward(
+            tensors, borders, gradients[0], softplus=ctx.softplus, reverse=ctx.reverse
         )
-        summed = (x.sum(0) for x in grads[2:-1] if x is not None)
-        return *grads[:2], *summed, grads[-1], None, None
+        return *found, None, None
+
+
+def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The tensors as the kernel reads them."""
+    return [None if x is None else x.contiguous() for x in tensors]
 
 
 def _sizes(shape: _Shape) -> tuple[int, int]:

@@ -36,6 +36,13 @@ def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
+def refusal_of_integers(device: torch.device, dtype: torch.dtype) -> str | None:
+    """As `refusal`, for kernels that compute with integers."""
+    del dtype
+    return refusal(device, torch.float32)
+
+
 TRITON_SCAN = FusedKernel("selective scan", "Triton scan", load, refusal)
 TRITON_CAUSAL_CONV = FusedKernel("causal convolution", "Triton convolution", load, refusal)
 TRITON_DEPTHWISE = FusedKernel("depthwise convolution", "Triton convolution", load, refusal)
+TRITON_UNIFORMS = FusedKernel("uniform numbers", "Triton Philox", load, refusal_of_integers)
