@@ -29,12 +29,10 @@ class Maker:
         self.runs, self.reward, self.seed, self.count = runs, reward, seed, count
         self.length = len(runs.halves.design.texts[0])
 
-    def steered(
-        self, proposal: str, share: float, reward: Reward | None = None, **asked: Any
-    ) -> Compared:
+    def steered(self, proposal: str, share: float, **asked: Any) -> Compared:
         """Populations; the temperature is a share of the reward's spread over the design half."""
         return self._designs(
-            self.runs.numbers, reward or self.reward, population=POPULATION,
+            self.runs.numbers, self.reward, population=POPULATION,
             temperature=share * self.spread, value="likely", proposal=proposal, **asked,
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.designs --table FILE.tsv.gz --column expression --length 150
         --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2] [--seeds 1 2 3 4 5]
-        [--designs 10] [--steps 600] [--epochs 4] [--pieces N] [--set KEY=VALUE ...] [--smoke]
+        [--designs 6] [--steps 600] [--epochs 4] [--pieces N] [--set KEY=VALUE ...] [--smoke]
 
 The rows are divided, by alternating regions of the genome where the table has places. From the
 design half come a masked diffusion model that is conditioned on the activity (left open where it is
@@ -13,7 +13,6 @@ oracle alone: ridge regression on shares of words. For each seed sequences are m
 | way | |
 | --- | --- |
 | populations | steered to exp(reward / a), with the proposal and a that were chosen |
-| populations, ensemble | the same, the reward being the mean over all seeds' regressions |
 | populations, guided | the same from the model that is asked for the chosen quantile |
 | number, class | guidance alone, with the strength that was chosen |
 | rejection, best of draws | from as many network calls as the populations took |
@@ -40,7 +39,6 @@ from typing import Any
 
 import numpy as np
 
-import dnamdlm
 from benchmarks.design_rows import RowSettings, read_halves
 from benchmarks.design_runs import Runs
 from benchmarks.design_ways import POPULATION, SAMPLER, Maker
@@ -92,7 +90,7 @@ def choose(runs: Runs, count: int) -> dict[str, Any]:
 
 
 def made_in_every_way(
-    runs: Runs, choice: Mapping[str, Any], seed: int, count: int, ensemble: Sequence[int]
+    runs: Runs, choice: Mapping[str, Any], seed: int, count: int
 ) -> dict[str, tuple[Compared, float]]:
     """Way -> its sequences and what they took, with the seconds."""
     reward = runs.reward(seed)
@@ -107,8 +105,6 @@ def made_in_every_way(
         return made
 
     own = add("populations", lambda: maker.steered(*tilt))
-    mean = dnamdlm.reward({"mean": [{"head": str(runs.folder / f"reward_{n}")} for n in ensemble]})
-    add("populations, ensemble", lambda: maker.steered(*tilt, reward=mean))
     asked = {"condition": {"activity": quantile}, "guidance": guidance}
     add("populations, guided", lambda: maker.steered(*tilt, **asked))
     add("number", lambda: maker.asked(quantile, guidance))
@@ -154,10 +150,9 @@ def seed_figures(
     seed: int,
     *,
     count: int,
-    ensemble: Sequence[int],
 ) -> dict[str, Any]:
     """All that one seed gives."""
-    made = made_in_every_way(runs, choice, seed, count, ensemble)
+    made = made_in_every_way(runs, choice, seed, count)
     reward = runs.reward(seed)
     held = runs.halves.audit
     predicted = rewards_of(reward, held.texts[:1000])
@@ -203,14 +198,13 @@ def pieces(
     yield runs.done("numbers"), lambda: runs.numbers
     yield runs.done("classes"), lambda: runs.classes
     yield runs.done("reward_0"), lambda: runs.reward(0)
-    yield choice, lambda: kept(choice, lambda: choose(runs, max(2, count // 4)))
+    yield choice, lambda: kept(choice, lambda: choose(runs, max(5, count)))
     for seed in seeds:
         yield runs.done(f"reward_{seed}"), lambda seed=seed: runs.reward(seed)
-    for seed in seeds:
         path = runs.folder / f"seed_{seed}.json"
 
         def compute(seed: int = seed) -> dict[str, Any]:
-            return seed_figures(runs, kept(choice, dict), audit, seed, count=count, ensemble=seeds)
+            return seed_figures(runs, kept(choice, dict), audit, seed, count=count)
 
         yield path, lambda path=path, compute=compute: kept(path, compute)
 
@@ -227,7 +221,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--log", action="store_true", help="log(1 + max(activity, 0))")
     parser.add_argument("--place", help="column of places, whose regions of 50 kb alternate")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--designs", type=int, default=10)
+    parser.add_argument("--designs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--pieces", type=int, help="stop after so many pieces, with status 75")

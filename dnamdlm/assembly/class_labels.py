@@ -74,7 +74,7 @@ def find_label(names: Sequence[str], label: str | int, setting: str = "label") -
     if not names:
         raise ConfigError(
             f"{setting}={label} is given, but this model was trained without classes; train one "
-            "with backbone.num_classes, or guide it with guide=RUN of a classifier"
+            "with backbone.num_classes, or let a classifier guide sample with guide=RUN"
         )
     if str(label) in names:
         return list(names).index(str(label))
@@ -113,11 +113,6 @@ def asked_label(
     check_one_asked(label, condition)
     if condition is not None:
         return asked_numbers(loaded.scales, condition).values
-    if label is not None and not loaded.labels:
-        raise ConfigError(
-            f"label={label} is given, but this model was trained without classes; train one with "
-            "backbone.num_classes, or leave label out"
-        )
     return None if label is None else find_label(loaded.labels, label)
 
 

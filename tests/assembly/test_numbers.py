@@ -237,6 +237,7 @@ def test_a_value_outside_the_range_is_warned_of(caplog):
         (SCALES, ["activitx:2"], r"no number 'activitx' \(did you mean activity\?\); it knows act"),
         (SCALES, ["activity"], "cannot be read; write NAME:VALUE"),
         (SCALES, ["activity:"], "cannot be read"),
+        (SCALES, [], r"condition=\[\] asks for no number"),
         (SCALES, [":2"], "cannot be read"),
         (SCALES, ["activity:high"], "'high' is neither a number nor a quantile"),
         (SCALES, ["activity:q1.5"], "a quantile lies between q0 and q1"),
