@@ -185,7 +185,7 @@ def table_rows(seeds: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
             digits = 0 if key in _FIGURES[-3:] else 3
             spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
             shown = f"{np.mean(values):,.{digits}f}"
-            cells.append(shown if digits == 0 else f"{shown} ± {spread:.{digits}f}")
+            cells.append(shown if digits == 0 else f"{shown} +- {spread:.{digits}f}")
         rows.append(tuple(cells))
     return rows
 
@@ -257,7 +257,7 @@ def main() -> None:
         _COLUMNS,
         table_rows(found),
         (
-            f"{count} sequences of each way and seed; mean ± standard deviation over seeds",
+            f"{count} sequences of each way and seed; mean +- standard deviation over seeds",
             f"rows: design half {len(halves.design):,}, audit half {len(halves.audit):,}; left "
             f"out: {halves.left_out}",
             f"correlation with the measurements of the other half: rewards {pearson}; audit "

@@ -74,6 +74,6 @@ def test_a_cell_is_the_mean_and_the_deviation_over_seeds():
         for value in (1.0, 2.0, 3.0)
     ]
     (row,) = table_rows(seeds)
-    assert row[:2] == ("way", "2.000 ± 1.000")
+    assert row[:2] == ("way", "2.000 +- 1.000")
     assert row[-3:] == ("10", None, "2")
     assert row[2] is None
