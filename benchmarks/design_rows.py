@@ -170,7 +170,7 @@ class NaturalReward:
         promising = np.flatnonzero(values > worst)
         if len(promising):
             self.asked += len(promising)
-            bits = self.bits([sequences[row] for row in promising])
+            bits = self.bits([sequences[int(row)] for row in promising])
             values[promising[bits > self.limit]] = _REFUSED
         kept = values[values > _REFUSED]
         self.best = np.sort(np.concatenate([self.best, kept]))[::-1][: self.keep]

@@ -72,7 +72,7 @@ class Maker:
         kept = accepted(values, share * self.spread, rng)[: self.count]
         best = np.argsort(-values, kind="stable")[: self.count]
         return {
-            name: Compared([pool.sequences[row] for row in rows], pool.network_calls, count)
+            name: Compared([pool.sequences[int(row)] for row in rows], pool.network_calls, count)
             for name, rows in (("rejection", kept), ("best of draws", best))
         }
 
