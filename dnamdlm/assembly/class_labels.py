@@ -74,7 +74,7 @@ def find_label(names: Sequence[str], label: str | int, setting: str = "label") -
     if not names:
         raise ConfigError(
             f"{setting}={label} is given, but this model was trained without classes; train one "
-            "with backbone.num_classes, or guide it with guide=RUN of a classifier"
+            "with backbone.num_classes, or let a classifier guide sample with guide=RUN"
         )
     if str(label) in names:
         return list(names).index(str(label))
@@ -84,6 +84,36 @@ def find_label(names: Sequence[str], label: str | int, setting: str = "label") -
         f"unknown class {setting}={label}; this model knows {_shown(names)}; give one of these "
         f"names, or an index below {len(names)}"
     )
+
+
+def check_one_asked(label: str | int | None, condition: Sequence[str] | None) -> None:
+    """Refuse a class and numbers together, with a `ConfigError`."""
+    if label is not None and condition is not None:
+        raise ConfigError(
+            "label and condition are both given; a model knows classes or numbers, so leave one out"
+        )
+
+
+def asked_label(
+    loaded: LoadedModel, label: str | int | None, condition: Sequence[str] | None
+) -> int | tuple[float, ...] | None:
+    """What every row is conditioned on: the index of a class, or standardised numbers.
+
+    Args:
+        loaded: the model.
+        label: name or index of a class; None is no class.
+        condition: numbers of the model, see `number_conditions`; None is none.
+
+    Returns:
+        None for a model that is asked for nothing; a number that is left open is nan.
+
+    Raises:
+        ConfigError: if the model has no such class or number, or both are given.
+    """
+    check_one_asked(label, condition)
+    if condition is not None:
+        return asked_numbers(loaded.scales, condition).values
+    return None if label is None else find_label(loaded.labels, label)
 
 
 @dataclass(frozen=True)

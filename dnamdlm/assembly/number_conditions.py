@@ -119,6 +119,11 @@ def asked_numbers(scales: Sequence[NumberScale], condition: Sequence[str]) -> As
     Raises:
         ConfigError: if the model has no such number, or a text cannot be read.
     """
+    if not condition:
+        raise ConfigError(
+            "condition=[] asks for no number; give NAME:VALUE, such as activity:q0.99, or leave it "
+            "out"
+        )
     if not scales:
         raise ConfigError(
             f"condition={','.join(condition)} is given, but this model was trained without "

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.class_labels import find_label
+from dnamdlm.assembly.class_labels import asked_label
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.assembly.number_conditions import asked_numbers
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
@@ -42,18 +40,10 @@ def string_likelihoods(
         ConfigError: if the model has no such class or number.
     """
     lm = loaded.language_model
-    if label is not None and condition is not None:
-        raise ConfigError("label and condition are both given; a model knows classes or numbers")
-    index = None if label is None else find_label(loaded.labels, label)
-    asked = None if condition is None else asked_numbers(loaded.scales, condition)
+    asked = asked_label(loaded, label, condition)
     totals = np.zeros(len(strings))
     for batch, owner in loaded.modality.rows(strings, seed=seed, batch_size=batch_size):
-        rows = batch.to(loaded.device)
-        if index is not None:
-            rows = replace(rows, label=torch.full_like(rows.row, index))
-        if asked is not None:
-            values = torch.tensor(asked.values, device=loaded.device)
-            rows = replace(rows, label=values.expand(len(rows), -1))
+        rows = batch.to(loaded.device).labelled(asked)
         with torch.inference_mode():
             likelihood = lm.log_likelihood(rows, draws=draws)
         nats = torch.where(likelihood.valid, likelihood.nats.double(), 0.0).sum(dim=-1)

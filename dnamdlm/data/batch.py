@@ -6,7 +6,7 @@ Shapes: B sequences, L positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,6 +94,19 @@ class Batch:
             full=self.full,
             step=self.step,
         )
+
+    def labelled(self, label: int | tuple[float, ...] | None) -> Batch:
+        """The batch with one class, or the same numbers, for every row; for None as it is.
+
+        >>> from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
+        >>> batch = batch_of_ids([np.array([7, 8])] * 2, NUCLEOTIDE_VOCABULARY)
+        >>> batch.labelled(3).label.tolist(), batch.labelled((0.5, -1.0)).label.tolist()
+        ([3, 3], [[0.5, -1.0], [0.5, -1.0]])
+        """
+        if label is None:
+            return self
+        values = torch.tensor(label, device=self.tokens.device)
+        return replace(self, label=values.expand(len(self), *values.shape))
 
     def rows(self, index: Int[Tensor, " N"] | slice) -> Batch:
         """The batch that holds only the chosen rows; `global_size` and keys stay as they are."""

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnamdlm.errors import DataError, DnamdlmError
 from dnamdlm.rewards.reward import Reward, gradient_of, rewards_of
+
+FAULTS_OF_CODE = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError,
+    NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+"""What code of a user may raise by mistake."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,21 @@ class FunctionReward:
     name: str
 
     def batch(self, sequences: Sequence[str]) -> ArrayLike:
-        """What the function gives; whoever uses it checks it."""
-        return self.function(sequences)
+        """What the function gives; whoever uses it checks it.
+
+        Raises:
+            DataError: if the function fails.
+        """
+        try:
+            return self.function(sequences)
+        except DnamdlmError:
+            raise
+        except FAULTS_OF_CODE as error:
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise DataError(
+                f"reward={self.name} failed with {type(error).__name__}: {reason}; it is called "
+                "with a list of strings and must give one number for each"
+            ) from error
 
 
 @dataclass(frozen=True)

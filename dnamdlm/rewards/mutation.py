@@ -34,7 +34,7 @@ def mutated(
     values = rewards_of(reward, members)
     left = calls - len(members)
     while left >= len(parents):
-        children = [_child(text, rng) for text in members]
+        children = [child_of(text, rng) for text in members]
         left -= len(children)
         known = set(members)
         fresh = [text for text in dict.fromkeys(children) if text not in known]
@@ -47,7 +47,8 @@ def mutated(
     return [members[place] for place in order], values[order]
 
 
-def _child(text: str, rng: np.random.Generator) -> str:
+def child_of(text: str, rng: np.random.Generator) -> str:
+    """A sequence with 1 + Poisson(1) substitutions, at most one at each place."""
     letters = list(text)
     count = min(1 + rng.poisson(1.0), len(letters))
     for place in rng.choice(len(letters), count, replace=False):

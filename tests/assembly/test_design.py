@@ -323,6 +323,11 @@ def test_a_limit_that_is_reached_says_how_many_passed_and_what_refused_most():
         ({"pool": 100}, "pool was given but has no effect"),
         ({"label": "x"}, "was trained without classes"),
         ({"gc": (0.6, 0.4)}, "must be two shares in order"),
+        ({"length": 10**9}, "length=1,000,000,000 is more than the 5,000,000 bases that a design"),
+        ({"gc": 0.5}, r"gc=0.5 must be two shares in order, such as \[0.4,0.6\]"),
+        ({"gc": (0.5,)}, "must be two shares in order"),
+        ({"temperature": float("inf")}, "temperature=inf must be finite"),
+        ({"condition": ()}, r"condition=\[\] asks for no number"),
     ],
 )
 def test_what_cannot_be_designed_is_one_sentence(loaded, settings, message, monkeypatch):
@@ -338,6 +343,9 @@ def test_what_cannot_be_designed_is_one_sentence(loaded, settings, message, monk
         (lambda texts: [float("nan")] * len(texts), "gave nan for 2 of 2"),
         (lambda texts: [1.0], r"shape \(1,\) for 2 sequences"),
         (lambda texts: None, r"shape \(\) for 2 sequences"),
+        (lambda texts: ["high"] * len(texts), "gave list in place of numbers"),
+        (lambda texts: texts.missing, "failed with AttributeError: 'list' object has no attribute"),
+        (lambda texts, more: 1.0, "failed with TypeError: .* missing 1 required positional"),
     ],
 )
 def test_a_reward_that_is_no_number_is_found_before_anything_is_drawn(
@@ -365,3 +373,10 @@ def test_natural_sequences_that_cannot_be_used_are_one_sentence(loaded, tmp_path
     (tmp_path / "n.tsv").write_text(content)
     with pytest.raises(DataError, match=message):
         designs_of(loaded, strong, 4, natural=tmp_path / "n.tsv", natural_column="activity")
+
+
+def test_activities_that_are_all_equal_teach_no_audit(loaded, tmp_path):
+    rows = "".join(f"{'ACGT' * 3}\t1\n" for _ in range(30))
+    (tmp_path / "n.tsv").write_text(f"sequence\tactivity\n{rows}")
+    with pytest.raises(DataError, match="has the activity 1 in every row, from which audit=kmer"):
+        designs_of(loaded, strong, 4, natural=tmp_path / "n.tsv", audit="kmer")

@@ -1,5 +1,6 @@
 """Numbers from a table to samples: stored with the model, trained on and asked for."""
 
+import json
 import logging
 import math
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 import dnamdlm
+from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
+from dnamdlm.assembly.gathering import GatherSettings, gather
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.number_conditions import (
     asked_numbers,
@@ -16,11 +19,12 @@ from dnamdlm.assembly.number_conditions import (
     scales_of,
 )
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
+from dnamdlm.assembly.score.score_settings import ScoreSettings
 from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.sampling.samplers import AncestralSampler
 from tests.assembly.test_configs import compose
-from tests.helpers.entries import evaluate, export, sample, train
+from tests.helpers.entries import evaluate, export, sample, score, train
 
 SHORT = (
     "config=measured", "optimizer=adamw", "backbone.hidden_size=16", "backbone.num_blocks=1",
@@ -109,6 +113,67 @@ def test_the_table_of_the_training_is_evaluated_with_its_numbers(runs):
     assert out.is_file()
 
 
+def test_variants_and_windows_are_scored_given_what_is_asked(runs):
+    (runs.folder / "g.fa").write_text(">a\nACGTACGTACGTACGT\n")
+    model, fasta = dnamdlm.load(str(runs.run)), runs.folder / "g.fa"
+
+    def scored(*overrides):
+        out = runs.folder / "scores.tsv"
+        tree = compose(
+            f"model={runs.run}", "variants=a:8:T:C", f"data.fasta={fasta}", f"out={out}",
+            "draws=2", *overrides, name="score",
+        )  # fmt: skip
+        score(tree)
+        lines = out.read_text().splitlines()
+        names = next(line for line in lines if not line.startswith("##")).split("\t")
+        return lines, dict(zip(names, lines[-1].split("\t"), strict=True))
+
+    _, free = scored()
+    lines, given = scored("condition=activity:q1")
+    assert free["llr"] != given["llr"]
+    assert free["delta_elbo"] != given["delta_elbo"]
+    assert "given condition=activity:q1" in lines[0], lines[:4]
+    asked = {"draws": 2, "condition": {"activity": "q1"}}
+    found = model.score("a:8 T>C", fasta, **asked)
+    # six digits are written.
+    assert float(given["llr"]) == pytest.approx(found["llr"], rel=1e-5)
+    table = model.score_variants(["a:8:T:C"], fasta, **asked)
+    assert table["delta_elbo"][0][0] == pytest.approx(found["delta_elbo"], rel=1e-12)
+    with pytest.raises(ConfigError, match="no number 'x'"):
+        model.score("a:8 T>C", fasta, condition="x:1")
+    with pytest.raises(ConfigError, match="label=x is given, but this model was trained without"):
+        scored("label=x")
+
+
+def test_an_evaluation_given_other_numbers_is_a_file_of_its_own(runs, tmp_path):
+    def bits(*overrides):
+        tree = compose(
+            f"model={runs.run}", "split=valid", "draws=1", "max_order=1", *overrides,
+            name="evaluate",
+        )  # fmt: skip
+        path, _ = evaluate(tree)
+        content = json.loads(path.read_text())
+        return path, content["likelihood"]["rows"][-1]["classes"]["all"], content["provenance"]
+
+    own, free, provenance = bits()
+    assert "condition" not in provenance
+    held_out = (runs.run / "held_out.json").read_bytes()
+    path, given, provenance = bits("condition=activity:q0")
+    assert (own.name, path.name) == ("valid.json", "valid.given_activity_q0.json")
+    assert provenance["condition"] == ["activity:q0"]
+    assert given != free
+    assert (runs.run / "held_out.json").read_bytes() == held_out
+    out = tmp_path / "parts.json"
+    for shard in ("1/2", "2/2"):
+        bits_of_shard = ("condition=activity:q0", f"out={out}", f"shard={shard}", "part_rows=2")
+        evaluate(
+            compose(f"model={runs.run}", "split=valid", "draws=1", "max_order=1", *bits_of_shard,
+                    name="evaluate")
+        )  # fmt: skip
+    gather(GatherSettings(str(out)))
+    assert json.loads(out.read_text())["likelihood"]["rows"][-1]["classes"]["all"] == given
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -172,6 +237,7 @@ def test_a_value_outside_the_range_is_warned_of(caplog):
         (SCALES, ["activitx:2"], r"no number 'activitx' \(did you mean activity\?\); it knows act"),
         (SCALES, ["activity"], "cannot be read; write NAME:VALUE"),
         (SCALES, ["activity:"], "cannot be read"),
+        (SCALES, [], r"condition=\[\] asks for no number"),
         (SCALES, [":2"], "cannot be read"),
         (SCALES, ["activity:high"], "'high' is neither a number nor a quantile"),
         (SCALES, ["activity:q1.5"], "a quantile lies between q0 and q1"),
@@ -199,3 +265,11 @@ def test_a_condition_that_cannot_be_met_is_one_sentence(scales, condition, messa
 def test_settings_that_contradict_each_other_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         SampleSettings(model="x", out="y", **settings)
+
+
+def test_a_class_and_numbers_together_are_refused():
+    both = {"label": "x", "condition": ("a:1",)}
+    with pytest.raises(ConfigError, match="label and condition are both given"):
+        ScoreSettings(**both)
+    with pytest.raises(ConfigError, match="label and condition are both given"):
+        EvaluateSettings("x", **both)

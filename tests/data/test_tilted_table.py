@@ -90,8 +90,14 @@ def test_weights_do_not_overflow():
     [
         ({"temperature": 0.0}, ConfigError, "data.temperature=0.0 must be above 0"),
         ({"temperature": math.inf}, ConfigError, "must be above 0"),
-        ({"reward": "rewrd"}, DataError, r"no column 'rewrd' .*did you mean reward"),
-        ({"reward": "name"}, DataError, "row 1 of .* as 'name'; give a number"),
+        ({"temperature": 1e-320}, ConfigError, r"makes reward / temperature infinite for row 1"),
+        (
+            {"reward": "rewrd"},
+            DataError,
+            r"data.reward: there is no column 'rewrd' .*did you mean reward",
+        ),
+        ({"log_ratio": "rati"}, DataError, r"data.log_ratio: there is no column 'rati'"),
+        ({"reward": "name"}, DataError, "data.reward: row 1 of .* as 'name'; give a number"),
         ({"length": 6}, DataError, r"use data\.length=8"),
     ],
 )

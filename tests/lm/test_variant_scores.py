@@ -87,6 +87,38 @@ def test_addresses_of_noise_do_not_change_what_is_estimated(law, oracle):
     assert abs(float(found) - expected) < 4 * float(error)
 
 
+def given_laws():
+    """Laws of the same sequences given 0 and given 1, behind the interface of a network."""
+    laws = [TabulatedLaw(length=4, num_symbols=2, seed=seed) for seed in (3, 8)]
+
+    class Given(OracleBackbone):
+        num_classes = 2
+
+        def forward(self, tokens, time, present=None, label=None):
+            first, second = (law.logits(tokens) for law in laws)
+            return torch.where((label == 1)[:, None, None], second, first)
+
+    return laws, Given(laws[0])
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_scores_given_a_class_are_those_of_the_law_given_the_class(label):
+    laws, backbone = given_laws()
+    lm = language_model(backbone, laws[0].vocabulary)
+    pairs = make_pairs([pair_of(*x, start=i) for i, x in enumerate(ALLELES)], lm.vocabulary, 1)
+    asked = pairs.labelled(label)
+    law = laws[label]
+    expected = [log_prob(law, alt) - log_prob(law, ref) for ref, alt in ALLELES]
+    np.testing.assert_allclose(site_log_ratio(lm, asked)[:2], expected[:2], rtol=0, atol=1e-10)
+    found, error = bound_difference(lm, asked, draws=DRAWS)
+    np.testing.assert_array_less(np.abs(found.numpy() - expected), 4 * error.numpy())
+    # the other law is told from it.
+    other = [
+        log_prob(laws[1 - label], alt) - log_prob(laws[1 - label], ref) for ref, alt in ALLELES
+    ]
+    assert (np.abs(found.numpy() - other) > 4 * error.numpy()).any()
+
+
 class SingleBases(nn.Module):
     """Bases are independent, with one law; the state of a base is its one-hot vector."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.design.design_settings import DesignSettings
@@ -145,7 +145,7 @@ def designs_of(
         require=None if require is None else as_tuple(require),
         avoid=None if avoid is None else as_tuple(avoid),
         constraints=constraints,
-        gc=None if gc is None else (float(gc[0]), float(gc[1])),
+        gc=_shares(gc),
         longest_run=longest_run,
         unlike=None if unlike is None else str(unlike) if given.unlike is None else "sequences",
         unlike_share=float(unlike_share),
@@ -167,3 +167,8 @@ def designs_of(
         seed=seed,
     )
     return designed(loaded, settings, given)
+
+
+def _shares(gc: Any) -> Any:
+    """Two shares as floats, whatever sequence they are given as; the settings check the rest."""
+    return tuple(map(float, gc)) if isinstance(gc, list | tuple) else gc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -27,6 +28,8 @@ KMER_AUDIT = "kmer"
 """Value of `audit` for a ridge regression on words, fitted on the natural sequences."""
 _POOL_OF_CHOICE = 20
 _DRAWS_OF_POOL = 50
+# log-probabilities of one sequence that is longer do not fit one batch.
+_MOST_BASES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,19 @@ class DesignSettings:
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        if self.gc is not None and (isinstance(self.gc, float | int | str) or len(self.gc) != 2):
+            raise ConfigError(f"gc={self.gc} must be two shares in order, such as [0.4,0.6]")
         check_fields(self)
+        if (self.length or 0) > _MOST_BASES:
+            raise ConfigError(
+                f"length={self.length:,} is more than the {_MOST_BASES:,} bases that a design may "
+                "have; give a smaller length"
+            )
+        if self.temperature is not None and not self.temperature < math.inf:
+            raise ConfigError(
+                f"temperature={self.temperature} must be finite; leave it out for draws that the "
+                "reward does not tilt"
+            )
         check_value(self.value)
         if self.template is not None and (self.length is not None or self.motif is not None):
             other = "length" if self.length is not None else "motif"

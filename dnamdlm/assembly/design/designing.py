@@ -40,6 +40,7 @@ from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_writers import Origin
+from dnamdlm.assembly.sample.steering_request import random_bases
 from dnamdlm.data.targets import inputs_of
 from dnamdlm.evaluation.samples.motifs import Motif, read_motifs
 from dnamdlm.lm.sampling.generation import check_guided, check_served
@@ -48,8 +49,6 @@ from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
 from dnamdlm.training.run_folder import versions
 
 logger = logging.getLogger(__name__)
-
-_TRIALS = 2
 
 
 @dataclass(frozen=True)
@@ -149,12 +148,8 @@ def _read(settings: DesignSettings, given: Given) -> _Wanted:
 def _check(settings: DesignSettings, request: Request, wanted: _Wanted) -> None:
     """Find contradictions, and try the rewards, before long work."""
     check_possible(settings, request, wanted.conditions)
-    rng = np.random.default_rng(0)
-    bits = given_sets(request)
-    trials = [
-        "".join("ACGT"[rng.choice([c for c in range(4) if item >> c & 1])] for item in bits)
-        for _ in range(_TRIALS)
-    ]
+    letters = np.array(list("?AC?G???T"))
+    trials = ["".join(letters[row]) for row in random_bases(given_sets(request))]
     for reward in filter(None, (wanted.reward, wanted.audit)):
         rewards_of(reward, trials)
         if isinstance(reward, HeadReward) and reward.window < request.length:

@@ -62,7 +62,16 @@ class Natural:
         return self.by_activity[: max(1, round(_HIGH_SHARE * len(self.sequences)))]
 
     def kmer_oracle(self, seed: int) -> KmerOracle:
-        """A regression fitted on half of the rows."""
+        """A regression fitted on half of the rows.
+
+        Raises:
+            DataError: if all activities are equal.
+        """
+        if self.activities.min() == self.activities.max():
+            raise DataError(
+                f"natural={self.source} has the activity {self.activities[0]:g} in every row, from "
+                "which audit=kmer learns nothing; name a column that differs with natural_column"
+            )
         return fit_kmer_oracle(self.sequences, self.activities, seed=seed)
 
 

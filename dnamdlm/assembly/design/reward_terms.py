@@ -31,7 +31,13 @@ from dnamdlm.assembly.design.noisy_rewards import NoisyReward
 from dnamdlm.assembly.design.program_rewards import ProgramReward
 from dnamdlm.assembly.devices import choose_device
 from dnamdlm.errors import ConfigError
-from dnamdlm.rewards.combined_rewards import FunctionReward, MeanReward, Product, WeightedSum
+from dnamdlm.rewards.combined_rewards import (
+    FAULTS_OF_CODE,
+    FunctionReward,
+    MeanReward,
+    Product,
+    WeightedSum,
+)
 from dnamdlm.rewards.conditions import word_of
 from dnamdlm.rewards.reward import Reward
 from dnamdlm.rewards.sequence_rewards import EditDistance, GcWindow, MotifCount
@@ -207,7 +213,7 @@ class RewardReader:
             )
         try:
             module = _module_of_file(place) if is_file else importlib.import_module(place)
-        except (ImportError, SyntaxError) as error:
+        except FAULTS_OF_CODE as error:
             raise ConfigError(
                 f"{self.setting}={text} cannot be imported ({error}); correct it first"
             ) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from dnamdlm.assembly.block_lengths import with_block_length
+from dnamdlm.assembly.class_labels import asked_label
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.evaluate.evaluate_settings import EvaluateSettings
 from dnamdlm.assembly.evaluate.evaluated_parts import ScoredSweep, SweptBatches, scores_in
@@ -38,8 +39,7 @@ from dnamdlm.threads import running_with
 # what does not change a figure, or stands in the identity of parts under another name.
 _NOT_COMPARED = frozenset({
     "model", "out", "data", "batch_size", "device", "trust", "precision", "threads", "workers",
-    "devices",
-    "shard", "part_rows", "given",
+    "devices", "label", "condition", "shard", "part_rows", "given",
 })  # fmt: skip
 
 
@@ -95,6 +95,7 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
     refuse_foreign(settings, loaded.modality)
     lm = with_strands(loaded.language_model, settings.strands)
     lm.chosen_estimator(settings.estimator)
+    given = asked_label(loaded, settings.label, settings.condition)
     at_once = settings.batch_size or windows_at_once(
         loaded.length, loaded.device, len(lm.vocabulary)
     )
@@ -106,7 +107,9 @@ def evaluate(settings: EvaluateSettings) -> tuple[Path, str]:
         devices=settings.devices,
     )
     shard = parse_shard(settings.shard)
-    task = ScoringTask(ModelSource.of(loaded), settings.strands, settings.draws, settings.estimator)
+    task = ScoringTask(
+        ModelSource.of(loaded), settings.strands, settings.draws, settings.estimator, given
+    )
     with running_with(plan.threads):
         evaluation = _opened(settings, loaded)
         # of several jobs one finds out whether the figures can be made.
@@ -197,7 +200,8 @@ def _job(settings: EvaluateSettings, loaded: LoadedModel, evaluation: Evaluation
         entry="evaluate",
         target=evaluation.out,
         identity={
-            **contents, **compared, "batch_size": sizes, **surroundings_of(loaded.device),
+            **contents, **compared, **settings.asked, "batch_size": sizes,
+            **surroundings_of(loaded.device),
         },
         head={
             "settings": {**own, "given": sorted(settings.given)},

@@ -75,7 +75,7 @@ class GenomeEvaluation:
             DataError: for data that cannot be used, or on which the model was trained.
         """
         self.settings, self.loaded = settings, loaded
-        self.out = evaluation_target(settings, loaded, settings.split)
+        self.out = evaluation_target(settings, loaded, settings.stem)
         self.opened = genome_data(loaded, settings.data).open()
         check_same_labels(loaded, self.opened)
         self.genomes = chosen_genomes(self.opened, settings.genome)
@@ -149,6 +149,7 @@ class GenomeEvaluation:
                 strands=settings.strands,
                 estimator=settings.estimator,
                 seed=settings.seed,
+                **settings.asked,
             ),
             "likelihood": report.to_json(),
         }
@@ -159,7 +160,8 @@ class GenomeEvaluation:
         others = is_of_model(target, loaded)
         write_evaluation(target, settings.split, sections, keep_others=others)
         headline = sentence(report, settings.split, list(reports) if len(reports) > 1 else ())
-        if settings.genome is None and is_own_split(loaded, self.opened, settings.split):
+        is_own = settings.genome is None and not settings.asked
+        if is_own and is_own_split(loaded, self.opened, settings.split):
             own = of_genome(report, loaded.digest)
             store_held_out(loaded, settings.split, own)
             headline += verdict(own, settings.split)

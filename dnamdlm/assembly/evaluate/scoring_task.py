@@ -27,12 +27,14 @@ class ScoringTask:
         strands: whether the network is averaged over both strands.
         draws: noise draws per window.
         estimator: of the bound.
+        given: class or numbers of the model for every window, see `asked_label`; None: its own.
     """
 
     source: ModelSource
     strands: Strands
     draws: int
     estimator: str
+    given: int | tuple[float, ...] | None = None
 
     def open(self) -> Opened:
         """Load the model."""
@@ -45,7 +47,8 @@ class ScoringTask:
         lm, device = context
         began = time.perf_counter()
         with torch.inference_mode():
-            found = lm.log_likelihood(item.to(device), draws=self.draws, estimator=self.estimator)
+            batch = item.to(device).labelled(self.given)
+            found = lm.log_likelihood(batch, draws=self.draws, estimator=self.estimator)
         on_cpu = replace(found, **_on_cpu(found))
         return on_cpu, time.perf_counter() - began
 

@@ -53,7 +53,7 @@ class TextEvaluation:
         self.corpus = Path(self.opened.settings.corpus).resolve().name
         other = other_corpus(loaded, self.opened)
         self.out = evaluation_target(
-            settings, loaded, settings.split if other is None else f"{settings.split}.{other}"
+            settings, loaded, settings.stem if other is None else f"{settings.stem}.{other}"
         )
         self._name = settings.split if other is None else f"{settings.split} of {other}"
         self._windows = self.opened.evaluation_windows(
@@ -103,13 +103,14 @@ class TextEvaluation:
                 strands=settings.strands,
                 estimator=settings.estimator,
                 seed=settings.seed,
+                **settings.asked,
             ),
             "text": {"corpus": self.corpus, **report.to_json()},
         }
         others = is_of_model(target, loaded)
         write_evaluation(target, settings.split, sections, keep_others=others)
         headline = text_sentence(report, self._name)
-        if is_own_split(loaded, opened, settings.split):
+        if not settings.asked and is_own_split(loaded, opened, settings.split):
             own = of_text(report, loaded.digest)
             store_held_out(loaded, settings.split, own)
             headline += verdict(own, settings.split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dnamdlm.assembly.score.score_settings import Kind
 from dnamdlm.data.variants.variant_tables import Column
@@ -40,6 +41,18 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
 """Columns of each kind of score."""
 
 
-def columns_of(scores: Sequence[Kind]) -> tuple[Column, ...]:
-    """Columns of the chosen scores, in their order."""
-    return tuple(column for name in scores for column in COLUMNS[name])
+def columns_of(
+    scores: Sequence[Kind], label: str | int | None = None, condition: Sequence[str] | None = None
+) -> tuple[Column, ...]:
+    """Columns of the chosen scores, in their order.
+
+    Args:
+        scores: kinds.
+        label: class that the model is given, which their meaning names.
+        condition: numbers that it is given.
+    """
+    found = tuple(column for name in scores for column in COLUMNS[name])
+    if label is None and condition is None:
+        return found
+    given = f"label={label}" if condition is None else f"condition={','.join(condition)}"
+    return tuple(replace(item, meaning=f"{item.meaning}; given {given}") for item in found)

@@ -102,6 +102,8 @@ def identity_of(
         "group_column": settings.group_column,
         "batch_size": at_once,
         "seed": scoring.seed,
+        **({} if scoring.label is None else {"label": scoring.label}),
+        **({} if scoring.condition is None else {"condition": list(scoring.condition)}),
         "ops": settings.ops,
         **surroundings_of(loaded.device),
     }

@@ -17,6 +17,7 @@ from dnamdlm.assembly.building.field_types import (
     Weights,
     check_fields,
 )
+from dnamdlm.assembly.class_labels import check_one_asked
 from dnamdlm.assembly.runner.part_settings import why_without_parts
 from dnamdlm.data.genome.regions import parse_region
 from dnamdlm.data.genome.store import GenomeStore
@@ -46,6 +47,8 @@ class ScoreSettings:
             None: its records are whole.
         control: `experts` lowers the noise of `elbo` by what the counts of the model give under the
             same masks; the score estimates the same number.
+        label: class that the model is given; None is no class.
+        condition: numbers that the model is given, see `number_conditions`; None is none.
     """
 
     scores: tuple[Kind, ...] = ("llr", "elbo")
@@ -58,9 +61,12 @@ class ScoreSettings:
     seed: Seed = 0
     region: str | None = None
     control: Control = "none"
+    label: str | int | None = None
+    condition: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_one_asked(self.label, self.condition)
         if self.region is not None:
             parse_region(self.region)
         if not self.scores or len(set(self.scores)) < len(self.scores):
@@ -106,6 +112,8 @@ class ScoreEntry:
     length: Positive | None = None
     draws: Positive = 8
     control: Control = "none"
+    label: str | int | None = None
+    condition: tuple[str, ...] | None = None
     strands: Strands = "both"
     match_names: bool = False
     max_mismatch: Share = 0.01
@@ -159,6 +167,7 @@ class ScoreEntry:
         return ScoreSettings(
             self.scores, self.length, self.draws, self.strands, self.match_names,
             self.max_mismatch, self.batch_size, self.seed, self.region, self.control,
+            self.label, self.condition,
         )  # fmt: skip
 
     def without_effect(self) -> dict[str, str]:

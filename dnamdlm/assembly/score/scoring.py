@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.assembly.class_labels import asked_label
 from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.model_source import ModelSource
@@ -100,6 +101,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     lm = check_model(loaded)
     if scoring.control == "experts":
         required_control(lm)
+    given = asked_label(loaded, settings.label, settings.condition)
     warn_if_worse(loaded)
     # a large genome takes minutes when it is read for the first time.
     store = open_genome(
@@ -126,13 +128,14 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
         workers=settings.workers,
         devices=settings.devices,
         num_rows=counts.rows,
+        given=given,
     )
-    batches = scorer.parts(file, counts)
+    batches = PartsOfFile(file, counts.rows, scorer.together)
     job = _job(settings, ending, scorer, batches, baselines)
     outcome = run_job(
         job,
         Workforce(
-            VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads),
+            VariantTask(ModelSource.of(loaded), store, scoring, scorer.plan.threads, given),
             scorer.plan,
             scorer,
         ),
@@ -209,7 +212,8 @@ def scored_table(
 
     check_model(loaded)
     counts = check_variants(file, settings.places(store), max_mismatch=settings.max_mismatch)
-    scorer = VariantScorer(loaded, store, settings)
+    given = asked_label(loaded, settings.label, settings.condition)
+    scorer = VariantScorer(loaded, store, settings, given=given)
     extras = distinct_extras(file, scorer.columns)
     table = DataFrame(
         [as_record(row, extras) for row in scorer.scored(file, counts)],
@@ -236,6 +240,7 @@ class VariantScorer:
         workers: int | None = 1,
         devices: str | None = None,
         num_rows: int | None = None,
+        given: int | tuple[float, ...] | None = None,
     ) -> None:
         """Check the model.
 
@@ -247,6 +252,7 @@ class VariantScorer:
             workers: processes that share the rows; None is chosen by the size of the network.
             devices: `auto` is one process on each device.
             num_rows: how many will be scored, if it is known; few are not shared.
+            given: class or numbers of the model, see `asked_label`.
 
         Raises:
             ConfigError: if the model cannot score variants, or several processes are to share a
@@ -270,12 +276,9 @@ class VariantScorer:
             can_share=num_rows is None or num_rows > (_PARTS_TO_SHARE - 1) * self.together,
         )
         self.reader = StateReader(lm)
-        self.columns = columns_of(settings.scores)
+        self.columns = columns_of(settings.scores, settings.label, settings.condition)
+        self.given = given
         self.control = required_control(lm) if settings.control == "experts" else None
-
-    def parts(self, file: VariantSource, counts: VariantCounts) -> PartsOfFile:
-        """The rows of a file in the parts that are scored together."""
-        return PartsOfFile(file, counts.rows, self.together)
 
     def scored(self, file: VariantSource, counts: VariantCounts) -> Iterator[ScoredVariant]:
         """All rows of a file with their scores.
@@ -283,7 +286,7 @@ class VariantScorer:
         Raises:
             DataError: if the file has not the rows that were counted.
         """
-        for rows in self.parts(file, counts):
+        for rows in PartsOfFile(file, counts.rows, self.together):
             yield from self.score_together(rows)
 
     def score_one(self, row: Variant) -> dict[str, float]:
@@ -341,7 +344,7 @@ class VariantScorer:
             chosen = order[first : first + self.at_once]
             pairs = make_pairs([windows[i] for i in chosen], self.lm.vocabulary, self.settings.seed)
             with running_with(self.plan.threads):
-                scores = self._score_pairs(pairs.to(self.device))
+                scores = self._score_pairs(pairs.to(self.device).labelled(self.given))
             for name, numbers in scores.items():
                 found[name][chosen] = numbers
         return found
@@ -350,8 +353,8 @@ class VariantScorer:
         found: dict[str, NDArray[np.float64]] = {}
         lm, draws = self.lm, self.settings.draws
         if "llr" in self.settings.scores:
-            is_masked = isinstance(lm, MaskedDiffusionLM)
-            ratio = site_log_ratio(lm, pairs) if is_masked else conditional_log_ratio(lm, pairs)
+            masked = isinstance(lm, MaskedDiffusionLM)
+            ratio = site_log_ratio(lm, pairs) if masked else conditional_log_ratio(lm, pairs)
             found["llr"] = ratio.numpy()
         if "elbo" in self.settings.scores:
             if isinstance(lm, MaskedDiffusionLM):
@@ -374,16 +377,20 @@ class VariantTask:
         store: the genome; of it only the folder travels.
         settings: how variants are scored.
         threads: of a process.
+        given: class or numbers of the model.
     """
 
     source: ModelSource
     store: GenomeStore
     settings: ScoreSettings
     threads: int | None
+    given: int | tuple[float, ...] | None = None
 
     def open(self) -> VariantScorer:
         """What scores."""
-        return VariantScorer(self.source.open(), self.store, self.settings, threads=self.threads)
+        return VariantScorer(
+            self.source.open(), self.store, self.settings, threads=self.threads, given=self.given
+        )
 
     def work(
         self, context: VariantScorer, item: list[Variant], advance: Advance

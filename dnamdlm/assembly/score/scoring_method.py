@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
+from dnamdlm.assembly.class_labels import asked_label
 from dnamdlm.assembly.models import LoadedModel
+from dnamdlm.assembly.number_conditions import Condition, condition_texts
 from dnamdlm.assembly.score.change_texts import parse_change
 from dnamdlm.assembly.score.score_settings import Control, Kind, ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer, scored_table
@@ -39,6 +41,8 @@ class ScoringVariants:
         length: int | None = None,
         draws: int = 8,
         control: Control = "none",
+        label: str | int | None = None,
+        condition: Condition | None = None,
         strands: Strands = "both",
         match_names: bool = False,
         max_mismatch: float = 0.01,
@@ -61,6 +65,8 @@ class ScoringVariants:
             length: bases of a window; None is that of the training.
             draws: noise draws per allele for `elbo`.
             control: 'experts' lowers the noise of `elbo` by what the counts of the model give.
+            label: name or index of a class that the model is given; None is no class.
+            condition: numbers that it is given, as {'activity': 2.5} or {'activity': 'q0.99'}.
             strands: 'both' averages the network over both strands, or 'one'.
             match_names: take 20 and chr20 for the same record.
             max_mismatch: share of rows that may contradict the genome.
@@ -82,7 +88,8 @@ class ScoringVariants:
         """
         self.loaded.require_dna()
         settings = ScoreSettings(as_tuple(scores), length, draws, strands, match_names,
-                                 max_mismatch, batch_size, seed, region, control)  # fmt: skip
+                                 max_mismatch, batch_size, seed, region, control, label,
+                                 condition_texts(condition))  # fmt: skip
         store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
         return scored_table(self.loaded, variants_of(variants, bed, store, within), store, settings)
 
@@ -93,6 +100,8 @@ class ScoringVariants:
         *,
         scores: Kind | Sequence[Kind] = ("llr", "elbo"),
         draws: int = 8,
+        label: str | int | None = None,
+        condition: Condition | None = None,
         strands: Strands = "both",
         region: str | None = None,
         circular: Sequence[str] | None = None,
@@ -106,6 +115,8 @@ class ScoringVariants:
             fasta: the genome, or one that is open already.
             scores: any of `llr`, `elbo` and `embedding`.
             draws: noise draws per allele for `elbo`.
+            label: name or index of a class that the model is given; None is no class.
+            condition: numbers that it is given, as {'activity': 2.5} or {'activity': 'q0.99'}.
             strands: 'both' averages the network over both strands, or 'one'.
             region: the part of a chromosome that `fasta` holds.
             circular: names of circular records; None: as a genome that is open says, or none.
@@ -121,5 +132,9 @@ class ScoringVariants:
         """
         row = parse_change(change, rna=rna)
         store = open_genome(fasta, rna=rna, circular=circular)
-        how = ScoreSettings(as_tuple(scores), None, draws, strands, seed=seed, region=region)
-        return VariantScorer(self.loaded, store, how).score_one(row)
+        how = ScoreSettings(
+            as_tuple(scores), None, draws, strands, seed=seed, region=region, label=label,
+            condition=condition_texts(condition),
+        )  # fmt: skip
+        given = asked_label(self.loaded, how.label, how.condition)
+        return VariantScorer(self.loaded, store, how, given=given).score_one(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,8 +149,11 @@ class MeasuredTable:
         )
         return OpenTable(self.genome_settings(), prepared.store, prepared.splits, numbers=numbers)
 
-    def prepared(self) -> PreparedTable:
+    def prepared(self, settings: Mapping[str, str] | None = None) -> PreparedTable:
         """Read the table, prepare its sequences and split them.
+
+        Args:
+            settings: column -> what the user calls its setting; None: data.numbers.
 
         Raises:
             DataError: if the file, a column or a row cannot be used.
@@ -158,7 +161,11 @@ class MeasuredTable:
         path = Path(self.table).expanduser()
         rows = read_label_rows(path, sequence_column=self.sequence_column, labelled=False)
         rows = self._with_letters(rows)
-        values = np.stack([self._column(rows, name) for name in self.numbers], axis=1)
+        known = settings or {}
+        columns = [
+            self._column(rows, name, known.get(name, "data.numbers")) for name in self.numbers
+        ]
+        values = np.stack(columns, axis=1)
         splits_of = self._splits_of(rows)
         lengths = [len(text) for text in rows.sequences]
         names = [f"row_{number}" for number in range(1, len(lengths) + 1)]
@@ -200,22 +207,22 @@ class MeasuredTable:
             )
         return rows.table[name]
 
-    def _column(self, rows: LabelRows, name: str) -> NDArray[np.float64]:
+    def _column(self, rows: LabelRows, name: str, setting: str) -> NDArray[np.float64]:
         """The numbers of a column, nan where one is not known."""
         found = np.full(len(rows.sequences), np.nan)
-        for row, text in enumerate(self._text_column(rows, name, "data.numbers")):
+        for row, text in enumerate(self._text_column(rows, name, setting)):
             if text.lower() in _MISSING:
                 continue
             try:
                 found[row] = float(text)
             except ValueError as error:
                 raise DataError(
-                    f"data.numbers: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; "
+                    f"{setting}: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; "
                     "give a number, or leave the field empty where it is not known"
                 ) from error
             if np.isinf(found[row]):
                 raise DataError(
-                    f"data.numbers: row {row + 1} of {self.table} has {text!r} as {name!r}, which "
+                    f"{setting}: row {row + 1} of {self.table} has {text!r} as {name!r}, which "
                     "is not finite; leave the field empty"
                 )
         return found

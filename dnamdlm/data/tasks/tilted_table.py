@@ -94,14 +94,23 @@ class TiltedTable:
             DataError: if the file, a column or a row cannot be used.
         """
         settings = self.measured()
-        prepared = settings.prepared()
+        asked = {self.reward: "data.reward", self.log_ratio: "data.log_ratio"}
+        prepared = settings.prepared({name: key for name, key in asked.items() if name})
         missing = np.isnan(prepared.values).any(axis=1)
         if missing.any():
             raise DataError(
                 f"data.reward: row {int(missing.argmax()) + 1} of {self.table} has no reward; give "
                 "each sample one, or leave it out of the table"
             )
-        log_weights = prepared.values[:, 0] / self.temperature + prepared.values[:, 1:].sum(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            log_weights = prepared.values[:, 0] / self.temperature
+            log_weights = log_weights + prepared.values[:, 1:].sum(axis=1)
+        if not np.isfinite(log_weights).all():
+            raise ConfigError(
+                f"data.temperature={self.temperature:g} makes reward / temperature infinite for "
+                f"row {int((~np.isfinite(log_weights)).argmax()) + 1} of {self.table}; give a "
+                "higher one"
+            )
         weights = np.empty_like(log_weights)
         for part in (prepared.in_train, ~prepared.in_train):
             weights[part] = mean_one(log_weights[part])

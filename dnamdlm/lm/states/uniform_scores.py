@@ -30,7 +30,8 @@ def conditional_log_ratio(lm: UniformDiffusionLM, pairs: Pairs) -> Float[Tensor,
     site = pairs.site.clamp(min=0)
     batch, other = pairs.reference, pairs.alternative
     time = torch.zeros(len(pairs), device=rows.device)
-    log_probs = lm.predict(batch.tokens, time, batch.attended)[rows, site].double()
+    found = lm.predict(batch.tokens, time, batch.attended, label=batch.label)
+    log_probs = found[rows, site].double()
     before, after = (part.tokens[rows, site.clamp(max=part.length - 1)] for part in (batch, other))
     ratio = log_probs[rows, after] - log_probs[rows, before]
     return torch.where(pairs.site >= 0, ratio, torch.nan).cpu()

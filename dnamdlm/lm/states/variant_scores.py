@@ -25,7 +25,7 @@ Source: Ou et al. 2024 (arXiv:2406.03736) for the bound with exact counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,6 +76,14 @@ class Pairs:
             self.slots[index],
             self.site[index],
             self.place[index],
+        )
+
+    def labelled(self, label: int | tuple[float, ...] | None) -> Pairs:
+        """The same pairs, of which a model is given a class or numbers, see `Batch.labelled`."""
+        return replace(
+            self,
+            reference=self.reference.labelled(label),
+            alternative=self.alternative.labelled(label),
         )
 
     def to(self, device: torch.device | str) -> Pairs:
@@ -275,8 +283,9 @@ def _ratio_at_site(
 
     def read(part: Pairs, hidden: Tensor, count: Tensor) -> Tensor:
         rows = torch.arange(len(part), device=hidden.device)
-        time = _time(lm, part.reference, count)
-        return lm.denoise(hidden, time, part.reference.attended)[rows, part.site].double()
+        batch = part.reference
+        log_probs = lm.denoise(hidden, _time(lm, batch, count), batch.attended, label=batch.label)
+        return log_probs[rows, part.site].double()
 
     at_site = _once_per_place(read, pairs, hidden, count)
     rows = torch.arange(len(pairs), device=hidden.device)
@@ -330,7 +339,8 @@ def _surprise(
     control: WildcardExpert | None,
 ) -> Float[Tensor, " P"]:
     """Weighted sum of the surprises of the hidden bases, less that under the control."""
-    log_probs = lm.denoise(hidden, _time(lm, batch, count), batch.attended).double()
+    time = _time(lm, batch, count)
+    log_probs = lm.denoise(hidden, time, batch.attended, label=batch.label).double()
     nats = masked_nll(log_probs, batch.tokens, hidden, weight, mask_id=lm.mask_id).sum(dim=1)
     if control is None:
         return nats
