@@ -157,6 +157,38 @@ def cost_rows(name: str, sequence: Made) -> list[tuple[Cell, ...]]:
     return rows
 
 
+def compare(loaded: LoadedModel, codes_made: np.ndarray, *, smoke: bool) -> None:
+    """The second table: a generated sequence, and others of its length."""
+    length, note = len(codes_made), model_note(loaded)
+    genome = genome_of(loaded)
+    real, reference = real_stretches(genome, length)
+    chain = MarkovLM(markov_models([reference], MARKOV_ORDER)[MARKOV_ORDER])
+    drawn = chain.generate(row_keys(1, torch.arange(1)), length).tokens[0].numpy() - FIRST_BASE_ID
+    sequences = {
+        "generated": codes_made,
+        "real, another stretch of the test split": real,
+        f"Markov order {MARKOV_ORDER} of the test split": drawn.astype(np.uint8),
+        "real, bases shuffled": np.random.default_rng(0).permutation(real),
+    }
+    finish(
+        ResultTable(
+            theme="quality-long-statistics",
+            title=f"A generated sequence of {length:,} bases compared with real ones",
+            columns=("sequence", f"divergence of {WORD}-mers, bits", "GC",
+                     "more equal bases in frame than out of it", "equal bases far away"),
+            rows=[(name, *statistics_of(codes, reference)) for name, codes in sequences.items()],
+            notes=(
+                note,
+                f"divergence from a stretch of the test split of {length:,} bases",
+                f"in frame: distances {NEAR.start} to {NEAR.stop - 1}, multiples of three against "
+                f"the others; far away: {FAR.start} to {FAR.stop - 1}, less what shuffled bases "
+                "have",
+            ),
+        ),
+        smoke=smoke,
+    )  # fmt: skip
+
+
 def main() -> None:
     """Generate, measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -195,33 +227,7 @@ def main() -> None:
         ),
         smoke=arguments.smoke,
     )  # fmt: skip
-    genome = genome_of(loaded)
-    real, reference = real_stretches(genome, length)
-    chain = MarkovLM(markov_models([reference], MARKOV_ORDER)[MARKOV_ORDER])
-    drawn = chain.generate(row_keys(1, torch.arange(1)), length).tokens[0].numpy() - FIRST_BASE_ID
-    sequences = {
-        "generated": long.codes,
-        "real, another stretch of the test split": real,
-        f"Markov order {MARKOV_ORDER} of the test split": drawn.astype(np.uint8),
-        "real, bases shuffled": np.random.default_rng(0).permutation(real),
-    }
-    finish(
-        ResultTable(
-            theme="quality-long-statistics",
-            title=f"A generated sequence of {length:,} bases compared with real ones",
-            columns=("sequence", f"divergence of {WORD}-mers, bits", "GC",
-                     "more equal bases in frame than out of it", "equal bases far away"),
-            rows=[(name, *statistics_of(codes, reference)) for name, codes in sequences.items()],
-            notes=(
-                note,
-                f"divergence from a stretch of the test split of {length:,} bases",
-                f"in frame: distances {NEAR.start} to {NEAR.stop - 1}, multiples of three against "
-                f"the others; far away: {FAR.start} to {FAR.stop - 1}, less what shuffled bases "
-                "have",
-            ),
-        ),
-        smoke=arguments.smoke,
-    )  # fmt: skip
+    compare(loaded, long.codes, smoke=arguments.smoke)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ from dnamdlm.data.parts.part_files import Stretch
 from dnamdlm.data.targets import check_target, inputs_of
 from dnamdlm.data.variants.all_substitutions import ALL, AllSubstitutions
 from dnamdlm.data.variants.variant_places import VariantCounts, check_variants
-from dnamdlm.data.variants.variant_regions import RowsWithin, regions_within
-from dnamdlm.data.variants.variant_sources import VariantSource, open_variants
+from dnamdlm.data.variants.variant_regions import opened_rows
+from dnamdlm.data.variants.variant_sources import VariantSource
 from dnamdlm.data.variants.variant_tables import (
     COLUMNS_OF_ROW,
     ENDINGS,
@@ -92,9 +92,7 @@ def score(settings: ScoreEntry) -> tuple[Path, str]:
     scoring = settings.scoring
     start_ops(settings.ops, settings.device, settings.precision)
     # a mistake in a small file is found before the model is loaded.
-    file = None if settings.variants == ALL else open_variants(settings.variants)
-    if file is not None and settings.within is not None:
-        file = RowsWithin(file, regions_within(settings.within))
+    file = None if settings.variants == ALL else opened_rows(settings.variants, settings.within)
     loaded = load_model(
         settings.model, weights=settings.weights, device=settings.device, trust=settings.trust
     )

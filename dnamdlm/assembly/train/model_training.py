@@ -20,7 +20,7 @@ from dnamdlm.assembly.number_conditions import scales_of
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.dry_run import time_needed
 from dnamdlm.assembly.train.expert_counts import count_for_experts
-from dnamdlm.assembly.train.split_validation import validation
+from dnamdlm.assembly.train.split_validation import SplitValidation, validation
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData, source_of
 from dnamdlm.errors import ConfigError
@@ -93,10 +93,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
         if overlap is not None:
             store_overlap(overlap, run_dir)
         first_step = step_of(checkpoint)
-        is_validated = validate is None or not lacks_value(
-            run_dir / METRICS, first_step, names.valid
-        )
-        if first_step >= trainer.max_steps and is_validated:
+        if first_step >= trainer.max_steps and _is_validated(validate, run_dir, first_step):
             logger.info("all %d steps are done already", trainer.max_steps)
             return run_dir
         if checkpoint is not None:
@@ -122,10 +119,14 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
             facts=_facts(settings, described["fingerprint"], checkpoint),
         )
         steps = run_training(lm, stream, plan)
-    is_validated = validate is None or not lacks_value(run_dir / METRICS, steps, names.valid)
-    if steps < trainer.max_steps or not is_validated:
+    if steps < trainer.max_steps or not _is_validated(validate, run_dir, steps):
         _say_time_is_over(trainer, steps)
     return run_dir
+
+
+def _is_validated(validate: SplitValidation | None, run_dir: Path, step: int) -> bool:
+    """Whether nothing is missing of the validation of a step."""
+    return validate is None or not lacks_value(run_dir / METRICS, step, validate.names.valid)
 
 
 def _check_run(settings: TrainSettings, opened: OpenData) -> None:

@@ -25,7 +25,7 @@ from dnamdlm.data.variants.variant_indexes import (
     index_of,
     read_index,
 )
-from dnamdlm.data.variants.variant_sources import VariantSource
+from dnamdlm.data.variants.variant_sources import VariantSource, open_variants
 from dnamdlm.data.variants.vcf import Variant, VariantFile, read_row
 from dnamdlm.errors import ConfigError, DataError
 
@@ -192,3 +192,14 @@ def _is_bgzip(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(18)
     return head.startswith(b"\x1f\x8b") and head[12:14] == b"BC"
+
+
+def opened_rows(variants: str | Path, within: str | None) -> VariantSource:
+    """The variants of a file or text, or those of its rows that lie within regions.
+
+    Raises:
+        ConfigError: for regions that are neither text nor file.
+        DataError: for a file that is refused.
+    """
+    source = open_variants(variants)
+    return source if within is None else RowsWithin(source, regions_within(within))
