@@ -9,9 +9,7 @@ import torch
 
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.score import scoring
-from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.tabix import tabix_index
-from dnamdlm.data.variants.variant_places import Places, check_variants
 from dnamdlm.data.variants.vcf import VariantFile
 from dnamdlm.errors import ConfigError, DataError
 from tests.assembly.test_configs import compose
@@ -383,18 +381,6 @@ def test_python_gives_the_same_scores(files):
     columns = ["alt", "llr", "delta_elbo", "delta_elbo_se", "reason"]
     ours, theirs = table.explode(columns), written.explode(columns)
     np.testing.assert_allclose(ours["delta_elbo"].astype(float), theirs["delta_elbo"].astype(float))
-
-
-def test_variants_of_1000_genomes_agree_with_their_chromosome(shared, tmp_path_factory):
-    cache = tmp_path_factory.getbasetemp() / "genomes"
-    store = prepare_genome(shared / "data/genomes/human_b37_chr20.fa.gz", cache_dir=cache)
-    folder = shared / "data/variants"
-    counts = check_variants(VariantFile(folder / "1kgp3_chr20_1M-2M_b37.vcf.gz"), Places(store))
-    assert counts.rows == 28_998
-    assert counts.reasons["ref_mismatch"] == counts.reasons["past_end"] == 0
-    indels = check_variants(VariantFile(folder / "vt_chr20_indels_b37.vcf.gz"), Places(store))
-    assert indels.rows == 194
-    assert not indels.reasons
 
 
 def test_a_bgzip_vcf_file_has_an_index_if_its_rows_are_in_order(files):
