@@ -8,12 +8,14 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
+
 RowLabel = Int[Tensor, " B"] | Float[Tensor, "B K"]
 """What is known of each sequence: its class, or K standardised numbers, nan where not known."""
 
 
 @runtime_checkable
-class Backbone(Protocol):
+class Backbone(Protocol, metaclass=ByAttributes):
     """Any network from token ids to logits.
 
     Attributes:

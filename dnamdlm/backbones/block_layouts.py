@@ -18,12 +18,14 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
+from dnamdlm.attribute_protocols import ByAttributes
+
 Mixing = Callable[[Tensor, Tensor], Tensor]
 """Values (B, L, ...) and which positions are present (B, L) -> values (B, L, D)."""
 
 
 @runtime_checkable
-class LeftContext(Protocol):
+class LeftContext(Protocol, metaclass=ByAttributes):
     """What is to the left of the blocks of one pass, for one layer."""
 
     def mixed(
@@ -47,7 +49,7 @@ class LeftContext(Protocol):
 
 
 @runtime_checkable
-class _NeighbourMixing(Protocol):
+class _NeighbourMixing(Protocol, metaclass=ByAttributes):
     """A layer that reads `radius` positions on either side."""
 
     @property

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.backbones.backbone import RowLabel
 from dnamdlm.backbones.block_layouts import BlockCache, Halves
 from dnamdlm.backbones.dit import DiT, Layout
@@ -26,7 +27,7 @@ from dnamdlm.ops.rotary import rotary_angles
 
 
 @runtime_checkable
-class BlockReader(Protocol):
+class BlockReader(Protocol, metaclass=ByAttributes):
     """A network for block diffusion; one with `step` too can keep finished blocks."""
 
     def block_states(

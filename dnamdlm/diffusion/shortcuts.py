@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import linear_grid
 from dnamdlm.diffusion.losses import masked_nll
@@ -37,7 +38,7 @@ ANCESTRAL = Ancestral()
 
 
 @runtime_checkable
-class Alphabet(Protocol):
+class Alphabet(Protocol, metaclass=ByAttributes):
     """What diffusion needs to know of a vocabulary; `dnamdlm.tokens.Vocabulary` is one."""
 
     @property

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.diffusion.chains import HIDDEN, NOT_A_BASE, chain_conditionals
@@ -36,7 +37,7 @@ _LARGEST_COUNT = 2**31 - 1
 
 
 @runtime_checkable
-class Expert(Protocol):
+class Expert(Protocol, metaclass=ByAttributes):
     """A distribution of each base given what is visible."""
 
     def __call__(

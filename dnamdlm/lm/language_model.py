@@ -11,6 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.reverse import Generated as GeneratedTokens
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -53,7 +54,7 @@ class TokenLikelihood:
 
 
 @runtime_checkable
-class Trainable(Protocol):
+class Trainable(Protocol, metaclass=ByAttributes):
     """A model that can be trained: a language model, or a classifier of noisy sequences."""
 
     @property

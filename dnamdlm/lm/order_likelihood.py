@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.ordered import ORDER_RULES, mean_order_nats, ordered_nats
 from dnamdlm.lm.estimators import number_of_orders, random_orders
@@ -17,7 +18,7 @@ from dnamdlm.lm.language_model import TokenLikelihood
 
 
 @runtime_checkable
-class _Denoiser(Protocol):
+class _Denoiser(Protocol, metaclass=ByAttributes):
     """What is used of a masked diffusion model."""
 
     @property

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.data.batch import Batch
 from dnamdlm.diffusion.parameterization import restricted
 from dnamdlm.errors import ConfigError
@@ -29,7 +30,7 @@ HIDE = ("each", "none")
 
 
 @runtime_checkable
-class MaskedModel(Protocol):
+class MaskedModel(Protocol, metaclass=ByAttributes):
     """A masked diffusion model as far as this module calls it; see `MaskedDiffusionLM`."""
 
     @property

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.lm import places
 
@@ -34,7 +35,7 @@ OneLabel = int | tuple[float, ...] | None
 
 
 @runtime_checkable
-class Denoising(Protocol):
+class Denoising(Protocol, metaclass=ByAttributes):
     """A masked diffusion model as far as generation calls it; see `MaskedDiffusionLM`."""
 
     schedule: Schedule

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.diffusion.guidance import classifier_free
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.uniform_steps import NextProbs
@@ -30,7 +31,7 @@ from dnamdlm.lm.sampling.network_calls import NetworkCalls, NetworkInput, OneLab
 
 
 @runtime_checkable
-class Predicting(Protocol):
+class Predicting(Protocol, metaclass=ByAttributes):
     """A model of noise that replaces tokens, as far as generation calls it."""
 
     schedule: Schedule

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.data.tasks.sequence_inputs import TokenRows
 from dnamdlm.errors import ConfigError
@@ -39,7 +40,7 @@ _PROBE_LENGTH = 8
 
 
 @runtime_checkable
-class SequencePredictor(Protocol):
+class SequencePredictor(Protocol, metaclass=ByAttributes):
     """A module from sequences to C numbers each."""
 
     vocabulary: Vocabulary

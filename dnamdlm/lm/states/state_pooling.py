@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.tokens.vocabulary import Vocabulary
@@ -27,7 +28,7 @@ Pooling = Literal["mean", "mean_padded", "first"]
 
 
 @runtime_checkable
-class Encoder(Protocol):
+class Encoder(Protocol, metaclass=ByAttributes):
     """A model with hidden states."""
 
     @property
