@@ -35,8 +35,8 @@ class WindowWeights:
     Example: a window after 2 nats of copied sequence is a copy with probability 0.88.
         >>> weights = WindowWeights((1.0,), 0.0, (0.25, 0.75))
         >>> before = torch.tensor([[0.0], [2.0]]).double()
-        >>> weights.log_weights(before).exp().round(decimals=2).tolist()
-        [[0.5, 0.12], [0.12, 0.22], [0.38, 0.66]]
+        >>> weights.log_weights(before).exp().round(decimals=3).tolist()
+        [[0.5, 0.119], [0.125, 0.22], [0.375, 0.661]]
     """
 
     slopes: tuple[float, ...]
