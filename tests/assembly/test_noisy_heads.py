@@ -69,6 +69,11 @@ def test_as_a_reward_it_reads_complete_sequences_in_their_own_unit(runs):
     assert np.abs(slopes).max() > 0
 
 
+def test_a_class_that_is_written_as_a_number_is_read_as_its_name(runs):
+    with pytest.raises(ConfigError, match="reward_class=3 is not predicted by"):
+        dnamdlm.reward([{"head": runs.head, "class": 3}])
+
+
 def test_as_a_value_it_steers_without_a_reward_of_unfinished_sequences(runs):
     calls = []
 

@@ -170,7 +170,9 @@ class RewardReader:
             seed = term.get("seed")
             if seed is not None and not isinstance(seed, int):
                 raise ConfigError(f"{self.setting}: seed={seed!r} must be a whole number")
-            return self._head(value, term.get("class"), seed)
+            # a class that is called 3 is read as a number.
+            output = None if term.get("class") is None else str(term["class"])
+            return self._head(value, output, seed)
         if kind in ("program", "function"):
             is_program = kind == "program"
             return self._program(value, term.get("output")) if is_program else self._function(value)
