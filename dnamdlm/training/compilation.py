@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sysconfig
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from dnamdlm.training.trainer_settings import TrainerSettings
 logger = logging.getLogger(__name__)
 
 BACKEND = "inductor"
+_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 # how many times as fast a step became, by the class of the network: the larger of its rows in
 # benchmarks/results/speed-compiled_amd-epyc-1-threads_2026-11.md, from a busy machine.
 GAINS_ON_CPU: Mapping[str, float] = {"DiT": 0.87, "Mamba": 1.11, "CaduceusPS": 1.1}
@@ -122,8 +124,12 @@ def _small_gain(settings: TrainerSettings, network: str) -> str | None:
 
 def _cache() -> Path:
     """Folder in which compiled code is kept, given to torch unless the user names another."""
-    folder = kernels_folder() / "inductor"
-    return Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder)))
+    named = Path(os.environ.get(_FOLDER, ""))
+    # torch sets its own default when parts of it are imported.
+    is_default = named.parent == Path(tempfile.gettempdir()) and "torchinductor_" in named.name
+    if _FOLDER not in os.environ or is_default:
+        os.environ[_FOLDER] = str(kernels_folder() / "inductor")
+    return Path(os.environ[_FOLDER])
 
 
 class CompiledLoss:
