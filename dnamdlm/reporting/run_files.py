@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dnamdlm.data.csv_rows import csv_rows
 from dnamdlm.data.genome.fasta import read_fasta
 from dnamdlm.data.json_files import read_json_file
 from dnamdlm.errors import DataError
@@ -108,7 +108,10 @@ def _read_metrics(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+        lines = [row for row in csv_rows(file, path) if row]
+    names = lines[0] if lines else []
+    # a killed process may have left a row without its end.
+    rows = [dict(zip(names, row, strict=False)) for row in lines[1:] if len(row) >= len(names)]
     if not rows:
         return {}
     if "step" not in rows[0]:
@@ -117,7 +120,6 @@ def _read_metrics(path: Path) -> dict[str, np.ndarray]:
         return {
             name: np.array([float(row[name]) if row[name] else math.nan for row in rows])
             for name in rows[0]
-            if name is not None
         }
     except ValueError as error:
         raise DataError(f"{path}: {error}; every value must be a number or empty") from error

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.data.csv_rows import csv_rows
 from dnamdlm.data.data_source import Unit
 from dnamdlm.data.files import keep_aside, write_text
 from dnamdlm.errors import DataError
@@ -211,7 +212,10 @@ def _stored_rows(path: Path, known: Collection[str] | None = None) -> _StoredRow
     if not lines:
         is_begun = "step,".startswith(text[:5])
         return _StoredRows((), [], None if is_begun else "it holds no line of metrics")
-    columns, *cells = csv.reader(lines)
+    try:
+        columns, *cells = csv_rows(lines, path)
+    except DataError:
+        return _StoredRows((), [], "it is no table")
     if "step" not in columns or not set(columns) <= set(columns if known is None else known):
         names = ",".join(columns)[:60]
         return _StoredRows((), [], f"its first line {names!r} does not name columns of metrics")

@@ -333,6 +333,8 @@ def test_a_folder_without_config_is_no_run(tmp_path):
     [
         ("metrics.csv", "step,train_bits_per_base\n1,two\n"),
         ("metrics.csv", "a,b\n1,2\n"),
+        # more than the module csv reads unless it is asked to.
+        ("metrics.csv", "step," + 200_000 * "a" + "\n1,two\n"),
         ("run.json", "{"),
         ("samples.fa", "ACGT\n"),
         ("evaluation/test.json", "[]"),

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dnamdlm.data.csv_rows import csv_rows
 from dnamdlm.data.named_files import variants_in
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.textfile import has_quoting, read_lines
@@ -226,7 +227,8 @@ class _TextTable:
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         quoting = csv.QUOTE_MINIMAL if self.has_quoting else csv.QUOTE_NONE
         for number, line in self._written():
-            yield number, next(csv.reader([line], delimiter=self.separator, quoting=quoting))
+            form = {"delimiter": self.separator, "quoting": quoting}
+            yield number, next(csv_rows([line], self.path, **form))
 
     def _written(self) -> Iterator[tuple[int, str]]:
         for number, line in read_lines(self.path):
