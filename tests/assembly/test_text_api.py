@@ -20,8 +20,7 @@ from dnamdlm.lm.checkpoint import FILES, MANIFEST, MODEL, file_hash, verify_fold
 from dnamdlm.lm.sampling.samplers import RemaskSampler
 from dnamdlm.training.run_folder import read_run
 from tests.assembly.test_configs import compose
-from tests.assembly.test_finetuning import compose as compose_entry
-from tests.helpers.entries import evaluate, finetune, predict, sample, train
+from tests.helpers.entries import composed, evaluate, finetune, predict, sample, train
 from tests.helpers.rounding import additions, rounding
 
 SMALL = ["backbone.hidden_size=8", "backbone.num_blocks=1", "backbone.num_heads=2"]
@@ -200,10 +199,8 @@ def test_a_head_predicts_without_the_corpus_of_its_model(folder, tmp_path, monke
     Path("t.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     quick = ["seeds=1", "training.epochs=1", "bootstrap=2", "baselines=[]", "data.train=t.csv"]
     model = [f"model={folder / 'run_words'}", "device=cpu", "run_dir=head"]
-    finetune(compose_entry("finetune", "config=table", *quick, *model))
-    out, _ = predict(
-        compose_entry("predict", "model=head", "input=t.csv", "out=p.tsv", "device=cpu")
-    )
+    finetune(composed("finetune", "config=table", *quick, *model))
+    out, _ = predict(composed("predict", "model=head", "input=t.csv", "out=p.tsv", "device=cpu"))
     assert len(out.read_text().splitlines()) == 21
 
 

