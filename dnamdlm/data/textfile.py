@@ -61,7 +61,7 @@ def open_blocks(
             _refuse_foreign(path, head)
             file.seek(0)
             if head.startswith(_GZIP_MAGIC):
-                is_bgzip = _is_bgzip(head)
+                is_bgzip = begins_bgzip(head)
                 pieces = _gzip_pieces(path, file, block_bytes, on_raw, is_bgzip=is_bgzip)
                 yield from _without_mark(_gathered(pieces, block_bytes))
             else:
@@ -156,7 +156,8 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
         )
 
 
-def _is_bgzip(head: bytes) -> bool:
+def begins_bgzip(head: bytes) -> bool:
+    """Whether the first 18 bytes of a gzip file are those of a bgzip block."""
     # RFC 1952 extra field with the subfield "BC" (SAM specification, section 4.1).
     return len(head) >= 18 and bool(head[3] & 4) and head[12:14] == b"BC"
 

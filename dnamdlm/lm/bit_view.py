@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dnamdlm.data.batch import Batch
@@ -25,7 +25,7 @@ from dnamdlm.diffusion.codings import (
     within_sets,
 )
 from dnamdlm.diffusion.constraints import Constraints
-from dnamdlm.lm.coded_noise import CodeTables
+from dnamdlm.lm.coded_noise import CodeTables, of_both_bits
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,6 @@ def batch_of_bits(batch: Batch, bits: Int[Tensor, "B M"]) -> Batch:
         global_size=batch.global_size,
         label=batch.label,
     )
-
-
-def of_both_bits(values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "B M"]:
-    """What holds of positions, for both bits of each; the size is known without waiting for it."""
-    return values.unsqueeze(-1).expand(-1, -1, 2).flatten(1)
 
 
 def narrowed(

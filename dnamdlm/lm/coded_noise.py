@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from dnamdlm.data.batch import Batch
@@ -33,6 +33,11 @@ from dnamdlm.tokens.vocabulary import Vocabulary
 
 CODINGS = ("mixed", *CODING_NAMES)
 """Values of `lm.coding`."""
+
+
+def of_both_bits(values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "B M"]:
+    """What holds of positions, for both bits of each; the size is known without waiting for it."""
+    return values.unsqueeze(-1).expand(-1, -1, 2).flatten(1)
 
 
 class CodeTables(nn.Module):
@@ -170,7 +175,7 @@ class CodedNoise(NoiseProcess):
 
         Source: Ou et al. 2024 (arXiv:2406.03736), for bits in place of tokens.
         """
-        maskable = batch.valid.unsqueeze(-1).expand(-1, -1, 2).flatten(1)
+        maskable = of_both_bits(batch.valid)
         num_bits = maskable.sum(dim=1)
         count = torch.minimum((num_bits * place).floor().long() + 1, num_bits)
         uniforms = RowNoise(batch.key).uniform(Stream.MASKS, draw, maskable.shape[1])

@@ -23,8 +23,8 @@ from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.times import TimeSampler
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed, of_both_bits
-from dnamdlm.lm.coded_noise import CodedNoise, CodeTables, check_coding, drawn_codings
+from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed
+from dnamdlm.lm.coded_noise import CodedNoise, CodeTables, check_coding, drawn_codings, of_both_bits
 from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.language_model import TokenLikelihood
 from dnamdlm.lm.masked import Label, MaskedDiffusionLM

@@ -144,7 +144,9 @@ def _by_window(
     before: Float64[Tensor, "W F"],
     constant: Float64[Tensor, " P"],
 ) -> MixtureFit:
-    """Weights that depend on what is before a window, never worse than the best constant ones.
+    """Weights that depend on what is before a window.
+
+    On these windows they are no worse than the best constant ones, from which the search starts.
 
     Args:
         nats: as in `fit_mixture`, of windows with bases.

@@ -14,7 +14,7 @@ import os
 import shutil
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,15 @@ def _cache() -> Path:
     if _FOLDER not in os.environ or is_default:
         os.environ[_FOLDER] = str(kernels_folder() / "inductor")
     return Path(os.environ[_FOLDER])
+
+
+def loss_terms_of(
+    lm: Trainable, compiler: str | None, settings: TrainerSettings
+) -> Callable[[Batch], LossTerms] | None:
+    """What computes the loss of a run: compiled, or None for `lm.loss_terms`."""
+    if compiler is None:
+        return None
+    return CompiledLoss(lm, compiler, must=settings.compile is True)
 
 
 class CompiledLoss:

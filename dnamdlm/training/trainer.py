@@ -20,7 +20,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm.language_model import Trainable
 from dnamdlm.training.accelerators import arithmetic_of_steps
 from dnamdlm.training.checkpointing import FolderCheckpointIO
-from dnamdlm.training.compilation import CompiledLoss, check_compile
+from dnamdlm.training.compilation import check_compile, loss_terms_of
 from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.guard import UpdateGuard
@@ -110,16 +110,13 @@ def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
         TrainingFailed: if the last step, or the one at a signal, cannot be saved.
     """
     settings = plan.settings
-    loss_terms = None
-    if plan.compiler is not None:
-        loss_terms = CompiledLoss(lm, plan.compiler, must=settings.compile is True)
     module = TrainingModule(
         lm,
         plan.optimizer,
         plan.learning_rate,
         max_steps=settings.max_steps,
         averaging_decay=settings.averaging_decay,
-        loss_terms=loss_terms,
+        loss_terms=loss_terms_of(lm, plan.compiler, settings),
     )
     storage = FolderCheckpointIO(plan.description)
     callback = _callback(plan, storage)

@@ -10,7 +10,7 @@ from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import BatchStream
 from dnamdlm.lm.checkpoint import newest_valid, step_of_folder
 from dnamdlm.training.accelerators import own_device, resolve_precision
-from dnamdlm.training.compilation import CompiledLoss
+from dnamdlm.training.compilation import loss_terms_of
 
 
 def time_needed(
@@ -40,9 +40,7 @@ def time_needed(
             settings.learning_rate,
             max_steps=trainer.max_steps,
             averaging_decay=trainer.averaging_decay,
-            loss_terms=None
-            if compiler is None
-            else CompiledLoss(lm, compiler, must=trainer.compile is True),
+            loss_terms=loss_terms_of(lm, compiler, trainer),
         ),
         stream,
         windows=windows,

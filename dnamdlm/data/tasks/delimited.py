@@ -8,12 +8,11 @@ Only where every name of the header stands in quotation marks, as R writes table
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnamdlm.data.csv_rows import numbered_rows
 from dnamdlm.data.textfile import has_quoting, read_lines
 from dnamdlm.errors import DataError
 
@@ -105,23 +104,16 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
         for number, line in read_lines(path):
             yield number, line.split(separator)
         return
-    # a field may be a chromosome; the limit of the module is one of the process.
-    csv.field_size_limit(sys.maxsize)
     # a line end inside quotation marks belongs to the field.
     lines = (line + "\n" for _, line in read_lines(path))
-    rows = csv.reader(lines, delimiter=separator, strict=True)
-    while True:
-        first = rows.line_num + 1
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {first}: quotation marks do not enclose a whole field, or are not "
-                'closed; write a mark inside a field twice (""), within marks'
-            ) from error
-        if row is None:
-            return
-        yield first, row
+
+    def refusal(first: int) -> str:
+        return (
+            f"{path}, line {first}: quotation marks do not enclose a whole field, or are not "
+            'closed; write a mark inside a field twice (""), within marks'
+        )
+
+    yield from numbered_rows(lines, refusal, delimiter=separator, strict=True)
 
 
 def _check_header(path: Path, names: Sequence[str], ending: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from dnamdlm.data.genome.intervals import Interval, read_bed, unknown_record
 from dnamdlm.data.genome.regions import REGION, parse_region
 from dnamdlm.data.piped_files import on_disk
+from dnamdlm.data.textfile import begins_bgzip
 from dnamdlm.data.variants.bcf import BcfFile, check_end, has_pysam, lines_between
 from dnamdlm.data.variants.variant_indexes import (
     VariantIndex,
@@ -191,7 +192,7 @@ def _joined(intervals: Iterable[Interval]) -> dict[str, tuple[tuple[int, int], .
 def _is_bgzip(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(18)
-    return head.startswith(b"\x1f\x8b") and head[12:14] == b"BC"
+    return head.startswith(b"\x1f\x8b") and begins_bgzip(head)
 
 
 def opened_rows(variants: str | Path, within: str | None) -> VariantSource:
