@@ -67,8 +67,8 @@ class Plan:
     Attributes:
         threads: threads of a process; None leaves the number that torch has.
         workers: processes that share the items, at most.
-        is_patient: whether further processes are started only once the work proves long enough to
-            repay their start, rather than at once.
+        is_patient: whether this process works, too, and others that take seconds to start are
+            started only once the work proves long enough to repay them.
         reason: why, for people.
         places: where each of the processes runs; none where they share the machine.
     """

@@ -5,16 +5,15 @@ model, once in each process, and `work` turns an item into a result. Results com
 the items. They do not depend on the number of processes: the caller says what an item is, and every
 process has the same number of threads.
 
-Processes are not forked. Each runs an interpreter of its own (`worker_process`), which ends as soon
-as its connection closes, so that none outlives this process, however this one ends.
+A process is a fork of this one where that is sound, and an interpreter of its own elsewhere
+(`process_starts`). Either way it opens its own context and ends as soon as its connection closes
+(`worker_process`), so that none outlives this process, however this one ends.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections import deque
@@ -26,6 +25,8 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, TypeVar
 
+from dnamdlm.assembly import process_starts
+from dnamdlm.assembly.process_starts import Started
 from dnamdlm.assembly.worker_process import (
     BEFORE_THE_FIRST,
     Advance,
@@ -39,6 +40,7 @@ from dnamdlm.assembly.worker_process import (
     Task,
     Warned,
     encoded,
+    serve,
 )
 from dnamdlm.errors import WorkerLost
 from dnamdlm.threads import Place, Plan, running_with
@@ -48,17 +50,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 START_SECONDS = 2.5
-"""What a process costs before its first item: imports and the model."""
+"""What an interpreter costs before its first item: imports and the model."""
 
 # one item is in work and the next is at hand, so that no process waits for this one.
 _ITEMS_PER_WORKER = 2
 # results that wait for an earlier, slower one are held; more than this are not begun.
 _ITEMS_AHEAD_PER_WORKER = 4
-_BOOTSTRAP = (
-    "import sys; from multiprocessing.connection import Connection; "
-    "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
-    "from dnamdlm.assembly.worker_process import serve; serve(connection)"
-)
 
 
 def spread(
@@ -73,8 +70,8 @@ def spread(
     """The results of all items in their order, as a context that ends the processes on leaving.
 
     With one worker the work is done here. With several, each opens a context of its own and holds
-    at most two items. A patient plan begins here, starts the others as soon as it is known that the
-    work repays their start, and this process remains one of them.
+    at most two items. Under a patient plan this process is one of them: it begins alone and starts
+    the others as soon as it is known that the work repays their start, which forks do at once.
 
     Args:
         task: what is done to each item.
@@ -125,7 +122,9 @@ def _results(
             opened = task.open() if opened is None else opened
             return task.work(opened, item, advance)
 
-    waits = plan.is_patient and expected < 4 * START_SECONDS
+    forks = process_starts.can_fork(plan)
+    # a fork costs next to nothing.
+    waits = plan.is_patient and not forks and expected < 4 * START_SECONDS
     if plan.workers == 1 or waits:
         for item in stream:
             began = time.monotonic()
@@ -142,11 +141,13 @@ def _results(
     with ExitStack() as stack:
         number = len(first) - (own is not None)
         places = plan.places or (Place(),) * number
-        workers = [stack.enter_context(_Worker(i + 1, places[i])) for i in range(number)]
+        workers = [
+            stack.enter_context(_Worker(i + 1, None if forks else places[i])) for i in range(number)
+        ]
         for worker in workers:
-            worker.send(sys.path)
-            worker.send(Setup(task, plan.threads))
-        yield from _Exchange(workers, advance, own).results(chain(first, stream))
+            worker.begin(Setup(task, plan.threads))
+        exchange = _Exchange(workers, advance, own, begins_at_once=forks)
+        yield from exchange.results(chain(first, stream))
 
 
 def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
@@ -161,9 +162,15 @@ def _is_worth_starting(done: int, total: int | None, spent: float) -> bool:
 
 
 class _Worker:
-    """A process and the connection to it; it is ended on leaving."""
+    """A process and the connection to it; it is ended on leaving.
 
-    def __init__(self, number: int, place: Place) -> None:
+    Attributes:
+        number: from 1.
+        place: where an interpreter of its own runs; None for a fork of this process.
+        in_flight: items that it holds.
+    """
+
+    def __init__(self, number: int, place: Place | None) -> None:
         self.number = number
         self.place = place
         self.in_flight = 0
@@ -171,19 +178,11 @@ class _Worker:
     def __enter__(self) -> _Worker:
         self.connection, other_end = Pipe()
         with other_end:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP, str(other_end.fileno())],
-                pass_fds=[other_end.fileno()],
-                stdin=subprocess.DEVNULL,
-                # standard output belongs to this process.
-                stdout=2,
-                # Ctrl-C reaches this process alone, which ends the others.
-                process_group=0,
-                env={**os.environ, **self.place.environment},
-            )
-        if self.place.processors:
-            # before it has imported anything, so that its threads inherit them.
-            os.sched_setaffinity(self.process.pid, self.place.processors)
+            self.process: Started
+            if self.place is None:
+                self.process = process_starts.fork(other_end, serve)
+            else:
+                self.process = process_starts.interpreter(other_end, self.place)
         return self
 
     def __exit__(
@@ -196,6 +195,12 @@ class _Worker:
         # it has nothing to save.
         self.process.kill()
         self.process.wait()
+
+    def begin(self, setup: Setup) -> None:
+        """Send what it works with."""
+        if self.place is not None:
+            self.send(sys.path)
+        self.send(setup)
 
     def send(self, message: object) -> None:
         """Send a message; the process always reads, so that this does not wait for its work.
@@ -238,16 +243,22 @@ class _Exchange:
     """Hands items out and puts results in order.
 
     Where this process has an `own` way to work, it takes an item whenever the others have enough,
-    and gives them none before they can begin. No process has two items while another has none.
+    and gives them none before they can begin, unless they begin at once. No process has two items
+    while another has none.
     """
 
     def __init__(
-        self, workers: Sequence[_Worker], advance: Advance, own: Callable[[Any], Any] | None
+        self,
+        workers: Sequence[_Worker],
+        advance: Advance,
+        own: Callable[[Any], Any] | None,
+        *,
+        begins_at_once: bool,
     ) -> None:
         self.workers = workers
         self.advance = advance
         self.own = own
-        self.opened = [] if own is not None else list(workers)
+        self.opened = [] if own is not None and not begins_at_once else list(workers)
         self.arrived: dict[int, Finished | Failed] = {}
         self.warned: set[Warned] = set()
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from dnamdlm.assembly import workers
+from dnamdlm.assembly import process_starts, workers
 from tests.helpers.foreign_package import NAME, write_package
 
 
@@ -17,6 +17,7 @@ def no_process_for_a_slow_machine(monkeypatch):
     It would look for the model on the disk, where many tests have none.
     """
     monkeypatch.setattr(workers, "START_SECONDS", 60.0)
+    monkeypatch.setattr(process_starts, "can_fork", lambda plan: False)
 
 
 @pytest.fixture(scope="module")

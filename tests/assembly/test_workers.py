@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dnamdlm.assembly import workers
+from dnamdlm.assembly import process_starts, workers
 from dnamdlm.assembly.workers import spread
 from dnamdlm.errors import DataError, WorkerLost
 from dnamdlm.threads import Plan
@@ -29,6 +29,13 @@ SOON, LONG = 10.0, 600.0
 
 def plan(number, **more):
     return Plan(threads=None, workers=number, **more)
+
+
+@pytest.fixture(autouse=True, params=["fork", "interpreter"])
+def started_as(request, monkeypatch):
+    """How other processes are started."""
+    monkeypatch.setattr(process_starts, "can_fork", lambda plan: request.param == "fork")
+    return request.param
 
 
 def processes(folder):
@@ -126,6 +133,8 @@ def test_a_process_that_cannot_begin_says_why(tmp_path):
         list(results)
 
 
+# a fork knows every module that is known here.
+@pytest.mark.parametrize("started_as", ["interpreter"], indirect=True)
 def test_a_task_that_cannot_be_made_there_is_an_error_and_no_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(Squares, "__module__", "tests.no_such_module")
     monkeypatch.setitem(
@@ -181,6 +190,7 @@ def test_every_process_has_the_threads_of_the_plan():
             assert list(results) == [3, 3, 3]
 
 
+@pytest.mark.parametrize("started_as", ["interpreter"], indirect=True)
 @pytest.mark.parametrize("length_is_known", [True, False], ids=["known length", "unknown length"])
 def test_a_patient_plan_starts_others_only_for_work_that_repays_it(
     tmp_path, monkeypatch, length_is_known
@@ -199,6 +209,7 @@ def test_a_patient_plan_starts_others_only_for_work_that_repays_it(
     assert len(run(tmp_path / "long", 100)) == 1
 
 
+@pytest.mark.parametrize("started_as", ["interpreter"], indirect=True)
 def test_this_process_works_while_the_others_start_and_afterwards(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "START_SECONDS", 0.1)
     task = Squares(str(tmp_path), seconds=(0.02,))
@@ -211,6 +222,7 @@ def test_this_process_works_while_the_others_start_and_afterwards(tmp_path, monk
     assert items_begun(tmp_path) == list(range(200))
 
 
+@pytest.mark.parametrize("started_as", ["interpreter"], indirect=True)
 def test_work_that_is_known_to_be_long_is_shared_from_the_start(tmp_path):
     task = Squares(str(tmp_path), seconds=(0.5,))
     # less than two starts, so that what was measured would start nothing.
@@ -219,6 +231,7 @@ def test_work_that_is_known_to_be_long_is_shared_from_the_start(tmp_path):
     assert len(processes(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("started_as", ["interpreter"], indirect=True)
 def test_the_last_items_are_not_left_to_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "START_SECONDS", 0.1)
     # the other process starts during the second item, and is ready for more than one.
@@ -229,6 +242,7 @@ def test_the_last_items_are_not_left_to_one_process(tmp_path, monkeypatch):
     assert here & {2, 3}
 
 
+@pytest.mark.parametrize("started_as", ["interpreter"], indirect=True)
 @pytest.mark.parametrize("number", [1, 199])
 def test_an_error_in_this_process_waits_for_its_turn(tmp_path, monkeypatch, number):
     monkeypatch.setattr(workers, "START_SECONDS", 0.001)
@@ -242,15 +256,32 @@ def test_an_error_in_this_process_waits_for_its_turn(tmp_path, monkeypatch, numb
     assert found == [n * n for n in range(number)]
 
 
+@pytest.mark.parametrize("started_as", ["fork"], indirect=True)
+def test_two_items_are_shared_with_a_fork(tmp_path):
+    task = Squares(str(tmp_path), seconds=(0.5,))
+    with spread(task, range(2), plan(2, is_patient=True)) as results:
+        assert list(results) == [0, 1]
+    assert len(processes(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("started_as", ["fork"], indirect=True)
+def test_one_item_needs_no_fork(tmp_path):
+    with spread(Squares(str(tmp_path)), [3], plan(2, is_patient=True)) as results:
+        assert list(results) == [9]
+    assert processes(tmp_path) == [os.getpid()]
+
+
 SCRIPT = """
 import signal
 import sys
+from dnamdlm.assembly import process_starts, workers
 from dnamdlm.assembly.workers import spread
 from dnamdlm.threads import Plan
 from tests.helpers.worker_tasks import Squares
 
 # a job in the background of a shell ignores the interrupt, and so would all that it starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
+process_starts.can_fork = lambda plan: sys.argv[2] == "fork"
 
 # no guard against being imported again: nothing imports it
 with spread(Squares(sys.argv[1], seconds=(0.0, 600.0)), range(10), Plan(None, 2)) as results:
@@ -261,12 +292,13 @@ with spread(Squares(sys.argv[1], seconds=(0.0, 600.0)), range(10), Plan(None, 2)
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("to", ["process", "group"])
-def test_a_signal_leaves_no_process_behind(tmp_path, name, to):
+def test_a_signal_leaves_no_process_behind(tmp_path, started_as, name, to):
     script, folder = tmp_path / "script.py", tmp_path / "begun"
     script.write_text(SCRIPT)
     folder.mkdir()
     parent = subprocess.Popen(
-        [sys.executable, script, folder], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, script, folder, started_as], cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
     )  # fmt: skip
     with parent:
