@@ -133,12 +133,23 @@ def _cache() -> Path:
 
 
 def loss_terms_of(
-    lm: Trainable, compiler: str | None, settings: TrainerSettings
+    lm: Trainable,
+    compiler: str | None,
+    settings: TrainerSettings,
+    *,
+    given_up: Callable[[], object] | None = None,
 ) -> Callable[[Batch], LossTerms] | None:
-    """What computes the loss of a run: compiled, or None for `lm.loss_terms`."""
+    """What computes the loss of a run: compiled, or None for `lm.loss_terms`.
+
+    Args:
+        lm: the model.
+        compiler: a backend of torch.compile, or None.
+        settings: of the trainer.
+        given_up: called once if the compiler fails and the loss is computed without.
+    """
     if compiler is None:
         return None
-    return CompiledLoss(lm, compiler, must=settings.compile is True)
+    return CompiledLoss(lm, compiler, must=settings.compile is True, given_up=given_up)
 
 
 class CompiledLoss:
@@ -149,16 +160,24 @@ class CompiledLoss:
         backend: the compiler, a backend of torch.compile.
         must: whether a failure of the compiler is an error; else the loss is computed without.
         fullgraph: refuse code that the compiler cannot follow, which otherwise runs between graphs.
+        given_up: called once if the loss is computed without.
     """
 
     def __init__(
-        self, lm: Trainable, backend: str, *, must: bool = True, fullgraph: bool = False
+        self,
+        lm: Trainable,
+        backend: str,
+        *,
+        must: bool = True,
+        fullgraph: bool = False,
+        given_up: Callable[[], object] | None = None,
     ) -> None:
         _cache()
         keep_choices_while_compiling()
         torch.compiler.assume_constant_result(ChangeOfVariables.highest)
         self.lm = lm
         self.must = must
+        self.given_up = given_up
         self._compiled: Any = torch.compile(
             self._tensors, backend=backend, fullgraph=fullgraph, dynamic=False
         )
@@ -190,6 +209,8 @@ class CompiledLoss:
                 ) from error
             logger.warning("the loss is not compiled: %s", reason)
             self.is_given_up = True
+            if self.given_up is not None:
+                self.given_up()
         return self.lm.loss_terms(batch)
 
     def _tensors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -152,6 +152,23 @@ def _note_resumption(
         )  # fmt: skip
 
 
+def record_uncompiled(run_dir: Path) -> None:
+    """Record that the loss of a run is not compiled, as was begun, because the compiler failed.
+
+    Args:
+        run_dir: with the record of `open_run`.
+
+    Raises:
+        DataError: if the record cannot be written.
+    """
+    record = _stored_run(run_dir)
+    if record is None:
+        return
+    entries = [record, *record.get("resumed", [])]
+    if entries[-1]["versions"].pop("loss", None) is not None:
+        _store(run_dir / RUN, json.dumps(record, indent=1) + "\n", is_damaged=False)
+
+
 def _store(path: Path, text: str, *, is_damaged: bool) -> None:
     if is_damaged and path.exists():
         logger.warning("%s was damaged and is kept as %s", path, keep_aside(path).name)

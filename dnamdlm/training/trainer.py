@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from dnamdlm.training.datamodule import StreamDataModule
 from dnamdlm.training.failures import TrainingFailed
 from dnamdlm.training.guard import UpdateGuard
 from dnamdlm.training.hardware import hardware
+from dnamdlm.training.launch import launched_rank
 from dnamdlm.training.metrics import OF_BASES, MetricNames
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, LearningRateSchedule
 from dnamdlm.training.ranks import is_lost_connection, num_ranks, require_same
 from dnamdlm.training.run_callback import RunCallback
-from dnamdlm.training.run_folder import METRICS, FolderWatch, step_of
+from dnamdlm.training.run_folder import METRICS, FolderWatch, record_uncompiled, step_of
 from dnamdlm.training.run_log import RunLog
 from dnamdlm.training.saving import Saver
 from dnamdlm.training.signals import Finished, OutOfTime, StopRequest, restored_handlers
@@ -116,7 +118,13 @@ def run_training(lm: Trainable, stream: BatchStream, plan: RunPlan) -> int:
         plan.learning_rate,
         max_steps=settings.max_steps,
         averaging_decay=settings.averaging_decay,
-        loss_terms=loss_terms_of(lm, plan.compiler, settings),
+        loss_terms=loss_terms_of(
+            lm,
+            plan.compiler,
+            settings,
+            # the other processes write nothing.
+            given_up=None if launched_rank() else partial(record_uncompiled, plan.run_dir),
+        ),
     )
     storage = FolderCheckpointIO(plan.description)
     callback = _callback(plan, storage)

@@ -2,7 +2,8 @@
 
 A process of its own, since what pytest adds to the package to check shapes is not for a compiler.
 `losses [NAME ...]` compares loss and gradients in float64, `run FOLDER` a run that is compiled in
-parts; `cache` makes code and counts what of it was there before.
+parts, `failing FOLDER` one whose compiler fails; `cache` makes code and counts what of it was there
+before.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import sys
 
 import torch
+import torch._dynamo
 from torch._dynamo.utils import counters
 
 from dnamdlm.lm import places
@@ -76,18 +78,34 @@ def run(folder):
         "plain": (False, False),
     }.items():
         for steps, is_compiled in zip((2, 4), ways, strict=True):
-            entries.train(
-                entries.composed(
-                    "train", "config=tiny", f"run_dir={folder}/{name}", "data.length=32",
-                    "backbone.hidden_size=16", "backbone.num_blocks=1", "trainer.precision=64-true",
-                    "trainer.micro_batch_size=4", "trainer.valid_windows=4",
-                    "trainer.checkpoint_every=2", "trainer.valid_every=4",
-                    "trainer.max_steps=4" if steps == 4 else "trainer.max_steps=2",
-                    "resume.allow=[trainer.max_steps]",
-                    f"trainer.compile={str(is_compiled).lower()}",
-                )
-            )  # fmt: skip
+            _train(f"{folder}/{name}", steps, str(is_compiled).lower())
     return {"graphs": counters["stats"]["unique_graphs"]}
+
+
+def _train(run_dir, steps, compile):
+    """A tiny run of some steps, begun or resumed."""
+    entries.train(
+        entries.composed(
+            "train", "config=tiny", f"run_dir={run_dir}", "data.length=32",
+            "backbone.hidden_size=16", "backbone.num_blocks=1", "trainer.precision=64-true",
+            "trainer.micro_batch_size=4", "trainer.valid_windows=4",
+            "trainer.checkpoint_every=2", "trainer.valid_every=4", f"trainer.max_steps={steps}",
+            "resume.allow=[trainer.max_steps]", f"trainer.compile={compile}",
+        )
+    )  # fmt: skip
+
+
+def failing(folder):
+    """Train with a compiler that fails, and that may be done without."""
+
+    @torch._dynamo.register_backend(name="failing")
+    def fail(graph, inputs):
+        raise RuntimeError("no space left")
+
+    compilation.BACKEND = "failing"
+    compilation.GAINS_ON_CPU = {"DiT": 9.0}
+    _train(folder, 2, "auto")
+    return {}
 
 
 def cache():
@@ -112,6 +130,9 @@ def main(group, *names):
     """Compare and print."""
     if group == "cache":
         print(json.dumps(cache()))
+        return
+    if group == "failing":
+        print(json.dumps(failing(*names)))
         return
     if group == "run":
         print(json.dumps(run(*names)))

@@ -129,10 +129,22 @@ def test_a_compiler_that_fails_is_an_error_or_is_done_without(batch, caplog):
     lm = Scores()
     with pytest.raises(ConfigError, match=r"cannot be compiled \(.*no space left.*compile=auto"):
         CompiledLoss(lm, failing)(batch)
-    loss = CompiledLoss(lm, failing, must=False)
-    torch.testing.assert_close(loss(batch).nats, lm.loss_terms(batch).nats)
+    calls = []
+    loss = CompiledLoss(lm, failing, must=False, given_up=lambda: calls.append("given up"))
+    for _ in range(2):
+        torch.testing.assert_close(loss(batch).nats, lm.loss_terms(batch).nats)
     assert loss.is_given_up
-    assert "the loss is not compiled" in caplog.text
+    assert calls == ["given up"]
+    assert caplog.text.count("the loss is not compiled") == 1
+
+
+@pytest.mark.slow
+def test_the_record_of_a_run_does_not_name_a_compiler_that_failed(tmp_path):
+    report_of("failing", str(tmp_path / "run"))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "loss" not in record["versions"]
+    assert "resumed" not in record
+    assert "torch" in record["versions"]
 
 
 @pytest.mark.slow
