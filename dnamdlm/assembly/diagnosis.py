@@ -68,7 +68,8 @@ def examine(settings: DoctorSettings) -> str:
 
 def _versions() -> list[tuple[str, str]]:
     """Versions of what the results depend on, and of the optional kernels."""
-    found = [(name, str(version)) for name, version in versions().items()]
+    # the name of the build, such as +cu130, is not part of what is installed from PyPI.
+    found = list((versions() | {"torch": torch.__version__}).items())
     known = {name for name, _ in found}
     for package in _KERNEL_PACKAGES:
         if package in known:
