@@ -35,11 +35,6 @@ _BOOTSTRAP = (
 class Started(Protocol):
     """A process that was started."""
 
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        ...
-
     def kill(self) -> None:
         """End it now; does nothing where it has ended."""
         ...
@@ -50,22 +45,22 @@ class Started(Protocol):
 
 
 class Fork:
-    """A fork of this process."""
+    """A fork of this process, by its number."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, number: int) -> None:
+        self.number = number
         self._status: int | None = None
 
     def kill(self) -> None:
         """End it now; does nothing where it has ended."""
         # a process that nobody has waited for keeps its number.
         if self._status is None:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.number, signal.SIGKILL)
 
     def wait(self) -> int:
         """Wait for its end: the exit status, or minus the number of the signal that ended it."""
         if self._status is None:
-            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
         return self._status
 
 
@@ -97,14 +92,14 @@ def fork(connection: Connection, serve: Callable[[Connection], object]) -> Fork:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     try:
         with warnings.catch_warnings():
-            # Python 3.12 warns of every native thread; `can_fork` says why these do no harm.
+            # Python 3.12 warns of every native thread; the fork asks for none of them, see above.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
-            pid = os.fork()
-        if pid == 0:
+            number = os.fork()
+        if number == 0:
             _serve_and_end(connection, serve)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return Fork(pid)
+    return Fork(number)
 
 
 def _serve_and_end(connection: Connection, serve: Callable[[Connection], object]) -> NoReturn:
