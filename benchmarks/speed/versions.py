@@ -1,7 +1,7 @@
 """Seconds of train, evaluate, sample and score in another checkout and in this one, in pairs.
 
     python -m benchmarks.speed.versions --before CHECKOUT --model RUN --variants VCF --fasta FASTA
-        [--rounds 5] [--no-store] [--smoke]
+        [--rounds 5] [--only COMMAND ...] [--no-store] [--smoke]
 
 Every run is a process of its own, imports included. A round runs a command in both checkouts, in
 turns first and second, and the ratio is that of one round. With one thread each does the same
@@ -98,6 +98,9 @@ def main() -> None:
     parser.add_argument("--variants", required=True, help="VCF file of some hundred rows")
     parser.add_argument("--fasta", required=True, help="its genome")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--only", nargs="+", metavar="COMMAND", help="of train, evaluate, sample, score; not stored"
+    )
     parser.add_argument("--no-store", action="store_true", help="print the table alone")
     parser.add_argument("--smoke", action="store_true", help="one short round, store nothing")
     arguments = parser.parse_args()
@@ -105,6 +108,11 @@ def main() -> None:
         str(Path(name).resolve()) for name in (arguments.model, arguments.variants, arguments.fasta)
     )
     commands = commands_of(model, variants, fasta, smoke=arguments.smoke)
+    if unknown := set(arguments.only or ()) - commands.keys():
+        parser.error(f"--only takes {', '.join(commands)}, and not {', '.join(sorted(unknown))}")
+    commands = {
+        name: given for name, given in commands.items() if name in (arguments.only or commands)
+    }
     rounds = 1 if arguments.smoke else arguments.rounds
     before = arguments.before.resolve()
     commit = subprocess.run(
@@ -121,7 +129,7 @@ def main() -> None:
         rows=rows_of(paired(commands, before, rounds)),
         notes=(f"medians of {rounds} pairs, imports included",),
     )  # fmt: skip
-    if arguments.smoke or arguments.no_store:
+    if arguments.smoke or arguments.no_store or arguments.only:
         print(table.markdown({}))
     else:
         store(table)
