@@ -14,9 +14,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, unique
+from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dnamdlm.splitmix import INCREMENT, MULTIPLIERS, SHIFTS
@@ -27,6 +30,8 @@ _WORD = 1 << 64
 _PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _PHILOX_ROUNDS = 10
+
+Words = TypeVar("Words", Tensor, NDArray[np.int64])
 
 
 @unique
@@ -100,11 +105,12 @@ def child_keys(
 
 
 def philox(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]
+) -> tuple[Words, Words, Words, Words]:
     """Philox4x32-10: four random 32-bit words for a 128-bit counter and a 64-bit key.
 
-    All arguments are int64 tensors that hold unsigned 32-bit words and broadcast together.
+    All arguments are int64 tensors, or arrays, that hold unsigned 32-bit words and broadcast
+    together.
 
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
@@ -184,6 +190,9 @@ class RowNoise:
             made = _setting.kernel(self.keys, int(stream), draw, count)
             if made is not None:
                 return made.reshape(len(self), *shape)
+        if _is_plain(self.keys):
+            numbers = _numbers_on_cpu(self.keys, stream, draw, count)
+            return numbers.reshape(len(self), *shape)
         device = self.keys.device
         block = torch.arange((count + 1) // 2, device=device)
         keys = self.keys[:, None]
@@ -200,6 +209,27 @@ class RowNoise:
         pairs = [((words[i] >> 6) << 26) | (words[i + 1] >> 6) for i in (0, 2)]
         bits = torch.stack(pairs, dim=-1).flatten(1)[:, :count]
         return ((bits.to(torch.float64) + 0.5) * 2.0**-52).reshape(len(self), *shape)
+
+
+def _is_plain(keys: Tensor) -> bool:
+    """Whether keys lie in the memory of the CPU, and no compiler follows what is done to them."""
+    return type(keys) is Tensor and keys.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _numbers_on_cpu(
+    keys: Int64[Tensor, " B"], stream: int, draw: int, count: int
+) -> Float64[Tensor, "B n"]:
+    """What `RowNoise.uniform` gives, by numpy: its operators on few numbers cost a third."""
+    rows = keys.detach().numpy()[:, None]
+    block = np.arange((count + 1) // 2)
+    draws = [np.full(1, word) for word in (draw & _LOW_32, draw >> 32, int(stream))]
+    words = philox((block, draws[0], draws[1], draws[2]), (rows & _LOW_32, (rows >> 32) & _LOW_32))
+    numbers = np.empty((len(keys), len(block), 2))
+    for i in (0, 1):
+        numbers[..., i] = ((words[2 * i] >> 6) << 26) | (words[2 * i + 1] >> 6)
+    numbers += 0.5
+    numbers *= 2.0**-52
+    return torch.as_tensor(numbers.reshape(len(keys), 2 * len(block))[:, :count])
 
 
 def _signed(value: int) -> int:

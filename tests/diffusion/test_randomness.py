@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dnamdlm.diffusion import randomness
 from dnamdlm.diffusion.randomness import RowNoise, philox, row_keys
 
 # From the known-answer file of Random123 (philox4x32, 10 rounds): counter, key, output.
@@ -24,6 +25,29 @@ def _words(text):
 def test_philox_gives_the_published_answers(counter, key, expected):
     result = philox(_words(counter), _words(key))
     assert [int(word) for word in result] == [int(word) for word in _words(expected)]
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), KNOWN_ANSWERS)
+def test_philox_of_arrays_gives_the_published_answers(counter, key, expected):
+    words, keys = (tuple(word[None].numpy() for word in _words(text)) for text in (counter, key))
+    result = philox(words, keys)
+    assert [int(word[0]) for word in result] == [int(word) for word in _words(expected)]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (16,), (3, 5)])
+@pytest.mark.parametrize(
+    ("stream", "draw"), [(0, 0), (3, 11), (2**32 - 1, 2**64 - 1), (5, 2**32), (4, 2**31)]
+)
+def test_the_numbers_on_a_cpu_are_those_of_the_operators_of_torch(monkeypatch, shape, stream, draw):
+    edges = torch.tensor([0, -1, 2**63 - 1, -(2**63), 2**32 - 1, 2**31])
+    for keys in (edges, row_keys(5, torch.arange(9)), edges[:0]):
+        noise = RowNoise(keys)
+        found = noise.uniform(stream, draw, *shape)
+        with monkeypatch.context() as patched:
+            patched.setattr(randomness, "_is_plain", lambda keys: False)
+            expected = noise.uniform(stream, draw, *shape)
+        assert found.dtype == expected.dtype == torch.float64
+        assert torch.equal(found, expected)
 
 
 def test_row_keys_follow_splitmix64():
