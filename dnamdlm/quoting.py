@@ -24,7 +24,7 @@ PATHS = frozenset({
     "adapter_of", "annotation", "artifact_location", "audit", "bed", "cache_dir", "corpus",
     "edit", "evaluation", "fasta", "folder", "guide", "infill", "init_from", "input", "labels",
     "model", "motifs", "natural", "out", "reference", "run_dir", "samples", "save_dir", "scorer",
-    "table", "template", "tokenizer", "tracking_uri", "unlike", "value", "variants",
+    "table", "teacher", "template", "tokenizer", "tracking_uri", "unlike", "value", "variants",
 })  # fmt: skip
 """Settings that name a file, a folder, or something in place of one."""
 NAMES = frozenset({

@@ -130,9 +130,11 @@ def train(row: Row, genome: OpenGenome, seed: int, num_steps: int) -> MaskedDiff
     return trained(build(row, seed), genome.training_stream(seed, BATCH_SIZE), num_steps)
 
 
-def trained(model: Model, stream: BatchStream, num_steps: int) -> Model:
+def trained(
+    model: Model, stream: BatchStream, num_steps: int, learning_rate: float = LEARNING_RATE
+) -> Model:
     """The model after some steps on a stream, with averaged weights and in evaluation mode."""
-    optimizer = AdamWSettings(LEARNING_RATE, beta2=0.95, weight_decay=0.01).build(model)
+    optimizer = AdamWSettings(learning_rate, beta2=0.95, weight_decay=0.01).build(model)
     schedule = WarmupCosine(warmup_steps=min(50, num_steps), hold_fraction=0.3)
     rate = LambdaLR(optimizer, lambda step: schedule.factor(step, num_steps))
     average = MovingAverage(model, 0.995)

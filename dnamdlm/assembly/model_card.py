@@ -96,6 +96,7 @@ def _head(
 def _about(loaded: LoadedModel, record: Record) -> str:
     kind = {
         "MaskedDiffusionLM": "A masked diffusion language model",
+        "DistilledDiffusionLM": "A masked diffusion language model for half the steps of another",
         "IupacDiffusionLM": "An IUPAC diffusion language model",
         "CausalLM": "A causal language model",
         "BlockDiffusionLM": "A block diffusion language model",

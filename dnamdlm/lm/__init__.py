@@ -3,6 +3,7 @@
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
 from dnamdlm.lm.classifier import NoisyClassifier
+from dnamdlm.lm.distilled import DistilledDiffusionLM
 from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.experts import Expert
 from dnamdlm.lm.iupac_lm import IupacDiffusionLM
@@ -58,6 +59,7 @@ __all__ = [
     "ConfidenceSampler",
     "ContinuousTime",
     "DiscreteTime",
+    "DistilledDiffusionLM",
     "Draw",
     "EntropyBoundedSampler",
     "ExactCount",

@@ -18,15 +18,19 @@ _OWN_COMMAND = re.compile(
 
 
 def without_local_places(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with the default in place of `data.cache_dir` and of foreign commands.
+    """A config with the defaults in place of `data.cache_dir`, foreign commands and `lm.teacher`.
 
     >>> without_local_places({"data": {"cache_dir": "../cache", "length": 64}})
     {'data': {'cache_dir': None, 'length': 64}}
     """
-    data = tree.get("data")
-    if not isinstance(data, Mapping):
-        return dict(tree)
-    return {**tree, "data": _cleaned(data)}
+    data, lm = tree.get("data"), tree.get("lm")
+    cleaned = dict(tree)
+    if isinstance(data, Mapping):
+        cleaned["data"] = _cleaned(data)
+    # a model that was distilled is used without its teacher.
+    if isinstance(lm, Mapping) and "teacher" in lm:
+        cleaned["lm"] = {**lm, "teacher": None}
+    return cleaned
 
 
 def _cleaned(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.dry_run import time_needed
 from dnamdlm.assembly.train.expert_counts import count_for_experts
 from dnamdlm.assembly.train.split_validation import SplitValidation, validation
+from dnamdlm.assembly.train.teachers import give_teacher
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.data_source import OpenData, source_of
 from dnamdlm.errors import ConfigError
@@ -35,7 +36,7 @@ from dnamdlm.training.accelerators import own_device
 from dnamdlm.training.compilation import compiler_of
 from dnamdlm.training.disk_space import check_space, try_space
 from dnamdlm.training.launch import launched_rank, launched_shape
-from dnamdlm.training.metrics import lacks_value, metric_names
+from dnamdlm.training.metrics import MetricNames, lacks_value, metric_names
 from dnamdlm.training.run_folder import METRICS, open_run, step_of
 from dnamdlm.training.run_lock import claimed
 from dnamdlm.training.surroundings import device_name
@@ -68,9 +69,9 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     opened = settings.data.open()
     labels, scales = labels_of(lm, opened), scales_of(lm, opened)
     count_for_experts(lm, opened, trainer.strategy)
+    give_teacher(lm, settings.config.trust)
     stream = opened.training_stream(settings.seed, trainer.global_batch_size)
-    kind = lm.kind if isinstance(lm, NoisyPredictor) else ""
-    names = metric_names(opened.unit, kind=kind, path=run_dir / METRICS)
+    names = _names(lm, opened, run_dir)
     validate = validation(opened, trainer, settings.seed, names)
     logger.info("%s", summary(settings, opened, lm))
     _warn_of_unseen_time(lm)
@@ -122,6 +123,11 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     if steps < trainer.max_steps or not _is_validated(validate, run_dir, steps):
         _say_time_is_over(trainer, steps)
     return run_dir
+
+
+def _names(lm: TrainedLM, opened: OpenData, run_dir: Path) -> MetricNames:
+    kind = lm.kind if isinstance(lm, NoisyPredictor) else ""
+    return metric_names(opened.unit, kind=kind, path=run_dir / METRICS)
 
 
 def _is_validated(validate: SplitValidation | None, run_dir: Path, step: int) -> bool:
