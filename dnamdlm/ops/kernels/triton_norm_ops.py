@@ -255,7 +255,8 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
         gradient, of_sum, total, gain, bias, branch, gate, scale, *ctx.types, *ctx.options
     )
     fixed = 1 if bias is None else 2
-    for_all, by_row = each[:, :fixed].sum(0), each[:, fixed:].unsqueeze(2).unbind(1)
+    for_all = each[0] if len(each) == 1 else each[:, :fixed].sum(0)
+    by_row = each[:, fixed:].unsqueeze(2).unbind(1)
     for_branch = moving[-1] if ctx.has_branch else None
     for_bias = None if bias is None else for_all[1].to(bias.dtype)
     for_gate = None if gate is None else by_row[-1].to(gate.dtype)
