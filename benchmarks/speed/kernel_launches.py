@@ -5,9 +5,10 @@
 The network of `config=hg38` runs forward and backward under bfloat16 autocast with tensors that
 have shapes and no numbers, so that no GPU is needed. An operator of torch that computes counts as
 one launch, views count as none; a scan or convolution of either kind counts as the launches it
-makes, and so does a norm by ours. Bytes are those of all inputs and outputs of each operator, as if nothing stayed in a cache,
-and grow with the windows, of which two and four are counted. Noise, loss and optimizer are the same
-with both and are not in the count, but for one call of `RowNoise.uniform`.
+makes, and so does a norm of ours. Bytes are those of all inputs and outputs of each operator, as if
+nothing stayed in a cache, and grow with the windows, of which two and four are counted. Noise, loss
+and optimizer are the same with both and are not in the count, but for one call of
+`RowNoise.uniform`.
 
 Not counted: what is read twice within one kernel, and the compilation of kernels.
 """
