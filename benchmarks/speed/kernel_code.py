@@ -27,16 +27,18 @@ from torch import Tensor
 from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.ops.kernels.programs import (
     triton_conv,
+    triton_norm,
     triton_philox,
     triton_scan,
     triton_scan_backward,
 )
 from dnamdlm.ops.kernels.triton_conv_ops import triton_conv as run_conv
+from dnamdlm.ops.kernels.triton_norm_ops import triton_norm as run_norm
 from dnamdlm.ops.kernels.triton_philox_ops import philox_numbers
 from dnamdlm.ops.kernels.triton_scan_ops import triton_scan as run_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 
-PROGRAMS = (triton_scan, triton_scan_backward, triton_conv, triton_philox)
+PROGRAMS = (triton_scan, triton_scan_backward, triton_conv, triton_norm, triton_philox)
 CARDS = (80, 86, 89, 90, 100, 120)
 # with these the code of a card is tied to it, as Triton compiles it.
 EXACT = {90: "sm_90a", 100: "sm_100a", 120: "sm_120a"}
@@ -128,12 +130,34 @@ def cases() -> dict[str, Callable[[], None]]:
                           present=None)  # fmt: skip
         out.sum().backward()
 
+    def norms_of_mamba() -> None:
+        _, out = run_norm(_empty(2, 1024, 118), _empty(118), None, centred=False, eps=1e-5)
+        out.sum().backward()
+
+    def norms_of_dit() -> None:
+        factors = [_empty(2, 1, 768, dtype=torch.bfloat16) for _ in range(3)]
+        outs = run_norm(
+            _empty(2, 1024, 768), _empty(768), _empty(768), centred=True, eps=1e-5,
+            branch=_empty(2, 1024, 768, dtype=torch.bfloat16), gate=factors[0],
+            modulation=(factors[1], factors[2]),
+        )  # fmt: skip
+        torch.stack(outs).sum().backward()
+
+    def widest_norm() -> None:
+        factors = [_empty(2, 1, 4096) for _ in range(3)]
+        outs = run_norm(
+            _empty(2, 1024, 4096), _empty(4096), _empty(4096), centred=True, eps=1e-5,
+            branch=_empty(2, 1024, 4096), gate=factors[0], modulation=(factors[1], factors[2]),
+        )  # fmt: skip
+        torch.stack(outs).sum().backward()
+
     def noise() -> None:
         philox_numbers(torch.arange(128), 1, 0, 0, 1024)
 
     return {
         "hg38": hg38, "131 k, gate, padding": long, "DiT, 768 channels": dit,
-        "noise of 128 x 1,024": noise,
+        "norm of hg38": norms_of_mamba, "norm of a DiT with time": norms_of_dit,
+        "norm of 4,096 channels": widest_norm, "noise of 128 x 1,024": noise,
     }  # fmt: skip
 
 

@@ -5,9 +5,10 @@
 The network of `config=hg38` runs forward and backward under bfloat16 autocast with tensors that
 have shapes and no numbers, so that no GPU is needed. An operator of torch that computes counts as
 one launch, views count as none; a scan or convolution of either kind counts as the launches it
-makes. Bytes are those of all inputs and outputs of each operator, as if nothing stayed in a cache,
-and grow with the windows, of which two and four are counted. Noise, loss and optimizer are the same
-with both and are not in the count, but for one call of `RowNoise.uniform`.
+makes, and so does a norm of ours. Bytes are those of all inputs and outputs of each operator, as if
+nothing stayed in a cache, and grow with the windows, of which two and four are counted. Noise, loss
+and optimizer are the same with both and are not in the count, but for one call of
+`RowNoise.uniform`.
 
 Not counted: what is read twice within one kernel, and the compilation of kernels.
 """
@@ -30,7 +31,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.results_table import Cell, ResultTable, finish
 from dnamdlm.backbones.bidirectional import Mamba
 from dnamdlm.diffusion.randomness import RowNoise, Stream
-from dnamdlm.ops import conv, scan, uniforms
+from dnamdlm.ops import conv, norm, scan, uniforms
 from dnamdlm.ops.kernels import mamba_kernels, triton_slots
 from dnamdlm.ops.selection import FusedKernel
 
@@ -43,8 +44,13 @@ FREE = {
 # kernels of one call: partial sums are added by two further ones, or by one.
 LAUNCHES = {
     "scan_forward": 1, "scan_backward": 3, "conv_forward": 1, "conv_backward": 2,
-    "philox_uniforms": 1,
+    "norm_forward": 1, "norm_backward": 2, "philox_uniforms": 1,
 }  # fmt: skip
+
+# scans and convolutions, ours and those of the packages.
+SCANS = {
+    f"{kind}{way}" for kind in ("scan", "conv") for way in ("", "_back", "_forward", "_backward")
+}
 
 
 class Count(TorchDispatchMode):
@@ -78,10 +84,12 @@ def _runs_anywhere(kernel: FusedKernel) -> FusedKernel:
 
 @contextmanager
 def ours() -> Iterator[None]:
-    """Scans and convolutions by our operators."""
+    """Scans, convolutions and norms by our operators."""
     scans = _runs_anywhere(triton_slots.TRITON_SCAN)
     convs = _runs_anywhere(triton_slots.TRITON_CAUSAL_CONV)
+    norms = _runs_anywhere(triton_slots.TRITON_NORM)
     with (
+        mock.patch.object(norm, "norm_kernels", return_value=[norms]),
         mock.patch.object(scan, "TRITON_SCAN", scans),
         mock.patch.object(scan, "scan_kernels", return_value=[scans]),
         mock.patch.object(conv, "TRITON_CAUSAL_CONV", convs),
@@ -177,8 +185,7 @@ def _row(name: str, kernels: Callable[[], Any]) -> tuple[Cell, ...]:
     assert two.launches == four.launches
     per_window = (four.bytes - two.bytes) / 2
     total = two.bytes + (WINDOWS - 2) * per_window
-    scans = sum(n for kind, n in two.launches.items() if kind in LAUNCHES or "back" in kind
-                or kind in ("scan", "conv"))  # fmt: skip
+    scans = sum(n for kind, n in two.launches.items() if kind in SCANS)
     turns = sum(two.launches[kind] for kind in ("clone", "flip"))
     count = sum(two.launches.values())
     return name, count, scans, turns, round(per_window / LENGTH / 1e3, 1), round(total / 1e9, 2)
@@ -200,6 +207,8 @@ def main() -> None:
                      "of them transpositions and flips", "kB per base", "GB per micro-batch"),
             rows=rows,
             notes=("Counted, not timed: nothing was run on a GPU.",
+                   "Norms of the second row are counted as torch computes them on a CPU, by "
+                   "several operators; on CUDA it has one kernel for a norm alone.",
                    "Forward and backward pass of the network; noise, loss weights and the "
                    "optimizer are the same with both.",
                    "One call of `RowNoise.uniform`, of which a micro-batch of hg38 makes two: "

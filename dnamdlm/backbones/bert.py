@@ -25,6 +25,7 @@ from dnamdlm.backbones.network_checks import (
 )
 from dnamdlm.errors import ConfigError
 from dnamdlm.ops.attention import AttentionPattern, attend, attention_pattern
+from dnamdlm.ops.norm import add_layer_norm, layer_norm
 
 _DEVIATION = 0.02
 
@@ -40,9 +41,13 @@ class BiasedLayerNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
         """Normalise over the last axis."""
-        wide = torch.promote_types(x.dtype, torch.float32)
-        gain, bias = self.weight.to(wide), self.bias.to(wide)
-        return functional.layer_norm(x.to(wide), (x.shape[-1],), gain, bias, self.epsilon)
+        return layer_norm(x, self.weight, self.bias, eps=self.epsilon)
+
+    def add(
+        self, x: Float[Tensor, "*rows D"], branch: Float[Tensor, "*rows D"]
+    ) -> tuple[Float[Tensor, "*rows D"], Float[Tensor, "*rows D"]]:
+        """The sum of both, and its norm."""
+        return add_layer_norm(x, branch, self.weight, self.bias, eps=self.epsilon)
 
 
 class BertAttention(nn.Module):
@@ -85,8 +90,8 @@ class BertBlock(nn.Module):
         self, x: Float[Tensor, "B L D"], pattern: AttentionPattern
     ) -> Float[Tensor, "B L D"]:
         """One block."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, pattern)))
-        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+        _, x = self.attention_norm.add(x, self.dropout(self.attention(x, pattern)))
+        return self.mlp_norm.add(x, self.dropout(self.mlp(x)))[1]
 
 
 class BertHead(nn.Module):

@@ -22,7 +22,6 @@ from dnamdlm.backbones.layers import (
     Modulation,
     TimeEmbedding,
     look_up,
-    modulate,
 )
 from dnamdlm.backbones.mamba import Directions, MambaBlock, MambaMixer, RmsNorm
 from dnamdlm.backbones.network_checks import check_dropout, check_positive, unused_conditioning
@@ -214,10 +213,10 @@ class Mamba(nn.Module):
         x = with_label(self.embedding(tokens), self.class_embedding, self.number_embedding, label)
         for block in self.blocks:
             x = self._run(block, x if before_block is None else before_block(x), cond, present)
-        x = self.final_norm(x)
         if self.final_modulation is None or cond is None:
-            return x
-        return modulate(x, *self.final_modulation.chunks(cond))
+            return self.final_norm(x)
+        shift, scale = self.final_modulation.chunks(cond)
+        return self.final_norm(x, (shift, scale))
 
     def _run(
         self, block: nn.Module, x: Tensor, cond: Tensor | None, present: Tensor | None

@@ -28,7 +28,6 @@ from dnamdlm.backbones.layers import (
     ResidualConv,
     TimeEmbedding,
     TokenEmbedding,
-    modulate,
 )
 from dnamdlm.backbones.network_checks import (
     ACTIVATIONS,
@@ -159,15 +158,16 @@ class TransformerBlock(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         """One block; `cond` is None if and only if the block was built without conditioning."""
         if self.modulation is None:
-            x = x + self.dropout(self._mix(self.attention_norm(x), layout))
-            return x + self.dropout(self.mlp(self.mlp_norm(x)))
+            mixed = self._mix(self.attention_norm(x), layout)
+            x, inner = self.mlp_norm.add(x, self.dropout(mixed))
+            return x + self.dropout(self.mlp(inner))
         assert cond is not None
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation.chunks(cond)
-        mixed = self._mix(modulate(self.attention_norm(x), shift, scale), layout)
-        x = torch.addcmul(x, gate, self.dropout(mixed))
-        return torch.addcmul(
-            x, mlp_gate, self.dropout(self.mlp(modulate(self.mlp_norm(x), mlp_shift, mlp_scale)))
+        mixed = self._mix(self.attention_norm(x, (shift, scale)), layout)
+        x, inner = self.mlp_norm.add(
+            x, self.dropout(mixed), gate=gate, modulation=(mlp_shift, mlp_scale)
         )
+        return torch.addcmul(x, mlp_gate, self.dropout(self.mlp(inner)))
 
     def _mix(self, x: Tensor, layout: Layout) -> Tensor:
         """Mix positions: the optional convolution, then attention."""
@@ -348,10 +348,10 @@ class DiT(nn.Module):
                 x = checkpoint(block, x, cond, layout, use_reentrant=False)
             else:
                 x = block(x, cond, layout)
-        x = self.final_norm(x)
         if self.final_modulation is None or cond is None:
-            return x
-        return modulate(x, *self.final_modulation.chunks(cond))
+            return self.final_norm(x)
+        shift, scale = self.final_modulation.chunks(cond)
+        return self.final_norm(x, (shift, scale))
 
     def embed(
         self,

@@ -70,9 +70,10 @@ class PieceBlock(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         mixed = self.attention_output(mixed.transpose(1, 2).flatten(2))
-        x = self.attention_norm(x + self.dropout(mixed))
+        _, x = self.attention_norm.add(x, self.dropout(mixed))
         gate, value = self.gates(x).chunk(2, dim=-1)
-        return self.mlp_norm(x + self.dropout(self.mlp_output(functional.gelu(gate) * value)))
+        branch = self.dropout(self.mlp_output(functional.gelu(gate) * value))
+        return self.mlp_norm.add(x, branch)[1]
 
 
 class Dnabert2(nn.Module):

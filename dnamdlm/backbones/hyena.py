@@ -76,8 +76,8 @@ class HyenaBlock(nn.Module):
         self, x: Float[Tensor, "B L D"], present: Bool[Tensor, "B L"] | None
     ) -> Float[Tensor, "B L D"]:
         """One block."""
-        x = x + self.dropout(self.mixer(self.mixer_norm(x), present))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x, inner = self.mlp_norm.add(x, self.dropout(self.mixer(self.mixer_norm(x), present)))
+        return x + self.dropout(self.mlp(inner))
 
 
 class HyenaHead(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dnamdlm.errors import ConfigError
 from dnamdlm.ops.conv import depthwise_conv
-from dnamdlm.ops.norm import layer_norm
+from dnamdlm.ops.norm import ShiftAndScale, add_layer_norm, layer_norm
 
 NUM_TIME_FEATURES = 256
 
@@ -56,9 +56,22 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
 
-    def forward(self, x: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
-        """Normalise over the last axis."""
-        return layer_norm(x, self.weight)
+    def forward(
+        self, x: Float[Tensor, "*rows D"], modulation: ShiftAndScale | None = None
+    ) -> Float[Tensor, "*rows D"]:
+        """Normalise over the last axis; with a modulation, shift and scale the result."""
+        return layer_norm(x, self.weight, modulation=modulation)
+
+    def add(
+        self,
+        x: Float[Tensor, "B L D"],
+        branch: Float[Tensor, "B L D"],
+        *,
+        gate: Float[Tensor, "B L1 D"] | None = None,
+        modulation: ShiftAndScale | None = None,
+    ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B L D"]]:
+        """The sum x + gate * branch, and its norm, modulated if so wanted."""
+        return add_layer_norm(x, branch, self.weight, gate=gate, modulation=modulation)
 
 
 class Modulation(nn.Linear):
@@ -76,13 +89,6 @@ class Modulation(nn.Linear):
         """The chunks for each position, or with an axis of length 1 for all positions of a row."""
         chunks = self(cond) if cond.ndim == 3 else self(cond).unsqueeze(1)
         return chunks.chunk(self.num_chunks, dim=-1)
-
-
-def modulate(
-    x: Float[Tensor, "B L D"], shift: Float[Tensor, "B L1 D"], scale: Float[Tensor, "B L1 D"]
-) -> Float[Tensor, "B L D"]:
-    """Apply x * (1 + scale) + shift."""
-    return torch.addcmul(shift, x, 1.0 + scale)
 
 
 def look_up(

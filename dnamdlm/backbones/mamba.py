@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnamdlm.backbones.layers import Modulation, modulate
+from dnamdlm.backbones.layers import Modulation
 from dnamdlm.ops.conv import causal_conv, causal_conv_both
-from dnamdlm.ops.norm import rms_norm
+from dnamdlm.ops.norm import ShiftAndScale, rms_norm
 from dnamdlm.ops.scan import scan_both, selective_scan
 from dnamdlm.ops.scan_inputs import ScanInputs
 
@@ -32,9 +32,11 @@ class RmsNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
 
-    def forward(self, x: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
-        """Normalise over the last axis."""
-        return rms_norm(x, self.weight)
+    def forward(
+        self, x: Float[Tensor, "*rows D"], modulation: ShiftAndScale | None = None
+    ) -> Float[Tensor, "*rows D"]:
+        """Normalise over the last axis; with a modulation, shift and scale the result."""
+        return rms_norm(x, self.weight, modulation=modulation)
 
 
 class SelectiveState(nn.Module):
@@ -194,7 +196,7 @@ class MambaBlock(nn.Module):
         else:
             assert cond is not None
             shift, scale, gate = self.modulation.chunks(cond)
-            branch = gate * self.dropout(self.mixer(modulate(self.norm(x), shift, scale), present))
+            branch = gate * self.dropout(self.mixer(self.norm(x, (shift, scale)), present))
         if not self.residual:
             return branch
         return x + branch if self.wide_residual else x.to(branch.dtype) + branch

@@ -89,8 +89,9 @@ class WordBlock(nn.Module):
         self, x: Float[Tensor, "B T D"], angles: tuple[Tensor, Tensor], pattern: AttentionPattern
     ) -> Float[Tensor, "B T D"]:
         """One block."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), angles, pattern))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        mixed = self.dropout(self.attention(self.attention_norm(x), angles, pattern))
+        x, inner = self.mlp_norm.add(x, mixed)
+        return x + self.dropout(self.mlp(inner))
 
 
 class NucleotideTransformer(nn.Module):

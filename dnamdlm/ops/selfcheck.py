@@ -23,6 +23,7 @@ from dnamdlm.ops.conv import (
 )
 from dnamdlm.ops.kernels.flash_attention import FLASH_ATTENTION
 from dnamdlm.ops.kernels.triton_slots import TRITON_SCAN
+from dnamdlm.ops.norm import add_layer_norm, norm_kernels, rms_norm
 from dnamdlm.ops.scan import scan_both, scan_kernels
 from dnamdlm.ops.scan_inputs import ScanInputs
 from dnamdlm.ops.selection import (
@@ -68,6 +69,7 @@ def fused_kernels(device: torch.device) -> list[FusedKernel]:
         *scan_kernels(device),
         *causal_kernels(device),
         *depthwise_kernels(device),
+        *norm_kernels(device),
         *uniform_kernels(device),
     ]
 
@@ -172,6 +174,13 @@ def probes(device: torch.device) -> list[Probe]:
         ahead, back = causal_conv_both(x, (weight, weight), (bias, bias), mode=mode)
         return ahead + back
 
+    def norms(inputs: list[Tensor], mode: Mode) -> Tensor:
+        x, branch, gain, bias, gate, *around = inputs
+        total, out = add_layer_norm(
+            x, branch, gain, bias, gate=gate, modulation=(around[0], around[1]), mode=mode
+        )
+        return total + out + rms_norm(branch, gain, mode=mode)
+
     return [
         Probe(FLASH_ATTENTION, [heads] * 3, lambda x, mode: attend(x[0], x[1], x[2], mode=mode)),
         *(
@@ -183,6 +192,10 @@ def probes(device: torch.device) -> list[Probe]:
         *(
             Probe(kernel, [moving, (SIZE, 5)], lambda x, mode: depthwise_conv(*x, mode=mode))
             for kernel in depthwise_kernels(device)
+        ),
+        *(
+            Probe(kernel, [moving] * 2 + [(SIZE,)] * 2 + [(BATCH, 1, SIZE)] * 3, norms)
+            for kernel in norm_kernels(device)
         ),
     ]
 

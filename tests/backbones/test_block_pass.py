@@ -10,8 +10,8 @@ from torch.nn import functional
 from dnamdlm.backbones.block_pass import BlockDiT, block_reader_of
 from dnamdlm.backbones.caduceus import CaduceusPS
 from dnamdlm.backbones.dit import DiT
-from dnamdlm.backbones.layers import modulate
 from dnamdlm.errors import ConfigError
+from dnamdlm.ops.norm import modulate
 from dnamdlm.ops.rotary import apply_rotary, rotary_angles
 from dnamdlm.ops.selection import forced
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY

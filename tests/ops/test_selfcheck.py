@@ -106,7 +106,8 @@ def test_the_installed_kernels_pass():
             "cuda",
             [
                 *("flash-attn", "Triton scan", "mamba-ssm"),
-                *("Triton convolution", "causal-conv1d", "Triton convolution", "Triton Philox"),
+                *("Triton convolution", "causal-conv1d", "Triton convolution", "Triton norm"),
+                "Triton Philox",
             ],
         ),
     ],

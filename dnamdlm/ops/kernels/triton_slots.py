@@ -45,4 +45,5 @@ def refusal_of_integers(device: torch.device, dtype: torch.dtype) -> str | None:
 TRITON_SCAN = FusedKernel("selective scan", "Triton scan", load, refusal)
 TRITON_CAUSAL_CONV = FusedKernel("causal convolution", "Triton convolution", load, refusal)
 TRITON_DEPTHWISE = FusedKernel("depthwise convolution", "Triton convolution", load, refusal)
+TRITON_NORM = FusedKernel("normalisation", "Triton norm", load, refusal)
 TRITON_UNIFORMS = FusedKernel("uniform numbers", "Triton Philox", load, refusal_of_integers)
