@@ -162,6 +162,8 @@ def _normalise(
 
 def _kernel(x: Tensor, others: Sequence[Tensor | None], mode: Mode | None) -> FusedKernel | None:
     """The kernel that serves a call, or None where operators of torch do."""
+    if mode is None and not norm_kernels(x.device):
+        return None
     if mode is None and get_mode() == "auto" and torch.compiler.is_compiling():
         # the compiler joins them with what is before and after, which it cannot do with a kernel.
         return None
