@@ -98,14 +98,14 @@ def norm_backward(
         where = (row * length + rows)[:, None] * channels + ch[None, :]
         s = tl.load(sum_ptr + where, mask=seen, other=0.0).to(tl.float32)
         n, inverse = normed(s, seen, channels, CENTRED, EPS)
-        dout = tl.load(grad_ptr + where, mask=seen, other=0.0).to(tl.float32)
-        dy = dout * factor
+        d_out = tl.load(grad_ptr + where, mask=seen, other=0.0).to(tl.float32)
+        dy = d_out * factor
         if MODULATED:
             y = n * gain
             if HAS_BIAS:
                 y += read_channels(bias_ptr, ch, channels)
-            for_shift += dout
-            for_scale += dout * y
+            for_shift += d_out
+            for_scale += d_out * y
         for_gain += dy * n
         if HAS_BIAS:
             for_bias += dy
