@@ -115,7 +115,12 @@ def test_the_gradient_is_that_of_the_student_alone(monkeypatch):
 
 def _dit(vocab_size=12, **settings):
     torch.manual_seed(0)
-    return DiT(vocab_size, hidden_size=16, num_blocks=1, num_heads=2, **settings)
+    network = DiT(vocab_size, hidden_size=16, num_blocks=1, num_heads=2, **settings)
+    with torch.no_grad():
+        # what is zero at first would hide the branches that have dropout.
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    return network
 
 
 def _student(network=None, **settings):
