@@ -229,7 +229,8 @@ def _numbers_on_cpu(
         numbers[..., i] = ((words[2 * i] >> 6) << 26) | (words[2 * i + 1] >> 6)
     numbers += 0.5
     numbers *= 2.0**-52
-    return torch.as_tensor(numbers.reshape(len(keys), 2 * len(block))[:, :count])
+    wanted = numbers.reshape(len(keys), 2 * len(block))[:, :count]
+    return torch.as_tensor(np.ascontiguousarray(wanted))
 
 
 def _signed(value: int) -> int:

@@ -47,6 +47,7 @@ def test_the_numbers_on_a_cpu_are_those_of_the_operators_of_torch(monkeypatch, s
             patched.setattr(randomness, "_is_plain", lambda keys: False)
             expected = noise.uniform(stream, draw, *shape)
         assert found.dtype == expected.dtype == torch.float64
+        assert found.is_contiguous()
         assert torch.equal(found, expected)
 
 
