@@ -105,7 +105,7 @@ def fork(connection: Connection, serve: Callable[[Connection], object]) -> Fork:
 def _serve_and_end(connection: Connection, serve: Callable[[Connection], object]) -> NoReturn:
     """What the fork does: nothing that belongs to the process it is a copy of."""
     try:
-        # Ctrl-C reaches the other process alone, which ends this one.
+        # Ctrl-C reaches the other process alone, which ends this one; nothing may strike before.
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
