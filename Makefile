@@ -84,7 +84,7 @@ faults: $(DEV) ## break training and saving in every way that the tests know (ab
 mutants: $(DEV) ## apply one-line faults to a copy of the sources; the tests must notice each (minutes)
 	$(PY) -m tests.mutants.run_mutants --workers $(WORKERS)
 
-processors: $(DEV) ## run the numerical tests as other processors would compute them (a few minutes)
+processors: $(DEV) ## run the numerical tests as other processors would compute them (ten minutes)
 	$(PY) -m tests.processors --workers $(WORKERS) $(PYTEST_ARGS)
 
 pretended: $(DEV) ## run training, sampling and commands on a pretended GPU (about a minute)

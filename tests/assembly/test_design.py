@@ -363,6 +363,7 @@ def test_a_reward_that_is_no_number_is_found_before_anything_is_drawn(
     [
         ("sequence\tactivity\nACGT\t1\n", "has 1 sequences of A, C, G and T"),
         ("sequence\tactivity\nACGT\thigh\n", "row 1 has 'high' in the column activity"),
+        ("sequence\tactivity\nACGT\t1e308\n", "'1e308' in the column activity, which is not a n"),
         (
             "sequence\tother\nACGT\t1\n",
             "has no column activity; name .* natural_column=NAME, one of sequence, other",

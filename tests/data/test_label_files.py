@@ -137,8 +137,9 @@ def test_fasta_headers_carry_labels_in_both_ways(tmp_path):
         ({}, "sequence,label\nA,1\nC,\nG,2\n", "row 2 has no label"),
         ({}, "sequence,label\nMKVLEF,1\nC,0\n", "looks like protein"),
         ({}, "sequence,label\nA,1,2\n", "line 2: 3 fields, the header has 2"),
-        ({"kind": "regression"}, "sequence,label\nA,high\nC,1\n", "'high', and a finite number is"),
-        ({"kind": "regression"}, "sequence,label\nA,nan\nC,1\n", "'nan', and a finite number"),
+        ({"kind": "regression"}, "sequence,label\nA,high\nC,1\n", "'high', where a number between"),
+        ({"kind": "regression"}, "sequence,label\nA,nan\nC,1\n", "'nan', where a number between"),
+        ({"kind": "regression"}, "sequence,label\nA,1e308\nC,1\n", "'1e308', where a number betw"),
         ({"kind": "labels", "label_column": ["x", "y"]}, "sequence,x,y\nA,2,0\n", "0 and 1 only"),
     ],
 )
@@ -173,7 +174,7 @@ def test_labels_that_hardly_recur_are_not_taken_for_classes(tmp_path, label, sen
 
 def test_numbers_with_a_gap_are_refused_by_the_row(tmp_path):
     rows = [f"ACGT,{i}.5" for i in range(30)] + ["ACGT,ND"]
-    with pytest.raises(DataError, match="row 31 has the label 'ND', and a finite number is needed"):
+    with pytest.raises(DataError, match="row 31 has the label 'ND', where a number between"):
         Table(write_table(tmp_path, rows=rows)).open(None)
 
 

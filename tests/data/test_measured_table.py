@@ -161,14 +161,16 @@ def test_a_damaged_record_of_a_number_is_refused(change):
         ({"split_column": "name"}, "row 1 of .* has 'n0' as 'name'; allowed are train"),
         ({"transform": "log1p", "numbers": "low"}, "has the value -2, and log1p needs"),
         ({"numbers": "flat"}, "'flat' has one value in all rows"),
-        ({"numbers": "huge"}, "'inf' as 'huge', which is not finite"),
+        ({"numbers": "huge"}, "'1e308' as 'huge'; give a number between -1e18 and 1e18, or leave"),
+        ({"numbers": "endless"}, "'-inf' as 'endless'; give a number between -1e18 and 1e18, or"),
         ({"sequence_column": "set"}, "sequence 1 "),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_sentence(table, tmp_path, changes, message):
     columns = {
         "name": [f"n{i}" for i in range(40)], "seq": SEQUENCES, "activity": VALUES,
-        "low": [str(i - 2) for i in range(40)], "flat": ["1"] * 40, "huge": ["inf"] * 40,
+        "low": [str(i - 2) for i in range(40)], "flat": ["1"] * 40, "huge": ["1e308"] * 40,
+        "endless": ["-inf"] * 40,
         "set": ["train"] * 40,
     }  # fmt: skip
     path = _write(tmp_path / "odd.tsv", columns)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.data.tasks.labelled import NUMBERS_ALLOWED, measured_number
 from dnamdlm.data.tasks.sequence_inputs import faults_of_dna
 from dnamdlm.data.tasks.task_tables import LABEL_COLUMNS, read_label_rows
 from dnamdlm.errors import DataError
@@ -109,13 +109,10 @@ def read_natural(path: str, column: str | None) -> Natural:
 
 
 def _number(text: str, path: str, column: str, row: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = measured_number(text)
+    if value is None:
         raise DataError(
-            f"{path}: row {row + 1} has {text[:40]!r} in the column {column}, which is not a "
-            "finite number; remove the row, or name another column with natural_column=NAME"
+            f"{path}: row {row + 1} has {text[:40]!r} in the column {column}, which is not "
+            f"{NUMBERS_ALLOWED}; remove the row, or name another column with natural_column=NAME"
         )
     return value

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from dnamdlm.data.tasks.genomic_benchmarks import Genomes, read_suite_task
 from dnamdlm.data.tasks.labelled import (
     KINDS,
+    NUMBERS_ALLOWED,
     Kind,
     LabelledSet,
     LabelledTask,
     check_task,
     class_targets,
+    measured_number,
     sorted_classes,
 )
 from dnamdlm.data.tasks.sentences import TextEncoder
@@ -332,11 +334,11 @@ def _targets(kind: Kind, names: tuple[str, ...], rows: LabelRows, source: str) -
 
 
 def _number(text: str, source: str, row: int) -> float:
-    number = _finite(text)
+    number = measured_number(text)
     if number is None:
         raise DataError(
-            f"{source}: row {row + 1} has the label {text!r}, and a finite number is needed, such "
-            "as 0.5; correct it, or leave the row out"
+            f"{source}: row {row + 1} has the label {text!r}, where {NUMBERS_ALLOWED} is needed, "
+            "such as 0.5; correct it, or leave the row out"
         )
     return number
 

@@ -9,7 +9,6 @@ Source: Wang et al. 2019, "GLUE" (arXiv:1804.07461); metrics as in its table 1.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.data.tasks.delimited import read_delimited
-from dnamdlm.data.tasks.labelled import Kind, LabelledSet, LabelledTask, check_task, class_targets
+from dnamdlm.data.tasks.labelled import (
+    NUMBERS_ALLOWED,
+    Kind,
+    LabelledSet,
+    LabelledTask,
+    check_task,
+    class_targets,
+    measured_number,
+)
 from dnamdlm.data.tasks.sentences import Sentences, TextEncoder, chosen
 from dnamdlm.errors import ConfigError, DataError
 
@@ -132,13 +139,11 @@ def _scores(labels: Sequence[str], path: Path) -> NDArray[np.float64]:
     """Numbers of a regression, shape (N, 1)."""
     scores = np.zeros((len(labels), 1))
     for row, text in enumerate(labels):
-        try:
-            scores[row] = float(text)
-        except ValueError:
-            scores[row] = math.nan
-        if not np.isfinite(scores[row]).all():
+        number = measured_number(text)
+        if number is None:
             raise DataError(
-                f"{path}: row {row + 1} has the label {text!r}, where a number is needed; "
-                "download the file again"
+                f"{path}: row {row + 1} has the label {text!r}, where {NUMBERS_ALLOWED} is "
+                "needed; download the file again"
             )
+        scores[row] = number
     return scores

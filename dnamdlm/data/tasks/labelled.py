@@ -29,6 +29,24 @@ KINDS: tuple[Kind, ...] = ("classes", "labels", "regression")
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 
+# the square of a number of this size still is finite in float32, and sums of squares in float64.
+_LARGEST_NUMBER = 1e18
+NUMBERS_ALLOWED = "a number between -1e18 and 1e18"
+
+
+def measured_number(text: str) -> float | None:
+    """The measured number that a field holds; None if it holds none that can be learned.
+
+    Example:
+        >>> measured_number("-0.5"), measured_number("high"), measured_number("1e308")
+        (-0.5, None, None)
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) <= _LARGEST_NUMBER else None
+
 
 @dataclass(frozen=True)
 class LabelledSet:

@@ -16,6 +16,7 @@ from dnamdlm.data.genome.genome_settings import GenomeData
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.splits import SPLIT_NAMES, Splits
 from dnamdlm.data.genome.store import GenomeStore, prepare_genome
+from dnamdlm.data.tasks.labelled import NUMBERS_ALLOWED, measured_number
 from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.data.tasks.opened_table import OpenTable, RecordNumbers
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
@@ -213,18 +214,13 @@ class MeasuredTable:
         for row, text in enumerate(self._text_column(rows, name, setting)):
             if text.lower() in _MISSING:
                 continue
-            try:
-                found[row] = float(text)
-            except ValueError as error:
+            number = measured_number(text)
+            if number is None:
                 raise DataError(
-                    f"{setting}: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; "
-                    "give a number, or leave the field empty where it is not known"
-                ) from error
-            if np.isinf(found[row]):
-                raise DataError(
-                    f"{setting}: row {row + 1} of {self.table} has {text!r} as {name!r}, which "
-                    "is not finite; leave the field empty"
+                    f"{setting}: row {row + 1} of {self.table} has {text[:40]!r} as {name!r}; give "
+                    f"{NUMBERS_ALLOWED}, or leave the field empty where it is not known"
                 )
+            found[row] = number
         return found
 
     def _splits_of(self, rows: LabelRows) -> list[str]:
