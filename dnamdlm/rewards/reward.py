@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnamdlm.data.tasks.labelled import LARGEST_NUMBER, NUMBERS_ALLOWED
 from dnamdlm.errors import ConfigError, DataError
 
 
@@ -41,7 +42,7 @@ def rewards_of(reward: Reward, sequences: Sequence[str]) -> NDArray[np.float64]:
         sequences: N strings.
 
     Raises:
-        DataError: for another number of rewards, or one that is not a finite number.
+        DataError: for another number of rewards, or one that is not a number between +-1e18.
 
     >>> class Length:
     ...     name = "length"
@@ -66,13 +67,14 @@ def rewards_of(reward: Reward, sequences: Sequence[str]) -> NDArray[np.float64]:
             f"reward={reward.name} gave numbers of shape {values.shape} for {len(sequences)} "
             f"sequences; it must give one number per sequence, of shape ({len(sequences)},)"
         )
-    odd = np.flatnonzero(~np.isfinite(values))
+    # a comparison with nan is false.
+    odd = np.flatnonzero(~(np.abs(values) <= LARGEST_NUMBER))
     if len(odd):
         shown = sequences[odd[0]]
         shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
         raise DataError(
             f"reward={reward.name} gave {values[odd[0]]} for {len(odd)} of {len(sequences)} "
-            f"sequences, the first is {shown}; every reward must be a finite number"
+            f"sequences, the first is {shown}; every reward must be {NUMBERS_ALLOWED}"
         )
     return values
 

@@ -31,6 +31,7 @@ def strong(sequences):
     [
         ([1.0, np.nan, 2.0], "gave nan for 1 of 3 sequences, the first is GGGG"),
         ([np.inf, 1.0, -np.inf], "gave inf for 2 of 3 sequences, the first is ACGT"),
+        ([1.0, -1e308, 2.0], "gave -1e.308 for 1 of 3 .*; every reward must be a number between"),
         ([1.0, 2.0], r"shape \(2,\) for 3 sequences"),
         (np.ones((3, 1)), r"shape \(3, 1\) for 3 sequences"),
         (1.0, r"shape \(\) for 3 sequences"),

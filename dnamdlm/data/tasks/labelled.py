@@ -30,7 +30,7 @@ KINDS: tuple[Kind, ...] = ("classes", "labels", "regression")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 
 # the square of a number of this size still is finite in float32, and sums of squares in float64.
-_LARGEST_NUMBER = 1e18
+LARGEST_NUMBER = 1e18
 NUMBERS_ALLOWED = "a number between -1e18 and 1e18"
 
 
@@ -45,7 +45,7 @@ def measured_number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if abs(number) <= _LARGEST_NUMBER else None
+    return number if abs(number) <= LARGEST_NUMBER else None
 
 
 @dataclass(frozen=True)
