@@ -61,8 +61,8 @@ def forked(entry, arguments, log):
     sys.stdout.flush()
     number = os.fork()
     if number == 0:
-        with log.open("ab") as file:
-            in_child(entry, arguments, (file, file), _SECONDS)
+        with Path(os.devnull).open() as nothing, log.open("ab") as file:
+            in_child(entry, arguments, (nothing, file, file), _SECONDS)
     return number
 
 

@@ -63,7 +63,7 @@ def faults_of(reader, folder):
     part = re.sub(r"\W+", "_", reader[0])
     commands, places = commands_of(reader, cases, folder, part)
     before = state(folder, places)
-    answers = run_all(commands, folder, limit=3000, each=60)
+    answers = run_all(commands, folder, each=60)
     found = [
         ((*case, fault), " ".join(asked), answer[2][-500:])
         for case, asked, answer, place in zip(cases, commands, answers, places, strict=True)
