@@ -90,7 +90,7 @@ def gradient_of(
 
     Raises:
         ConfigError: for a reward without such a method.
-        DataError: for other shapes, or what is not a finite number.
+        DataError: for other shapes, or what is not a number between +-1e18.
 
     >>> class CountOfA:
     ...     name = "A"
@@ -118,8 +118,11 @@ def gradient_of(
             f"{slopes.shape} for {count} sequences of {len(sequences[0])}; give ({count},) and "
             f"({count}, {len(sequences[0])}, 4)"
         )
-    if not (np.isfinite(values).all() and np.isfinite(slopes).all()):
-        raise DataError(f"reward={name} gave derivatives that are not finite numbers")
+    for found, what in ((values, "value"), (slopes, "derivative")):
+        if not (np.abs(found) <= LARGEST_NUMBER).all():
+            raise DataError(
+                f"method gradient of reward={name}: every {what} must be {NUMBERS_ALLOWED}"
+            )
     return values, slopes
 
 

@@ -9,5 +9,5 @@ from tests.entries.commands import SHORT, run
 def trained(tmp_path_factory):
     """Folder of a run of `config=tiny`."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    run("train", *SHORT, f"run_dir={folder}")
+    run("train", *SHORT, f"run_dir={folder}", fresh=True)
     return folder

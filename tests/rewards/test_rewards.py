@@ -14,6 +14,7 @@ from dnamdlm.rewards import (
     WeightedSum,
     rewards_of,
 )
+from dnamdlm.rewards.reward import gradient_of
 
 SEQUENCES = ["ACGT", "GGGG", "A"]
 
@@ -85,3 +86,26 @@ def test_a_counted_reward_reads_batches_and_counts_them():
     assert counted.batch(["ACG"] * 10).tolist() == [3] * 10
     assert (sizes, counted.calls, counted.sequences) == ([4, 4, 2], 3, 10)
     assert counted.batch([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("value", "slope", "message"),
+    [
+        (np.nan, 0.0, "every value must be a number between"),
+        (-1e308, 0.0, "every value must be a number between"),
+        (1.0, np.inf, "every derivative must be a number between"),
+        (1.0, 1e200, "every derivative must be a number between"),
+    ],
+)
+def test_derivatives_that_cannot_be_used_are_one_sentence(value, slope, message):
+    class Steep:
+        name = "steep"
+
+        def batch(self, sequences):
+            return [value] * len(sequences)
+
+        def gradient(self, sequences):
+            return self.batch(sequences), np.full((len(sequences), len(sequences[0]), 4), slope)
+
+    with pytest.raises(DataError, match=f"method gradient of reward=steep: {message}"):
+        gradient_of(Steep(), ["ACGT"])
