@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dnamdlm.assembly.model_data import DataChanges, genome_data
 from dnamdlm.assembly.models import LoadedModel
@@ -12,6 +13,8 @@ from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.text.corpus import TextData
 from dnamdlm.errors import ConfigError
+from dnamdlm.tokens.nucleotide import IDS_OF_CODES
+from dnamdlm.words.codes import N_CODE
 
 _ID_OF_CODE = encode_dna(["bases"], ["ACGTN"], "bases")[0]
 
@@ -56,3 +59,11 @@ def sha256_note(path: Path) -> str:
 def ids_of(codes: NDArray[np.integer]) -> NDArray[np.integer]:
     """Token ids of store codes 0 to 3 of bases, and 4 of N."""
     return _ID_OF_CODE[codes]
+
+
+def codes_of(tokens: Tensor) -> list[NDArray[np.uint8]]:
+    """Codes 0 to 3 of rows of ids, and that of N for what is no base."""
+    found = np.full(tokens.shape, N_CODE, dtype=np.uint8)
+    for code, number in enumerate(IDS_OF_CODES[:4]):
+        found[tokens.numpy() == number] = code
+    return list(found)

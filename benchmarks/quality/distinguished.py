@@ -1,4 +1,4 @@
-"""How well a classifier of 4-mers distinguishes samples of a model from real windows, over draws.
+"""How well a classifier of 4-mers distinguishes samples from real windows, over several draws.
 
     python -m benchmarks.quality.distinguished [--model RUN] [--sets 8] [--size 64] [--length 512]
         [--steps 64] [--smoke]
@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.quality.few_steps import codes_of
 from benchmarks.quality.objectives import mean_and_error
 from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.trained import genome_of, model_note
+from benchmarks.trained import codes_of, genome_of, model_note
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.diffusion.randomness import row_keys

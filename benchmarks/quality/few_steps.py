@@ -22,8 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.quality.objectives import (
     BATCH_SIZE,
@@ -36,7 +34,7 @@ from benchmarks.quality.objectives import (
     trained,
 )
 from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.trained import genome_of
+from benchmarks.trained import codes_of, genome_of
 from benchmarks.two_step_gaps import gaps_of_model
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.genome.genome_settings import GenomeData
@@ -49,8 +47,6 @@ from dnamdlm.lm.distilled import DistilledDiffusionLM
 from dnamdlm.lm.markov_fit import fit_markov
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import ContinuousTime, DiscreteTime, ExactCount
-from dnamdlm.tokens.nucleotide import IDS_OF_CODES
-from dnamdlm.words.codes import N_CODE
 from dnamdlm.words.kmers import kmer_counts
 
 SEEDS = (1, 2, 3)
@@ -169,14 +165,6 @@ class Comparison:
             values = torch.cat(part) / self.genome.length / math.log(2.0)
             cells += [float(values.mean()), float(values.std()) / len(values) ** 0.5]
         return tuple(cells)
-
-
-def codes_of(tokens: Tensor) -> list[NDArray[np.uint8]]:
-    """Codes 0 to 3 of rows of ids, and that of N for what is no base."""
-    found = np.full(tokens.shape, N_CODE, dtype=np.uint8)
-    for code, number in enumerate(IDS_OF_CODES[:4]):
-        found[tokens.numpy() == number] = code
-    return list(found)
 
 
 def measured(

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from benchmarks.quality.few_steps import codes_of
+from benchmarks.trained import codes_of
 from benchmarks.two_step_gaps import gaps_of_draws, gaps_of_model
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.diffusion.schedules import LogLinear

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.entries.forks import _WORKERS, ROOT, in_child
+from tests.entries.forks import ROOT, import_what_works, in_child
 
 _SECONDS = 120
 # how many kills a case may need beyond those that it asks for, since commands end before some.
@@ -166,9 +166,8 @@ def main():
     """Answer the request on standard input."""
     folder, fields = json.load(sys.stdin)
     case = Case(**fields)
-    # no tensor is made here, so that no thread exists when the process forks.
-    for name in [*_WORKERS[case.entry], "gathering"]:
-        importlib.import_module(f"dnamdlm.assembly.{name}")
+    import_what_works(case.entry)
+    importlib.import_module("dnamdlm.assembly.gathering")
     os.chdir(folder)
     print(json.dumps(Kills(case, Path(f"{case.out}.log")).run()))
 
