@@ -1,4 +1,4 @@
-"""Ways to hide bases in the recipe of the demo, at equal passes of the network.
+"""The parts of the recipe of the demo, each changed alone, at equal passes of the network.
 
     python -m benchmarks.quality.recipe [--steps 400] [--seeds 3] [--windows 1500] [--only NAME]
         [--runs FOLDER] [--smoke]
@@ -64,6 +64,10 @@ CHANGES = (
         "density",
         ("lm.objective.power=1", f"lm.objective.density={DENSITY}"),
     ),
+    Change("shares from 0.001", "nearly-clean", ("lm.objective.lowest=0.001",)),
+    Change("equally likely counts", "uniform", ("lm.objective.power=1",)),
+    Change("AdamW, peak 0.003", "adamw", ("optimizer=adamw", "optimizer.learning_rate=0.003")),
+    Change("without tables of words", "alone", ("experts=none",)),
 )
 
 
@@ -149,7 +153,7 @@ def main() -> None:
         )  # fmt: skip
     table = ResultTable(
         theme="quality-recipe",
-        title=f"How bases are hidden in training: {steps} updates of the recipe demo",
+        title=f"The recipe demo with one change each: {steps} updates",
         columns=(
             "recipe", "bits per base", "+- (seeds)", "minus the first row", "+- (seeds)",
             "+- (windows)",
