@@ -6,8 +6,6 @@ alone.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.class_rows import copies
+from benchmarks.measured_rows import MeasuredRows, RowSettings, read_measured
 from dnamdlm.errors import DataError
 from dnamdlm.rewards.mutation import child_of
 from dnamdlm.rewards.reward import Reward, rewards_of
@@ -26,26 +25,6 @@ _LEAST_ROWS = 100
 
 Bits = Callable[[Sequence[str]], NDArray[np.float64]]
 """Sequences -> bits per base of each under a model."""
-
-
-@dataclass(frozen=True)
-class MeasuredRows:
-    """Sequences of one length with activities.
-
-    Attributes:
-        texts: letters (N,).
-        values: activities, float64 (N,).
-    """
-
-    texts: list[str]
-    values: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def taken(self, rows: NDArray[np.integer]) -> MeasuredRows:
-        """Some of the rows."""
-        return MeasuredRows([self.texts[row] for row in rows], self.values[rows])
 
 
 @dataclass(frozen=True)
@@ -63,65 +42,18 @@ class Halves:
     left_out: dict[str, int]
 
 
-@dataclass(frozen=True)
-class RowSettings:
-    """How a table is read.
-
-    Attributes:
-        column: of the activities.
-        start: first base that is taken of each sequence.
-        length: bases that are taken.
-        whole: bases of a sequence that is taken from; others are left out.
-        log: use log(1 + max(activity, 0)).
-        place: column of a place in a genome, whose regions alternate between the halves; None
-            draws the halves at random.
-        region: bases of a region.
-    """
-
-    column: str
-    start: int
-    length: int
-    whole: int
-    log: bool = False
-    place: str | None = None
-    region: int = 50_000
-
-
 def read_halves(path: Path, settings: RowSettings) -> Halves:
-    """Read a table with a column of sequences.
+    """Read a table in two halves, by alternating regions where it has places.
 
     Raises:
         DataError: if a column is missing, or a half has too few rows.
     """
-    opened = gzip.open if path.name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file, delimiter="," if ".csv" in path.name else "\t"))
-    for name in filter(None, ("sequence", settings.column, settings.place)):
-        if not table or name not in table[0]:
-            raise DataError(f"{path} has no column {name}; name one that it has")
-    first, last = settings.start, settings.start + settings.length
-    seen: dict[str, tuple[float, str]] = {}
-    other = unplaced = 0
-    for row in table:
-        text = row["sequence"].upper()
-        if len(text) != settings.whole or set(text[first:last]) - set("ACGT"):
-            other += 1
-            continue
-        place = row[settings.place] if settings.place else ""
-        if settings.place and not place.isdecimal():
-            unplaced += 1
-            continue
-        seen.setdefault(text[first:last], (float(row[settings.column]), place))
-    texts = list(seen)
-    values = np.array([value for value, _ in seen.values()])
-    if settings.log:
-        values = np.log1p(np.maximum(values, 0))
-    if settings.place:
-        is_audit = np.array([int(place) // settings.region % 2 for _, place in seen.values()]) == 1
+    rows = read_measured(path, settings)
+    if rows.regions is not None:
+        is_audit = rows.regions % 2 == 1
     else:
-        is_audit = np.random.default_rng(0).random(len(texts)) < 0.5
-    rows = MeasuredRows(texts, values)
-    design, audit = rows.taken(np.flatnonzero(~is_audit)), rows.taken(np.flatnonzero(is_audit))
+        is_audit = np.random.default_rng(0).random(len(rows.rows)) < 0.5
+    design, audit = (rows.rows.taken(np.flatnonzero(part)) for part in (~is_audit, is_audit))
     near = copies(design.texts, audit.texts)
     audit = audit.taken(np.flatnonzero(~near))
     if min(len(design), len(audit)) < _LEAST_ROWS:
@@ -129,12 +61,7 @@ def read_halves(path: Path, settings: RowSettings) -> Halves:
             f"{path} gives {len(design)} and {len(audit)} rows of {settings.whole} bases; each "
             f"half needs {_LEAST_ROWS}"
         )
-    left_out = {
-        "of another length, or with other letters": other,
-        "without a place": unplaced,
-        "repeated": len(table) - other - unplaced - len(texts),
-        "near copies of the design half": int(near.sum()),
-    }
+    left_out = rows.left_out | {"near copies of the design half": int(near.sum())}
     return Halves(design, audit, left_out)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +12,15 @@ from numpy.typing import NDArray
 
 import dnamdlm
 from benchmarks.design_rows import Halves
+from benchmarks.started import DONE, completed
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.string_scores import string_likelihoods
-from dnamdlm.errors import ConfigError
 from dnamdlm.rewards.reward import Reward
 
 BITS_DRAWS = 4
 _HIGH_SHARE = 0.1
 _CLASSES = ("rest", "high")
-_DONE = "benchmark_done"
 
 
 @dataclass(frozen=True)
@@ -76,13 +73,13 @@ class Runs:
 
     def done(self, name: str) -> Path:
         """A file that is there once a run is complete."""
-        return self.folder / name / _DONE
+        return self.folder / name / DONE
 
     def reward(self, seed: int) -> Reward:
         """A regression that was fine-tuned on the design half with this seed."""
         run = self.folder / f"reward_{seed}"
         _ = self.numbers
-        _called(run, "finetune", "config=table", f"data.train={self._table}", f"seed={seed}",
+        completed(run, "finetune", "config=table", f"data.train={self._table}", f"seed={seed}",
                 "data.label_column=activity", "data.kind=regression", "data.test_fraction=0.05",
                 f"model={self.folder / 'numbers'}", "baselines=[majority]", "bootstrap=0",
                 f"training.epochs={self.epochs}", "training.learning_rate=0.002", "seeds=1",
@@ -101,19 +98,8 @@ class Runs:
 
     def _train(self, name: str, *settings: str) -> None:
         length = len(self.halves.design.texts[0])
-        _called(self.folder / name, "train", *settings, f"data.length={length}",
+        completed(self.folder / name, "train", *settings, f"data.length={length}",
                 f"trainer.max_steps={self.steps}", "seed=1", *self.given)  # fmt: skip
-
-
-def _called(run: Path, entry: str, *settings: str) -> None:
-    """Run a command that trains, unless it is done."""
-    done = run / _DONE
-    if done.exists():
-        return
-    command = [sys.executable, "-m", f"dnamdlm.{entry}", *settings, f"run_dir={run}"]
-    if subprocess.run(command, check=False).returncode:
-        raise ConfigError(f"{entry} in {run} failed; its message stands above")
-    done.touch()
 
 
 def _model(run: Path) -> LoadedModel:

@@ -39,9 +39,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.design_rows import RowSettings, read_halves
+from benchmarks.design_rows import read_halves
 from benchmarks.design_runs import Runs
 from benchmarks.design_ways import POPULATION, SAMPLER, Maker
+from benchmarks.measured_rows import RowSettings
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.started import start
 from benchmarks.trained import model_note, sha256_note

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.design_rows import NaturalReward, RowSettings, climbed, read_halves
+from benchmarks.design_rows import NaturalReward, climbed, read_halves
+from benchmarks.measured_rows import RowSettings
 from benchmarks.quality.designs import table_rows
 from dnamdlm.errors import DataError
 from dnamdlm.rewards import CountedReward, FunctionReward

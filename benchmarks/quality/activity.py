@@ -1,0 +1,202 @@
+"""Measured activities predicted from pre-trained and random weights, beside words and a CNN.
+
+    python -m benchmarks.quality.activity --table FILE.tsv.gz --column expression --length 150
+        --genome FASTA --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
+        [--region 50000] [--steps 600] [--rows 100 1000 all] [--methods probe lora full]
+        [--objectives mdlm mlm ar] [--seeds 2] [--set KEY=VALUE ...] [--smoke]
+
+One small transformer is trained on a genome with each objective, on the same windows, and then
+learns the activities as a probe of frozen states, by low-rank adapters, or with all its weights,
+from few and from all rows. The table is divided into train, validation and test by regions of the
+genome where it has places, and near copies between the parts are left out. The epoch, the strength
+of a probe and that of the ridge regression on words are chosen on the validation rows; the test
+rows are read once. Every run stays in `--runs`, and an interrupted command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measured_rows import MeasuredRows, Parts, RowSettings, read_parts
+from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.started import completed, start
+from benchmarks.trained import model_note, sha256_note
+from dnamdlm.assembly.models import load_model
+
+ALL = "all"
+_FIGURES = ("pearson", "spearman", "r2")
+_NETWORK = ("backbone.hidden_size=64", "backbone.num_blocks=3", "backbone.mlp_ratio=2")
+# short convolutions, which the transformer that reads from left to right has not.
+_CONVOLUTIONS = ("backbone=dit", "backbone.num_heads=2", "backbone.conv_width=9")
+_OBJECTIVES = {
+    "mdlm": ("lm=mdlm_count", "lm.objective.lowest=0.1", *_CONVOLUTIONS),
+    "mlm": ("lm=mlm", *_CONVOLUTIONS),
+    "ar": ("lm=ar", "backbone=ar", "backbone.num_heads=2"),
+}
+_FEW_ROWS, _SMALL_BATCH, _BATCH = 1000, 16, 64
+
+
+@dataclass(frozen=True)
+class Point:
+    """One fit of the table: weights of an objective, a method, and how many rows it learns from."""
+
+    objective: str
+    method: str
+    rows: str
+
+
+class Work:
+    """The runs of one table, each done when it is wanted and then kept."""
+
+    def __init__(self, arguments: argparse.Namespace, parts: Parts) -> None:
+        self.arguments = arguments
+        self.length = len(parts.train.texts[0])
+        self.folder: Path = arguments.runs / arguments.table.name.split(".")[0]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in (("train", parts.train), ("valid", parts.valid), ("test", parts.test)):
+            _write(self.folder / f"{name}.tsv", rows)
+
+    def pretrained(self, objective: str) -> Path:
+        """The run of an objective on the genome."""
+        run, steps = self.folder / f"pretrained-{objective}", self.arguments.steps
+        completed(
+            run, "train", "config=tiny", *_OBJECTIVES[objective], *_NETWORK,
+            f"data.fasta={self.arguments.genome}", "data.annotation=null", "data.valid=null",
+            "data.test=null", f"data.length={self.length}", "optimizer.learning_rate=0.003",
+            "learning_rate.warmup_steps=50", "learning_rate.hold_fraction=0.3",
+            f"trainer.max_steps={steps}", f"trainer.valid_every={steps}", "trainer.log_every=50",
+            "trainer.checkpoint_every=200", "trainer.valid_windows=256",
+            "trainer.global_batch_size=32", "trainer.averaging_decay=0.99", "seed=1", "threads=1",
+        )  # fmt: skip
+        return run
+
+    def results(self, point: Point, baselines: Sequence[str]) -> dict[str, Any]:
+        """What `finetune` found for a point."""
+        few = point.rows != ALL and int(point.rows) <= _FEW_ROWS
+        run = self.folder / "-".join((point.objective, point.method, point.rows))
+        settings = [
+            "config=table", f"model={self.pretrained(point.objective)}",
+            *(f"data.{name}={self.folder / name}.tsv" for name in ("train", "valid", "test")),
+            "data.label_column=activity", "data.kind=regression", "data.metric=pearson",
+            f"method={point.method}", f"seeds={self.arguments.seeds}", "threads=1",
+            f"training.epochs={self.arguments.epochs}", "training.learning_rate=0.002",
+            f"training.batch_size={_SMALL_BATCH if few else _BATCH}",
+            f"baselines=[{','.join(baselines)}]",
+        ]  # fmt: skip
+        settings += ["probe=ridge"] * (point.method == "probe")
+        settings += [f"shots={point.rows}"] * (point.rows != ALL)
+        completed(run, "finetune", *settings)
+        return json.loads((run / "results.json").read_text(encoding="utf-8"))
+
+
+def _write(path: Path, rows: MeasuredRows) -> None:
+    lines = [f"{text}\t{value!r}" for text, value in zip(rows.texts, rows.values.tolist(),
+                                                         strict=True)]  # fmt: skip
+    path.write_text("\n".join(["sequence\tactivity", *lines]) + "\n")
+
+
+def row_of(name: str, point: Point, result: dict[str, Any]) -> tuple[Cell, ...]:
+    """The row of one predictor: means over seeds, the spread and an interval of the correlation."""
+    own = [split for split in result["splits"] if split["predictor"] == name]
+    found = {key: [split["test"]["figures"][key] for split in own] for key in _FIGURES}
+    low, high = own[0]["test"]["intervals"]["pearson"]
+    spread = statistics.stdev(found["pearson"]) if len(own) > 1 else None
+    weights = {"model": f"{point.objective}, genome", "random_weights": "random"}.get(name)
+    means = [statistics.mean(found[key]) for key in _FIGURES]
+    return (
+        point.rows, weights or name, point.method if weights else "", means[0], spread,
+        f"{low:.3f} to {high:.3f}", *means[1:], statistics.mean(split["seconds"] for split in own),
+    )  # fmt: skip
+
+
+def measured(work: Work) -> list[tuple[Cell, ...]]:
+    """Rows of the table; random weights once for each method, words and the CNN once."""
+    arguments = work.arguments
+    rows: list[tuple[Cell, ...]] = []
+    for count, method, objective in itertools.product(
+        arguments.rows, arguments.methods, arguments.objectives
+    ):
+        baselines: list[str] = []
+        if objective == arguments.objectives[0]:
+            baselines.append("random_weights")
+            if method == arguments.methods[0]:
+                baselines += ["kmer", "cnn"]
+        point = Point(objective, method, count)
+        result = work.results(point, baselines)
+        rows += [row_of(name, point, result) for name in result["summary"]]
+        print(json.dumps(rows[-1 - len(baselines) :]), flush=True)
+    return rows
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments of the command."""
+    parser = argparse.ArgumentParser(description="Activities predicted from pre-trained weights.")
+    parser.add_argument("--table", required=True, type=Path)
+    parser.add_argument("--column", required=True, help="of the activities")
+    parser.add_argument("--genome", required=True, help="FASTA that is pre-trained on")
+    parser.add_argument("--runs", required=True, type=Path)
+    parser.add_argument("--length", required=True, type=int, help="bases that are read")
+    parser.add_argument("--whole", type=int, help="bases of a sequence; default: length")
+    parser.add_argument("--start", type=int, default=0, help="first base that is read")
+    parser.add_argument("--log", action="store_true", help="log(1 + max(activity, 0))")
+    parser.add_argument("--place", help="column of places, whose regions are held out")
+    parser.add_argument("--region", type=int, default=50_000, help="bases of a region")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rows", nargs="+", default=["100", "1000", ALL])
+    parser.add_argument("--methods", nargs="+", default=["probe", "lora", "full"])
+    parser.add_argument("--objectives", nargs="+", default=list(_OBJECTIVES), choices=_OBJECTIVES)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true", help="few rows and steps, print only")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, fit, print and store."""
+    arguments = parsed()
+    if arguments.smoke:
+        arguments.steps, arguments.epochs, arguments.seeds = 4, 1, 1
+        arguments.rows, arguments.methods = ["100"], arguments.methods[:2]
+    settings = RowSettings(
+        arguments.column, arguments.start, arguments.length, arguments.whole or arguments.length,
+        arguments.log, arguments.place, arguments.region,
+    )  # fmt: skip
+    parts = read_parts(arguments.table, settings)
+    work = Work(arguments, parts)
+    rows = measured(work)
+    stem = arguments.table.name.split(".")[0]
+    models = [load_model(str(work.pretrained(name))) for name in arguments.objectives]
+    table = ResultTable(
+        f"quality-activity-{stem.replace('_', '-')}",
+        f"Activities predicted: {arguments.table.name}, {arguments.seeds} seeds",
+        (
+            "rows learned from", "weights", "method", "Pearson r", "+- (seeds)",
+            "95 % interval (rows, first seed)", "Spearman", "R2", "seconds per seed",
+        ),
+        rows,
+        (
+            f"rows: train {len(parts.train):,}, validation {len(parts.valid):,}, test "
+            f"{len(parts.test):,}; left out: {parts.left_out}",
+            f"pre-trained for {arguments.steps} updates of 32 windows of {work.length} bases of "
+            f"{Path(arguments.genome).name}; fine-tuned for {arguments.epochs} epochs with the "
+            "learning rate 0.002, the epoch chosen on the validation rows",
+            "kmer: ridge regression on shares of words of six bases; cnn: a small convolutional "
+            "network without pre-training; random: the network of the first objective with random "
+            "weights",
+            sha256_note(arguments.table),
+            *(f"{name}, {model_note(model)}" for name, model in
+              zip(arguments.objectives, models, strict=True)),
+        ),
+    )  # fmt: skip
+    finish(table, smoke=arguments.smoke, threads=1)
+
+
+if __name__ == "__main__":
+    start(main)
