@@ -65,9 +65,7 @@ CHANGES = (
         ("lm.objective.power=1", f"lm.objective.density={DENSITY}"),
     ),
     Change("shares from 0.001", "nearly-clean", ("lm.objective.lowest=0.001",)),
-    Change("equally likely counts", "uniform", ("lm.objective.power=1",)),
     Change("AdamW, peak 0.003", "adamw", ("optimizer=adamw", "optimizer.learning_rate=0.003")),
-    Change("without tables of words", "alone", ("experts=none",)),
 )
 
 
