@@ -42,6 +42,7 @@ from dnamdlm.diffusion.mixed import mixed_nats, posterior_shares
 from dnamdlm.diffusion.ordered import mean_order_nats, ordered_nats
 from dnamdlm.diffusion.parameterization import restricted, substitution
 from dnamdlm.diffusion.population import Population, slot_keys, systematic_ancestors
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise, Stream, child_keys, row_keys
 from dnamdlm.diffusion.remasking import (
     Capped,
@@ -104,6 +105,7 @@ __all__ = [
     "LeastConfident",
     "Linear",
     "LogLinear",
+    "LogProbs",
     "Outcome",
     "Population",
     "RemaskStrategy",

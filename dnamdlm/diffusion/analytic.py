@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import Stream
 from dnamdlm.diffusion.steps import Ancestral, Step, StepRule, draw_tokens, reveal_probability
 
@@ -95,10 +96,15 @@ class Analytic(StepRule):
         """The ancestral step, which is the same where every total is exactly 1."""
         return Ancestral(self.choice)
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Reveal hidden tokens, each with the probability given by its total."""
-        total = log_probs.double().logsumexp(dim=-1).exp()
+        total = log_probs.each(_total)
         reveal = reveal_probability(step.alpha_t, step.alpha_s)[:, None] * total
         everything = (step.alpha_s >= 1)[:, None]
         revealed = everything | (step.uniform(Stream.REVEALS) < reveal)
         return draw_tokens(step, log_probs, step.hidden & revealed, self.choice)
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum of each distribution."""
+    return values.double().logsumexp(dim=-1).exp()

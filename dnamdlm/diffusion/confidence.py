@@ -7,57 +7,48 @@ p(x_a) p(x_b | x_a) ... in the order a, b, ...; with more, the tokens of one ste
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Shaped
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.steps import Step, StepRule, draw_tokens
 from dnamdlm.errors import ConfigError
 
 Order = Literal["probability", "margin", "entropy"]
 ORDERS = ("probability", "margin", "entropy")
-# of a float64 copy of distributions, 1 GB.
-NUMBERS_AT_ONCE = 1 << 27
 
 
-def entropies(log_probs: Float[Tensor, "B L V"]) -> Float64[Tensor, "B L"]:
-    """Entropy of each distribution in nats."""
+def entropies(log_probs: LogProbs) -> Float64[Tensor, "B L"]:
+    """Entropy of each distribution in nats; 0 at the positions that are not there."""
 
-    def of_part(part: Tensor) -> Tensor:
-        logs = part.double()
+    def entropy(values: Float[Tensor, "P Q V"]) -> Tensor:
+        logs = values.double()
         return -torch.where(logs.isneginf(), 0.0, logs.exp() * logs).sum(dim=-1)
 
-    return _in_parts(of_part, log_probs)
+    return log_probs.each(entropy)
 
 
-def certainty(log_probs: Float[Tensor, "B L V"], order: Order) -> Float64[Tensor, "B L"]:
+def certainty(log_probs: LogProbs, order: Order) -> Float64[Tensor, "B L"]:
     """How certain the prediction at each position is; larger is more certain.
 
     Args:
-        log_probs: normalised over V.
+        log_probs: normalised over V; where a distribution is not there the result has no meaning.
         order: 'probability' of the most likely token, its 'margin' over the second most likely
             (Kim et al. 2025, arXiv:2502.06768), or minus the 'entropy' in nats.
     """
     if order == "entropy":
         return -entropies(log_probs)
-    best = _in_parts(lambda part: part.double().exp().topk(2, dim=-1).values, log_probs)
-    return best[..., 0] if order == "probability" else best[..., 0] - best[..., 1]
 
+    def sureness(values: Float[Tensor, "P Q V"]) -> Tensor:
+        best = values.double().exp().topk(2, dim=-1).values
+        return best[..., 0] if order == "probability" else best[..., 0] - best[..., 1]
 
-def _in_parts(
-    function: Callable[[Tensor], Tensor], log_probs: Float[Tensor, "B L V"]
-) -> Shaped[Tensor, "B L *rest"]:
-    """Apply a function of distributions to some rows at a time: it makes float64 copies of them."""
-    rows = max(1, NUMBERS_AT_ONCE // max(1, log_probs[:1].numel()))
-    if len(log_probs) <= rows:
-        return function(log_probs)
-    starts = range(0, len(log_probs), rows)
-    return torch.cat([function(log_probs[start : start + rows]) for start in starts])
+    return log_probs.each(sureness)
 
 
 def ranks(values: Float64[Tensor, "B L"], among: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
@@ -93,7 +84,7 @@ class SurestFirst(StepRule):
         """True for the rows in which this step reveals a token."""
         return self._count(step) > 0
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Reveal the most certain tokens."""
         hidden = step.hidden
         rank = ranks(certainty(log_probs, self.order), hidden)
@@ -124,7 +115,7 @@ class Threshold(StepRule):
         if not 0.0 < self.threshold <= 1.0:
             raise ConfigError(f"sampler.threshold must lie in (0, 1], got {self.threshold}")
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Reveal the tokens that are certain enough."""
         certain = certainty(log_probs, "probability")
         first = ranks(certain, step.hidden) == 0
@@ -156,7 +147,7 @@ class EntropyBounded(StepRule):
             raise ConfigError(f"sampler.bound must not be negative, got {self.bound}")
         check_order(self.order)
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Reveal as many of the most certain tokens as the bound allows."""
         rank = ranks(certainty(log_probs, self.order), step.hidden)
         entropy = entropies(log_probs).masked_fill(~step.hidden, 0.0)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.errors import ConfigError
 
 
@@ -70,6 +71,20 @@ class Constraints:
         part = object.__new__(Constraints)
         object.__setattr__(part, "allowed", allowed)
         return part
+
+    def conditioned(self, log_probs: LogProbs, masked: Bool[Tensor, "B L"]) -> LogProbs:
+        """What `apply` gives at the positions of the distributions."""
+        if self.allowed is None:
+            return log_probs
+        masked = log_probs.positions.of_positions(masked)
+        if self.allowed.ndim == 1:
+            return log_probs.changed(self.apply, masked)
+        allowed = log_probs.positions.of_positions(self.allowed)
+
+        def applied(values: Tensor, masked: Tensor, allowed: Tensor) -> Tensor:
+            return self.unchecked(allowed).apply(values, masked)
+
+        return log_probs.changed(applied, masked, allowed)
 
     def apply(
         self, log_probs: Float[Tensor, "B L V"], masked: Bool[Tensor, "B L"]

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dnamdlm.diffusion.confidence import certainty, ranks
 from dnamdlm.diffusion.mixed import mixed_nats, posterior_shares
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.errors import ConfigError
 
 OrderRule = Literal["probability", "margin", "entropy", "left_to_right"]
@@ -40,7 +41,7 @@ def priority(log_probs: Float[Tensor, "B L V"], rule: OrderRule) -> Float64[Tens
     if rule == "left_to_right":
         position = torch.arange(log_probs.shape[1], device=log_probs.device)
         return -position.double().expand(log_probs.shape[:2])
-    return certainty(log_probs, rule)
+    return certainty(LogProbs(log_probs), rule)
 
 
 def ordered_nats(

@@ -35,7 +35,10 @@ def substitution(
     log_probs = restricted(logits, real_tokens)
     visible = (xt != mask_id).unsqueeze(-1)
     shown = torch.arange(logits.shape[-1], device=xt.device) == xt.unsqueeze(-1)
-    return log_probs.masked_fill(visible & ~shown, -torch.inf).masked_fill(visible & shown, 0.0)
+    if torch.is_grad_enabled():
+        return log_probs.masked_fill(visible & ~shown, -torch.inf).masked_fill(visible & shown, 0.0)
+    # with many ids a copy is large.
+    return log_probs.masked_fill_(visible & ~shown, -torch.inf).masked_fill_(visible & shown, 0.0)
 
 
 def restricted(

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import Stream
 from dnamdlm.diffusion.steps import Step, StepRule, draw_tokens
 from dnamdlm.errors import ConfigError
@@ -199,7 +200,7 @@ class Remasking(StepRule):
         """True for the rows in which this step reveals a token."""
         return self._revealed(step).any(dim=-1)
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Reveal and reopen."""
         revealed = draw_tokens(step, log_probs, self._revealed(step), self.choice)
         return torch.where(self._reopened(step), step.mask_id, revealed)

@@ -17,6 +17,7 @@ from torch import Tensor
 from dnamdlm.diffusion.clocks import clock_of
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.grids import check_times
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.steering import Steering
@@ -49,8 +50,8 @@ class SparseDenoiser(Denoiser, Protocol):
         time: Float64[Tensor, " b"],
         rows: Int[Tensor, " b"],
         wanted: Bool[Tensor, "b L"],
-    ) -> Float[Tensor, "b L V"]:
-        """The result of a call where `wanted`, and -inf for every token elsewhere."""
+    ) -> LogProbs:
+        """The result of a call where `wanted`; elsewhere nothing, or -inf for every token."""
         ...
 
 
@@ -162,7 +163,7 @@ def reverse_process(
         if steering is not None:
             log_probs, log_totals = steering.conditioned(log_probs, step.tokens == mask_id, rows)
         elif constraints is not None:
-            log_probs = constraints.select(rows).apply(log_probs, step.tokens == mask_id)
+            log_probs = constraints.select(rows).conditioned(log_probs, step.tokens == mask_id)
         after = rule(step, log_probs)
         if steering is not None:
             after = steering.proposed(
@@ -177,6 +178,8 @@ def reverse_process(
         tokens[rows] = after = torch.where(step.free, after, step.tokens)
         if rule.uses_confidence:
             confidence[rows] = _confidence(step, log_probs, after)
+        # before the next call makes as many.
+        del log_probs
         if steering is not None:
             ancestors = steering.selected(tokens, rows, draw, clock.after(draw, rows))
             if ancestors is not None:
@@ -189,13 +192,11 @@ def reverse_process(
     return Generated(tokens, network_calls, row_calls)
 
 
-def _call(
-    denoise: Denoiser, rule: StepRule, step: Step, time: Tensor, rows: Tensor
-) -> Float[Tensor, "b L V"]:
+def _call(denoise: Denoiser, rule: StepRule, step: Step, time: Tensor, rows: Tensor) -> LogProbs:
     """Call the network, only at the positions that the rule reads if it can leave others out."""
     if isinstance(denoise, SparseDenoiser):
         return denoise.at(step.tokens, time, rows, rule.reads(step))
-    return denoise(step.tokens, time, rows)
+    return LogProbs(denoise(step.tokens, time, rows))
 
 
 class _Search:
@@ -250,10 +251,13 @@ def _parted(flags: Bool[Tensor, " b"]) -> tuple[Int[Tensor, " t"], Int[Tensor, "
     return order[num_false:], order[:num_false]
 
 
-def _confidence(step: Step, log_probs: Tensor, after: Tensor) -> Float64[Tensor, "b L"]:
+def _confidence(step: Step, log_probs: LogProbs, after: Tensor) -> Float64[Tensor, "b L"]:
     """Probability of each token when it was drawn, with the tokens of this step."""
-    shown = log_probs.gather(-1, after.unsqueeze(-1)).squeeze(-1).double().exp()
-    return torch.where(step.hidden, shown, step.confidence)
+
+    def shown(values: Tensor, after: Tensor) -> Tensor:
+        return values.gather(-1, after.unsqueeze(-1)).squeeze(-1).double().exp()
+
+    return torch.where(step.hidden, log_probs.each(shown, after), step.confidence)
 
 
 def _check_finished(rule: StepRule, is_left: Bool[Tensor, "B L"]) -> None:

@@ -25,6 +25,7 @@ from dnamdlm.diffusion.categorical import Choice, inverse_cdf
 from dnamdlm.diffusion.constraints import Constraints
 from dnamdlm.diffusion.lookahead import twisted
 from dnamdlm.diffusion.population import Population, slot_keys
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 from dnamdlm.diffusion.remembering import RememberingDenoiser
 from dnamdlm.diffusion.steps import Step, StepRule
@@ -80,8 +81,8 @@ class Steering:
         return self.denoise
 
     def conditioned(
-        self, log_probs: Float[Tensor, "b L V"], masked: Bool[Tensor, "b L"], rows: Tensor
-    ) -> tuple[Float[Tensor, "b L V"], Float64[Tensor, "b L"] | None]:
+        self, log_probs: LogProbs, masked: Bool[Tensor, "b L"], rows: Tensor
+    ) -> tuple[LogProbs, Float64[Tensor, "b L"] | None]:
         """What the rule draws from, and log of the factor by which the target differs from it.
 
         Args:
@@ -93,19 +94,19 @@ class Steering:
         allowed = constraints.allowed
         if not self.counts_totals and allowed is None:
             return log_probs, None
-        normalized = log_probs.log_softmax(dim=-1)
+        normalized = log_probs.changed(_normalized)
         wide = log_probs if self.counts_totals else normalized
-        drawn = constraints.apply(normalized if self.counts_totals else log_probs, masked)
-        if allowed is not None:
-            wide = torch.where(allowed, wide, -torch.inf)
-        return drawn, wide.double().logsumexp(dim=-1)
+        drawn = constraints.conditioned(normalized if self.counts_totals else log_probs, masked)
+        if allowed is None:
+            return drawn, wide.each(_log_total)
+        return drawn, wide.each(_log_total, allowed.expand(*masked.shape, -1))
 
     def proposed(
         self,
         step: Step,
         rows: Int[Tensor, " b"],
         *,
-        log_probs: Float[Tensor, "b L V"],
+        log_probs: LogProbs,
         totals: Float64[Tensor, "b L"] | None,
         after: Int[Tensor, "b L"],
         rule: StepRule,
@@ -128,12 +129,12 @@ class Steering:
             ratios = torch.where(revealed, totals, ratios)
         if self.tilt.is_twisted and bool(revealed.any()):
             choice: Choice = getattr(rule, "choice")  # noqa: B009
-            probs = choice.probabilities(log_probs[revealed])
+            probs = choice.probabilities(log_probs.at(revealed))
             address = self._address(step.draw, 1)
             values = self.values.of_tokens(
                 step,
                 rows,
-                log_probs=log_probs,
+                log_probs=log_probs.dense(),
                 revealed=revealed,
                 probs=probs,
                 time=time,
@@ -147,7 +148,7 @@ class Steering:
             ratios[revealed] += gained
         if self.tilt.within is not None and bool(revealed.any()):
             choice = getattr(rule, "choice")  # noqa: B009
-            probs = choice.probabilities(log_probs)
+            probs = choice.probabilities(log_probs.dense())
             after, gained = self._within(self.tilt.within, step, probs, after, revealed)
             ratios[:, 0] += gained
         owed = torch.zeros(len(self.keys), dtype=torch.float64, device=after.device)
@@ -255,4 +256,17 @@ class Steering:
     def _predicted(self, xt: Tensor, time: Tensor, rows: Tensor) -> Float[Tensor, "b L V"]:
         """Log p(x0 | xt) within the constraints."""
         assert self.denoise is not None
-        return self.conditioned(self.denoise(xt, time, rows), xt == self.mask_id, rows)[0]
+        found = LogProbs(self.denoise(xt, time, rows))
+        return self.conditioned(found, xt == self.mask_id, rows)[0].dense()
+
+
+def _normalized(values: Tensor) -> Tensor:
+    """Log-probabilities whose sums are 1."""
+    return values.log_softmax(dim=-1)
+
+
+def _log_total(values: Tensor, allowed: Tensor | None = None) -> Tensor:
+    """Log of the sum of each distribution, over the allowed tokens."""
+    if allowed is not None:
+        values = torch.where(allowed, values, -torch.inf)
+    return values.double().logsumexp(dim=-1)

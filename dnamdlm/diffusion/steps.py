@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise, Stream
 
 FEW_IDS = 64
@@ -112,12 +113,12 @@ class StepRule(ABC):
         return False
 
     @abstractmethod
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """The tokens at time s, for rows that need the network.
 
         Args:
             step: the rows.
-            log_probs: log p(x0 | xt), -inf where impossible.
+            log_probs: log p(x0 | xt), at the positions that the rule reads or at more.
         """
 
     def needs_network(self, step: Step) -> Bool[Tensor, " B"]:
@@ -182,16 +183,16 @@ def ancestral_probabilities(
 
 def draw_tokens(
     step: Step,
-    log_probs: Float[Tensor, "B L V"],
+    log_probs: LogProbs,
     chosen: Bool[Tensor, "B L"],
     choice: Choice = UNCHANGED,
 ) -> Int[Tensor, "B L"]:
     """Draw the chosen positions independently, each from its own distribution; the others stay."""
     uniforms = step.uniform(Stream.TOKENS)
-    if log_probs.is_cuda and log_probs.shape[-1] <= FEW_IDS:
+    if log_probs.values.is_cuda and log_probs.values.shape[-1] <= FEW_IDS:
         # at all positions, of which a GPU has many at once, rather than wait for a count.
-        return torch.where(chosen, choice.draw(log_probs, uniforms), step.tokens)
-    drawn = choice.draw(log_probs[chosen], uniforms[chosen])
+        return torch.where(chosen, log_probs.each(choice.draw, uniforms), step.tokens)
+    drawn = log_probs.of_chosen(chosen, choice.draw, uniforms)
     return step.tokens.masked_scatter(chosen, drawn)
 
 
@@ -223,7 +224,7 @@ class Ancestral(StepRule):
         """True for the rows in which this step reveals a token."""
         return self._revealed(step).any(dim=-1)
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Draw the tokens that become visible."""
         return draw_tokens(step, log_probs, self._revealed(step), self.choice)
 
@@ -268,7 +269,7 @@ class FirstHitting(StepRule):
         uniforms = step.noise.uniform(Stream.HITS, step.draw)
         return 1 - (1 - step.alpha_t) * uniforms ** (1 / step.hidden.sum(dim=-1))
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "B L V"]) -> Int[Tensor, "B L"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "B L"]:
         """Reveal one hidden position, chosen uniformly."""
         return draw_tokens(step, log_probs, self.reads(step), self.choice)
 

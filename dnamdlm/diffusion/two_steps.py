@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.steps import Ancestral, Step, reveal_probability
@@ -102,7 +103,7 @@ def state_between(
     written = torch.ones(xt.shape, dtype=torch.float64, device=xt.device)
     hidden = xt == mask_id
     step = Step(xt, hidden, steps.alpha_t, steps.alpha_m, written, noise, 0, mask_id)
-    return Ancestral()(step, log_probs)
+    return Ancestral()(step, LogProbs(log_probs))
 
 
 def two_step_targets(

@@ -1,9 +1,8 @@
 """Which positions of a batch the output layer is applied to.
 
 A loss is zero at visible tokens and a sampler does not read predictions there, so a model with a
-large vocabulary computes its logits at some positions only. Formulas per position need no second
-form for this: the chosen positions of `Chosen` are written as N rows of one position, (N, 1, ...),
-where `Everywhere` keeps (B, L, ...). Below both are called (P, Q, ...).
+large vocabulary computes its logits at some positions only. How these are written, (P, Q, ...), is
+said in `dnamdlm.diffusion.positions`.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dnamdlm.backbones.backbone import Backbone
+from dnamdlm.diffusion.positions import AllPositions, ChosenPositions, Positions
 
 # with fewer ids the logits cost about as much as gathering the hidden states: measured on a CPU,
 # see benchmarks/speed/head.py. The bases of DNA are far below.
@@ -23,47 +23,23 @@ SMALL_VOCABULARY = 4096
 
 
 @runtime_checkable
-class Places(Protocol):
-    """A choice of positions of (B, L)."""
+class Places(Positions, Protocol):
+    """A choice of positions of (B, L) that a network can be applied to."""
 
     def logits(self, backbone: Backbone, *inputs: Any) -> Float[Tensor, "P Q V"]:
         """The output of the network at the positions; inputs as in `Backbone`."""
         ...
 
-    def of_positions(self, values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "P Q"]:
-        """The values at the positions."""
-        ...
 
-    def of_rows(self, values: Shaped[Tensor, " B"]) -> Shaped[Tensor, " P"]:
-        """The number of its row, for each row of the new form."""
-        ...
-
-    def spread(self, values: Shaped[Tensor, "P Q"]) -> Shaped[Tensor, "B L"]:
-        """Back to the shape of the batch; zero at the positions that were left out."""
-        ...
-
-
-class Everywhere:
+class Everywhere(AllPositions):
     """All positions, as they are."""
 
     def logits(self, backbone: Backbone, *inputs: Any) -> Float[Tensor, "P Q V"]:
         """The output of the network."""
         return backbone(*inputs)
 
-    def of_positions(self, values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "P Q"]:
-        """The values."""
-        return values
 
-    def of_rows(self, values: Shaped[Tensor, " B"]) -> Shaped[Tensor, " P"]:
-        """The values."""
-        return values
-
-    def spread(self, values: Shaped[Tensor, "P Q"]) -> Shaped[Tensor, "B L"]:
-        """The values."""
-        return values
-
-
-class Chosen:
+class Chosen(ChosenPositions):
     """The positions of a mask, in row-major order; on a GPU the host waits for their number."""
 
     def __init__(self, mask: Bool[Tensor, "B L"], *, positions_per_call: int | None = None) -> None:
@@ -74,8 +50,8 @@ class Chosen:
             positions_per_call: apply the output layer to this many positions at a time, so that
                 its rounding does not depend on how many are chosen; None for all at once.
         """
-        self.shape = mask.shape
-        self.rows, self.columns = mask.nonzero(as_tuple=True)
+        rows, columns = mask.nonzero(as_tuple=True)
+        super().__init__((mask.shape[0], mask.shape[1]), rows, columns)
         self.positions_per_call = positions_per_call
 
     def logits(self, backbone: Backbone, *inputs: Any) -> Float[Tensor, "P Q V"]:
@@ -90,19 +66,6 @@ class Chosen:
         padded = torch.cat([states, states[-1:].expand(missing, -1)])
         parts = [head(part) for part in padded.split(self.positions_per_call)]
         return torch.cat(parts)[: len(states)]
-
-    def of_positions(self, values: Shaped[Tensor, "B L"]) -> Shaped[Tensor, "P Q"]:
-        """The values there."""
-        return values[self.rows, self.columns].unsqueeze(1)
-
-    def of_rows(self, values: Shaped[Tensor, " B"]) -> Shaped[Tensor, " P"]:
-        """The value of the row that each position is in."""
-        return values[self.rows]
-
-    def spread(self, values: Shaped[Tensor, "P Q"]) -> Shaped[Tensor, "B L"]:
-        """The values at their places and zero elsewhere; gradients pass."""
-        empty = values.new_zeros(self.shape)
-        return empty.index_put((self.rows, self.columns), values.squeeze(1))
 
 
 EVERYWHERE = Everywhere()

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from dnamdlm.diffusion import confidence
+from dnamdlm.diffusion import positions
 from dnamdlm.diffusion.confidence import ORDERS, certainty
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.reverse import _parted
 
 
@@ -12,12 +13,12 @@ from dnamdlm.diffusion.reverse import _parted
 def test_distributions_are_read_in_parts_with_the_same_bits(order, monkeypatch):
     logits = torch.randn(5, 7, 6, generator=torch.Generator().manual_seed(0))
     log_probs = logits.log_softmax(-1)
-    whole = certainty(log_probs, order)
-    # two rows at a time, and one at a time where not even that fits.
-    for numbers in (2 * 7 * 6, 1):
-        monkeypatch.setattr(confidence, "NUMBERS_AT_ONCE", numbers)
-        assert torch.equal(certainty(log_probs, order), whole)
-        assert certainty(log_probs[:0], order).shape == (0, 7)
+    whole = certainty(LogProbs(log_probs), order)
+    # three positions at a time, and two where not even one fits.
+    for numbers in (3 * 6, 1):
+        monkeypatch.setattr(positions, "NUMBERS_AT_ONCE", numbers)
+        assert torch.equal(certainty(LogProbs(log_probs), order), whole)
+        assert certainty(LogProbs(log_probs[:0]), order).shape == (0, 7)
 
 
 @pytest.mark.parametrize("flags", [[], [True], [False], [False, True, True, False, True]])

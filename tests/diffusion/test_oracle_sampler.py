@@ -12,6 +12,7 @@ import torch
 
 from dnamdlm.diffusion.categorical import Choice
 from dnamdlm.diffusion.grids import cosine_grid, linear_grid
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.reverse import reverse_process
 from dnamdlm.diffusion.schedules import LogLinear
@@ -148,6 +149,6 @@ def test_float32_gumbel_loses_tokens_at_ten_thousand_steps_and_ours_does_not():
     log_probs = torch.full((num_tokens + 1,), -math.log(num_tokens))
     log_probs[num_tokens] = -torch.inf
     step = first_step(xt, alpha_t, alpha_t + reveal, mask_id=num_tokens)
-    xs = Ancestral()(step, log_probs.expand(num_rows, length, -1))
+    xs = Ancestral()(step, LogProbs(log_probs.expand(num_rows, length, -1)))
     by_rule = (xs != num_tokens).sum().item()
     assert abs(by_rule - expected) < tolerance

@@ -16,6 +16,7 @@ import torch
 from dnamdlm.diffusion.analytic import Analytic
 from dnamdlm.diffusion.confidence import EntropyBounded, SurestFirst, Threshold, certainty
 from dnamdlm.diffusion.grids import holding_grid, linear_grid
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import RowNoise, row_keys
 from dnamdlm.diffusion.remasking import (
     Capped,
@@ -156,7 +157,7 @@ def test_the_three_orders_rank_the_masked_positions_in_three_ways():
 def test_certainty_is_the_probability_the_margin_or_minus_the_entropy():
     probs = [[0.5, 0.4, 0.1, 0.0], [0.45, 0.2, 0.2, 0.15], [0.25, 0.25, 0.25, 0.25]]
     log_probs = torch.tensor([probs], dtype=torch.float64).log()
-    certain = {order: certainty(log_probs, order)[0].tolist() for order in SURENESS}
+    certain = {order: certainty(LogProbs(log_probs), order)[0].tolist() for order in SURENESS}
     assert certain["probability"] == pytest.approx([0.5, 0.45, 0.25], rel=1e-12)
     assert certain["margin"] == pytest.approx([0.1, 0.25, 0.0], rel=1e-12)
     in_bits = [0.5 + 0.4 * math.log2(2.5) + 0.1 * math.log2(10)]
@@ -357,7 +358,7 @@ def test_the_analytic_rule_reveals_with_the_total_of_its_measure():
     tokens = torch.full((NUM_ROWS, 1), MASK)
     alpha_t, alpha_s = torch.full((NUM_ROWS,), 0.2).double(), torch.full((NUM_ROWS,), 0.4).double()
     step = first_step(tokens, alpha_t, alpha_s, mask_id=MASK)
-    measure = torch.tensor([0.9, 0.6, 0.0]).double().log().expand(NUM_ROWS, 1, 3)
+    measure = LogProbs(torch.tensor([0.9, 0.6, 0.0]).double().log().expand(NUM_ROWS, 1, 3))
     after = Analytic()(step, measure)
     shares = torch.bincount(after.flatten(), minlength=3).double() / NUM_ROWS
     # 1.5 times the reveal probability 0.25, split 3 : 2

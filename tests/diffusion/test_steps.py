@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from dnamdlm.diffusion.parameterization import substitution
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.schedules import LogLinear
 from dnamdlm.diffusion.steps import Ancestral, ancestral_probabilities, reveal_probability
 from tests.diffusion.cases import first_step
@@ -38,7 +39,7 @@ def test_a_step_reveals_at_the_right_rate_and_only_masks_change():
     rows, length = 200, 500
     xt = torch.full((rows, length), MASK)
     xt[:, ::2] = 1
-    log_probs = torch.tensor([0.3, 0.7, 0.0]).log().expand(rows, length, 3)
+    log_probs = LogProbs(torch.tensor([0.3, 0.7, 0.0]).log().expand(rows, length, 3))
     alpha_t, alpha_s = torch.full((rows,), 0.2).double(), torch.full((rows,), 0.4).double()
     xs = Ancestral()(first_step(xt, alpha_t, alpha_s, mask_id=MASK), log_probs)
     assert bool((xs[:, ::2] == 1).all())
@@ -57,7 +58,8 @@ def test_only_rows_that_reveal_something_need_the_network():
     alpha_t, alpha_s = torch.full((rows,), 0.0).double(), torch.full((rows,), 0.1).double()
     step = first_step(xt, alpha_t, alpha_s, mask_id=MASK, draw=3)
     need = Ancestral().needs_network(step)
-    xs = Ancestral()(step, torch.tensor([0.5, 0.5, 0.0]).log().expand(rows, length, 3))
+    even = LogProbs(torch.tensor([0.5, 0.5, 0.0]).log().expand(rows, length, 3))
+    xs = Ancestral()(step, even)
     assert torch.equal(need, (xs != xt).any(dim=1))
     assert not need[0]
     assert 0 < need.sum() < rows

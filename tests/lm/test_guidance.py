@@ -175,7 +175,7 @@ def _law_of(lm, guidance, *, wanted=None):
     time, rows = torch.full((len(STATES),), 0.5).double(), torch.arange(len(STATES))
     if wanted is None:
         return denoiser(STATES, time, rows), counted
-    return denoiser.at(STATES, time, rows, wanted), counted
+    return denoiser.at(STATES, time, rows, wanted).dense(), counted
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.4, 1.0, 2.5])

@@ -1,5 +1,7 @@
 """The output layer at chosen positions: the same numbers as at all positions."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -161,3 +163,22 @@ def test_few_ids_are_looked_at_everywhere():
     mask = torch.ones(2, 3, dtype=torch.bool)
     assert places_of(mask, 12) is EVERYWHERE
     assert isinstance(places_of(mask, 30_000), Chosen)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_a_rule_is_given_the_distributions_that_it_reads_and_no_others(rule, large):
+    large()
+    model, given = _model(), []
+
+    class Watched(type(rule)):
+        def __call__(self, step, log_probs):
+            given.append((len(log_probs.values), int(self.reads(step).sum())))
+            return super().__call__(step, log_probs)
+
+        def for_normalized(self):
+            return self
+
+    fields = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
+    model.generate(row_keys(1, torch.arange(3)), 9, rule=Watched(**fields), num_steps=6)
+    assert all(values == read for values, read in given)
+    assert sum(read for _, read in given) >= 27

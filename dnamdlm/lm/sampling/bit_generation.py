@@ -18,6 +18,7 @@ from torch import Tensor
 from dnamdlm.diffusion.categorical import UNCHANGED
 from dnamdlm.diffusion.codings import ALL_BASES, HALVES, HIDDEN_BIT, bits_of_sets, sets_of_bits
 from dnamdlm.diffusion.constraints import Constraints
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.randomness import Stream
 from dnamdlm.diffusion.steps import Step, StepRule
 from dnamdlm.errors import ConfigError
@@ -107,7 +108,7 @@ class BitSteps(StepRule):
         self._last = view, of_bases
         return view.bit_log_probs(of_bases, xt)
 
-    def __call__(self, step: Step, log_probs: Float[Tensor, "b M 3"]) -> Int[Tensor, "b M"]:
+    def __call__(self, step: Step, log_probs: LogProbs) -> Int[Tensor, "b M"]:
         """The inner step; where it reveals both bits of a base, they are drawn together."""
         after = self.inner(step, log_probs).unflatten(1, (-1, 2))
         before = step.tokens.unflatten(1, (-1, 2))

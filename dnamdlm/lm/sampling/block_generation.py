@@ -19,6 +19,7 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from dnamdlm.diffusion.constraints import Constraints
+from dnamdlm.diffusion.positions import ChosenPositions, LogProbs
 from dnamdlm.diffusion.randomness import RowNoise, child_keys
 from dnamdlm.diffusion.reverse import Generated, reverse_process
 from dnamdlm.diffusion.steps import StepRule
@@ -26,14 +27,13 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.lm import places
 from dnamdlm.lm.sampling.block_context import BlockContext, BlockParts
 from dnamdlm.lm.sampling.network_calls import (
+    Guide,
     NetworkCalls,
     NetworkInput,
     OneLabel,
     denoiser_of,
     rows_per_call,
 )
-
-Guide = Callable[[NetworkCalls, NetworkInput], Tensor]
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class _BlockCalls(NetworkCalls):
 
     def _called(
         self, network: Callable[..., Tensor], inputs: NetworkInput, label: OneLabel
-    ) -> Tensor:
+    ) -> LogProbs:
         rows = inputs.rows
         assert rows is not None
         self.count(1, len(rows))
@@ -179,14 +179,14 @@ class _BlockCalls(NetworkCalls):
         source[rows] = torch.arange(len(rows), device=rows.device)
         given: tuple[Any, ...] = (inputs.xt[source], inputs.time[source], None)
         if inputs.wanted is None or places.is_small(len(self.lm.real_tokens)):
-            return network(*given, label=label)[rows]
+            return LogProbs(network(*given, label=label)[rows])
         wanted = torch.zeros_like(given[0], dtype=torch.bool)
         wanted[rows] = inputs.wanted
         chosen = places.Chosen(wanted, positions_per_call=self.positions_per_call)
-        found = network(*given, chosen, label=label).squeeze(1)
-        full = found.new_full((*wanted.shape, found.shape[-1]), -torch.inf)
-        full[chosen.rows, chosen.columns] = found
-        return full[rows]
+        shape = (inputs.xt.shape[0], inputs.xt.shape[1])
+        # rows ascend, so that both count the same positions in the same order.
+        in_rows = ChosenPositions(shape, source[chosen.rows], chosen.columns)
+        return LogProbs(network(*given, chosen, label=label), in_rows)
 
 
 def _part(constraints: Constraints | None, start: int, size: int) -> Constraints | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, get_args, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +26,7 @@ from dnamdlm.diffusion.guidance import (
     exact_ratios,
     first_order_ratios,
 )
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.classifier import NoisyClassifier
 from dnamdlm.lm.sampling.network_calls import (
@@ -53,7 +54,7 @@ class Guidance(Protocol):
         """Refuse a model that cannot be steered in this way, with a `ConfigError`."""
         ...
 
-    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> Float[Tensor, "b L V"]:
+    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> LogProbs:
         """Guided log p(x0 | xt), read at `inputs.wanted` alone.
 
         Args:
@@ -107,7 +108,7 @@ class ClassGuidance:
                 "counted from 0"
             )
 
-    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> Float[Tensor, "b L V"]:
+    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> LogProbs:
         """The model given the class, without it, or a mixture of both."""
         return mixed(calls, inputs, self.label, self.gamma, corrected=self.corrected)
 
@@ -146,7 +147,7 @@ class NumberGuidance:
         if all(map(math.isnan, self.values)) or any(map(math.isinf, self.values)):
             raise ConfigError(f"the numbers {self.values} must be finite, and one at least given")
 
-    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> Float[Tensor, "b L V"]:
+    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> LogProbs:
         """The model given the numbers, without them, or a mixture of both."""
         return mixed(calls, inputs, self.values, self.gamma, corrected=self.corrected)
 
@@ -158,7 +159,7 @@ def mixed(
     gamma: float,
     *,
     corrected: bool = False,
-) -> Float[Tensor, "b L V"]:
+) -> LogProbs:
     """What a step rule takes of a model given a class or numbers, without, or of their mixture.
 
     Args:
@@ -171,7 +172,11 @@ def mixed(
     if gamma in (0.0, 1.0):
         return calls.for_rule(inputs, label if gamma else None)
     given, free = calls.normalized(inputs, label), calls.normalized(inputs)
-    return classifier_free(given, free, gamma, normalized=not corrected)
+
+    def both(given: Tensor, free: Tensor) -> Tensor:
+        return classifier_free(given, free, gamma, normalized=not corrected)
+
+    return given.changed(both, free.values)
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,7 @@ class ClassifierGuidance:
                 f"{self.classifier.num_classes}, counted from 0"
             )
 
-    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> Float[Tensor, "b L V"]:
+    def __call__(self, calls: NetworkCalls, inputs: NetworkInput) -> LogProbs:
         """Log-probabilities of the model, weighted by the classifier and normalised."""
         if self.gamma == 0:
             return calls.for_rule(inputs)
@@ -233,11 +238,11 @@ class ClassifierGuidance:
 
     def weighed(
         self,
-        log_probs: Float[Tensor, "b L V"],
+        log_probs: LogProbs,
         calls: NetworkCalls,
         inputs: NetworkInput,
         symbols: Bool[Tensor, " V"] | None = None,
-    ) -> Float[Tensor, "b L V"]:
+    ) -> LogProbs:
         """A distribution of each token, weighted by the classifier and normalised.
 
         Args:
@@ -252,10 +257,15 @@ class ClassifierGuidance:
             ratios = self._exact(calls, inputs, time, symbols)
         else:
             ratios = self._first_order(calls, inputs, time)
-        ratios = ratios[..., : log_probs.shape[-1]]
+        ratios = log_probs.positions.of_positions(ratios)
+        size = log_probs.values.shape[-1]
         # networks may fill their vocabularies up, each in its own way; these ids are never real.
-        ratios = functional.pad(ratios, (0, log_probs.shape[-1] - ratios.shape[-1]))
-        return classifier_based(log_probs, ratios.to(log_probs.dtype), self.gamma)
+        ratios = functional.pad(ratios[..., :size], (0, max(0, size - ratios.shape[-1])))
+
+        def both(values: Tensor, ratios: Tensor) -> Tensor:
+            return classifier_based(values, ratios.to(values.dtype), self.gamma)
+
+        return log_probs.changed(both, ratios)
 
     def _own_time(self, lm: Denoising, inputs: NetworkInput) -> Tensor | None:
         """When the classifier was trained on the same share of masks."""

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from dnamdlm.attribute_protocols import ByAttributes
+from dnamdlm.diffusion.positions import ChosenPositions, LogProbs
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.lm import places
 
@@ -111,47 +112,59 @@ class NetworkCalls:
         self.num_calls += calls
         self.num_rows += rows
 
-    def normalized(self, inputs: NetworkInput, label: OneLabel = None) -> Float[Tensor, "b L V"]:
+    def normalized(self, inputs: NetworkInput, label: OneLabel = None) -> LogProbs:
         """Log-probabilities of the model, given a class or numbers, or without."""
         return self._called(self.lm.denoise, inputs, label)
 
-    def for_rule(self, inputs: NetworkInput, label: OneLabel = None) -> Float[Tensor, "b L V"]:
+    def for_rule(self, inputs: NetworkInput, label: OneLabel = None) -> LogProbs:
         """What the step rule takes: the totals of the model if it can use them."""
         network = self.lm.log_unnormalized if self.takes_unnormalized else self.lm.denoise
         return self._called(network, inputs, label)
 
     def _called(
         self, network: Callable[..., Tensor], inputs: NetworkInput, label: OneLabel
-    ) -> Tensor:
+    ) -> LogProbs:
         self.count(1, len(inputs.xt))
         network = partial(network, label=label)
         if inputs.wanted is not None and not places.is_small(len(self.lm.real_tokens)):
             return self._sparse(network, inputs, inputs.wanted)
         size = self.rows_per_call(inputs.xt.shape[1])
-        return in_groups(network, inputs.xt, inputs.time, inputs.present, size=size)
+        return LogProbs(in_groups(network, inputs.xt, inputs.time, inputs.present, size=size))
 
     def _sparse(
         self, network: Callable[..., Tensor], inputs: NetworkInput, wanted: Tensor
-    ) -> Tensor:
-        """The output layer at the wanted positions alone; -inf for every token elsewhere."""
+    ) -> LogProbs:
+        """The output layer at the wanted positions alone."""
+        size = self.rows_per_call(wanted.shape[1])
+        groups = groups_of(len(inputs.xt), size, wanted.device)
+        parts = [self._chosen(wanted, group) for group in groups]
+        count = sum(len(part.rows) for part in parts)
         found: Tensor | None = None
-        for group in groups_of(len(inputs.xt), self.rows_per_call(wanted.shape[1]), wanted.device):
-            # the copies that fill the group up are not read.
-            is_first = torch.ones_like(group, dtype=torch.bool)
-            is_first[1:] = group[1:] != group[:-1]
-            mask = wanted[group] & is_first[:, None]
-            chosen = places.Chosen(mask, positions_per_call=self.positions_per_call)
+        start = 0
+        for group, part in zip(groups, parts, strict=True):
             present = None if inputs.present is None else inputs.present[group]
-            part = network(inputs.xt[group], inputs.time[group], present, chosen)
+            made = network(inputs.xt[group], inputs.time[group], present, part)
             if found is None:
-                found = part.new_full((*inputs.xt.shape, part.shape[-1]), -torch.inf)
-            found[group[chosen.rows], chosen.columns] = part.squeeze(1)
+                # memory of several parts once, rather than theirs and their sum.
+                found = made if len(made) == count else made.new_empty((count, *made.shape[1:]))
+            if found is not made:
+                found[start : start + len(made)] = made
+            start += len(made)
         assert found is not None
-        return found
+        rows = torch.cat([group[part.rows] for group, part in zip(groups, parts, strict=True)])
+        columns = torch.cat([part.columns for part in parts])
+        return LogProbs(found, ChosenPositions((len(wanted), wanted.shape[1]), rows, columns))
+
+    def _chosen(self, wanted: Bool[Tensor, "b L"], group: Int[Tensor, " s"]) -> places.Chosen:
+        """The wanted positions of a group; the copies that fill it up are not read."""
+        is_first = torch.ones_like(group, dtype=torch.bool)
+        is_first[1:] = group[1:] != group[:-1]
+        mask = wanted[group] & is_first[:, None]
+        return places.Chosen(mask, positions_per_call=self.positions_per_call)
 
 
-Guide = Callable[[NetworkCalls, NetworkInput], Tensor]
-"""Gives guided log-probabilities (b, L, V); see `class_guidance.Guidance`."""
+Guide = Callable[[NetworkCalls, NetworkInput], LogProbs]
+"""Gives guided log-probabilities; see `class_guidance.Guidance`."""
 
 
 class PlainDenoiser:
@@ -166,7 +179,7 @@ class PlainDenoiser:
         self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
     ) -> Float[Tensor, "b L V"]:
         """Give log p(x0 | xt) for the rows `rows` of the whole batch."""
-        return self.calls.for_rule(self._input(xt, time, rows))
+        return self.calls.for_rule(self._input(xt, time, rows)).dense()
 
     def _input(self, xt: Tensor, time: Tensor, rows: Tensor) -> NetworkInput:
         present = None if self.present is None else self.present[rows]
@@ -190,7 +203,7 @@ class SparseDenoiser(PlainDenoiser):
         self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
     ) -> Float[Tensor, "b L V"]:
         """Give log p(x0 | xt) for the rows `rows` of the whole batch."""
-        return self.guide(self.calls, self._input(xt, time, rows))
+        return self.guide(self.calls, self._input(xt, time, rows)).dense()
 
     def at(
         self,
@@ -198,12 +211,12 @@ class SparseDenoiser(PlainDenoiser):
         time: Float64[Tensor, " b"],
         rows: Int[Tensor, " b"],
         wanted: Bool[Tensor, "b L"],
-    ) -> Float[Tensor, "b L V"]:
-        """Give log p(x0 | xt) where `wanted`, and -inf for every token elsewhere."""
+    ) -> LogProbs:
+        """Give log p(x0 | xt) where `wanted`; elsewhere nothing, or -inf for every token."""
         found = self.guide(self.calls, replace(self._input(xt, time, rows), wanted=wanted))
-        if self.guide is NetworkCalls.for_rule:
+        if isinstance(found.positions, ChosenPositions):
             return found
-        return found.masked_fill(~wanted.unsqueeze(-1), -torch.inf)
+        return LogProbs(found.values.masked_fill(~wanted.unsqueeze(-1), -torch.inf))
 
 
 def denoiser_of(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dnamdlm.attribute_protocols import ByAttributes
 from dnamdlm.diffusion.guidance import classifier_free
+from dnamdlm.diffusion.positions import LogProbs
 from dnamdlm.diffusion.schedules import Schedule
 from dnamdlm.diffusion.uniform_steps import NextProbs
 from dnamdlm.lm.sampling.class_guidance import (
@@ -115,25 +116,26 @@ class GuidedPredictor:
         inputs = NetworkInput(tokens, time, self.present, rows=rows)
         guidance = self.guidance
         if guidance is None:
-            return after(self.calls.normalized(inputs))
+            return after(self.calls.normalized(inputs).dense())
         if isinstance(guidance, ClassGuidance):
             return self._of_label(guidance.label, guidance.gamma, inputs, after)
         if isinstance(guidance, NumberGuidance):
             return self._of_label(guidance.values, guidance.gamma, inputs, after)
         assert isinstance(guidance, ClassifierGuidance)
-        probs = after(self.calls.normalized(inputs))
+        probs = after(self.calls.normalized(inputs).dense())
         if guidance.gamma == 0:
             return probs
-        return guidance.weighed(probs.log(), self.calls, inputs, self.symbols).exp()
+        of_model = LogProbs(probs.log())
+        return guidance.weighed(of_model, self.calls, inputs, self.symbols).dense().exp()
 
     def _of_label(
         self, label: OneLabel, gamma: float, inputs: NetworkInput, after: NextProbs
     ) -> Float64[Tensor, "B L V"]:
         """A mixture of the distributions with and without a class or numbers."""
         if gamma == 0:
-            return after(self.calls.normalized(inputs))
-        conditional = after(self.calls.normalized(inputs, label))
+            return after(self.calls.normalized(inputs).dense())
+        conditional = after(self.calls.normalized(inputs, label).dense())
         if gamma == 1:
             return conditional
-        plain = after(self.calls.normalized(inputs))
+        plain = after(self.calls.normalized(inputs).dense())
         return classifier_free(conditional.log(), plain.log(), gamma).exp()
