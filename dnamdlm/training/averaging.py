@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,19 +25,29 @@ class MovingAverage:
         self.shadow: dict[str, Tensor] = {
             name: tensor.detach().clone() for name, tensor in _averaged_tensors(module).items()
         }
+        self.owners = _owners(module, self.shadow)
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Move the average towards the present weights; call it once per update."""
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
-        current = _averaged_tensors(module)
         shadows = [local(shadow) for shadow in self.shadow.values()]
-        weights = [local(current[name]).to(shadow.dtype) for name, shadow in self.shadow.items()]
+        weights = [
+            local(weight).to(shadow.dtype)
+            for weight, shadow in zip(self._current(module), self.shadow.values(), strict=True)
+        ]
         # on a GPU a few kernels for all tensors; on a CPU one after the other, with the same bits.
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             shadows, weights, 1.0 - decay
         )
+
+    def _current(self, module: nn.Module) -> Iterable[Tensor]:
+        """The present weights in the order of the average."""
+        if self.owners is None or self.owners.module is not module:
+            current = _averaged_tensors(module)
+            return [current[name] for name in self.shadow]
+        return [tensors[name] for tensors, name in self.owners.places]
 
     @contextmanager
     def applied_to(self, module: nn.Module) -> Iterator[None]:
@@ -77,6 +88,31 @@ class MovingAverage:
     def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
         for name, target in targets.items():
             local(target).copy_(local(cut_like(sources[name], target)))
+
+
+class _Owners(NamedTuple):
+    """Where a module keeps each tensor, which takes a tenth of the time of a state dictionary.
+
+    A tensor is looked up when it is needed, since moving or dividing a module may replace it.
+    """
+
+    module: nn.Module
+    places: list[tuple[Mapping[str, Any], str]]
+
+
+def _owners(module: nn.Module, names: Iterable[str]) -> _Owners | None:
+    """The owners of tensors; None if the module gives names of its own to its state."""
+    submodules = dict(module.named_modules(remove_duplicate=False))
+    places: list[tuple[Mapping[str, Any], str]] = []
+    for name in names:
+        prefix, _, leaf = name.rpartition(".")
+        owner = submodules.get(prefix)
+        kept = () if owner is None else (owner._parameters, owner._buffers)
+        found = next((tensors for tensors in kept if leaf in tensors), None)
+        if found is None:
+            return None
+        places.append((found, leaf))
+    return _Owners(module, places)
 
 
 def _averaged_tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -60,6 +60,30 @@ def test_a_stored_average_is_continued_bitwise():
     assert all(torch.equal(one.shadow[name], two.shadow[name]) for name in one.shadow)
 
 
+def test_weights_that_were_replaced_are_followed():
+    module = _module(1.0)
+    average = MovingAverage(module, decay=0.0)
+    module.weight = nn.Parameter(torch.full((1, 2), 3.0))
+    module.register_buffer("scale", torch.zeros(1))
+    average.update(module)
+    assert average.shadow["weight"].tolist() == [[3.0, 3.0]]
+    other = _module(7.0)
+    average.update(other)
+    assert average.shadow["weight"].tolist() == [[7.0, 7.0]]
+
+
+def test_a_module_with_names_of_its_own_is_averaged_by_them():
+    class Renamed(nn.Linear):
+        def state_dict(self, **settings):
+            return {f"own.{name}": value for name, value in super().state_dict(**settings).items()}
+
+    module = Renamed(2, 1)
+    average = MovingAverage(module, decay=0.0)
+    nn.init.constant_(module.weight, 5.0)
+    average.update(module)
+    assert average.shadow["own.weight"].tolist() == [[5.0, 5.0]]
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("decay", [0.9999, 0.3])
 def test_the_average_equals_the_original_implementation(shared, decay):
