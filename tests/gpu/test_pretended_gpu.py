@@ -120,9 +120,30 @@ def test_broken_packages_are_named_with_the_reason_and_not_used(tmp_path):
 
 
 def test_every_command_runs_on_the_card(tmp_path):
+    _write_inputs(tmp_path)
+    _refuse_errors(rows_of("commands", tmp_path))
+
+
+def test_commands_run_with_broken_packages_and_say_why_they_are_not_used(tmp_path):
+    kinds = ("ImportError", "RuntimeError", "wrong")
+    for kind in kinds:
+        (tmp_path / kind).mkdir()
+        _write_inputs(tmp_path / kind)
+    rows = rows_of("broken commands", tmp_path)
+    _refuse_errors(rows)
+    assert rows.keys() == set(kinds)
+    for command, texts in rows["RuntimeError"].items():
+        assert sum("it raises RuntimeError" in text for text in texts) == 3, command
+    for command, texts in rows["wrong"].items():
+        assert sum("it differs from the reference by" in text for text in texts) == 3, command
+    # a package that does not import is nothing to warn of; `doctor` names it.
+    assert {command: texts for command, texts in rows["ImportError"].items() if texts} == {}
+
+
+def _write_inputs(tmp_path):
+    """A genome, a variant and a table of labels."""
     (tmp_path / "g.fa").write_text(f">a\n{BASES}\n>b\n{BASES[::-1]}\n")
     head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     (tmp_path / "v.vcf").write_text(f"{head}a\t5\t.\t{BASES[4]}\tC\t.\t.\t.\n")
     rows = [f"{'ACGT' * 8}{'AC' * i},{'yes' if i % 2 else 'no'}\n" for i in range(20)]
     (tmp_path / "t.csv").write_text("sequence,label\n" + "".join(rows))
-    _refuse_errors(rows_of("commands", tmp_path))

@@ -7,6 +7,7 @@ A process of its own, since the pretended GPU must be loaded before torch.
 from tests.helpers.pretended_gpu import GPU, PretendedGpu, to_gpu  # isort: skip  before torch
 
 import json
+import logging
 import sys
 import traceback
 from contextlib import contextmanager
@@ -192,6 +193,28 @@ def command(gpu, line):
     return gpu.counts()
 
 
+def with_broken_packages(gpu, name, lines):
+    """Commands on the card with packages that are broken; what each of them says of these."""
+    install(gpu, name)
+    said = {}
+    for line in lines:
+        with fresh_imports(), warnings_of("dnamdlm.ops") as texts:
+            command(gpu, line)
+        said[line.split()[0]] = texts
+    return said
+
+
+@contextmanager
+def warnings_of(name):
+    """The warnings of a logger."""
+    texts = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())
+    logging.getLogger(name).addHandler(handler)
+    yield texts
+    logging.getLogger(name).removeHandler(handler)
+
+
 COMMANDS = (
     "evaluate model=yeast-demo split=test limit=4 draws=1 max_order=1 out={folder}/e.json",
     "sample model=yeast-demo num_sequences=2 length=32 sampler.num_steps=4 out={folder}/s.fa",
@@ -229,6 +252,19 @@ def scenarios(group, folder):
     if group in NAMED:
         function, names = NAMED[group]
         return {name: partial(function, name=name) for name in names}
+    if group == "broken commands":
+        return {
+            name: partial(
+                with_broken_packages,
+                name=name,
+                lines=[
+                    line.format(folder=f"{folder}/{name}")
+                    for line in COMMANDS
+                    if line.split()[0] in ("evaluate", "sample", "score", "embed", "finetune")
+                ],
+            )
+            for name in BROKEN
+        }
     lines = [line.format(folder=folder) for line in COMMANDS]
     return {line.split()[0]: partial(command, line=line) for line in lines}
 
