@@ -2,8 +2,8 @@
 
 A process of its own, since what pytest adds to the package to check shapes is not for a compiler.
 `losses [NAME ...]` compares loss and gradients in float64, `run FOLDER` a run that is compiled in
-parts, `failing FOLDER` one whose compiler fails; `cache` makes code and counts what of it was there
-before.
+parts, `ranks FOLDER true|false` one on the ranks that torchrun began, `failing FOLDER` one whose
+compiler fails; `cache` makes code and counts what of it was there before.
 """
 
 import json
@@ -82,6 +82,13 @@ def run(folder):
     return {"graphs": counters["stats"]["unique_graphs"]}
 
 
+def ranks(folder, is_compiled):
+    """Train on as many ranks as there are, each of which compiles its loss."""
+    compilation.BACKEND = TRACER
+    _train(folder, 4, is_compiled)
+    return {"graphs": counters["stats"]["unique_graphs"]}
+
+
 def _train(run_dir, steps, compile):
     """A tiny run of some steps, begun or resumed."""
     entries.train(
@@ -89,7 +96,8 @@ def _train(run_dir, steps, compile):
             "train", "config=tiny", f"run_dir={run_dir}", "data.length=32",
             "backbone.hidden_size=16", "backbone.num_blocks=1", "trainer.precision=64-true",
             "trainer.micro_batch_size=4", "trainer.valid_windows=4",
-            "trainer.checkpoint_every=2", "trainer.valid_every=4", f"trainer.max_steps={steps}",
+            "trainer.checkpoint_every=2", "trainer.valid_every=4",
+            "trainer.log_every=1", f"trainer.max_steps={steps}",
             "resume.allow=[trainer.max_steps]", f"trainer.compile={compile}",
         )
     )  # fmt: skip
@@ -128,14 +136,9 @@ def cache():
 
 def main(group, *names):
     """Compare and print."""
-    if group == "cache":
-        print(json.dumps(cache()))
-        return
-    if group == "failing":
-        print(json.dumps(failing(*names)))
-        return
-    if group == "run":
-        print(json.dumps(run(*names)))
+    groups = {"cache": cache, "failing": failing, "run": run, "ranks": ranks}
+    if group in groups:
+        print(json.dumps(groups[group](*names)))
         return
     rows = {}
     for name in names or LOSSES:

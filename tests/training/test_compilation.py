@@ -1,5 +1,6 @@
 """The loss compiled by torch.compile: equal to the plain one, and unknown to the rest of a run."""
 
+import csv
 import json
 import logging
 import os
@@ -60,10 +61,10 @@ def settings(**given):
     return TrainerSettings(max_steps=1, accelerator="cpu", **given)
 
 
-def report_of(*arguments, **variables):
+def report_of(*arguments, launcher=(), **variables):
     """What the helper prints, in a process without the shape checks of pytest."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.compiled_losses", *arguments],
+        [sys.executable, *launcher, "-m", "tests.helpers.compiled_losses", *arguments],
         capture_output=True, text=True, check=False, cwd=ROOT, timeout=1200,
         env=os.environ | variables,
     )  # fmt: skip
@@ -174,6 +175,24 @@ def test_a_run_is_resumed_with_and_without_compilation(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_ranks_that_compile_have_the_loss_of_one_that_does_not(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    report_of("ranks", str(one), "false", OMP_NUM_THREADS="1")
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    report_of("ranks", str(two), "true", launcher=launcher, OMP_NUM_THREADS="1")
+    record = json.loads((two / "run.json").read_text())
+    assert record["versions"]["loss"] == "compiled by aot_eager"
+    found, expected = (_losses(run) for run in (two, one))
+    assert len(found) == 4
+    # float64: sums over two ranks have another order.
+    assert found == pytest.approx(expected, rel=1e-9)
+    weights = [
+        load_file(next((run / "checkpoints").glob("*4/weights.safetensors"))) for run in (two, one)
+    ]
+    torch.testing.assert_close(*weights)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_code_is_kept_for_the_next_run_in_the_cache_of_the_package(tmp_path, monkeypatch):
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
@@ -194,3 +213,9 @@ def _module(lm, loss_terms=None):
         averaging_decay=0.5,
         loss_terms=loss_terms,
     )
+
+
+def _losses(run):
+    """What each step of a run lost."""
+    rows = csv.DictReader((run / "metrics.csv").read_text().splitlines())
+    return [float(row["train_bits_per_base"]) for row in rows]
