@@ -64,7 +64,7 @@ def test_help_has_each_key_once_and_says_what_it_means(entry, choice):
 @pytest.mark.parametrize(
     ("entry", "choice", "key", "value"),
     [
-        ("train", "config=genome", "trainer.max_steps", "10000"),
+        ("train", "config=genome", "trainer.max_steps", "5000"),
         ("train", "config=hg38_cpu", "backbone.directions", "add"),
         ("train", "config=text", "data.layout", "packed"),
         ("train", "backbone=caduceus_ps", "backbone.exchange_strands", "false"),
