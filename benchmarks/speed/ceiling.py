@@ -24,7 +24,6 @@ from dnamdlm.assembly.models import load_model
 from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.data.variants.variant_windows import PairOfWindows
 from dnamdlm.diffusion.randomness import row_keys
-from dnamdlm.evaluation.window_scores import scores_of_batch
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.sampling import network_calls
 from dnamdlm.lm.states.variant_scores import bound_difference, make_pairs, site_log_ratio
@@ -112,8 +111,8 @@ def tasks_of(lm: MaskedDiffusionLM, length: int) -> dict[str, Callable[[], objec
         "training step, without the optimizer": training_step,
         "llr": without_gradients(lambda: site_log_ratio(lm, pairs)),
         "elbo, 2 draws": without_gradients(lambda: bound_difference(lm, pairs, draws=2)),
-        "evaluation, 2 draws": without_gradients(
-            lambda: scores_of_batch(batch, lm.log_likelihood(batch, draws=2))
+        "likelihood of evaluate, 2 draws": without_gradients(
+            lambda: lm.log_likelihood(batch, draws=2)
         ),
         SAMPLE: lambda: lm.generate(batch.key, length, num_steps=STEPS),
         ROW_BY_ROW: row_by_row,
