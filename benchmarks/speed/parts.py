@@ -165,9 +165,10 @@ def memory_figure(measured: Sequence[tuple[str, int, Measured]]) -> tuple[str, F
             axes.plot(share, shown, color=colour, linewidth=1.3, label=f"{number:,} {unit}")
         axes.set_title(entry)
         axes.set_xlabel("time, % of the command")
-        axes.set_ylim(bottom=0)
         axes.legend(loc="lower right")
     figure.axes[0].set_ylabel("memory, MB")
+    # of both, since they share it.
+    figure.axes[0].set_ylim(0, 1.05e-6 * max(max(found.own) for _, _, found in measured))
     return "inference_memory", figure
 
 
