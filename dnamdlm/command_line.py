@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import NoReturn
@@ -50,7 +50,7 @@ from dnamdlm.quoting import quoted_text
 from dnamdlm.setting_files import config_folder
 from dnamdlm.standard_streams import prepare_standard_streams
 from dnamdlm.threads import let_idle_threads_sleep
-from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank
+from dnamdlm.training.launch import is_child_of_rank_zero, is_torchrun_worker, launched_rank
 
 # a launcher ends all ranks soon after one has failed; on a busy machine it takes seconds to notice.
 _RANK_ZERO_FIRST_S = 10.0
@@ -86,6 +86,27 @@ def run_entry(name: str, task: Task, arguments: Sequence[str] | None = None) -> 
     debug = "debug=true" in (word.lower() for word in words)
     if not debug:
         sys.excepthook = _one_line_failure
+    with _ranks_of(name, debug=debug):
+        _run(name, task, words, debug=debug)
+
+
+@contextmanager
+def _ranks_of(name: str, *, debug: bool) -> Iterator[None]:
+    """What several ranks of one command share; those after the first exit here."""
+    if not is_torchrun_worker():
+        yield
+        return
+    from dnamdlm.assembly.weight_ranks import has_several_ranks, sharing_weights
+
+    try:
+        several = has_several_ranks(name)
+    except ConfigError as error:
+        _fail(error, debug=debug)
+    with sharing_weights() if several else nullcontext():
+        yield
+
+
+def _run(name: str, task: Task, words: Sequence[str], *, debug: bool) -> None:
     # a path may have letters that the terminal does not know.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]

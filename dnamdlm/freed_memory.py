@@ -41,3 +41,16 @@ def keep_freed_memory(environment: Mapping[str, str] | None = None) -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(set_parameter(_MMAP_THRESHOLD, LARGE) and set_parameter(_TRIM_THRESHOLD, KEPT))
+
+
+def return_freed_memory() -> bool:
+    """Return what is kept to the kernel, where a network was freed that does not come back.
+
+    Returns:
+        Whether the C library had something to return.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(trim(0))

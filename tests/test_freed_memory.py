@@ -49,3 +49,31 @@ def test_freed_blocks_are_used_again_without_page_faults():
 )
 def test_the_choice_of_the_user_stands(environment):
     assert not keep_freed_memory(environment)
+
+
+KEPT_AND_RETURNED = """
+from pathlib import Path
+from dnamdlm.freed_memory import keep_freed_memory, return_freed_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+if not keep_freed_memory({}):
+    print("nothing")
+else:
+    blocks = [bytearray(b"x" * (1 << 20)) for _ in range(100)]
+    # one that is still in use above them.
+    last = bytearray(b"x" * 4096)
+    del blocks
+    before = resident()
+    return_freed_memory()
+    print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory as Linux counts it")
+def test_what_is_kept_is_returned_when_asked_for():
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT_AND_RETURNED], capture_output=True, text=True, check=True
+    )
+    if done.stdout.strip() == "nothing":
+        pytest.skip("this C library has no mallopt")
+    assert int(done.stdout) > 90

@@ -25,12 +25,15 @@ from dnamdlm.data.batch import Batch, batch_of_ids
 from dnamdlm.data.variants.variant_windows import PairOfWindows
 from dnamdlm.diffusion.randomness import row_keys
 from dnamdlm.lm.masked import MaskedDiffusionLM
+from dnamdlm.lm.sampling import network_calls
 from dnamdlm.lm.states.variant_scores import bound_difference, make_pairs, site_log_ratio
 from dnamdlm.ops import attention
 
 CEILING_SIZE = 1024
 ROWS = 16
 STEPS = 32
+SAMPLE = f"sample, {STEPS} steps"
+ROW_BY_ROW = f"{SAMPLE}, a row in each call"
 
 
 @contextmanager
@@ -91,6 +94,11 @@ def tasks_of(lm: MaskedDiffusionLM, length: int) -> dict[str, Callable[[], objec
         loss = terms.nats if terms.minimised is None else terms.minimised
         loss.mean().backward()
 
+    def row_by_row() -> None:
+        kept, network_calls.POSITIONS_OF_ROWS_CPU = network_calls.POSITIONS_OF_ROWS_CPU, 1
+        lm.generate(batch.key, length, num_steps=STEPS)
+        network_calls.POSITIONS_OF_ROWS_CPU = kept
+
     def without_gradients(task: Callable[[], object]) -> Callable[[], object]:
         def run() -> object:
             with torch.inference_mode():
@@ -103,7 +111,11 @@ def tasks_of(lm: MaskedDiffusionLM, length: int) -> dict[str, Callable[[], objec
         "training step, without the optimizer": training_step,
         "llr": without_gradients(lambda: site_log_ratio(lm, pairs)),
         "elbo, 2 draws": without_gradients(lambda: bound_difference(lm, pairs, draws=2)),
-        f"sample, {STEPS} steps": lambda: lm.generate(batch.key, length, num_steps=STEPS),
+        "likelihood of evaluate, 2 draws": without_gradients(
+            lambda: lm.log_likelihood(batch, draws=2)
+        ),
+        SAMPLE: lambda: lm.generate(batch.key, length, num_steps=STEPS),
+        ROW_BY_ROW: row_by_row,
     }
 
 
@@ -137,6 +149,8 @@ def main() -> None:
             task()
         # a backward pass has two products for each of the forward pass.
         work[name] = counted[0] * (3 if name.startswith("training") else 1)
+    # the trial whether rows may share a call is none of the passes.
+    work[SAMPLE] = work[ROW_BY_ROW]
     square = torch.randn(CEILING_SIZE, CEILING_SIZE)
     product = torch.empty_like(square)
     seconds = measured(

@@ -33,6 +33,8 @@ from dnamdlm.reporting.drawing import BASELINE, EXTRA, OURS, REFERENCE, drawn
 GENOME_BASES = 1_000_000
 _SECONDS_BETWEEN = 0.25
 _POINTS = 200
+# of the flags in /proc/PID/stat: the kernel takes the process apart (PF_EXITING).
+_ENDS = 0x4
 _TRAIN = (
     "config=tiny", "data.fasta=g.fa", "data.annotation=null", "data.length=128", "data.valid=[b]",
     "data.test=[c]", "trainer.max_steps=2", "trainer.valid_windows=2",
@@ -80,10 +82,15 @@ def command(folder: Path, entry: str, *settings: str) -> Measured:
 
 
 def own_memory(process: int) -> int:
-    """Bytes of a process that are not mapped from files; 0 once it has ended."""
+    """Bytes of a process that are not mapped from files; 0 once it ends, when they are freed."""
+    folder = Path(f"/proc/{process}")
     try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+        lines = (folder / "status").read_text(encoding="ascii").splitlines()
+        # looked at afterwards: what was found before the end is that of the running process.
+        flags = int((folder / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[6])
     except OSError:
+        return 0
+    if flags & _ENDS:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
@@ -158,9 +165,10 @@ def memory_figure(measured: Sequence[tuple[str, int, Measured]]) -> tuple[str, F
             axes.plot(share, shown, color=colour, linewidth=1.3, label=f"{number:,} {unit}")
         axes.set_title(entry)
         axes.set_xlabel("time, % of the command")
-        axes.set_ylim(bottom=0)
         axes.legend(loc="lower right")
     figure.axes[0].set_ylabel("memory, MB")
+    # of both, since they share it.
+    figure.axes[0].set_ylim(0, 1.05e-6 * max(max(found.own) for _, _, found in measured))
     return "inference_memory", figure
 
 

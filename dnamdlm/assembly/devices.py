@@ -9,6 +9,7 @@ from torch import nn
 
 from dnamdlm import threads as processors
 from dnamdlm.assembly.device_places import on_every_device
+from dnamdlm.assembly.weight_ranks import lender
 from dnamdlm.errors import ConfigError
 
 
@@ -74,6 +75,15 @@ def plan_for(
         ConfigError: if several processes are to share a GPU, or `devices` has no effect.
     """
     weights = list(network.parameters())
+    if lender() is not None:
+        if devices is not None or workers not in (None, 1):
+            setting = f"workers={workers}" if devices is None else f"devices={devices}"
+            raise ConfigError(
+                f"{setting} starts processes that have the whole model each, and torchrun started "
+                f"ranks that share its weights; leave {setting} out, or start the command without "
+                "torchrun"
+            )
+        workers = 1
     if devices is not None:
         if workers is not None:
             raise ConfigError(

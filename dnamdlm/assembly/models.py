@@ -24,8 +24,10 @@ from dnamdlm.assembly.building.published import (
 )
 from dnamdlm.assembly.building.published_lm import published_lm
 from dnamdlm.assembly.devices import choose_device
+from dnamdlm.assembly.divided_network import placed
 from dnamdlm.assembly.modality import Dna, Text
 from dnamdlm.assembly.pretrained import place_of, pretrained_names
+from dnamdlm.assembly.weight_ranks import lender
 from dnamdlm.data.path_kinds import is_run, what_it_is
 from dnamdlm.data.tasks.number_scales import NumberScale
 from dnamdlm.errors import CheckpointError, ConfigError
@@ -179,19 +181,23 @@ def load_model(
         raise ConfigError(f"weights={weights} is unknown; choose average or raw")
     path = local_path(model, setting=setting)
     if is_adapter(path):
-        base = load_model(base_name(path), weights=weights, device=device, trust=trust,
-                          setting="base_model_name_or_path", backbone=backbone)  # fmt: skip
-        return with_adapters(base, path)
+        # weights that ranks share are divided once the adapters are in them.
+        base = load_model(base_name(path), weights=weights, trust=trust, backbone=backbone,
+                          device=device if lender() is None else "cpu",
+                          setting="base_model_name_or_path")  # fmt: skip
+        adapted = with_adapters(base, path)
+        placed(adapted.lm, choose_device(device), divides=setting == "model")
+        return adapted
     if is_foreign(path) and backbone is not None:
         raise ConfigError(f"{setting}={model} is built without your help; leave backbone out")
     if is_foreign(path):
-        return _load_published(path, weights, device)
+        return _load_published(path, weights, device, setting)
     folder, run_dir = find_checkpoint(str(path), setting=setting)
     description = _description_of(folder)
     config = config_of_checkpoint(description, folder, trust)
     check_foreign(description, config.tree, folder, trust=trust, has_backbone=backbone is not None)
     lm = config.build(seed=0, backbone=backbone)
-    return _filled(lm, config, folder, run_dir, weights=weights, device=device)
+    return _filled(lm, config, folder, run_dir, weights=weights, device=device, setting=setting)
 
 
 def load_into(
@@ -244,22 +250,17 @@ def _filled(
     *,
     weights: WeightSet,
     device: str,
+    setting: str = "run_dir",
 ) -> LoadedModel:
     description = _description_of(folder)
     check_vocabulary(description, folder, lm.vocabulary.fingerprint(), config)
     path = _fill(lm, folder, weights)
-    lm.to(choose_device(device)).eval()
+    placed(lm, choose_device(device), divides=setting == "model").eval()
     return LoadedModel(
-        lm,
-        config,
-        int(description["step"]),
-        file_hash(path),
-        folder,
-        run_dir,
+        lm, config, int(description["step"]), file_hash(path), folder, run_dir, weights=weights,
         labels=tuple(description["labels"]),
         scales=tuple(map(NumberScale.stored, description["numbers"])),
-        weights=weights,
-    )
+    )  # fmt: skip
 
 
 def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
@@ -278,7 +279,7 @@ def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
     return path
 
 
-def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
+def _load_published(path: Path, weights: WeightSet, device: str, setting: str) -> LoadedModel:
     """A language model around the weights of another project."""
     vocabulary, tokenizer = NUCLEOTIDE_VOCABULARY, None
     if path.is_dir() and has_tokenizer(path) and not reads_bases(path):
@@ -292,7 +293,7 @@ def _load_published(path: Path, weights: WeightSet, device: str) -> LoadedModel:
     )
     lm = config.build(seed=0)
     load_weights(lm.get_submodule("backbone"), published.network.state_dict(), published.file)
-    lm.to(choose_device(device)).eval()
+    placed(lm, choose_device(device), divides=setting == "model").eval()
     return LoadedModel(lm, config, 0, file_hash(published.file), path, None, weights=weights)
 
 

@@ -1,9 +1,10 @@
 """The modules for Nextflow: their form, and their commands over four shards as Nextflow runs them.
 
-Nextflow itself is a program for Java that no package of PyPI, Debian or npm brings. So the scripts
-of the modules are read here, the few forms of Groovy that they use are evaluated, and bash runs
-what comes out in a folder of its own for each task, with links to the inputs. Where Groovy is
-installed, it must parse the files and make the same commands.
+Nextflow itself is a program for Java that no package of PyPI, Debian or npm brings; where it is
+installed, it must give over four shards the bytes of one command. Everywhere the scripts of the
+modules are read here, the few forms of Groovy that they use are evaluated, and bash runs what comes
+out in a folder of its own for each task, with links to the inputs. Where Groovy is installed, it
+must parse the files and make the same commands.
 """
 
 import json
@@ -241,6 +242,41 @@ def test_a_model_is_trained_and_scores(task, data):
     staged = {name: data / name for name in ("g.fa", "v.csv")} | {"run": folder / "run"}
     scored = task(script, staged)
     assert len((scored / "o.tsv").read_text().splitlines()) == 1 + 1 + 255
+
+
+@pytest.fixture
+def nextflow():
+    """The program itself, which the package of PyPI downloads when it is first used."""
+    found = os.environ.get("NEXTFLOW") or shutil.which("nextflow")
+    if found is None:
+        pytest.skip("no nextflow on the path, nor named by NEXTFLOW")
+    ended = subprocess.run([found, "-version"], capture_output=True, check=False, timeout=120)
+    if ended.returncode != 0:
+        pytest.skip(f"{found} does not run, perhaps because its program cannot be downloaded")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["-stub-run"]], ids=["real", "stub"])
+def test_nextflow_joins_four_shards_to_the_bytes_of_one_command(
+    nextflow, task, data, tmp_path, options
+):
+    given = "scores=[llr] batch_size=4 part_rows=1"
+    settings = ["model=yeast-demo", "variants=v.csv", "data.fasta=g.fa", "threads=1"]
+    run("score", *settings, *given.split(), "out=one.tsv")
+    (tmp_path / "own.config").write_text(
+        f"process {{ withName: 'DNAMDLM_SCORE' {{ ext.args = '{given}' }} }}\n"
+    )
+    ended = subprocess.run(
+        [nextflow, "-c", tmp_path / "own.config", "run", ROOT / "workflows" / "nextflow",
+         "--model", ROOT / "dnamdlm" / "pretrained" / "yeast-demo", "--fasta", data / "g.fa",
+         "--variants", data / "v.csv", "--shards", "4", "--outdir", tmp_path / "found", *options],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (joined,) = (tmp_path / "found").iterdir()
+    if not options:
+        assert joined.read_bytes() == (data / "one.tsv").read_bytes()
 
 
 GROOVY = """

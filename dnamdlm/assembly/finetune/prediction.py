@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.devices import choose_device, plan_for
+from dnamdlm.assembly.divided_network import placed
 from dnamdlm.assembly.finetune.finetune_settings import PredictSettings
 from dnamdlm.assembly.finetune.finetuning import HEAD_WEIGHTS, SPLITS
 from dnamdlm.assembly.finetune.head_record import HEAD, head_of, scale_of
@@ -238,7 +239,7 @@ def load_head(
     windows = WindowSettings(**head["windows"])
     classifier = SequenceClassifier(lm, len(head["label_names"]), windows, head["strand"])
     load_weights(classifier, read_tensors(folder / HEAD_WEIGHTS), folder / HEAD_WEIGHTS)
-    return classifier.to(choose_device(device)).eval(), head, scale_of(head)
+    return placed(classifier, choose_device(device)).eval(), head, scale_of(head)
 
 
 def checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:

@@ -1,19 +1,21 @@
 """How generation calls networks: always in the same shapes, and only where a rule reads.
 
 Matrix products of another height may round differently, and one rounding can change a base. So
-every call has the same number of rows: one on a CPU, where a row is enough work, and a group
-elsewhere, filled up with copies. Then a sequence does not depend on the batch it is made in. A
-group has fewer rows the longer they are, so that it fits the memory of a GPU.
+every call has the same number of rows: one on a CPU, and a group elsewhere, filled up with copies.
+Then a sequence does not depend on the batch it is made in. A group has fewer rows the longer they
+are, so that it fits the memory of a GPU. Short rows go together on a CPU, too, where a trial shows
+that each has the bits that it has alone: which terms a sum has, and in which order, depends on
+shapes, not on values.
 
 Shapes: B sequences, of which b take part in a call, L positions, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -29,6 +31,10 @@ ROWS_PER_CALL = 32
 POSITIONS_OF_ROWS = 1 << 15
 NUMBERS_OF_ROWS = 1 << 30
 POSITIONS_PER_CALL = 256
+POSITIONS_OF_ROWS_CPU = 1 << 10
+"""Positions of short rows that share a call on a CPU; the overhead of a call is small then."""
+# vectors of a processor, in numbers of 16 bits: a longer row ends within none.
+_NUMBERS_OF_VECTORS = 32
 
 
 OneLabel = int | tuple[float, ...] | None
@@ -102,6 +108,7 @@ class NetworkCalls:
         self.positions_per_call = None if is_cpu else POSITIONS_PER_CALL
         self.num_calls = 0
         self.num_rows = 0
+        self._alike: dict[tuple[Any, ...], bool] = {}
 
     def rows_per_call(self, length: int) -> int:
         """Rows of a call, see `rows_per_call`."""
@@ -125,11 +132,36 @@ class NetworkCalls:
         self, network: Callable[..., Tensor], inputs: NetworkInput, label: OneLabel
     ) -> LogProbs:
         self.count(1, len(inputs.xt))
-        network = partial(network, label=label)
+        called = partial(network, label=label)
         if inputs.wanted is not None and not places.is_small(len(self.lm.real_tokens)):
-            return self._sparse(network, inputs, inputs.wanted)
+            return self._sparse(called, inputs, inputs.wanted)
         size = self.rows_per_call(inputs.xt.shape[1])
-        return LogProbs(in_groups(network, inputs.xt, inputs.time, inputs.present, size=size))
+        rows = inputs.xt, inputs.time, inputs.present
+        if not self.is_cpu or (together := self._rows_together(inputs)) == 1:
+            return LogProbs(in_groups(called, *rows, size=size))
+        kind = network, label is None, inputs.present is None, inputs.xt.shape[1]
+        if kind not in self._alike:
+            self._alike[kind] = _are_alike(called, self.lm, inputs, together)
+        if not self._alike[kind]:
+            return LogProbs(in_groups(called, *rows, size=size))
+        # what does not fill a group is called row by row, as it would be without others.
+        cut = len(inputs.xt) // together * together
+        first, rest = _cut(rows, slice(cut)), _cut(rows, slice(cut, None))
+        parts = [in_groups(called, *first, size=together)]
+        parts += [in_groups(called, *rest, size=size)] if len(inputs.xt) > cut else []
+        return LogProbs(torch.cat(parts))
+
+    def _rows_together(self, inputs: NetworkInput) -> int:
+        """Rows that may share a call on a CPU; 1 where the values of one could matter to another.
+
+        Padding changes how a whole call attends, and several threads divide sums by its size.
+        """
+        length = inputs.xt.shape[1]
+        together = POSITIONS_OF_ROWS_CPU // length
+        is_padded = inputs.present is not None and not bool(inputs.present.all())
+        fits = len(inputs.xt) >= together and length % _NUMBERS_OF_VECTORS == 0
+        is_safe = torch.get_num_threads() == 1 and not is_padded
+        return together if together > 1 and fits and is_safe else 1
 
     def _sparse(
         self, network: Callable[..., Tensor], inputs: NetworkInput, wanted: Tensor
@@ -161,6 +193,25 @@ class NetworkCalls:
         is_first[1:] = group[1:] != group[:-1]
         mask = wanted[group] & is_first[:, None]
         return places.Chosen(mask, positions_per_call=self.positions_per_call)
+
+
+def _cut(rows: Iterable[Tensor | None], part: slice) -> list[Tensor | None]:
+    return [None if values is None else values[part] for values in rows]
+
+
+def _are_alike(
+    network: Callable[..., Tensor], lm: Denoising, inputs: NetworkInput, together: int
+) -> bool:
+    """Whether random rows have the same bits in one call as in calls of their own."""
+    draw = torch.Generator().manual_seed(0)
+    real = lm.real_tokens.nonzero()[:, 0]
+    shape = together, inputs.xt.shape[1]
+    ids = real[torch.randint(len(real), shape, generator=draw)]
+    # some rows of few masks, and some of many.
+    is_hidden = torch.rand(shape, generator=draw) < torch.linspace(0.1, 1, together)[:, None]
+    xt = torch.where(is_hidden, lm.mask_id, ids)
+    rows = _cut((xt, inputs.time, inputs.present), slice(together))
+    return torch.equal(in_groups(network, *rows, size=together), in_groups(network, *rows, size=1))
 
 
 Guide = Callable[[NetworkCalls, NetworkInput], LogProbs]
