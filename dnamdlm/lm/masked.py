@@ -45,7 +45,6 @@ from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of, rows_he
 from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
 
-
 Aligned = Int[Tensor, "B L"] | None
 """Templates of rows, see `Batch.aligned`."""
 

@@ -36,10 +36,8 @@ _RIDGE = 1e-6
 _SMALLEST_PI = 1e-6
 
 
-def log_pointers(
-    copies: Int64[Tensor, " W"], num_addresses: int
-) -> Float64[Tensor, " W"]:
-    """log u(e(x)) of each window, -inf where it points nowhere.
+def log_pointers(copies: Int64[Tensor, " W"], num_addresses: int) -> Float64[Tensor, " W"]:
+    """Log u(e(x)) of each window, -inf where it points nowhere.
 
     >>> log_pointers(torch.tensor([0, 1, 2]), 4).exp().tolist()
     [0.0, 0.25, 0.5]
@@ -51,9 +49,7 @@ def log_pointers(
     return copies.double().log() - math.log(num_addresses)
 
 
-def pointer_weights(
-    pi: float | Tensor, pointers: Float64[Tensor, " W"]
-) -> Float64[Tensor, "2 W"]:
+def pointer_weights(pi: float | Tensor, pointers: Float64[Tensor, " W"]) -> Float64[Tensor, "2 W"]:
     """Log weights of the two terms: 1 - pi, and pi u(e(x))."""
     pi = torch.as_tensor(pi, dtype=pointers.dtype)
     return torch.stack([torch.log1p(-pi).expand_as(pointers), pi.log() + pointers])

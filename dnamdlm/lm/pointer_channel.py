@@ -50,7 +50,9 @@ class Pointer:
     def __post_init__(self) -> None:
         low, high = _WORD_LENGTHS
         if not low <= self.word_length <= high:
-            raise ConfigError(f"lm.pointer.word_length={self.word_length} must lie in {low}..{high}")
+            raise ConfigError(
+                f"lm.pointer.word_length={self.word_length} must lie in {low}..{high}"
+            )
         if not 0.0 < self.share <= 1.0:
             raise ConfigError(f"lm.pointer.share={self.share} must lie in (0, 1]")
         if not 0.0 <= self.substitutions <= 0.75:

@@ -114,9 +114,7 @@ class PointerIndex:
         last = np.maximum(end - self.seeds.length + 1, first)
         return self.repeated_before[last] > self.repeated_before[first]
 
-    def find(
-        self, windows: NDArray[np.uint8], own: NDArray[np.int64] | None = None
-    ) -> Pointers:
+    def find(self, windows: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> Pointers:
         """The best address of each window.
 
         Of addresses with equally many matches the first is taken. Words with many places are looked
@@ -195,9 +193,7 @@ class PointerIndex:
         pairs, votes = np.unique(np.concatenate(found), return_counts=True)
         return *np.divmod(pairs, self.num_addresses), votes
 
-    def _places(
-        self, wanted: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _places(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of words that occur, and the place after each of their occurrences."""
         seeds = self.seeds.seeds
         order = np.argsort(wanted)

@@ -121,7 +121,7 @@ def test_one_pointer_with_all_the_mass_is_exact(enumerated):
 
 def test_the_bound_holds_for_the_mean_over_all_orders(lm, index):
     """With B the bound of masked diffusion, of p(x | T) as the mixture over orders."""
-    rows, batch = every_sequence(2)
+    _, batch = every_sequence(2)
     templates = index.templates(np.arange(index.num_addresses), 2)
     bounds, exact = [], []
     for template in (None, *templates):
@@ -152,7 +152,7 @@ def of_order(lm, batch, order, ids):
 
 
 def test_any_rule_costs_no_less_than_the_posterior_shares(enumerated, index):
-    rows, none, given, exact = enumerated
+    rows, none, given, _ = enumerated
     copies = torch.from_numpy(index.find(rows).copies)
     nats = torch.stack([none, torch.where(copies > 0, given[5], math.inf)])
     weights = pointer_weights(PI, log_pointers(copies, index.num_addresses))

@@ -57,9 +57,7 @@ def test_rows_without_a_template_are_those_of_the_model_without_the_channel(expe
     expected = without.log_likelihood(batch(), draws=3).nats
     for given in (batch(), batch([None, None, None])):
         assert torch.equal(with_channel.log_likelihood(given, draws=3).nats, expected)
-        assert torch.equal(
-            with_channel.loss_terms(given).nats, without.loss_terms(batch()).nats
-        )
+        assert torch.equal(with_channel.loss_terms(given).nats, without.loss_terms(batch()).nats)
     mixed = with_channel.log_likelihood(batch([None, "TTTTACGGCC", None]), draws=3).nats
     torch.testing.assert_close(mixed[[0, 2]], expected[[0, 2]])
     assert not torch.allclose(mixed[1], expected[1])

@@ -10,7 +10,7 @@ from dnamdlm.data.data_source import BatchStream, OpenData
 from dnamdlm.data.genome.pointed_windows import PointedRows
 from dnamdlm.data.stream import TrainingStream
 from dnamdlm.errors import ConfigError
-from dnamdlm.lm.pointer_channel import PointerChannel
+from dnamdlm.lm.pointer_channel import Pointer, PointerChannel
 
 
 def with_pointers(
@@ -28,8 +28,8 @@ def with_pointers(
         ConfigError: if the model points into another split, or its weights are to be divided.
         DataError: if the data are not one genome.
     """
-    channel = getattr(lm, "pointer_channel", None)
-    if not isinstance(channel, PointerChannel):
+    settings, channel = getattr(lm, "pointer", None), getattr(lm, "pointer_channel", None)
+    if not (isinstance(settings, Pointer) and isinstance(channel, PointerChannel)):
         return stream
     if strategy == "fsdp2":
         raise ConfigError(
@@ -39,6 +39,5 @@ def with_pointers(
     genome = pointed_genome(lm, opened, "pointer=genome")
     channel.claim(genome.digest)
     assert isinstance(stream, TrainingStream), "one genome has windows of its own"
-    settings = lm.pointer  # pyright: ignore[reportAttributeAccessIssue]
     rows = PointedRows(stream.source, genome, settings.share, settings.substitutions)
     return replace(stream, source=rows)

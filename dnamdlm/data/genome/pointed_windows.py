@@ -80,11 +80,11 @@ class PointedGenome:
         codes = np.full(int(places[-1] + spans[-1, 1] - spans[-1, 0]), N_CODE, np.uint8)
         for (first, end), place in zip(spans, places, strict=True):
             codes[place : place + end - first] = store.codes[first:end] & CODE_MASK
-        offsets = [store.offsets[name] for name in store.lengths]
-        records = np.array([(at, at + store.lengths[n]) for n, at in zip(store.lengths, offsets)])
+        sizes = store.lengths.items()
+        records = [(store.offsets[name], store.offsets[name] + size) for name, size in sizes]
         digest = hashlib.sha256(codes.tobytes()).digest()
         index = PointerIndex.of_codes(codes, word_length)
-        return cls(index, digest, spans, places, records.astype(np.int64))
+        return cls(index, digest, spans, places, np.array(records, dtype=np.int64))
 
     @property
     def log_uniform(self) -> float:

@@ -55,6 +55,33 @@ class GivenTemplates:
     scores: WindowScores
 
 
+@dataclass(frozen=True)
+class PointedScores:
+    """Scores of a split with a pointer.
+
+    Attributes:
+        chosen: the pointer.
+        num_pointed: windows of the split that point somewhere.
+        by_rule: scores of the form without bias.
+        posterior: scores of the tighter form, which noise of the estimates makes too low.
+    """
+
+    chosen: ChosenPointer
+    num_pointed: int
+    by_rule: WindowScores
+    posterior: WindowScores
+
+
+def pointed_forms(
+    network: WindowScores, given: GivenTemplates, chosen: ChosenPointer
+) -> PointedScores:
+    """Both forms of the bound; arguments as in `pointed_scores`."""
+    rule, posterior = (
+        pointed_scores(network, given, chosen, by_rule=by_rule) for by_rule in (True, False)
+    )
+    return PointedScores(chosen, len(given.windows), rule, posterior)
+
+
 def choose_pointer(network: WindowScores, given: GivenTemplates) -> ChosenPointer:
     """Choose weight and rule on scores of the validation split.
 
@@ -99,9 +126,7 @@ def pointed_scores(
         shares=shares,
         log_weights=log_weights,
     )
-    return WindowScores(
-        network.classes, network.starts, nats.numpy(), network.bases, "upper bound"
-    )
+    return WindowScores(network.classes, network.starts, nats.numpy(), network.bases, "upper bound")
 
 
 class _Both:
