@@ -27,7 +27,7 @@ def pointer_channel_of(lm: Any, setting: str) -> PointerChannel:
     channel = getattr(lm, "pointer_channel", None)
     if not isinstance(channel, PointerChannel):
         raise ConfigError(
-            f"{setting} needs a model that was trained with pointer=genome, and this one was not; "
+            f"{setting} needs a model that was trained with copying=pointer, and this one was not; "
             f"leave {setting} out"
         )
     return channel

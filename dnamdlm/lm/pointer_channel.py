@@ -78,12 +78,12 @@ class PointerChannel(nn.Module):
         if vocabulary.fingerprint() != NUCLEOTIDE_VOCABULARY.fingerprint():
             raise ConfigError(
                 "pointers copy A, C, G and T, and the data have another vocabulary; use "
-                "pointer=none"
+                "copying=none"
             )
         if not isinstance(backbone, DiT):
             raise ConfigError(
                 "pointers add an embedding of templates to that of tokens, which "
-                f"{type(backbone).__name__} does not take; use backbone=dit or pointer=none"
+                f"{type(backbone).__name__} does not take; use backbone=dit or copying=none"
             )
         size = backbone.hidden_size
         # A, C, G, T and N; a visible base that agrees with the template, and one that does not.

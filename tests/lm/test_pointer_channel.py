@@ -88,7 +88,7 @@ def test_a_network_that_cannot_add_an_embedding_is_refused():
 
 def test_another_vocabulary_is_refused():
     text = Vocabulary(symbols=("[MASK]", "[PAD]", "a", "b"), mask_id=0, pad_id=1, real_ids=(2, 3))
-    with pytest.raises(ConfigError, match="another vocabulary; use pointer=none"):
+    with pytest.raises(ConfigError, match="another vocabulary; use copying=none"):
         MaskedDiffusionLM(DiT(4, 8, 1, 2), text, pointer=Pointer())
 
 

@@ -34,9 +34,9 @@ def with_pointers(
     if strategy == "fsdp2":
         raise ConfigError(
             "trainer.strategy=fsdp2 cannot divide a network with pointers; use "
-            "trainer.strategy=ddp or pointer=none"
+            "trainer.strategy=ddp or copying=none"
         )
-    genome = pointed_genome(lm, opened, "pointer=genome")
+    genome = pointed_genome(lm, opened, "copying=pointer")
     channel.claim(genome.digest)
     assert isinstance(stream, TrainingStream), "one genome has windows of its own"
     rows = PointedRows(stream.source, genome, settings.share, settings.substitutions)

@@ -73,7 +73,7 @@ class PointedGenome:
         if not 0 < num_bases <= MAX_BASES:
             raise DataError(
                 f"pointers need a training split of 1 to {MAX_BASES:,} bases, and this one has "
-                f"{num_bases:,}; choose another split, or pointer=none in training"
+                f"{num_bases:,}; choose another split, or copying=none in training"
             )
         spans = np.array(sorted(store.span(interval) for interval in intervals), dtype=np.int64)
         places = np.cumsum([0, *(spans[:-1, 1] - spans[:-1, 0] + 1)])
