@@ -33,13 +33,16 @@ def pointer_channel_of(lm: Any, setting: str) -> PointerChannel:
     return channel
 
 
-def pointed_genome(lm: Any, opened: OpenData, setting: str) -> PointedGenome:
-    """Index the training split for a model with pointers.
+def pointed_genome(
+    lm: Any, opened: OpenData, setting: str, *, looks_up: bool = True
+) -> PointedGenome:
+    """The training split for a model with pointers.
 
     Args:
         lm: the model.
         opened: the data at hand.
         setting: what asks for it, for messages.
+        looks_up: whether windows are looked for in it, for which its words are indexed.
 
     Raises:
         ConfigError: if the model has no pointers, or was trained on another split.
@@ -57,7 +60,11 @@ def pointed_genome(lm: Any, opened: OpenData, setting: str) -> PointedGenome:
             f"{setting} copies from the training split, and there is no genome with one at hand; "
             "give data.fasta and data.train of the training"
         )
-    logger.info("indexing %s bases of the training split for pointers", f"{sum(map(len, train)):,}")
-    genome = PointedGenome.of_split(opened.store, train, lm.pointer.word_length)
+    word_length = None
+    if looks_up:
+        word_length = lm.pointer.word_length
+        size = f"{sum(map(len, train)):,}"
+        logger.info("indexing %s bases of the training split for pointers", size)
+    genome = PointedGenome.of_split(opened.store, train, word_length)
     channel.check(genome.digest)
     return genome

@@ -281,6 +281,7 @@ class MaskedDiffusionLM(DiffusionModel):
         watch: Callable[[int], None] | None = None,
         guidance: Guidance | None = None,
         steering: Steering | None = None,
+        aligned: Aligned = None,
     ) -> Generated:
         """Run the reverse process from masks, one sequence per key.
 
@@ -302,6 +303,8 @@ class MaskedDiffusionLM(DiffusionModel):
             guidance: a class to steer towards; None is the model without a class. All calls of
                 all networks are counted.
             steering: populations, whose slots `keys` are; `batch_size` may not cut them.
+            aligned: templates of the rows, see `Batch.aligned`, which a network with pointers
+                copies from; None is the network without.
 
         Raises:
             ConfigError: if a number is below 1, `initial` does not fit, or the model cannot be
@@ -318,7 +321,7 @@ class MaskedDiffusionLM(DiffusionModel):
         calls = NetworkCalls(self, is_cpu=is_cpu, takes_unnormalized=rule.takes_unnormalized)
         if steering is None:
             batch_size = rows_held(batch_size, length, len(self.real_tokens), is_cpu=is_cpu)
-        whole = RowsToFill(RowNoise(keys), initial, constraints, fill)
+        whole = RowsToFill(RowNoise(keys), initial, constraints, fill, aligned)
         how = HowToFill(calls, rule, times, guidance, watch, steering)
         tokens = [initial[:0]]
         with evaluating(self):
@@ -335,7 +338,7 @@ class MaskedDiffusionLM(DiffusionModel):
         """The reverse process of some rows."""
         present = present_of(rows.initial, self._vocabulary)
         return reverse_process(
-            denoiser_of(how.calls, present, how.guidance),
+            denoiser_of(how.calls, present, how.guidance, rows.aligned),
             rows.initial,
             rule=how.rule,
             schedule=self.schedule,

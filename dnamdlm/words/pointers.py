@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnamdlm.words.codes import N_CODE
-from dnamdlm.words.kmers import canonical_kmers, has_only_bases, pack_contexts
+from dnamdlm.words.kmers import MAX_KMER, canonical_kmers, has_only_bases, pack_contexts
 from dnamdlm.words.seeds import SeedIndex
 from dnamdlm.words.sorted_words import reverse_complements
 
@@ -85,6 +85,17 @@ class PointerIndex:
         """
         seeds = SeedIndex.of_codes(codes, word_length)
         return cls(seeds, _repeated_before(seeds.codes, word_length))
+
+    @classmethod
+    def without_words(cls, codes: NDArray[np.uint8]) -> PointerIndex:
+        """A training sequence whose templates are read, and in which nothing is looked for."""
+        seeds = SeedIndex(
+            MAX_KMER,
+            np.append(codes, np.uint8(N_CODE)),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int32),
+        )
+        return cls(seeds, np.zeros(len(codes) + 2, np.int32))
 
     @property
     def num_addresses(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import dnamdlm
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.train.fitting import fit
 from dnamdlm.backbones.dit import DiT
@@ -17,9 +18,10 @@ from dnamdlm.lm.checkpoint import AVERAGE, WEIGHTS, read_tensors
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.objectives import ExactCount
 from dnamdlm.lm.pointer_channel import Pointer
+from dnamdlm.lm.sampling.samplers import AncestralSampler
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 from tests.assembly.test_configs import compose
-from tests.helpers.entries import build_language_model, evaluate
+from tests.helpers.entries import build_language_model, evaluate, sample
 
 LENGTH = 32
 SMALL = {
@@ -60,9 +62,7 @@ def made(pointer=POINTER):
     torch.manual_seed(0)
     network = DiT(12, 16, 2, 2)
     objective = ExactCount()
-    return MaskedDiffusionLM(
-        network, NUCLEOTIDE_VOCABULARY, objective=objective, pointer=pointer
-    )
+    return MaskedDiffusionLM(network, NUCLEOTIDE_VOCABULARY, objective=objective, pointer=pointer)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,54 @@ def test_without_pointer_evaluation_is_that_of_the_network_alone(run, tmp_path):
     assert bits(alone["model"]) == bits(rows["model"])
 
 
+def sampled(run_dir, out, *more):
+    sample(compose(f"model={run_dir}", f"out={out}", "num_sequences=12", "sampler.num_steps=16",
+                   *more, name="sample"))  # fmt: skip
+    lines = Path(out).read_text().splitlines()
+    return lines[0], lines[1::2]
+
+
+def test_nothing_is_copied_unless_it_is_asked_for(run, tmp_path, caplog):
+    head, plain = sampled(run, tmp_path / "plain.fa")
+    assert "pointer" not in head
+    assert "novelty" not in caplog.text
+    model = dnamdlm.load(str(run), device="cpu")
+    model.loaded.lm.pointer_channel = None
+    assert model.sample(12, sampler=AncestralSampler(16)) == plain
+
+
+def test_samples_with_a_pointer_copy_and_say_so(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    head, copied = sampled(run, tmp_path / "copied.fa", "pointer=1.0")
+    assert " pointer=1" in head
+    (said,) = [line for line in caplog.messages if line.startswith("novelty: ")]
+    # by chance the longest match of 32 bases with 3,840 has seven or eight.
+    assert float(said.split()[-2]) > 12
+    _, plain = sampled(run, tmp_path / "plain.fa")
+    # the same noise, and another distribution.
+    assert plain != copied
+    _, some = sampled(run, tmp_path / "some.fa", "pointer=0.5", "batch_size=5")
+    is_copy = [row in copied for row in some]
+    assert all(row in copied or row in plain for row in some)
+    assert 0 < sum(is_copy) < 12
+    model = dnamdlm.load(str(run), device="cpu")
+    assert model.sample(12, pointer=0.5, sampler=AncestralSampler(16)) == some
+
+
+def test_samplers_and_models_that_cannot_copy_are_refused(run, tmp_path):
+    out = tmp_path / "out.fa"
+    with pytest.raises(ConfigError, match="sampler=semi_ar makes many; use sampler=ancestral"):
+        sample(compose(f"model={run}", f"out={out}", "pointer=0.5", "sampler=semi_ar",
+                       name="sample"))  # fmt: skip
+    with pytest.raises(DataError, match=r"gone\.fa"):
+        sampled(run, out, "pointer=0.5", f"data.fasta={tmp_path / 'gone.fa'}")
+    with pytest.raises(ConfigError, match=r"pointer=1\.5|pointer"):
+        sampled(run, out, "pointer=1.5")
+    other = written(tmp_path / "other.fa", seed=1)
+    with pytest.raises(ConfigError, match="training split of its own training, and these data"):
+        sampled(run, out, "pointer=0.5", f"data.fasta={other}")
+
+
 def test_templates_of_another_genome_are_refused(run, tmp_path):
     other = written(tmp_path / "other.fa", seed=1)
     with pytest.raises(ConfigError, match="training split of its own training, and these data"):
@@ -162,6 +210,8 @@ def test_a_model_without_pointers_is_refused(genome, tmp_path):
     fit(made(None), genome, run_dir=tmp_path / "run", max_steps=2, **small)
     with pytest.raises(ConfigError, match="trained with copying=pointer, and this one was not"):
         figures(tmp_path / "run", tmp_path / "out.json", "pointer=true")
+    with pytest.raises(ConfigError, match=r"pointer=0\.1 needs a model that was trained with"):
+        sampled(tmp_path / "run", tmp_path / "out.fa", "pointer=0.1")
 
 
 def test_both_strands_at_once_are_refused(run, tmp_path):

@@ -114,6 +114,30 @@ def test_a_replaced_base_is_one_of_the_other_three():
     assert torch.equal(substituted(ids, noise, largest_rate=0.0), ids)
 
 
+def test_drawn_addresses_are_uniform_on_both_strands_and_as_many_as_wanted(genome):
+    noise = RowNoise(row_keys(5, torch.arange(20_000)))
+    addresses = genome.drawn(noise, pi=0.25)
+    has = addresses >= 0
+    # five standard errors.
+    assert has.mean() == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 20_000) ** 0.5)
+    chosen = addresses[has] / genome.index.num_addresses
+    assert chosen.max() < 1
+    counts = np.histogram(chosen, 4, (0, 1))[0] / has.sum()
+    assert counts == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / has.sum()) ** 0.5)
+    assert not (genome.drawn(noise, pi=0.0) >= 0).any()
+    assert (genome.drawn(noise, pi=1.0) >= 0).all()
+    templates = genome.templates(addresses, 10)
+    assert (templates[torch.from_numpy(~has)] == NO_TEMPLATE).all()
+
+
+def test_a_genome_that_is_only_read_has_the_same_templates(opened, genome):
+    read = PointedGenome.of_split(opened.store, opened.splits["train"], None)
+    assert read.index.num_addresses == genome.index.num_addresses
+    assert read.digest == genome.digest
+    addresses = np.arange(read.index.num_addresses)
+    assert torch.equal(read.templates(addresses, 9), genome.templates(addresses, 9))
+
+
 def test_windows_of_a_split_that_point_come_with_their_templates(opened, genome):
     sweep = opened.evaluation_windows("test")
     windows = PointedWindows.of_sweep(sweep, genome)

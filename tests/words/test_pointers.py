@@ -94,7 +94,7 @@ def test_no_template_overlaps_the_places_of_its_own_window(codes, index, start, 
     (_, matches), _ = best_by_search(codes, window, 8, (start, start + 40))
     assert found.matches[0] == matches
     if found.found[0]:
-        (first, end), = index.spans(found.addresses, 40)
+        ((first, end),) = index.spans(found.addresses, 40)
         assert end <= start or first >= start + 40
     # without the exclusion a window points to itself.
     assert index.find(window[None]).matches[0] == (window < N).sum()
@@ -114,7 +114,8 @@ def test_repeats_are_words_that_occur_anywhere_else(codes, index):
     for first, end in spans:
         expected.append(any(at in repeated for at in range(first, max(end - 7, first))))
     assert index.has_repeats(spans).tolist() == expected
-    assert expected[0] and not expected[5]
+    assert expected[0]
+    assert not expected[5]
 
 
 def test_a_window_of_n_points_nowhere(index):

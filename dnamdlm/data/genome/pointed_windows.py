@@ -57,14 +57,15 @@ class PointedGenome:
 
     @classmethod
     def of_split(
-        cls, store: GenomeStore, intervals: Sequence[Interval], word_length: int
+        cls, store: GenomeStore, intervals: Sequence[Interval], word_length: int | None
     ) -> PointedGenome:
         """Index a training split.
 
         Args:
             store: the genome.
             intervals: disjoint intervals of the split.
-            word_length: bases that a window must share with its template in a row.
+            word_length: bases that a window must share with its template in a row; None for a
+                genome in which windows are not looked for.
 
         Raises:
             DataError: if the split is empty or too large for memory.
@@ -83,7 +84,10 @@ class PointedGenome:
         sizes = store.lengths.items()
         records = [(store.offsets[name], store.offsets[name] + size) for name, size in sizes]
         digest = hashlib.sha256(codes.tobytes()).digest()
-        index = PointerIndex.of_codes(codes, word_length)
+        if word_length is None:
+            index = PointerIndex.without_words(codes)
+        else:
+            index = PointerIndex.of_codes(codes, word_length)
         return cls(index, digest, spans, places, np.array(records, dtype=np.int64))
 
     @property
@@ -112,6 +116,18 @@ class PointedGenome:
         first, end = self._spans[np.maximum(at, 0)].T
         inside = np.clip(offsets - first.T, 0, (end - first).T)
         return np.where(at < 0, 0, self._places[np.maximum(at, 0)] + inside)
+
+    def drawn(self, noise: RowNoise, *, pi: float) -> NDArray[np.int64]:
+        """A random address for each row with probability `pi`, all being equally likely; else -1.
+
+        Args:
+            noise: of the rows.
+            pi: probability of an address.
+        """
+        is_pointed = noise.uniform(Stream.POINTERS, 0).cpu().numpy() < pi
+        place = noise.uniform(Stream.POINTERS, 1).cpu().numpy()
+        addresses = (place * self.index.num_addresses).astype(np.int64)
+        return np.where(is_pointed, addresses, -1)
 
     def pointers(self, batch: Batch) -> Pointers:
         """Where the windows of a batch point to, their own places and overlaps left out."""

@@ -70,6 +70,7 @@ class NetworkInput:
         present: False at padding; None means no padding.
         wanted: positions that the step rule reads; None for all hidden ones.
         rows: their numbers in the batch.
+        aligned: templates of the rows, see `Batch.aligned`, or None.
     """
 
     xt: Int[Tensor, "b L"]
@@ -77,6 +78,7 @@ class NetworkInput:
     present: Bool[Tensor, "b L"] | None
     wanted: Bool[Tensor, "b L"] | None = None
     rows: Int[Tensor, " b"] | None = None
+    aligned: Int[Tensor, "b L"] | None = None
 
 
 class NetworkCalls:
@@ -129,7 +131,14 @@ class NetworkCalls:
         if inputs.wanted is not None and not places.is_small(len(self.lm.real_tokens)):
             return self._sparse(network, inputs, inputs.wanted)
         size = self.rows_per_call(inputs.xt.shape[1])
-        return LogProbs(in_groups(network, inputs.xt, inputs.time, inputs.present, size=size))
+        given = (inputs.xt, inputs.time, inputs.present)
+        if inputs.aligned is None:
+            return LogProbs(in_groups(network, *given, size=size))
+
+        def called(*rows: Tensor | None) -> Tensor:
+            return network(*rows[:-1], aligned=rows[-1])
+
+        return LogProbs(in_groups(called, *given, inputs.aligned, size=size))
 
     def _sparse(
         self, network: Callable[..., Tensor], inputs: NetworkInput, wanted: Tensor
@@ -170,10 +179,16 @@ Guide = Callable[[NetworkCalls, NetworkInput], LogProbs]
 class PlainDenoiser:
     """What the reverse process calls for a model of few ids: all positions of some rows."""
 
-    def __init__(self, calls: NetworkCalls, present: Bool[Tensor, "B L"] | None) -> None:
-        """Wrap a model; `present` is False at padding, None means no padding."""
+    def __init__(
+        self,
+        calls: NetworkCalls,
+        present: Bool[Tensor, "B L"] | None,
+        aligned: Int[Tensor, "B L"] | None = None,
+    ) -> None:
+        """Wrap a model; arguments as in `denoiser_of`."""
         self.calls = calls
         self.present = present
+        self.aligned = aligned
 
     def __call__(
         self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
@@ -183,7 +198,8 @@ class PlainDenoiser:
 
     def _input(self, xt: Tensor, time: Tensor, rows: Tensor) -> NetworkInput:
         present = None if self.present is None else self.present[rows]
-        return NetworkInput(xt, time, present, rows=rows)
+        aligned = None if self.aligned is None else self.aligned[rows]
+        return NetworkInput(xt, time, present, rows=rows, aligned=aligned)
 
 
 class SparseDenoiser(PlainDenoiser):
@@ -194,9 +210,10 @@ class SparseDenoiser(PlainDenoiser):
         calls: NetworkCalls,
         present: Bool[Tensor, "B L"] | None,
         guide: Guide = NetworkCalls.for_rule,
+        aligned: Int[Tensor, "B L"] | None = None,
     ) -> None:
         """Wrap a model and its guidance."""
-        super().__init__(calls, present)
+        super().__init__(calls, present, aligned)
         self.guide = guide
 
     def __call__(
@@ -220,7 +237,10 @@ class SparseDenoiser(PlainDenoiser):
 
 
 def denoiser_of(
-    calls: NetworkCalls, present: Bool[Tensor, "B L"] | None, guide: Guide | None
+    calls: NetworkCalls,
+    present: Bool[Tensor, "B L"] | None,
+    guide: Guide | None,
+    aligned: Int[Tensor, "B L"] | None = None,
 ) -> PlainDenoiser:
     """The denoiser that suits the vocabulary and the guidance.
 
@@ -228,11 +248,12 @@ def denoiser_of(
         calls: the model.
         present: False at padding, for the whole batch; None means no padding.
         guide: None without guidance.
+        aligned: templates of the whole batch, see `Batch.aligned`; None without any.
     """
     if guide is not None:
-        return SparseDenoiser(calls, present, guide)
+        return SparseDenoiser(calls, present, guide, aligned)
     kind = PlainDenoiser if places.is_small(len(calls.lm.real_tokens)) else SparseDenoiser
-    return kind(calls, present)
+    return kind(calls, present, aligned=aligned)
 
 
 def rows_per_call(length: int, *, is_cpu: bool) -> int:

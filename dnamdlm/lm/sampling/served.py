@@ -89,6 +89,34 @@ def check_edited(lm: LanguageModel, noise_level: float | None) -> None:
         )
 
 
+def check_pointed(lm: LanguageModel, sampler: Sampler, *, is_steered: bool) -> None:
+    """Refuse to copy with a model or in a way that has no templates.
+
+    Args:
+        lm: the model.
+        sampler: how it is sampled from.
+        is_steered: whether sequences come from populations.
+
+    Raises:
+        ConfigError: naming what has no templates.
+    """
+    if getattr(lm, "pointer_channel", None) is None:
+        raise ConfigError(
+            "pointer needs a model that was trained with copying=pointer, and this one was not; "
+            "leave pointer out"
+        )
+    if isinstance(sampler, SemiAutoregressiveSampler):
+        raise ConfigError(
+            "pointer copies into one window, and sampler=semi_ar makes many; use "
+            "sampler=ancestral or leave pointer out"
+        )
+    if is_steered:
+        raise ConfigError(
+            "pointer draws each sequence by itself, and a reward or corrected=true draws it from a "
+            "population; leave one of them out"
+        )
+
+
 def check_guided(lm: LanguageModel, guidance: Guidance | None) -> None:
     """Refuse guidance that the model cannot follow, with a `ConfigError`."""
     if guidance is None:
