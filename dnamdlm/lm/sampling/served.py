@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dnamdlm.backbones.dit import DiT
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
@@ -104,6 +105,11 @@ def check_pointed(lm: LanguageModel, sampler: Sampler, *, is_steered: bool) -> N
         raise ConfigError(
             "pointer needs a model that was trained with copying=pointer, and this one was not; "
             "leave pointer out"
+        )
+    if not isinstance(getattr(lm, "backbone", None), DiT):
+        raise ConfigError(
+            "pointer gives the network a template of one strand, and this model reads both; use "
+            "strands=one or leave pointer out"
         )
     if isinstance(sampler, SemiAutoregressiveSampler):
         raise ConfigError(
