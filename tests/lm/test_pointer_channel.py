@@ -82,7 +82,7 @@ def test_of_a_hidden_base_the_network_sees_the_template_alone():
 def test_a_network_that_cannot_add_an_embedding_is_refused():
     complement = NUCLEOTIDE_VOCABULARY.complement
     network = CaduceusPS(12, complement, 8, 1)
-    with pytest.raises(ConfigError, match="CaduceusPS does not take; use backbone=dit or pointer"):
+    with pytest.raises(ConfigError, match="CaduceusPS does not take; use backbone=dit or copying"):
         MaskedDiffusionLM(network, NUCLEOTIDE_VOCABULARY, pointer=Pointer())
 
 
