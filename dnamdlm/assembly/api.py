@@ -107,6 +107,7 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
         guide: Model | None = None,
         guide_order: GuideOrder = "exact",
         corrected: bool = False,
+        pointer: float = 0.0,
         reward: RewardLike | None = None,
         reward_class: str | None = None,
         reward_temperature: float = 1.0,
@@ -150,6 +151,8 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             guide: a classifier of noisy sequences that steers this model towards `label`.
             guide_order: 'exact', or 'first_order', which is faster.
             corrected: draw from p(x|y)^g p(x)^(1-g) itself, g = guidance; needs `population`.
+            pointer: for a model of copying=pointer: probability that a sequence is drawn given a
+                random place of the training genome, from which it may copy.
             reward: a function from a list of sequences to a number for each, an object with such a
                 method `batch`, a run folder of `dnamdlm finetune`, or a list of terms, see
                 `dnamdlm.reward`. Each sequence is one draw from a population that is weighed to
@@ -209,6 +212,7 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
             guide_label=label if guide is not None else None,
             guide_order=guide_order,
             corrected=corrected,
+            pointer=float(pointer),
             reward=None if reward is None else reward if isinstance(reward, str) else "given",
             reward_class=reward_class,
             reward_temperature=float(reward_temperature),

@@ -302,6 +302,8 @@ class DiT(nn.Module):
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
         label: RowLabel | None = None,
+        *,
+        added: Float[Tensor, "B L D"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -310,11 +312,12 @@ class DiT(nn.Module):
             time: -log alpha(t); required with time conditioning, ignored without.
             present: False marks padding; None means no padding.
             label: class or numbers of each row, see `with_label`; ignored without either.
+            added: a second embedding, which is added to that of the tokens; None adds none.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, present, label))
+        return self.head(self.hidden(tokens, time, present, label, added=added))
 
     def hidden(
         self,
@@ -322,10 +325,14 @@ class DiT(nn.Module):
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
         label: RowLabel | None = None,
+        *,
+        added: Float[Tensor, "B L D"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last hidden states, after the final norm; arguments as in `ClassBackbone`."""
+        """The last hidden states, after the final norm; arguments as in `forward`."""
         present = without_idle_mask(present)
         x = self.embed(tokens, present, label)
+        if added is not None:
+            x = x + added
         return self.transform(
             x, self.condition(time), [self._layout(x, present)] * len(self.blocks)
         )

@@ -37,6 +37,8 @@ class Batch:
             synchronization with the device later; leave it out.
         step: number of the update of a training that the batch belongs to, from 0; None outside of
             a training.
+        aligned: ids of what the training genome has at the place that each row points to, the mask
+            throughout a row that points nowhere; None where no row points.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -50,6 +52,7 @@ class Batch:
     label: Int[Tensor, " B"] | Float[Tensor, "B K"] | None = None
     full: bool | None = None
     step: int | None = None
+    aligned: Int[Tensor, "B L"] | None = None
 
     def __post_init__(self) -> None:
         if self.full is None:
@@ -93,6 +96,7 @@ class Batch:
             label=None if self.label is None else move(self.label),
             full=self.full,
             step=self.step,
+            aligned=None if self.aligned is None else move(self.aligned),
         )
 
     def labelled(self, label: int | tuple[float, ...] | None) -> Batch:
@@ -122,6 +126,7 @@ class Batch:
             label=None if self.label is None else self.label[index],
             full=self._full_in_part(),
             step=self.step,
+            aligned=None if self.aligned is None else self.aligned[index],
         )
 
     def _full_in_part(self) -> bool | None:

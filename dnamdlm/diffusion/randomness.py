@@ -55,6 +55,7 @@ class Stream(IntEnum):
     RESAMPLING = 12
     SELECTION = 13
     GUESSES = 14
+    POINTERS = 15
     REPLACEMENTS = 30
     CORRECTIONS = 31
     SITES = 32

@@ -143,6 +143,7 @@ class IupacDiffusionLM(MaskedDiffusionLM):
         places: Places = EVERYWHERE,
         *,
         label: Label = None,
+        aligned: Aligned = None,
     ) -> Float[Tensor, "P Q V"]:
         """Give log p(x0 | xt) in float32 or wider, one-hot at visible positions.
 
@@ -153,8 +154,9 @@ class IupacDiffusionLM(MaskedDiffusionLM):
             present: as there.
             places: as there.
             label: as there.
+            aligned: as there.
         """
-        logits = self.logits(xt, time, present, places, label=label)
+        logits = self.logits(xt, time, present, places, label=label, aligned=aligned)
         return narrowed(logits, self.tables.may_be[places.of_positions(xt)])
 
     def check_guidance(self, guidance: Guidance | None) -> None:

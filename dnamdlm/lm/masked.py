@@ -37,12 +37,16 @@ from dnamdlm.lm.noising import Draw
 from dnamdlm.lm.objectives import Objective, ScoreEntropy
 from dnamdlm.lm.order_likelihood import order_likelihood
 from dnamdlm.lm.places import EVERYWHERE, Places, places_of
+from dnamdlm.lm.pointer_channel import Pointer, PointerChannel, with_templates
 from dnamdlm.lm.position_probs import position_log_probs
 from dnamdlm.lm.rows_to_fill import HowToFill, RowsToFill
 from dnamdlm.lm.sampling.class_guidance import Guidance
 from dnamdlm.lm.sampling.network_calls import NetworkCalls, denoiser_of, rows_held
 from dnamdlm.ops.precision import computing_on
 from dnamdlm.tokens.vocabulary import Vocabulary
+
+Aligned = Int[Tensor, "B L"] | None
+"""Templates of rows, see `Batch.aligned`."""
 
 
 class MaskedDiffusionLM(DiffusionModel):
@@ -79,6 +83,7 @@ class MaskedDiffusionLM(DiffusionModel):
         *,
         label_dropout: float | int = 0.1,
         experts: Experts | None = None,
+        pointer: Pointer | None = None,
     ) -> None:
         """Join the parts.
 
@@ -93,6 +98,8 @@ class MaskedDiffusionLM(DiffusionModel):
                 a network with classes.
             experts: counts of words that are added to the network, for DNA; None adds none. They
                 count in training, or when `expert_gates.count` is called.
+            pointer: how windows of DNA find templates in the training split, which the network then
+                reads besides what is visible; None is a network without templates.
 
         Raises:
             ConfigError: if the backbone has fewer outputs than the vocabulary has ids, sees only
@@ -108,6 +115,8 @@ class MaskedDiffusionLM(DiffusionModel):
             backbone, vocabulary, schedule, times, objective,
             label_dropout=label_dropout, experts=experts,
         )  # fmt: skip
+        self.pointer = pointer
+        self.pointer_channel = None if pointer is None else PointerChannel(backbone, vocabulary)
         self.averaged_network: nn.Module | None = None
 
     def logits(
@@ -118,10 +127,12 @@ class MaskedDiffusionLM(DiffusionModel):
         places: Places = EVERYWHERE,
         *,
         label: Label = None,
+        aligned: Aligned = None,
     ) -> Float[Tensor, "P Q V"]:
         """Output of the network; arguments as in `denoise`."""
         with computing_on(xt.device):
-            return places.logits(self.network(), *self._inputs(xt, time, present, label))
+            network = self.network(aligned=aligned)
+            return places.logits(network, *self._inputs(xt, time, present, label))
 
     def denoise(
         self,
@@ -131,6 +142,7 @@ class MaskedDiffusionLM(DiffusionModel):
         places: Places = EVERYWHERE,
         *,
         label: Label = None,
+        aligned: Aligned = None,
     ) -> Float[Tensor, "P Q V"]:
         """Give log p(x0 | xt) in float32 or wider, one-hot at visible positions.
 
@@ -141,12 +153,14 @@ class MaskedDiffusionLM(DiffusionModel):
             places: positions whose distribution is wanted; (P, Q) is (B, L) for all.
             label: class or numbers of each row, or of all rows, see `Label`. A network without
                 classes and numbers ignores it.
+            aligned: templates of the rows, see `Batch.aligned`; None is the network without. A
+                network without pointers ignores them.
 
         Raises:
             ValueError: if the network is conditioned on time and `time` is missing.
         """
         return substitution(
-            self.logits(xt, time, present, places, label=label),
+            self.logits(xt, time, present, places, label=label, aligned=aligned),
             places.of_positions(xt),
             real_tokens=self.real_tokens,
             mask_id=self.mask_id,
@@ -160,6 +174,7 @@ class MaskedDiffusionLM(DiffusionModel):
         places: Places = EVERYWHERE,
         *,
         label: Label = None,
+        aligned: Aligned = None,
     ) -> Float[Tensor, "P Q V"]:
         """What a rule with `takes_unnormalized` gets: distributions with the totals of the model.
 
@@ -167,8 +182,8 @@ class MaskedDiffusionLM(DiffusionModel):
         `denoise`, with the same arguments. Only hidden positions have a meaning.
         """
         if not isinstance(self.objective, ScoreEntropy):
-            return self.denoise(xt, time, present, places, label=label)
-        logits = self.logits(xt, time, present, places, label=label)
+            return self.denoise(xt, time, present, places, label=label, aligned=aligned)
+        logits = self.logits(xt, time, present, places, label=label, aligned=aligned)
         return relative_log_score(logits, real_tokens=self.real_tokens)
 
     def hidden(
@@ -188,7 +203,8 @@ class MaskedDiffusionLM(DiffusionModel):
     def loss_terms(self, batch: Batch) -> LossTerms:
         """One draw of the objective per token; randomness is a function of `batch.key`.
 
-        A network with classes or numbers gets those of the batch, except what is dropped.
+        A network with classes or numbers gets those of the batch, except what is dropped; one with
+        pointers gets the templates of the batch.
         """
         label = self._training_label(batch)
         draws = self.objective.hide(self.process, batch)
@@ -202,7 +218,7 @@ class MaskedDiffusionLM(DiffusionModel):
         """-log p of each row: an estimate of its upper bound, or exact for an order.
 
         A model with classes or numbers gives -log p(x | y) where the batch has them, else
-        -log p(x).
+        -log p(x); one with pointers gives -log p(x | T) where the batch has templates T.
 
         Args:
             batch: windows; only `valid` tokens are masked and scored.
@@ -265,6 +281,7 @@ class MaskedDiffusionLM(DiffusionModel):
         watch: Callable[[int], None] | None = None,
         guidance: Guidance | None = None,
         steering: Steering | None = None,
+        aligned: Aligned = None,
     ) -> Generated:
         """Run the reverse process from masks, one sequence per key.
 
@@ -286,6 +303,8 @@ class MaskedDiffusionLM(DiffusionModel):
             guidance: a class to steer towards; None is the model without a class. All calls of
                 all networks are counted.
             steering: populations, whose slots `keys` are; `batch_size` may not cut them.
+            aligned: templates of the rows, see `Batch.aligned`, which a network with pointers
+                copies from; None is the network without.
 
         Raises:
             ConfigError: if a number is below 1, `initial` does not fit, or the model cannot be
@@ -302,7 +321,7 @@ class MaskedDiffusionLM(DiffusionModel):
         calls = NetworkCalls(self, is_cpu=is_cpu, takes_unnormalized=rule.takes_unnormalized)
         if steering is None:
             batch_size = rows_held(batch_size, length, len(self.real_tokens), is_cpu=is_cpu)
-        whole = RowsToFill(RowNoise(keys), initial, constraints, fill)
+        whole = RowsToFill(RowNoise(keys), initial, constraints, fill, aligned)
         how = HowToFill(calls, rule, times, guidance, watch, steering)
         tokens = [initial[:0]]
         with evaluating(self):
@@ -319,7 +338,7 @@ class MaskedDiffusionLM(DiffusionModel):
         """The reverse process of some rows."""
         present = present_of(rows.initial, self._vocabulary)
         return reverse_process(
-            denoiser_of(how.calls, present, how.guidance),
+            denoiser_of(how.calls, present, how.guidance, rows.aligned),
             rows.initial,
             rule=how.rule,
             schedule=self.schedule,
@@ -336,9 +355,10 @@ class MaskedDiffusionLM(DiffusionModel):
         """The likelihood of an order of revealing; None for other estimators."""
         return order_likelihood(self, batch, estimator)
 
-    def network(self, counted: Tensor | None = None) -> Backbone:
-        """The network with its experts; `counted` as in `Expert`."""
-        return joined(self.backbone, self.expert_gates, self.averaged_network, counted)
+    def network(self, counted: Tensor | None = None, aligned: Aligned = None) -> Backbone:
+        """The network with its experts; `counted` as in `Expert`, `aligned` as in `denoise`."""
+        backbone = with_templates(self.backbone, self.pointer_channel, aligned)
+        return joined(backbone, self.expert_gates, self.averaged_network, counted)
 
     def _nats(
         self, draw: Draw, batch: Batch, label: Label, counted: Tensor | None = None
@@ -346,4 +366,5 @@ class MaskedDiffusionLM(DiffusionModel):
         """Call the network on a draw and score its output."""
         places = places_of(draw.scored, len(self.real_tokens))
         inputs = self._inputs(draw.xt, draw.time, batch.attended, label)
-        return places.spread(draw.loss(places.logits(self.network(counted), *inputs), places))
+        network = self.network(counted, batch.aligned)
+        return places.spread(draw.loss(places.logits(network, *inputs), places))

@@ -125,11 +125,11 @@ def fit_mixture(
         chosen = place[0].sigmoid() if pi is None else pi
         log_weights = _log_weights(chosen, place[1 : count + 1])
         logit = ShareRule.features(nats[1:], log_weights[1:], lengths) @ place[count + 1 :]
-        return _costs(logit, nats, log_weights[:, None].expand_as(nats)).mean()
+        return linear_costs(logit, nats, log_weights[:, None].expand_as(nats)).mean()
 
     first = _FIRST_PI if pi is None else pi
     start = torch.cat([torch.tensor([first]).double().logit(), *_start(nats, lengths, first)])
-    found = _minimised(bound, start)
+    found = minimised(bound, start)
     chosen = found[0].sigmoid() if pi is None else pi
     weights = _log_weights(chosen, _wanted(found[1 : count + 1])).exp()
     fit = MixtureFit(tuple(weights.tolist()), ShareRule(tuple(found[count + 1 :].tolist())))
@@ -165,13 +165,13 @@ def _by_window(
         log_weights = log_weights_of(known @ slopes + rest[0], rest[1 : count + 1].log_softmax(0))
         features = ShareRule.features(nats[1:], log_weights[1:], lengths, bends=True)
         logit = features @ rest[count + 1 :] + log_weights[0]
-        costs = _costs(logit, nats, log_weights)
+        costs = linear_costs(logit, nats, log_weights)
         return costs.mean() + slopes.square().sum() / len(lengths)
 
     # what the rule knew of the weight of the network is added apart from it, and nothing bends yet.
     constant[-1] -= logsigmoid(-constant[0])
     start = torch.cat([torch.zeros_like(mean), constant, constant.new_zeros(3)])
-    found = _minimised(bound, start)
+    found = minimised(bound, start)
     slopes, rest = found[:size] / scale, found[size:]
     parts = _wanted(rest[1 : count + 1]).softmax(dim=0)
     intercept = rest[0] - mean @ slopes
@@ -181,7 +181,7 @@ def _by_window(
     return MixtureFit(tuple(weights.tolist()), rule, chosen)
 
 
-def _costs(
+def linear_costs(
     logit: Float64[Tensor, " W"],
     nats: Float64[Tensor, "K W"],
     log_weights: Float64[Tensor, "K W"],
@@ -219,7 +219,7 @@ def _log_weights(pi: float | Tensor, copiers: Float64[Tensor, " C"]) -> Float64[
     return torch.cat([torch.log1p(-pi)[None], pi.log() + copiers.log_softmax(dim=0)])
 
 
-def _minimised(cost: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+def minimised(cost: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     """The arguments of a local minimum of a smooth function, never worse than the start."""
     place = start.clone().requires_grad_()
     search = torch.optim.LBFGS([place], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")

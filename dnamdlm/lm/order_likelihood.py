@@ -42,7 +42,8 @@ def order_likelihood(lm: _Denoiser, batch: Batch, estimator: str) -> TokenLikeli
     """
 
     def denoise(xt: Tensor) -> Tensor:
-        return lm.denoise(xt, None, batch.attended, label=batch.label)
+        given = {} if batch.aligned is None else {"aligned": batch.aligned}
+        return lm.denoise(xt, None, batch.attended, label=batch.label, **given)
 
     if estimator in ORDER_RULES:
         nats = ordered_nats(

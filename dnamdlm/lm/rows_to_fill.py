@@ -28,12 +28,14 @@ class RowsToFill:
         initial: ids to start from.
         constraints: tokens that masks may become, or None.
         fill: masks that are filled; None is all.
+        aligned: templates, see `Batch.aligned`; None is none.
     """
 
     noise: RowNoise
     initial: Int[Tensor, "B L"]
     constraints: Constraints | None
     fill: Bool[Tensor, "B L"] | None
+    aligned: Int[Tensor, "B L"] | None = None
 
     def select(self, rows: Int[Tensor, " b"]) -> RowsToFill:
         """Some of the rows."""
@@ -42,6 +44,7 @@ class RowsToFill:
             self.initial[rows],
             None if self.constraints is None else self.constraints.select(rows),
             None if self.fill is None else self.fill[rows],
+            None if self.aligned is None else self.aligned[rows],
         )
 
 

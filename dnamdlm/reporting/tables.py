@@ -253,7 +253,7 @@ def _is_telling(row: Mapping[str, Any], likelihood: Mapping[str, Any]) -> bool:
 
 
 def _row_note(row: Mapping[str, Any]) -> str:
-    if row["family"] in ("model", "mixture"):
+    if row["family"] in ("model", "mixture", "pointer"):
         too_low = row["kind"] == "upper bound" and row.get("shares") == "posterior"
         note = ", made too low by the noise of the draws" if too_low else ""
         return f"upper bound{note}" if row["kind"] == "upper bound" else ""

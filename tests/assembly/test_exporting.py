@@ -36,6 +36,7 @@ RECIPES = {
     "ar": ("lm=ar", "backbone=ar", "backbone.num_heads=2"),
     "experts": ("backbone.num_heads=2", "experts=wildcard", "lm.experts.wildcards=[2]"),
     "classes": ("backbone.num_heads=2", "backbone.num_classes=3"),
+    "pointer": ("backbone.num_heads=2", "copying=pointer"),
 }  # fmt: skip
 LAYOUTS = {"mdlm": "mdlm", "caduceus_ps": "caduceus", "caduceus_ph": "caduceus", "dimamba": "mdlm",
            "bert": "bert", "block": "bd3lm", "uniform": "udlm"}  # fmt: skip
@@ -101,7 +102,7 @@ def test_original_names_are_read_by_the_imports(tmp_path):
         )
 
 
-@pytest.mark.parametrize("name", ["experts", "classes"])
+@pytest.mark.parametrize("name", ["experts", "classes", "pointer"])
 def test_a_model_that_is_more_than_its_network_keeps_our_names(tmp_path, name):
     source = checkpoint(tmp_path / "checkpoint", name)
     assert export(ExportSettings(str(source), str(tmp_path / "out"))).layout == "own"

@@ -44,6 +44,7 @@ class EvaluateSettings:
     repeat_length: Annotated[int, Field(ge=8, le=31)] | None = 20
     mixture: Literal["markov", "copies"] | None = None
     pi: Literal["auto"] | Share = "auto"
+    pointer: bool = False
     overlap_report: bool = False
     strands: Strands = "one"
     weights: Weights = "average"

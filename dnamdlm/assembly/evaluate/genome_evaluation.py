@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dnamdlm.assembly.evaluate.markov_mixture import (
     choose_markov_mixture,
     windows_to_choose_by,
 )
+from dnamdlm.assembly.evaluate.pointed_evaluation import PointedEvaluation, check_pointer
 from dnamdlm.assembly.evaluation_target import (
     evaluation_target,
     is_of_model,
@@ -36,7 +37,9 @@ from dnamdlm.data.parts.part_folders import HASHED
 from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.evaluation.likelihood.likelihood_report import LikelihoodReport, likelihood_report
+from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture
 from dnamdlm.evaluation.likelihood.mixtures import pooled_report
+from dnamdlm.evaluation.likelihood.pointer_scores import ChosenPointer
 from dnamdlm.evaluation.shared_windows import SharedWindows, shared_windows
 from dnamdlm.evaluation.window_scores import (
     REPEATS,
@@ -52,6 +55,9 @@ from dnamdlm.words.context_model import MarkovFit
 from dnamdlm.words.copies import CopyFit
 
 logger = logging.getLogger(__name__)
+
+ScoredPart = tuple[ScoredSweep, tuple[WindowScores, float]]
+"""What was scored, its scores, and the seconds that they took."""
 
 
 class GenomeEvaluation:
@@ -85,11 +91,14 @@ class GenomeEvaluation:
             genome.check_files()
         if settings.mixture:
             check_mixture(settings.mixture, loaded, self.genomes, self.opened.fingerprint())
+        if settings.pointer:
+            check_pointer(settings, loaded, self.genomes)
         self._windows = _windows_of(self.opened, self.genomes, settings)
         self._groups = {
             name: _repeats_of(part, self.genomes[name], settings.repeat_length)
             for name, part in self._windows.items()
         }
+        self._pointed: dict[str, PointedEvaluation] = {}
         self.sweeps = tuple(sweep for name in self._windows for sweep in self._sweeps_of(name))
         self.data = _hash_of(self.opened, self.genomes)
         self._markov: dict[str, dict[Smoothing, MarkovFit[Any]] | None] = {}
@@ -170,10 +179,20 @@ class GenomeEvaluation:
     def _sweeps_of(self, name: str) -> list[ScoredSweep]:
         settings, part = self.settings, self._windows[name]
         batch_size = settings.batch_size or windows_at_once(part.length, self.loaded.device)
-        own = ScoredSweep(part, batch_size, self._classes_of(name))
-        if not settings.mixture:
+        own = ScoredSweep(part, batch_size, classes := self._classes_of(name))
+        if not (settings.mixture or settings.pointer):
             return [own]
-        return [ScoredSweep(windows_to_choose_by(settings, self.genomes[name]), batch_size), own]
+        valid = windows_to_choose_by(settings, self.genomes[name])
+        if not settings.pointer:
+            return [ScoredSweep(valid, batch_size), own]
+        pointed = PointedEvaluation(settings, self.loaded, self.opened, valid=valid, own=part)
+        self._pointed[name] = pointed
+        return [
+            ScoredSweep(valid, batch_size),
+            pointed.sweep(pointed.to_choose_by, batch_size),
+            own,
+            pointed.sweep(pointed.reported, batch_size, classes),
+        ]
 
     def _classes_of(self, name: str) -> BaseClasses:
         genome = self.genomes[name]
@@ -184,28 +203,47 @@ class GenomeEvaluation:
         reports: dict[str, LikelihoodReport] = {}
         sweeps = iter(zip(self.sweeps, found, strict=True))
         for name, part in self._windows.items():
-            markov, groups, mixture = self._markov[name], self._groups[name], None
-            if self.settings.mixture:
-                chosen_on, (network, _) = next(sweeps)
-                assert markov is not None, "the splits of a mixture were checked"
-                mixture = choose_markov_mixture(
-                    self.settings, network, chosen_on.windows, self.genomes[name],
-                    markov["interpolated"], copies=self._copies[name],
-                )  # fmt: skip
+            mixture, pointer = self._chosen(name, sweeps)
             sweep, (scores, seconds) = next(sweeps)
             assert sweep.classes is not None
+            groups, with_pointer = self._groups[name], None
+            if pointer is not None:
+                _, (given, _) = next(sweeps)
+                with_pointer = self._pointed[name].scores(scores, given, pointer)
             reports[name] = likelihood_report(
                 scores,
                 part,
                 sweep.classes,
                 draws=self.settings.draws,
                 seconds=seconds,
-                markov=markov,
+                markov=self._markov[name],
                 copies=self._copies[name],
                 mixture=mixture,
+                pointer=with_pointer,
                 word_length=None if groups is None else groups.length,
             )
         return reports
+
+    def _chosen(
+        self, name: str, sweeps: Iterator[ScoredPart]
+    ) -> tuple[ChosenMixture | None, ChosenPointer | None]:
+        """What is chosen on the validation split of a genome; takes the sweeps over that."""
+        settings, pointed = self.settings, self._pointed.get(name)
+        mixture, pointer = None, None
+        if not settings.mixture and pointed is None:
+            return mixture, pointer
+        chosen_on, (network, _) = next(sweeps)
+        if pointed is not None:
+            _, (given, _) = next(sweeps)
+            pointer = pointed.choose(network, given)
+        if settings.mixture:
+            markov = self._markov[name]
+            assert markov is not None, "the splits of a mixture were checked"
+            mixture = choose_markov_mixture(
+                settings, network, chosen_on.windows, self.genomes[name], markov["interpolated"],
+                copies=self._copies[name],
+            )  # fmt: skip
+        return mixture, pointer
 
 
 def _hash_of(opened: OpenData, genomes: Mapping[str, OpenGenome]) -> str:

@@ -15,6 +15,7 @@ from dnamdlm.assembly.devices import plan_for, windows_at_once
 from dnamdlm.assembly.model_source import ModelSource
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.edit_requests import num_changed
+from dnamdlm.assembly.sample.pointed_samples import SamplePointers
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.steering_request import (
     PopulationFigures,
@@ -58,6 +59,7 @@ class Generation:
         steering: what populations steer towards; None draws each sequence by itself.
         figures: of the population of each sequence so far, by the number of the sequence.
         num_changed: bases of edited sequences so far that are others than before.
+        pointers: where sequences may copy from, or None.
     """
 
     loaded: LoadedModel
@@ -73,6 +75,7 @@ class Generation:
     steering: SteeringRequest | None = None
     figures: dict[int, PopulationFigures] = field(default_factory=dict)
     num_changed: int = 0
+    pointers: SamplePointers | None = None
 
 
 @dataclass(frozen=True)
@@ -234,14 +237,16 @@ class BatchTask:
     seed: int
     threads: int | None
     steering: SteeringRequest | None
+    pointers: SamplePointers | None
 
     @classmethod
     def of(cls, run: Generation) -> BatchTask:
         """The task of a call."""
         source = ModelSource.of(run.loaded)
         return cls(
-            source, run.sampler, run.choice, run.guidance, run.seed, run.threads, run.steering
-        )
+            source, run.sampler, run.choice, run.guidance, run.seed, run.threads, run.steering,
+            run.pointers,
+        )  # fmt: skip
 
     def open(self) -> LoadedModel:
         """Load the model."""
@@ -259,6 +264,7 @@ class BatchTask:
             advance,
             self.threads,
             steering=self.steering,
+            pointers=self.pointers,
         )
         rows = [list(column) for column in zip(*_pieces(run, item), strict=True)]
         return rows, run.network_calls, run.figures
@@ -303,9 +309,10 @@ def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
     if isinstance(run.sampler, SemiAutoregressiveSampler):
         length = min(length, run.loaded.length)
     plan = plan_for(run.loaded.lm, len(jobs) * length, threads=run.threads)
+    keys = row_keys(run.seed, torch.tensor([job.number for job in jobs])).to(run.loaded.device)
     pieces = generate_pieces(
         run.loaded.language_model,
-        row_keys(run.seed, torch.tensor([job.number for job in jobs])).to(run.loaded.device),
+        keys,
         Template.of_rows([job.request.template for job in jobs]),
         sampler=run.sampler,
         choice=run.choice,
@@ -314,6 +321,7 @@ def _pieces(run: Generation, jobs: Sequence[Job]) -> Iterator[list[Ids]]:
         watch=run.watch,
         tilt=None if run.steering is None else run.steering.tilt(run.loaded, jobs[0].request),
         noise_level=jobs[0].request.noise_level,
+        aligned=None if run.pointers is None else run.pointers.templates(keys, length),
     )
     while True:
         with running_with(plan.threads):

@@ -15,6 +15,7 @@ from dnamdlm.assembly.building.field_types import (
     PositiveShare,
     RewardTerms,
     Seed,
+    Share,
     Weights,
     check_fields,
 )
@@ -72,6 +73,7 @@ class SampleSettings:
     guide_label: str | int | None = None
     guide_order: GuideOrder = "exact"
     corrected: bool = False
+    pointer: Share = 0.0
     reward: RewardTerms | None = None
     reward_class: str | None = None
     reward_temperature: PositiveNumber = 1.0
@@ -101,7 +103,8 @@ class SampleSettings:
         check_value(self.value)
         parse_shard(self.shard)
         self._check_one_source()
-        if (self.infill is None) != (self.data.fasta is None):
+        is_of_pointer = self.pointer > 0 and self.infill is None
+        if (self.infill is None) != (self.data.fasta is None) and not is_of_pointer:
             raise ConfigError("infill=FILE.bed and data.fasta=FILE belong together; give both")
         if self.label is not None and self.guide is not None:
             raise ConfigError(
@@ -176,7 +179,8 @@ class SampleSettings:
         reasons = why_without_parts(self.out)
         if self.infill is None:
             reasons["flank"] = "it is the context of intervals of infill, and there are none"
-            reasons["data.cache_dir"] = "no genome is read without infill"
+            if not self.pointer:
+                reasons["data.cache_dir"] = "no genome is read without infill"
             reasons["data.circular"] = "no genome is read without infill"
         if self.infill is None and self.template is None and self.edit is None:
             reasons["data.rna"] = "no file of sequences is read; it is for template and infill"

@@ -22,6 +22,7 @@ from dnamdlm.assembly.noisy_heads import value_of
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sample.edit_requests import read_edits
 from dnamdlm.assembly.sample.generating import Generation, check_memory, generated, is_held
+from dnamdlm.assembly.sample.pointed_samples import OpenPointers, pointers_of
 from dnamdlm.assembly.sample.prompts import of_prompt
 from dnamdlm.assembly.sample.requests import (
     Request,
@@ -99,19 +100,25 @@ def sample(settings: SampleSettings, reward: Any = None) -> SamplingSummary:
     check_ending(settings.out, loaded.modality)
     asked = steering_of(settings, reward, _value(settings, loaded))
     steering = _steering(settings, loaded, named, asked, requests)
+    pointers = pointers_of(settings, loaded)
     origin = Origin(
         loaded.digest,
         settings.sampler.name,
         settings.sampler.steps,
         settings.seed,
-        _changed_draws(settings) + named.note + _of_population(steering),
+        _changed_draws(settings) + named.note + _of_population(steering) + _of_pointer(settings),
     )
     # a reward is computed in this process.
     workers = settings.workers if settings.reward is None else 1
-    run = _generation(settings, loaded, named, steering, workers)
-    if stream_of(out) is None and is_held(requests) and settings.reward is None:
-        return in_parts(settings, run, requests, origin, guide)
-    return at_once(settings, run, requests, origin)
+    run = _generation(settings, loaded, named, steering, workers=workers, pointers=pointers)
+    is_file = stream_of(out) is None
+    if is_file and is_held(requests) and settings.reward is None:
+        summary = in_parts(settings, run, requests, origin, guide)
+    else:
+        summary = at_once(settings, run, requests, origin)
+    if pointers is not None and is_file and not summary.shard_sentence:
+        logger.info("%s", pointers.novelty(out))
+    return summary
 
 
 def _guide(settings: SampleSettings, loaded: LoadedModel) -> LoadedModel | None:
@@ -161,7 +168,8 @@ def sampled_strings(
     requests = _requests(settings, loaded, inputs)
     asked = steering_of(settings, reward, value or _value(settings, loaded))
     steering = _steering(settings, loaded, named, asked, requests)
-    run = _generation(settings, loaded, named, steering, workers=1)
+    pointers = pointers_of(settings, loaded)
+    run = _generation(settings, loaded, named, steering, workers=1, pointers=pointers)
     made = generated(run, requests, settings.num_sequences)
     strings = list(writer_of(loaded.modality).strings(made))
     if steering is None:
@@ -184,7 +192,9 @@ def _generation(
     loaded: LoadedModel,
     named: NamedGuidance,
     steering: SteeringRequest | None,
+    *,
     workers: int | None,
+    pointers: OpenPointers | None,
 ) -> Generation:
     """How the sequences of a call are made; their progress is not shown."""
     return Generation(
@@ -198,6 +208,7 @@ def _generation(
         settings.threads,
         workers,
         steering=steering,
+        pointers=None if pointers is None else pointers.pointers,
     )
 
 
@@ -230,6 +241,11 @@ def _of_population(steering: SteeringRequest | None) -> str:
         return ""
     tilt = "" if steering.reward is None else f" reward_temperature={steering.temperature:g}"
     return f" population={steering.population}{tilt}"
+
+
+def _of_pointer(settings: SampleSettings) -> str:
+    """The probability of a copied place, for a header, where it is not 0."""
+    return f" pointer={settings.pointer:g}" if settings.pointer else ""
 
 
 def sampler_of(loaded: LoadedModel, sampler: str | StepRule | Sampler | None) -> Sampler:

@@ -20,6 +20,7 @@ from dnamdlm.data.stream import Sweep
 from dnamdlm.evaluation.likelihood.before_windows import nats_before
 from dnamdlm.evaluation.likelihood.markov_scores import score_copies, score_markov
 from dnamdlm.evaluation.likelihood.mixture_scores import ChosenMixture, mixed_scores
+from dnamdlm.evaluation.likelihood.pointer_scores import PointedScores
 from dnamdlm.evaluation.rates import Rate
 from dnamdlm.evaluation.window_scores import (
     REPEATS,
@@ -35,6 +36,9 @@ from dnamdlm.words.markov_chain import MarkovChain
 MIXTURE, MIXTURE_POSTERIOR = "mixture_markov", "mixture_markov_posterior"
 """Names of the rows of a mixture: its bound without bias, and the tighter one."""
 
+POINTER, POINTER_POSTERIOR = "pointer", "pointer_posterior"
+"""Names of the rows of a model with a pointer: its bound without bias, and the tighter one."""
+
 BASELINES = ("markov", "copies")
 """Families of rows that the model is compared with."""
 
@@ -46,7 +50,7 @@ class LikelihoodRow:
     Attributes:
         name: unique short name.
         label: shown to people.
-        family: "uniform", "markov", "copies", "mixture" or "model".
+        family: "uniform", "markov", "copies", "mixture", "pointer" or "model".
         kind: "exact" or "upper bound".
         bits: bits per base of each class.
         details: further JSON values (order, smoothing, ...).
@@ -76,10 +80,10 @@ class LikelihoodReport:
     """Everything about the likelihood of one split; `to_json` is the section of the file.
 
     Attributes:
-        rows: uniform, Markov orders, these with copies, mixtures of the model with them, and the
-            model last.
+        rows: uniform, Markov orders, these with copies, mixtures of the model with them, the model
+            with its pointer, and the model last.
         differences: baseline name -> class -> bits per base of the model minus the baseline, for
-            every Markov row, copies and mixture; first those that are best on validation.
+            every Markov row, copies, mixture and pointer; first those that are best on validation.
         best_markov: name of the Markov row that is best on validation, or None.
         best_additive_markov: the same among additive (textbook) models, or None.
         num_windows: windows scored.
@@ -185,6 +189,7 @@ def likelihood_report(
     markov: Mapping[Smoothing, MarkovFit[Any]] | None = None,
     copies: CopyFit | None = None,
     mixture: ChosenMixture | None = None,
+    pointer: PointedScores | None = None,
     word_length: int | None = None,
 ) -> LikelihoodReport:
     """Bits per base of a model over a whole split, by class, compared with Markov baselines.
@@ -199,6 +204,8 @@ def likelihood_report(
             rows out.
         copies: the chain of `markov` with copies; None leaves its row out.
         mixture: of the model with Markov models of `markov` and `copies`; None leaves its rows out.
+        pointer: scores of the model with its pointer to the training split; None leaves these rows
+            out.
         word_length: bases of the words by which the classes tell repeats; None if they do not.
     """
     present = [name for name in classes.names if scores.bits(name).count]
@@ -234,6 +241,9 @@ def likelihood_report(
         before = nats_before(mixture.before, windows) if mixture.before else None
         mixtures = _mixtures(mixture, scores, baselines, before)
         rows += [_mixture_row(row, mixture, present) for row in mixtures.items()]
+    if pointer is not None:
+        mixtures |= {POINTER: pointer.by_rule, POINTER_POSTERIOR: pointer.posterior}
+        rows += [_pointer_row(name, pointer, present) for name in (POINTER, POINTER_POSTERIOR)]
     ordered = {name: baselines[name] for name in best.values()} | baselines | mixtures
     strongest = min(fits.values(), key=lambda fit: min(fit.valid_bits)).best.name if fits else None
     model_bits = {name: scores.bits(name) for name in present}
@@ -306,6 +316,29 @@ def _mixture_row(
     }
     bits = {part: scores.bits(part) for part in present}
     return LikelihoodRow(name, label, "mixture", scores.kind, bits, details)
+
+
+def _pointer_row(name: str, pointer: PointedScores, present: Sequence[str]) -> LikelihoodRow:
+    chosen, by_rule = pointer.chosen, name == POINTER
+    scores = pointer.by_rule if by_rule else pointer.posterior
+    label = (
+        f"This model with a pointer to the training genome, pi = {chosen.fit.pi:.3f}, "
+        f"{chosen.bits:.1f} bits a pointer"
+    )
+    details = {
+        "pi": chosen.fit.pi,
+        "bits_per_pointer": chosen.bits,
+        "shares": "rule" if by_rule else "posterior",
+        "rule": list(chosen.fit.rule.coefficients) if by_rule else None,
+        "num_windows_that_point": pointer.num_pointed,
+        "num_windows_to_choose_by": chosen.num_windows,
+        "num_windows_to_choose_by_that_point": chosen.num_pointed,
+        "chosen_on_validation": True,
+    }
+    if not by_rule:
+        label += ", with shares by its own likelihood"
+    bits = {part: scores.bits(part) for part in present}
+    return LikelihoodRow(name, label, "pointer", scores.kind, bits, details)
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from dnamdlm.lm.sampling.samplers import (
 from dnamdlm.lm.sampling.served import (
     check_edited,
     check_guided,
+    check_pointed,
     check_served,
     without_share,
 )
@@ -131,6 +132,7 @@ def generate_pieces(
     watch: Callable[[int], None] | None = None,
     tilt: Tilt | None = None,
     noise_level: float | None = None,
+    aligned: Int[Tensor, "B L"] | None = None,
 ) -> Iterator[Generated]:
     """Fill a template once per key, or each of its rows, piece by piece from left to right.
 
@@ -152,10 +154,12 @@ def generate_pieces(
             gives; the one piece has the outcome of the populations.
         noise_level: noise the tokens that the template gives with this probability, and denoise
             them; None keeps them.
+        aligned: what the training genome has at a place for each row, see `Batch.aligned`, for a
+            model with pointers; None is the network without.
 
     Raises:
         ConfigError: if the model does not fill masks, window and overlap do not fit, or the model
-            cannot be guided in this way.
+            cannot be guided or copy in this way.
 
     Example:
         >>> from dnamdlm.backbones.dit import DiT
@@ -174,6 +178,8 @@ def generate_pieces(
     check_edited(lm, noise_level)
     check_guided(lm, guidance)
     check_steered(lm, tilt, sampler=sampler, guidance=guidance, choice=choice)
+    if aligned is not None:
+        check_pointed(lm, sampler, is_steered=tilt is not None)
     if isinstance(lm, UniformDiffusionLM):
         yield _denoised(
             lm, keys, template, sampler=sampler, choice=choice, guidance=guidance,
@@ -211,7 +217,7 @@ def generate_pieces(
             lm, keys, template, tilt, sampler=sampler, choice=choice, guidance=guidance, watch=watch
         )
         return
-    fill = partial(_filled, lm, choice=choice, guidance=guidance, watch=watch)
+    fill = partial(_filled, lm, choice=choice, guidance=guidance, watch=watch, aligned=aligned)
     if isinstance(sampler, SemiAutoregressiveSampler):
         window, overlap = sampler.window_and_overlap(trained_length)
         yield from _windows(

@@ -76,6 +76,7 @@ class NetworkInput:
         present: False at padding; None means no padding.
         wanted: positions that the step rule reads; None for all hidden ones.
         rows: their numbers in the batch.
+        aligned: templates of the rows, see `Batch.aligned`, or None.
     """
 
     xt: Int[Tensor, "b L"]
@@ -83,6 +84,7 @@ class NetworkInput:
     present: Bool[Tensor, "b L"] | None
     wanted: Bool[Tensor, "b L"] | None = None
     rows: Int[Tensor, " b"] | None = None
+    aligned: Int[Tensor, "b L"] | None = None
 
 
 class NetworkCalls:
@@ -137,6 +139,12 @@ class NetworkCalls:
             return self._sparse(called, inputs, inputs.wanted)
         size = self.rows_per_call(inputs.xt.shape[1])
         rows = inputs.xt, inputs.time, inputs.present
+        if inputs.aligned is not None:
+
+            def given_templates(*one: Tensor | None) -> Tensor:
+                return called(*one[:-1], aligned=one[-1])
+
+            return LogProbs(in_groups(given_templates, *rows, inputs.aligned, size=size))
         if not self.is_cpu or (together := self._rows_together(inputs)) == 1:
             return LogProbs(in_groups(called, *rows, size=size))
         kind = network, label is None, inputs.present is None, inputs.xt.shape[1]
@@ -221,10 +229,16 @@ Guide = Callable[[NetworkCalls, NetworkInput], LogProbs]
 class PlainDenoiser:
     """What the reverse process calls for a model of few ids: all positions of some rows."""
 
-    def __init__(self, calls: NetworkCalls, present: Bool[Tensor, "B L"] | None) -> None:
-        """Wrap a model; `present` is False at padding, None means no padding."""
+    def __init__(
+        self,
+        calls: NetworkCalls,
+        present: Bool[Tensor, "B L"] | None,
+        aligned: Int[Tensor, "B L"] | None = None,
+    ) -> None:
+        """Wrap a model; arguments as in `denoiser_of`."""
         self.calls = calls
         self.present = present
+        self.aligned = aligned
 
     def __call__(
         self, xt: Int[Tensor, "b L"], time: Float64[Tensor, " b"], rows: Int[Tensor, " b"]
@@ -234,7 +248,8 @@ class PlainDenoiser:
 
     def _input(self, xt: Tensor, time: Tensor, rows: Tensor) -> NetworkInput:
         present = None if self.present is None else self.present[rows]
-        return NetworkInput(xt, time, present, rows=rows)
+        aligned = None if self.aligned is None else self.aligned[rows]
+        return NetworkInput(xt, time, present, rows=rows, aligned=aligned)
 
 
 class SparseDenoiser(PlainDenoiser):
@@ -245,9 +260,10 @@ class SparseDenoiser(PlainDenoiser):
         calls: NetworkCalls,
         present: Bool[Tensor, "B L"] | None,
         guide: Guide = NetworkCalls.for_rule,
+        aligned: Int[Tensor, "B L"] | None = None,
     ) -> None:
         """Wrap a model and its guidance."""
-        super().__init__(calls, present)
+        super().__init__(calls, present, aligned)
         self.guide = guide
 
     def __call__(
@@ -271,7 +287,10 @@ class SparseDenoiser(PlainDenoiser):
 
 
 def denoiser_of(
-    calls: NetworkCalls, present: Bool[Tensor, "B L"] | None, guide: Guide | None
+    calls: NetworkCalls,
+    present: Bool[Tensor, "B L"] | None,
+    guide: Guide | None,
+    aligned: Int[Tensor, "B L"] | None = None,
 ) -> PlainDenoiser:
     """The denoiser that suits the vocabulary and the guidance.
 
@@ -279,11 +298,12 @@ def denoiser_of(
         calls: the model.
         present: False at padding, for the whole batch; None means no padding.
         guide: None without guidance.
+        aligned: templates of the whole batch, see `Batch.aligned`; None without any.
     """
     if guide is not None:
-        return SparseDenoiser(calls, present, guide)
+        return SparseDenoiser(calls, present, guide, aligned)
     kind = PlainDenoiser if places.is_small(len(calls.lm.real_tokens)) else SparseDenoiser
-    return kind(calls, present)
+    return kind(calls, present, aligned=aligned)
 
 
 def rows_per_call(length: int, *, is_cpu: bool) -> int:

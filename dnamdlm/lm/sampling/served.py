@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dnamdlm.backbones.dit import DiT
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
@@ -86,6 +87,39 @@ def check_edited(lm: LanguageModel, noise_level: float | None) -> None:
         raise ConfigError(
             "editing needs a model that sees both sides of every base, and this model is a "
             f"{type(lm).__name__}; use a model of lm=mdlm, lm=uniform or lm=hybrid"
+        )
+
+
+def check_pointed(lm: LanguageModel, sampler: Sampler, *, is_steered: bool) -> None:
+    """Refuse to copy with a model or in a way that has no templates.
+
+    Args:
+        lm: the model.
+        sampler: how it is sampled from.
+        is_steered: whether sequences come from populations.
+
+    Raises:
+        ConfigError: naming what has no templates.
+    """
+    if getattr(lm, "pointer_channel", None) is None:
+        raise ConfigError(
+            "pointer needs a model that was trained with copying=pointer, and this one was not; "
+            "leave pointer out"
+        )
+    if not isinstance(getattr(lm, "backbone", None), DiT):
+        raise ConfigError(
+            "pointer gives the network a template of one strand, and this model reads both; use "
+            "strands=one or leave pointer out"
+        )
+    if isinstance(sampler, SemiAutoregressiveSampler):
+        raise ConfigError(
+            "pointer copies into one window, and sampler=semi_ar makes many; use "
+            "sampler=ancestral or leave pointer out"
+        )
+    if is_steered:
+        raise ConfigError(
+            "pointer draws each sequence by itself, and a reward or corrected=true draws it from a "
+            "population; leave one of them out"
         )
 
 
