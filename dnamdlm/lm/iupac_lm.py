@@ -27,7 +27,7 @@ from dnamdlm.lm.bit_view import BitDenoiser, BitView, batch_of_bits, narrowed
 from dnamdlm.lm.coded_noise import CodedNoise, CodeTables, check_coding, drawn_codings, of_both_bits
 from dnamdlm.lm.expert_gates import Experts
 from dnamdlm.lm.language_model import TokenLikelihood
-from dnamdlm.lm.masked import Label, MaskedDiffusionLM
+from dnamdlm.lm.masked import Aligned, Label, MaskedDiffusionLM
 from dnamdlm.lm.model_parts import network_of, present_of
 from dnamdlm.lm.noising import NoiseProcess
 from dnamdlm.lm.objectives import DiscreteTime, MaskedPrediction, Objective, ScoreEntropy
