@@ -302,8 +302,6 @@ class DiT(nn.Module):
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
         label: RowLabel | None = None,
-        *,
-        added: Float[Tensor, "B L D"] | None = None,
     ) -> Float[Tensor, "B L V"]:
         """Logits in float32 or wider.
 
@@ -312,12 +310,11 @@ class DiT(nn.Module):
             time: -log alpha(t); required with time conditioning, ignored without.
             present: False marks padding; None means no padding.
             label: class or numbers of each row, see `with_label`; ignored without either.
-            added: a second embedding, which is added to that of the tokens; None adds none.
 
         Raises:
             ValueError: if the network is conditioned on time and none is given.
         """
-        return self.head(self.hidden(tokens, time, present, label, added=added))
+        return self.head(self.hidden(tokens, time, present, label))
 
     def hidden(
         self,
@@ -328,14 +325,13 @@ class DiT(nn.Module):
         *,
         added: Float[Tensor, "B L D"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last hidden states, after the final norm; arguments as in `forward`."""
+        """The last hidden states; `added` is a second embedding of tokens, others as in `forward`."""
         present = without_idle_mask(present)
         x = self.embed(tokens, present, label)
         if added is not None:
             x = x + added
-        return self.transform(
-            x, self.condition(time), [self._layout(x, present)] * len(self.blocks)
-        )
+        layouts = [self._layout(x, present)] * len(self.blocks)
+        return self.transform(x, self.condition(time), layouts)
 
     def transform(
         self,

@@ -20,7 +20,7 @@ from dnamdlm.assembly.number_conditions import scales_of
 from dnamdlm.assembly.overlap import report_overlap, store_overlap
 from dnamdlm.assembly.train.dry_run import time_needed
 from dnamdlm.assembly.train.expert_counts import count_for_experts
-from dnamdlm.assembly.train.pointed_stream import with_pointers
+from dnamdlm.assembly.train.pointed_stream import pointed_stream
 from dnamdlm.assembly.train.split_validation import SplitValidation, validation
 from dnamdlm.assembly.train.teachers import give_teacher
 from dnamdlm.assembly.train.train_settings import TrainSettings
@@ -71,8 +71,7 @@ def train_model(lm: TrainedLM, settings: TrainSettings) -> Path:
     labels, scales = labels_of(lm, opened), scales_of(lm, opened)
     count_for_experts(lm, opened, trainer.strategy)
     give_teacher(lm, settings.config.trust)
-    stream = opened.training_stream(settings.seed, trainer.global_batch_size)
-    stream = with_pointers(stream, lm, opened, trainer.strategy)
+    stream = pointed_stream(lm, opened, settings)
     names = _names(lm, opened, run_dir)
     validate = validation(opened, trainer, settings.seed, names)
     logger.info("%s", summary(settings, opened, lm))
