@@ -322,14 +322,12 @@ class DiT(nn.Module):
         time: Float[Tensor, " B"] | None = None,
         present: Bool[Tensor, "B L"] | None = None,
         label: RowLabel | None = None,
-        *,
         added: Float[Tensor, "B L D"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The last hidden states; `added` is a second embedding of tokens, others as in `forward`."""
+        """The last hidden states; `added` is a second embedding, the others as in `forward`."""
         present = without_idle_mask(present)
         x = self.embed(tokens, present, label)
-        if added is not None:
-            x = x + added
+        x = x if added is None else x + added
         layouts = [self._layout(x, present)] * len(self.blocks)
         return self.transform(x, self.condition(time), layouts)
 
