@@ -109,7 +109,8 @@ def test_a_population_does_not_depend_on_those_it_shares_a_batch_with(rule, valu
     for number in range(6):
         alone, own = run_steered(law, tilt, keys=keys[number : number + 1], rule=rule, steps=5)
         assert torch.equal(alone.tokens, together.tokens[4 * number : 4 * number + 4])
-        assert own.log_z == outcome.log_z[number]
+        # a sum of another shape may round otherwise.
+        torch.testing.assert_close(own.log_z[0], outcome.log_z[number])
         assert own.rows + 4 * number == outcome.rows[number]
 
 

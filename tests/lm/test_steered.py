@@ -86,7 +86,8 @@ def test_a_population_is_not_cut_by_what_shares_its_batch():
     for number in range(3):
         alone = made(keys[number : number + 1])
         assert torch.equal(alone.tokens[0], together.tokens[number])
-        assert alone.outcome.log_z[0] == together.outcome.log_z[number]
+        # a sum of another shape may round otherwise.
+        torch.testing.assert_close(alone.outcome.log_z[0], together.outcome.log_z[number])
 
 
 def test_given_bases_stay_in_every_member():
