@@ -100,6 +100,22 @@ def test_no_template_overlaps_the_places_of_its_own_window(codes, index, start, 
     assert index.find(window[None]).matches[0] == (window < N).sum()
 
 
+def test_a_window_of_a_tandem_repeat_does_not_point_to_the_units_that_it_overlaps():
+    rng = np.random.default_rng(2)
+    ends = [rng.integers(0, 4, 60).astype(np.uint8) for _ in range(2)]
+    codes = np.concatenate([ends[0], np.tile(np.array([0, 2, 1, 3, 1, 0], np.uint8), 12), ends[1]])
+    index = PointerIndex.of_codes(codes, 8)
+    start, size = 78, 30
+    window = codes[start : start + size]
+    found = index.find(window[None], np.array([[[start, start + size]]]))
+    (address, matches), _ = best_by_search(codes, window, 8, (start, start + size))
+    assert (found.addresses[0], found.matches[0]) == (address, matches)
+    ((first, end),) = index.spans(found.addresses, size)
+    assert end <= start or first >= start + size
+    # one unit further, mostly on the window itself, all bases agree.
+    assert (codes[start + 6 : start + 6 + size] == window).all()
+
+
 def test_repeats_are_words_that_occur_anywhere_else(codes, index):
     spans = np.array([[0, 28], [0, 29], [73, 100], [80, 199], [420, 428], [5, 5]])
     # the copy begins at 20; its first word ends at 28, its last begins at 72.
