@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 
 from benchmarks.class_rows import copies
 from dnamdlm.errors import DataError
+from dnamdlm.evaluation.tasks.kmer_oracle import fit_on_words
+from dnamdlm.evaluation.tasks.prediction_metrics import figure_intervals, figures
 
 _LEAST_ROWS = 100
 _SEVENTHS = 7
+_WORDS = (2, 3, 4, 5, 6)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,26 @@ class Parts:
     left_out: dict[str, int]
 
 
+def add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command that reads a table of activities in parts."""
+    parser.add_argument("--table", required=True, type=Path)
+    parser.add_argument("--column", required=True, help="of the activities")
+    parser.add_argument("--length", required=True, type=int, help="bases that are read")
+    parser.add_argument("--whole", type=int, help="bases of a sequence; default: length")
+    parser.add_argument("--start", type=int, default=0, help="first base that is read")
+    parser.add_argument("--log", action="store_true", help="log(1 + max(activity, 0))")
+    parser.add_argument("--place", help="column of places, whose regions are held out")
+    parser.add_argument("--region", type=int, default=50_000, help="bases of a region")
+
+
+def row_settings(arguments: argparse.Namespace) -> RowSettings:
+    """How the table of these arguments is read."""
+    return RowSettings(
+        arguments.column, arguments.start, arguments.length, arguments.whole or arguments.length,
+        arguments.log, arguments.place, arguments.region,
+    )  # fmt: skip
+
+
 def read_measured(path: Path, settings: RowSettings) -> ReadRows:
     """Read a table with a column of sequences.
 
@@ -130,6 +154,46 @@ def read_measured(path: Path, settings: RowSettings) -> ReadRows:
         "repeated": len(table) - other - unplaced - len(seen),
     }
     return ReadRows(MeasuredRows(list(seen), values), regions, left_out)
+
+
+def write_parts(folder: Path, parts: Parts) -> None:
+    """Write `train.tsv`, `valid.tsv` and `test.tsv` with the columns sequence and activity."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("train", parts.train), ("valid", parts.valid), ("test", parts.test)):
+        pairs = zip(rows.texts, rows.values.tolist(), strict=True)
+        lines = [f"{text}\t{value!r}" for text, value in pairs]
+        (folder / f"{name}.tsv").write_text("\n".join(["sequence\tactivity", *lines]) + "\n")
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What something simple predicts of the test rows.
+
+    Attributes:
+        name: shown in a table.
+        figures: pearson, spearman and r2.
+        interval: of Pearson's r, 95 % over rows, as text.
+    """
+
+    name: str
+    figures: dict[str, float]
+    interval: str
+
+
+def floors(parts: Parts) -> list[Floor]:
+    """Ridge regression on shares of bases, and on words of the length that valid chooses."""
+    train, valid = ((rows.texts, rows.values) for rows in (parts.train, parts.valid))
+    targets = parts.test.values[:, None]
+    found: list[Floor] = []
+    for sizes in ((1,), _WORDS):
+        oracle = fit_on_words(train, valid, sizes)
+        outputs = oracle.batch(parts.test.texts)[:, None]
+        intervals = figure_intervals("regression", targets, outputs, repeats=200, seed=1)
+        low, high = intervals["pearson"]
+        name = "composition" if oracle.k == 1 else f"words of {oracle.k}, length chosen"
+        own = figures("regression", targets, outputs)
+        found.append(Floor(name, own, f"{low:.3f} to {high:.3f}"))
+    return found
 
 
 def read_parts(path: Path, settings: RowSettings) -> Parts:

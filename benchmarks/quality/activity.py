@@ -24,7 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured_rows import MeasuredRows, Parts, RowSettings, read_parts
+from benchmarks.measured_rows import (
+    Parts,
+    add_row_arguments,
+    floors,
+    read_parts,
+    row_settings,
+    write_parts,
+)
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.started import completed, start
 from benchmarks.trained import model_note, sha256_note
@@ -59,9 +66,7 @@ class Work:
         self.arguments = arguments
         self.length = len(parts.train.texts[0])
         self.folder: Path = arguments.runs / arguments.table.name.split(".")[0]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in (("train", parts.train), ("valid", parts.valid), ("test", parts.test)):
-            _write(self.folder / f"{name}.tsv", rows)
+        write_parts(self.folder, parts)
 
     def pretrained(self, objective: str) -> Path:
         """The run of an objective on the genome."""
@@ -94,12 +99,6 @@ class Work:
         settings += [f"shots={point.rows}"] * (point.rows != ALL)
         completed(run, "finetune", *settings)
         return json.loads((run / "results.json").read_text(encoding="utf-8"))
-
-
-def _write(path: Path, rows: MeasuredRows) -> None:
-    lines = [f"{text}\t{value!r}" for text, value in zip(rows.texts, rows.values.tolist(),
-                                                         strict=True)]  # fmt: skip
-    path.write_text("\n".join(["sequence\tactivity", *lines]) + "\n")
 
 
 def row_of(name: str, point: Point, result: dict[str, Any]) -> tuple[Cell, ...]:
@@ -138,16 +137,9 @@ def measured(work: Work) -> list[tuple[Cell, ...]]:
 def parsed() -> argparse.Namespace:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(description="Activities predicted from pre-trained weights.")
-    parser.add_argument("--table", required=True, type=Path)
-    parser.add_argument("--column", required=True, help="of the activities")
+    add_row_arguments(parser)
     parser.add_argument("--genome", required=True, help="FASTA that is pre-trained on")
     parser.add_argument("--runs", required=True, type=Path)
-    parser.add_argument("--length", required=True, type=int, help="bases that are read")
-    parser.add_argument("--whole", type=int, help="bases of a sequence; default: length")
-    parser.add_argument("--start", type=int, default=0, help="first base that is read")
-    parser.add_argument("--log", action="store_true", help="log(1 + max(activity, 0))")
-    parser.add_argument("--place", help="column of places, whose regions are held out")
-    parser.add_argument("--region", type=int, default=50_000, help="bases of a region")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows", nargs="+", default=["100", "1000", ALL])
@@ -164,13 +156,12 @@ def main() -> None:
     if arguments.smoke:
         arguments.steps, arguments.epochs, arguments.seeds = 4, 1, 1
         arguments.rows, arguments.methods = ["100"], arguments.methods[:2]
-    settings = RowSettings(
-        arguments.column, arguments.start, arguments.length, arguments.whole or arguments.length,
-        arguments.log, arguments.place, arguments.region,
-    )  # fmt: skip
-    parts = read_parts(arguments.table, settings)
+    parts = read_parts(arguments.table, row_settings(arguments))
     work = Work(arguments, parts)
     rows = measured(work)
+    for floor in floors(parts):
+        pearson, *others = (floor.figures[key] for key in _FIGURES)
+        rows.append((ALL, floor.name, "", pearson, None, floor.interval, *others, None))
     stem = arguments.table.name.split(".")[0]
     models = [load_model(str(work.pretrained(name))) for name in arguments.objectives]
     table = ResultTable(
@@ -187,9 +178,10 @@ def main() -> None:
             f"pre-trained for {arguments.steps} updates of 32 windows of {work.length} bases of "
             f"{Path(arguments.genome).name}; fine-tuned for {arguments.epochs} epochs with the "
             "learning rate 0.002, the epoch chosen on the validation rows",
-            "kmer: ridge regression on shares of words of six bases; cnn: a small convolutional "
-            "network without pre-training; random: the network of the first objective with random "
-            "weights",
+            "kmer: ridge regression on shares of words of six bases; composition: the same on "
+            "shares of bases; words: on those of the length that the validation rows choose; cnn: "
+            "a small convolutional network without pre-training; random: the network of the first "
+            "objective with random weights",
             sha256_note(arguments.table),
             *(f"{name}, {model_note(model)}" for name, model in
               zip(arguments.objectives, models, strict=True)),

@@ -51,23 +51,40 @@ def fit_kmer_oracle(
         activities: a number for each, (N,).
         seed: of the halves.
     """
-    encoded = _encoded(sequences)
-    order = np.random.default_rng(seed).permutation(len(encoded))
+    order = np.random.default_rng(seed).permutation(len(sequences))
     half = len(order) // 2
-    known, held = np.sort(order[:half]), np.sort(order[half:])
-    targets = activities[:, None]
+    known, held = (
+        ([sequences[row] for row in rows], activities[rows])
+        for rows in (np.sort(order[:half]), np.sort(order[half:]))
+    )
+    return fit_on_words(known, held)
+
+
+def fit_on_words(
+    train: tuple[Sequence[str], NDArray[np.float64]],
+    valid: tuple[Sequence[str], NDArray[np.float64]],
+    sizes: Sequence[int] = _SIZES,
+) -> KmerOracle:
+    """Fit ridge regression on shares of words; other rows choose k and the strength.
+
+    Args:
+        train: sequences and their activities, (N,), to fit on.
+        valid: others, to choose by; `pearson` is of them.
+        sizes: k, of which the best is kept; the first of equals.
+    """
+    (known, targets), (held, wanted) = ((_encoded(part[0]), part[1]) for part in (train, valid))
     best: KmerOracle | None = None
-    for k in _SIZES:
-        features = _features(encoded, k)
+    for k in sizes:
+        features = _features(held, k)
         probe = fit_probe(
-            "ridge", "regression", (features[known], targets[known]),
-            (features[held], targets[held]), num_outputs=1, metric="r2",
+            "ridge", "regression", (_features(known, k), targets[:, None]),
+            (features, wanted[:, None]), num_outputs=1, metric="r2",
         )  # fmt: skip
-        found = probe.outputs(features[held])[:, 0]
-        spread = found.std() > 0 and activities[held].std() > 0
-        pearson = float(np.corrcoef(found, activities[held])[0, 1]) if spread else 0.0
+        found = probe.outputs(features)[:, 0]
+        spread = found.std() > 0 and wanted.std() > 0
+        pearson = float(np.corrcoef(found, wanted)[0, 1]) if spread else 0.0
         if best is None or pearson > best.pearson:
-            best = KmerOracle(k, probe, pearson, half)
+            best = KmerOracle(k, probe, pearson, len(known))
     assert best is not None
     return best
 
