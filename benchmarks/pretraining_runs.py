@@ -73,11 +73,15 @@ class Point:
 
 def sweep(shares: Sequence[float], minutes: float, length: int) -> list[Point]:
     """Every backbone with every objective that it can have, on every share of the genome."""
-    pairs = [
+    pairs: list[tuple[str, str]] = [
         *itertools.product(MASKED, ("mdlm", "mlm")),
         *itertools.product(_CAUSAL, ("ar",)),
     ]
-    return [Point(*pair, share, minutes, length) for pair in pairs for share in shares]
+    return [
+        Point(backbone, objective, share, minutes, length)
+        for backbone, objective in pairs
+        for share in shares
+    ]
 
 
 def changes(largest: float, minutes: float, length: int) -> list[Point]:
