@@ -1,7 +1,8 @@
-"""Scores of common and rare variants of 1000 Genomes.
+"""Scores of common and rare variants of 1000 Genomes or gnomAD.
 
     python -m benchmarks.quality.variants --model RUN --variants FILE.vcf.gz --fasta FILE.fa.gz
-        [--scores llr elbo] [--draws 4] [--limit N] [--smoke]
+        [--scores llr elbo] [--draws 4] [--control experts] [--limit N] [--frequency COLUMN]
+        [--chrom NAME] [--circular] [--common 0.05] [--rare 0.001] [--name NAME] [--smoke]
 
 Selection keeps harmful alleles rare, so that a model that has learned constraint prefers common
 alleles a little. A variant is an exchange of one base, common with a frequency of at least 5 % and
@@ -10,6 +11,10 @@ for distances it is that of the negative distance. Intervals are percentiles of 
 draws of both groups. Beside the model stands a score without it: whether the exchange is a
 transition, which mutation makes more often whatever selection does. With `--limit` the rows are
 spread evenly over the file. Every row of the file is put in, and the table says how many came out.
+
+With `--frequency` the file is a table with pos, ref, alt, that column and, unless `--chrom` is
+given, chrom; rows whose column filters says anything but PASS are left out. With `--circular`
+windows reach across the origin, as those of the mitochondrial genome do.
 """
 
 import argparse
@@ -17,39 +22,66 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.trained import model_note
+from benchmarks.started import start
+from benchmarks.trained import model_note, sha256_note
 from dnamdlm.assembly.models import load_model
 from dnamdlm.assembly.score.score_settings import ScoreSettings
 from dnamdlm.assembly.score.scoring import VariantScorer
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_places import Places, VariantCounts, check_variants
+from dnamdlm.data.variants.variant_sources import FrameTable, VariantSource, VariantTable
 from dnamdlm.data.variants.variant_tables import ScoredVariant
 from dnamdlm.data.variants.vcf import Variant, VariantFile
+from dnamdlm.errors import DataError
 from dnamdlm.evaluation.auroc import auroc
 
-COMMON, RARE = 0.05, 0.001
 BOOTSTRAP = 1000
 TRANSITIONS = {("A", "G"), ("G", "A"), ("C", "T"), ("T", "C")}
 
 
-class SomeRows(VariantFile):
-    """A variant file of which only every so many rows are read."""
+class SomeRows:
+    """Variants of which only every so many rows are read."""
 
-    def __init__(self, path: str, every: int, limit: int) -> None:
-        super().__init__(path)
-        self.every, self.limit = every, limit
+    def __init__(self, source: VariantSource, every: int, limit: int) -> None:
+        self.source, self.every, self.limit = source, every, limit
+        self.path, self.unit = source.path, source.unit
+        self.meta, self.columns, self.extras = source.meta, source.columns, source.extras
+
+    def digest(self) -> str:
+        """That of all rows."""
+        return self.source.digest()
 
     def rows(self) -> Iterator[Variant]:
         """Rows at equal distances."""
-        return islice(super().rows(), 0, self.every * self.limit, self.every)
+        return islice(self.source.rows(), 0, self.every * self.limit, self.every)
 
 
-def frequencies(row: Variant) -> list[float]:
-    """AF of each allele, nan where the file does not say."""
+def passed_rows(path: str, chrom: str | None) -> VariantTable:
+    """A table of variants, without the rows that a filter has marked.
+
+    Args:
+        path: CSV or TSV file.
+        chrom: of all rows; None is the column chrom.
+    """
+    separator = "," if ".csv" in Path(path).name else "\t"
+    frame = pd.read_csv(path, sep=separator, dtype=str)
+    if "filters" in frame:
+        frame = frame.query("filters == 'PASS'")
+    if chrom is not None:
+        frame = frame.assign(chrom=chrom)
+    return VariantTable(FrameTable(frame))
+
+
+def frequencies(row: Variant, place: int | None = None) -> list[float]:
+    """AF of each allele, or a further column of a table; nan where the file does not say."""
+    if place is not None:
+        return [float(row.extras[place] or "nan")]
     pairs = (part.partition("=") for part in row.fields[7].split(";"))
     info = {name: value for name, _, value in pairs}
     values = [float(x) if x not in ("", ".") else np.nan for x in info.get("AF", "").split(",")]
@@ -78,14 +110,16 @@ def compared(common: np.ndarray, rare: np.ndarray, rng: np.random.Generator) -> 
     return cells
 
 
-def groups_of(scored: list[ScoredVariant]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def groups_of(
+    scored: list[ScoredVariant], limits: tuple[float, float], place: int | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name of a score -> its values for common and for rare exchanges of one base."""
-    found: dict[str, tuple[list[float], list[float]]] = {}
+    (common, rare), found = limits, dict[str, tuple[list[float], list[float]]]()
     for row in scored:
-        shares = frequencies(row.variant)
+        shares = frequencies(row.variant, place)
         for index, (alt, share) in enumerate(zip(row.variant.alts, shares, strict=True)):
             is_snv = len(row.variant.ref) == len(alt) == 1
-            if not is_snv or row.reasons[index] or not (share >= COMMON or share < RARE):
+            if not is_snv or row.reasons[index] or not (share >= common or share < rare):
                 continue
             values = {name: numbers[index] for name, numbers in row.scores.items()}
             values["no model: transition"] = float((row.variant.ref, alt) in TRANSITIONS)
@@ -93,7 +127,7 @@ def groups_of(scored: list[ScoredVariant]) -> dict[str, tuple[np.ndarray, np.nda
                 if not name.endswith("_se"):
                     sign = -1 if name.endswith("_distance") else 1
                     group = found.setdefault(name, ([], []))
-                    group[0 if share >= COMMON else 1].append(sign * value)
+                    group[0 if share >= common else 1].append(sign * value)
     return {name: (np.array(a), np.array(b)) for name, (a, b) in found.items()}
 
 
@@ -106,23 +140,39 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", default=["llr"])
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--length", type=int, default=None, help="bases; default as in training")
+    parser.add_argument("--control", default="none", choices=("none", "experts"))
+    parser.add_argument("--frequency", help="column of a table; default: AF in INFO of a VCF file")
+    parser.add_argument("--chrom", help="of all rows of a table")
+    parser.add_argument("--circular", action="store_true", help="the records of the genome are")
+    parser.add_argument("--common", type=float, default=0.05)
+    parser.add_argument("--rare", type=float, default=0.001)
+    parser.add_argument("--name", help="of the table")
     parser.add_argument("--limit", type=int, default=None, help="use at most this many rows")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="print a short table, store nothing")
     arguments = parser.parse_args()
     genome = prepare_genome(arguments.fasta)
-    file = VariantFile(arguments.variants)
-    counts = check_variants(file, Places(genome))
-    chosen = file
+    if arguments.circular:
+        genome = genome.with_circular(genome.names)
+    chosen: VariantSource
+    place = None
+    if arguments.frequency is None:
+        chosen = VariantFile(arguments.variants)
+    else:
+        chosen = passed_rows(arguments.variants, arguments.chrom)
+        if arguments.frequency not in chosen.extras:
+            raise DataError(f"{arguments.variants} has no column {arguments.frequency}")
+        place = chosen.extras.index(arguments.frequency)
+    counts = check_variants(chosen, Places(genome))
     expected = counts.rows
     limit = 64 if arguments.smoke else arguments.limit
     if limit is not None and limit < counts.rows:
-        every = counts.rows // limit
-        chosen, expected = SomeRows(arguments.variants, every, limit), limit
+        chosen, expected = SomeRows(chosen, counts.rows // limit, limit), limit
     settings = ScoreSettings(
-        tuple(arguments.scores), arguments.length, arguments.draws, seed=arguments.seed
-    )
+        tuple(arguments.scores), arguments.length, arguments.draws, seed=arguments.seed,
+        control=arguments.control,
+    )  # fmt: skip
     loaded = load_model(arguments.model, device=arguments.device)
     scorer = VariantScorer(loaded, genome, settings)
     began = time.perf_counter()
@@ -132,16 +182,21 @@ def main() -> None:
     reasons = Counter(reason for row in scored for reason in row.reasons if reason)
     rng = np.random.default_rng(arguments.seed)
     table = ResultTable(
-        theme="quality-variants",
-        title="Common (AF >= 5 %) against rare (AF < 0.1 %) exchanges of one base",
+        theme="-".join(filter(None, ("quality-variants", arguments.name))),
+        title=f"Common (AF >= {100 * arguments.common:g} %) against rare (AF < "
+        f"{100 * arguments.rare:g} %) exchanges of one base",
         columns=("score", "common", "rare", "AUROC", "95 % interval",
                  "mean difference", "95 % interval "),
-        rows=[(name, *compared(*groups, rng)) for name, groups in groups_of(scored).items()],
+        rows=[
+            (name, *compared(*groups, rng))
+            for name, groups in groups_of(scored, (arguments.common, arguments.rare), place).items()
+        ],
         notes=(
             f"{expected:,} rows in, {len(scored):,} rows out, of {counts.rows:,} in the file; "
             f"alleles with a reason: {dict(sorted(reasons.items()))}",
-            f"windows of {scorer.length} bases, both strands, {arguments.draws} draws for elbo, "
-            f"{seconds:,.0f} s",
+            f"windows of {scorer.length} bases, both strands, {arguments.draws} draws for elbo "
+            f"with control={arguments.control}, {seconds:,.0f} s",
+            sha256_note(Path(arguments.variants)),
             "distances are taken with a minus sign; differences of llr and elbo are in nats",
             model_note(loaded),
         ),
@@ -150,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)
