@@ -85,23 +85,50 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class MeanReward:
-    """The mean of several rewards: an ensemble."""
+    """The mean of several rewards: an ensemble, minus a multiple of their disagreement.
+
+    With `caution` c the reward is m - c s, where m is the mean of the members and s their standard
+    deviation, sqrt(mean of (r_k - m)^2): a sequence that the members disagree on counts for less.
+    Of two members with c = 1 it is the lower one.
+
+    >>> from dnamdlm.rewards import GcWindow, MotifCount
+    >>> from dnamdlm.rewards.word_matches import Word
+    >>> members = MotifCount(Word("TATA")), GcWindow(0.5, 0.5)
+    >>> MeanReward(members).batch(["TATACCGG", "TATA"]).tolist()
+    [0.5, 0.25]
+    >>> MeanReward(members, caution=1.0).batch(["TATACCGG", "TATA"]).tolist()
+    [0.0, -0.5]
+    """
 
     terms: tuple[Reward, ...]
+    caution: float = 0.0
 
     @property
     def name(self) -> str:
-        """All members."""
-        return f"mean({','.join(term.name for term in self.terms)})"
+        """All members, and the caution where there is one."""
+        shown = f"mean({','.join(term.name for term in self.terms)})"
+        return f"{shown}-{self.caution:g}*deviation" if self.caution else shown
 
     def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
-        """The means, (N,)."""
-        return np.mean([rewards_of(term, sequences) for term in self.terms], axis=0)
+        """The means minus the disagreement, (N,)."""
+        values = np.array([rewards_of(term, sequences) for term in self.terms])
+        found = values.mean(axis=0)
+        return found - self.caution * values.std(axis=0) if self.caution else found
 
     def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The means and their derivatives, see `gradient_of`; every term needs its own."""
-        values, slopes = zip(*(gradient_of(term, sequences) for term in self.terms), strict=True)
-        return np.mean(values, axis=0), np.mean(slopes, axis=0)
+        """The same and its derivatives, see `gradient_of`; every term needs its own.
+
+        Where all members agree the deviation has no derivative, and counts as constant.
+        """
+        parts = [gradient_of(term, sequences) for term in self.terms]
+        values, slopes = (np.stack(item) for item in zip(*parts, strict=True))
+        mean, slope = values.mean(axis=0), slopes.mean(axis=0)
+        if not self.caution:
+            return mean, slope
+        deviation = values.std(axis=0)
+        shares = (values - mean) / np.where(deviation > 0, deviation, 1.0)
+        steep = np.einsum("kn,knlb->nlb", shares, slopes) / len(self.terms)
+        return mean - self.caution * deviation, slope - self.caution * steep
 
 
 @dataclass(frozen=True)

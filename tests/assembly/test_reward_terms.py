@@ -7,7 +7,7 @@ import pytest
 
 import dnamdlm
 from dnamdlm.assembly.design.reward_terms import RewardReader
-from dnamdlm.errors import CheckpointError, ConfigError
+from dnamdlm.errors import CheckpointError, ConfigError, DataError
 
 TEXTS = ["TATAATGGCC", "GGATTATACC", "AAAAAAAAAA"]
 CODE = "def ones(sequences):\n    return [1.0 for _ in sequences]\nanswer = 42\n"
@@ -27,6 +27,10 @@ def code(tmp_path):
         ({"motif": "TATAAT", "weight": 2}, [2, 2, 0]),
         ([{"motif": "TATAAT", "weight": 0.5}, {"gc": [0.5, 1.0]}], [0.4, 0.4, -0.5]),
         ([{"mean": [{"motif": "TATAAT"}, {"motif": "GG", "weight": 3}]}], [3.5, 3.5, 0]),
+        (
+            [{"mean": [{"motif": "TATAAT"}, {"motif": "GG", "weight": 3}], "caution": 1}],
+            [1, 1, 0],
+        ),
         ([{"product": [{"motif": "TATAAT"}, {"motif": "A", "strand": "one"}]}], [3, 3, 0]),
         ([{"distance": "tataatggcc", "weight": -1}], [0, None, 7]),
     ],
@@ -36,6 +40,25 @@ def test_terms_are_computed_from_letters(terms, expected):
     for value, wanted in zip(found, expected, strict=True):
         if wanted is not None:
             assert value == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_regression_of_words_is_a_reward_with_derivatives(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(300)]
+    table = tmp_path / "measured.tsv"
+    rows = [f"{text}\t{text.count('TA')}\t1" for text in texts]
+    table.write_text("\n".join(["sequence\tactivity\tflat", *rows]) + "\n")
+    reward = dnamdlm.reward([{"kmer": str(table), "weight": 2}])
+    found = reward.batch(texts)
+    assert np.corrcoef(found, [text.count("TA") for text in texts])[0, 1] > 0.9
+    assert reward.gradient(texts[:2])[1].shape == (2, 30, 4)
+    wrong = (
+        ({"column": "other"}, "reward: kmer=.* has no column other; .*with reward: column=NAME"),
+        ({"column": "flat"}, "reward: kmer=.* has the activity 1 in every row"),
+    )
+    for given, message in wrong:
+        with pytest.raises(DataError, match=message):
+            dnamdlm.reward([{"kmer": str(table), **given}])
 
 
 def test_a_function_in_python_is_a_reward():
@@ -86,6 +109,10 @@ def test_a_function_that_cannot_be_used_is_one_sentence(code, name, content, mes
         ([{"gc": 0.5}], "needs two shares"),
         ([{"distance": "ACGN"}], "must be made of A, C, G and T"),
         ([{"mean": []}], "mean needs a list of terms"),
+        ([{"mean": [{"motif": "A"}], "caution": -1}], "caution=-1 must be a number from 0"),
+        ([{"mean": [{"motif": "A"}], "caution": "yes"}], "caution='yes' must be a number"),
+        ([{"product": [{"motif": "A"}], "caution": 1}], "a product term has no key caution"),
+        ([{"kmer": ["a.tsv"]}], r"kmer=\['a.tsv'\] must be a text"),
         ([{"head": "x", "seed": "a"}], "seed='a' must be a whole number"),
         ([7], "has the term 7"),
         (7, "is not a reward; give a run folder"),

@@ -26,6 +26,23 @@ def test_a_regression_of_words_learns_an_activity_of_words():
     assert np.corrcoef(oracle.batch(fresh), truth)[0, 1] > 0.8
 
 
+@pytest.mark.parametrize("factor", [1, 4], ids=["words", "longer words"])
+def test_derivatives_of_a_regression_of_words_are_the_gains_of_single_bases(factor):
+    texts = random_texts(300, 24)
+    activity = np.array([text.count("TAT") + factor * text.count("GATTA") for text in texts], float)
+    oracle = fit_kmer_oracle(texts, activity, seed=3)
+    some = texts[:3]
+    values, slopes = oracle.gradient(some)
+    np.testing.assert_array_equal(values, oracle.batch(some))
+    for row, text in enumerate(some):
+        for place in range(len(text)):
+            for base, letter in enumerate("ACGT"):
+                (changed,) = oracle.batch([text[:place] + letter + text[place + 1 :]])
+                own = slopes[row, place, "ACGT".index(text[place])]
+                gained = slopes[row, place, base] - own
+                assert gained == pytest.approx(changed - values[row], abs=1e-11)
+
+
 def test_an_activity_of_chance_is_not_learned():
     texts = random_texts(200, 40)
     oracle = fit_kmer_oracle(texts, RNG.normal(size=200), seed=3)

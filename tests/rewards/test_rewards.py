@@ -69,6 +69,60 @@ def test_sums_means_and_products_are_those_of_their_terms():
     assert all(isinstance(item, Reward) for item in (a, MeanReward((a,)), Product((a, b))))
 
 
+def test_caution_takes_off_what_the_members_disagree_on():
+    a, b = FunctionReward(lengths, "a"), FunctionReward(strong, "b")
+    # of two members with caution 1 the lower one: lengths are 4, 4, 1 and strong ones 2, 4, 0.
+    assert MeanReward((a, b), caution=1.0).batch(SEQUENCES).tolist() == [2, 4, 0]
+    three = MeanReward((a, b, b), caution=0.5)
+    wanted = [np.mean(x) - 0.5 * np.std(x) for x in ([4, 2, 2], [4, 4, 4], [1, 0, 0])]
+    np.testing.assert_allclose(three.batch(SEQUENCES), wanted, rtol=1e-14)
+    assert three.name == "mean(a,b,b)-0.5*deviation"
+
+
+class Bent:
+    """tanh of a linear function of the bases, smooth also between them."""
+
+    def __init__(self, seed):
+        self.name = f"bent {seed}"
+        self.weight = np.random.default_rng(seed).normal(size=(4, 4))
+
+    def at(self, shares):
+        return np.tanh((shares * self.weight).sum(axis=(-2, -1)))
+
+    def batch(self, sequences):
+        return self.at(one_hot(sequences))
+
+    def gradient(self, sequences):
+        value = self.batch(sequences)
+        return value, (1 - value**2)[:, None, None] * self.weight
+
+
+def one_hot(sequences):
+    return np.array([[np.array(list("ACGT")) == base for base in text] for text in sequences]) * 1.0
+
+
+def test_the_derivative_of_a_cautious_mean_is_that_of_its_value():
+    members = [Bent(seed) for seed in range(3)]
+    texts = ["ACGT", "GGTA"]
+    value, slope = gradient_of(MeanReward(tuple(members), caution=0.7), texts)
+
+    def at(shares):
+        values = np.array([member.at(shares) for member in members])
+        return values.mean(axis=0) - 0.7 * values.std(axis=0)
+
+    shares, step = one_hot(texts), 1e-6
+    np.testing.assert_allclose(value, at(shares), rtol=1e-14)
+    for place in range(4):
+        for base in range(4):
+            change = np.zeros_like(shares)
+            change[:, place, base] = step
+            wanted = (at(shares + change) - at(shares - change)) / (2 * step)
+            # central differences: an error of order step squared, and rounding / step.
+            np.testing.assert_allclose(slope[:, place, base], wanted, atol=1e-9)
+    alike = MeanReward((members[0], members[0]), caution=0.7)
+    np.testing.assert_array_equal(gradient_of(alike, texts)[1], members[0].gradient(texts)[1])
+
+
 def test_a_term_that_fails_is_named_itself():
     bad = FunctionReward(lambda texts: [np.nan] * len(texts), "broken")
     with pytest.raises(DataError, match="reward=broken gave nan"):

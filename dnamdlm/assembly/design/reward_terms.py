@@ -4,10 +4,11 @@ A text is the run folder of a fine-tuned head, or `file.py:function`. A list is 
 a mapping with one kind and, where wanted, a weight:
 
     {head: RUN, class: NAME, seed: 1}    see `HeadReward`
-    {mean: [RUN, RUN]}                   an ensemble, of terms or texts
+    {mean: [RUN, RUN], caution: 1.0}     an ensemble, of terms or texts, minus their deviation
     {product: [TERM, TERM]}
     {function: file.py:function}         code that `trust` must allow
     {program: file.pt2, output: 0}       an exported torch program, see `ProgramReward`
+    {kmer: TABLE, column: activity}      ridge regression on the words of measured sequences
     {motif: TATAAT, strand: both}        number of places; strand: one for that as written
     {gc: [0.4, 0.6]}                     0 within, minus the distance outside
     {distance: ACGT...}                  minus the edit distance to a sequence
@@ -27,6 +28,7 @@ from typing import Any, TypeAlias
 from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.building.model_config import config_of_run
 from dnamdlm.assembly.design.head_rewards import HeadReward
+from dnamdlm.assembly.design.natural_sequences import Asked, read_natural
 from dnamdlm.assembly.design.noisy_rewards import NoisyReward
 from dnamdlm.assembly.design.program_rewards import ProgramReward
 from dnamdlm.assembly.devices import choose_device
@@ -49,10 +51,11 @@ RewardLike: TypeAlias = Terms | Reward | Callable[[Sequence[str]], Any]
 
 _OPTIONS = {
     "head": ("class", "seed"),
-    "mean": (),
+    "mean": ("caution",),
     "product": (),
     "function": (),
     "program": ("output",),
+    "kmer": ("column",),
     "motif": ("strand",),
     "gc": (),
     "distance": (),
@@ -97,7 +100,7 @@ class RewardReader:
         if not listed:
             raise ConfigError(f"{self.setting}=[] has no term; give a head or a list of terms")
         found = [self._term(term) for term in listed]
-        weights = tuple(self._weight(term) for term in listed)
+        weights = tuple(self._number(term, "weight", 1.0) for term in listed)
         if len(found) == 1 and weights == (1.0,):
             return found[0]
         return WeightedSum(tuple(found), weights)
@@ -155,10 +158,7 @@ class RewardReader:
     def _made(self, kind: str, term: Mapping[str, Any]) -> Reward:
         value = term[kind]
         if kind in ("mean", "product"):
-            if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-                raise ConfigError(f"{self.setting}: {kind} needs a list of terms, got {value!r}")
-            parts = tuple(self._weighted(part) for part in value)
-            return MeanReward(parts) if kind == "mean" else Product(parts)
+            return self._joined(kind, term)
         if kind == "gc":
             numbers = list(value) if isinstance(value, Sequence) else []
             if len(numbers) != 2 or not all(isinstance(item, int | float) for item in numbers):
@@ -166,18 +166,44 @@ class RewardReader:
             return GcWindow(float(numbers[0]), float(numbers[1]))
         if not isinstance(value, str):
             raise ConfigError(f"{self.setting}: {kind}={value!r} must be a text")
-        if kind == "head":
-            seed = term.get("seed")
-            if seed is not None and not isinstance(seed, int):
-                raise ConfigError(f"{self.setting}: seed={seed!r} must be a whole number")
-            # a class that is called 3 is read as a number.
-            output = None if term.get("class") is None else str(term["class"])
-            return self._head(value, output, seed)
-        if kind in ("program", "function"):
-            is_program = kind == "program"
-            return self._program(value, term.get("output")) if is_program else self._function(value)
-        if kind == "distance":
-            return EditDistance(value.upper())
+        made = {
+            "head": self._head_term, "kmer": self._words, "distance": self._distance,
+            "motif": self._motif,
+            "program": lambda value, term: self._program(value, term.get("output")),
+            "function": lambda value, _: self._function(value),
+        }  # fmt: skip
+        return made[kind](value, term)
+
+    def _joined(self, kind: str, term: Mapping[str, Any]) -> Reward:
+        value = term[kind]
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise ConfigError(f"{self.setting}: {kind} needs a list of terms, got {value!r}")
+        parts = tuple(self._weighted(part) for part in value)
+        if kind == "product":
+            return Product(parts)
+        caution = self._number(term, "caution", 0.0)
+        if not 0 <= caution < float("inf"):
+            raise ConfigError(f"{self.setting}: caution={caution:g} must be a number from 0")
+        return MeanReward(parts, caution)
+
+    def _head_term(self, value: str, term: Mapping[str, Any]) -> Reward:
+        seed = term.get("seed")
+        if seed is not None and not isinstance(seed, int):
+            raise ConfigError(f"{self.setting}: seed={seed!r} must be a whole number")
+        # a class that is called 3 is read as a number.
+        output = None if term.get("class") is None else str(term["class"])
+        return self._head(value, output, seed)
+
+    def _words(self, value: str, term: Mapping[str, Any]) -> Reward:
+        column = None if term.get("column") is None else str(term["column"])
+        asked = Asked(f"{self.setting}: kmer=", f"{self.setting}: column=")
+        return read_natural(value, column, asked).kmer_oracle(seed=0)
+
+    @staticmethod
+    def _distance(value: str, _: Mapping[str, Any]) -> Reward:
+        return EditDistance(value.upper())
+
+    def _motif(self, value: str, term: Mapping[str, Any]) -> Reward:
         strand = term.get("strand", "both")
         if strand not in ("both", "one"):
             raise ConfigError(f"{self.setting}: strand={strand} is unknown; choose both or one")
@@ -185,14 +211,14 @@ class RewardReader:
 
     def _weighted(self, part: object) -> Reward:
         found = self._term(part)
-        weight = self._weight(part)
+        weight = self._number(part, "weight", 1.0)
         return found if weight == 1.0 else WeightedSum((found,), (weight,))
 
-    def _weight(self, term: object) -> float:
-        weight = term.get("weight", 1.0) if isinstance(term, Mapping) else 1.0
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise ConfigError(f"{self.setting}: weight={weight!r} must be a number")
-        return float(weight)
+    def _number(self, term: object, key: str, usual: float) -> float:
+        number = term.get(key, usual) if isinstance(term, Mapping) else usual
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ConfigError(f"{self.setting}: {key}={number!r} must be a number")
+        return float(number)
 
     def _program(self, path: str, output: object = None) -> Reward:
         if output is not None and (isinstance(output, bool) or not isinstance(output, int)):

@@ -1,4 +1,4 @@
-"""A second opinion on activities: ridge regression on the words of a sequence."""
+"""Ridge regression on the words of a sequence: a second opinion on activities, or a reward."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dnamdlm.data.tasks.sequence_inputs import SequenceSet, encode_dna
 from dnamdlm.evaluation.tasks.probes import Probe, fit_probe, kmer_frequencies
+from dnamdlm.rewards.sequence_rewards import store_codes
 from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY
 
 _SIZES = (3, 4, 5, 6)
@@ -36,6 +37,31 @@ class KmerOracle:
     def batch(self, sequences: Sequence[str]) -> NDArray[np.float64]:
         """The predictions, (N,)."""
         return self.probe.outputs(_features(_encoded(sequences), self.k))[:, 0]
+
+    def gradient(self, sequences: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The predictions and their derivatives by the one-hot bases A, C, G, T, (N, L, 4).
+
+        The share of a word is a product of one-hot bases, summed over places. So the derivative by
+        base b at a place, minus that by the base which stands there, is exactly what the prediction
+        gains if b replaces it.
+
+        Args:
+            sequences: N of them, of one length L, of A, C, G and T.
+        """
+        assert self.probe.weight is not None
+        gains, k = self.probe.weight[0], self.k
+        codes = np.array([store_codes(text) for text in sequences]).astype(np.int64)
+        slopes = np.zeros((*codes.shape, 4))
+        # words at a place; the first base of a word is its highest digit.
+        places = codes.shape[1] - k + 1
+        digits = 4 ** np.arange(k - 1, -1, -1)
+        if places > 0:
+            words = sum(codes[:, j : j + places] * digits[j] for j in range(k))
+            for j in range(k):
+                others = words - codes[:, j : j + places] * digits[j]
+                for base in range(4):
+                    slopes[:, j : j + places, base] += gains[others + base * digits[j]] / places
+        return self.batch(sequences), slopes
 
 
 def fit_kmer_oracle(
