@@ -2,51 +2,91 @@
 
 from __future__ import annotations
 
+import csv
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import dnamdlm
+from benchmarks.design_rewards import RewardSettings
 from benchmarks.design_rows import Halves
+from benchmarks.kept_results import kept
 from benchmarks.started import DONE, completed
 from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.design.design_call import designs_of
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.string_scores import string_likelihoods
-from dnamdlm.rewards.reward import Reward
+from dnamdlm.data.files import write_text
+from dnamdlm.lm.sampling.samplers import AncestralSampler
+from dnamdlm.rewards.combined_rewards import FunctionReward
+from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
 
+SAMPLER = AncestralSampler(num_steps=16)
 BITS_DRAWS = 4
 _HIGH_SHARE = 0.1
 _CLASSES = ("rest", "high")
+# network calls that the training on one row counts as: forward, and backward as two.
+_CALLS_OF_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model that was fine-tuned on a reward, and what that took.
+
+    Attributes:
+        loaded: the model.
+        network_calls: of the draws and of the training.
+        rewards: sequences that the reward read.
+        seconds: of the draws and of the training.
+    """
+
+    loaded: LoadedModel
+    network_calls: int
+    rewards: int
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The trained models of one table, in a folder; each is trained or resumed when it is wanted.
+    """The trained models of one table; each is trained or resumed when it is wanted.
 
     Attributes:
-        folder: of all runs.
+        folder: of the models that know no reward.
+        results: folder of the rewards, and of all that is made with them.
         halves: the rows.
         steps: of the training of each model.
-        epochs: of each fine-tuning.
         given: other settings of train.
+        rewards: how the reward is made.
+        draws: sequences of a model that it is fine-tuned with.
+        tuning_steps: of each fine-tuning on a reward.
     """
 
     folder: Path
+    results: Path
     halves: Halves
     steps: int
-    epochs: int
     given: tuple[str, ...]
+    rewards: RewardSettings
+    draws: int
+    tuning_steps: int
 
     @cached_property
     def numbers(self) -> LoadedModel:
         """The model that is conditioned on the activity."""
-        self._train("numbers", "config=measured", f"data.table={self._table}",
-                    "data.numbers=activity", "data.test_fraction=0.01")  # fmt: skip
+        self._train("numbers", *self._measured)
         return _model(self.folder / "numbers")
+
+    @cached_property
+    def plain(self) -> LoadedModel:
+        """The same without the activity: what is fine-tuned on a reward knows no number."""
+        self._train("plain", *self._measured, "backbone.num_numbers=0")
+        return _model(self.folder / "plain")
 
     @cached_property
     def classes(self) -> LoadedModel:
@@ -56,14 +96,13 @@ class Runs:
         names = [_CLASSES[int(value > limit)] for value in rows.values]
         held = np.random.default_rng(0).random(len(rows)) < 0.1
         splits = ["valid" if item else "train" for item in held]
-        length = len(rows.texts[0])
         files = {
             "rows.fa": [f">r{n}\n{text}" for n, text in enumerate(rows.texts)],
             "labels.tsv": [f"r{n}\t{name}" for n, name in enumerate(names)],
-            "splits.bed": [f"r{n}\t0\t{length}\t{split}" for n, split in enumerate(splits)],
+            "splits.bed": [f"r{n}\t0\t{self.length}\t{split}" for n, split in enumerate(splits)],
         }
         for name, lines in files.items():
-            (self.folder / name).write_text("\n".join(lines) + "\n")
+            write_text(self.folder / name, "\n".join(lines) + "\n")
         fasta, labels, bed = (self.folder / name for name in files)
         self._train("classes", "config=quick", "experts=none", f"data.fasta={fasta}",
                     f"data.labels={labels}", f"data.bed={bed}", "data.reverse_complement=false",
@@ -71,20 +110,89 @@ class Runs:
                     "trainer.global_batch_size=64")  # fmt: skip
         return _model(self.folder / "classes")
 
+    @property
+    def length(self) -> int:
+        """Bases of a sequence."""
+        return len(self.halves.design.texts[0])
+
+    @property
+    def draws_file(self) -> Path:
+        """Draws of the plain model, which are there once they are made."""
+        return self.folder / "plain_draws.json"
+
+    def drawn(self) -> dict[str, Any]:
+        """Draws of the plain model with their network calls and seconds; all rewards read them."""
+
+        def compute() -> dict[str, Any]:
+            began = time.perf_counter()
+            nothing = FunctionReward(lambda texts: np.zeros(len(texts)), "nothing")
+            made = designs_of(self.plain, nothing, self.draws, self.length, seed=0,
+                              likelihood_draws=0, sampler=SAMPLER)  # fmt: skip
+            return {
+                "sequences": list(made.sequences),
+                "network_calls": made.report["cost"]["network_calls"],
+                "seconds": time.perf_counter() - began,
+            }
+
+        return kept(self.draws_file, compute)
+
     def done(self, name: str) -> Path:
         """A file that is there once a run is complete."""
-        return self.folder / name / DONE
+        is_of_reward = name.startswith(("reward_", "tuned_"))
+        return (self.results if is_of_reward else self.folder) / name / DONE
 
     def reward(self, seed: int) -> Reward:
-        """A regression that was fine-tuned on the design half with this seed."""
-        run = self.folder / f"reward_{seed}"
-        _ = self.numbers
-        completed(run, "finetune", "config=table", f"data.train={self._table}", f"seed={seed}",
-                "data.label_column=activity", "data.kind=regression", "data.test_fraction=0.05",
-                f"model={self.folder / 'numbers'}", "baselines=[majority]", "bootstrap=0",
-                f"training.epochs={self.epochs}", "training.learning_rate=0.002", "seeds=1",
-                "training.batch_size=128")  # fmt: skip
-        return dnamdlm.reward(str(run))
+        """The reward of a seed, made from the design half alone."""
+        if seed not in self._rewards:
+            _ = self.numbers
+            run, rows = self.results / f"reward_{seed}", self.halves.design
+            found = self.rewards.made(run, self._table, self.folder / "numbers", rows, seed)
+            self._rewards[seed] = found
+        return self._rewards[seed]
+
+    def spread(self, reward: Reward) -> float:
+        """Standard deviation of a reward over some of the design half."""
+        return float(rewards_of(reward, self.halves.design.texts[:500]).std())
+
+    def tuned_name(self, seed: int, share: float) -> str:
+        """Name of the run of `tuned`."""
+        return f"tuned_{seed}_{share:g}"
+
+    def tuned(self, seed: int, share: float) -> Tuned:
+        """The plain model, fine-tuned on the reward of a seed by weighted denoising cross-entropy.
+
+        Args:
+            seed: of the reward, and of the order of the draws.
+            share: the temperature as a share of the reward's spread over the design half.
+        """
+        run = self.results / self.tuned_name(seed, share)
+        drawn = self.drawn()
+        if not (run / DONE).exists():
+            _ = self.plain
+            reward = self.reward(seed)
+            table = self.results / f"tilted_{seed}.tsv"
+            values = CountedReward(reward).batch(drawn["sequences"]).tolist()
+            lines = [f"{text}\t{value!r}" for text, value in zip(drawn["sequences"], values,
+                                                                 strict=True)]  # fmt: skip
+            write_text(table, "\n".join(["sequence\treward", *lines]) + "\n")
+            completed(run, "train", "config=measured", "data=tilted", f"data.table={table}",
+                      f"data.temperature={share * self.spread(reward)!r}",
+                      f"data.length={self.length}", "backbone.num_numbers=0",
+                      f"init_from={self.folder / 'plain'}",
+                      f"trainer.max_steps={self.tuning_steps}", f"seed={seed + 1}",
+                      "optimizer.learning_rate=0.001", "trainer.averaging_decay=0.98",
+                      *self.given)  # fmt: skip
+        with (run / "metrics.csv").open(encoding="utf-8") as file:
+            last = list(csv.DictReader(file))[-1]
+        rows = int(last["bases"]) // self.length
+        return Tuned(
+            _model(run), drawn["network_calls"] + _CALLS_OF_A_ROW * rows, self.draws,
+            drawn["seconds"] + float(last["seconds"]),
+        )  # fmt: skip
+
+    @cached_property
+    def _rewards(self) -> dict[int, Reward]:
+        return {}
 
     @property
     def _table(self) -> Path:
@@ -92,13 +200,16 @@ class Runs:
         path, rows = self.folder / "design_half.tsv", self.halves.design
         lines = [f"{text}\t{value!r}" for text, value in zip(rows.texts, rows.values.tolist(),
                                                              strict=True)]  # fmt: skip
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(["sequence\tactivity", *lines]) + "\n")
+        write_text(path, "\n".join(["sequence\tactivity", *lines]) + "\n")
         return path
 
+    @property
+    def _measured(self) -> tuple[str, ...]:
+        return ("config=measured", f"data.table={self._table}", "data.numbers=activity",
+                "data.test_fraction=0.01")  # fmt: skip
+
     def _train(self, name: str, *settings: str) -> None:
-        length = len(self.halves.design.texts[0])
-        completed(self.folder / name, "train", *settings, f"data.length={length}",
+        completed(self.folder / name, "train", *settings, f"data.length={self.length}",
                 f"trainer.max_steps={self.steps}", "seed=1", *self.given)  # fmt: skip
 
 

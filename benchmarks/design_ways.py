@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.design_rows import NaturalReward, climbed
-from benchmarks.design_runs import BITS_DRAWS, Runs, bits_of
+from benchmarks.design_runs import BITS_DRAWS, SAMPLER, Runs, bits_of
 from dnamdlm.assembly.design.baseline_draws import Compared, accepted
 from dnamdlm.assembly.design.design_call import designs_of
 from dnamdlm.assembly.models import LoadedModel
-from dnamdlm.lm.sampling.samplers import AncestralSampler
 from dnamdlm.rewards.mutation import mutated
 from dnamdlm.rewards.reward import Reward, rewards_of
 
-POPULATION, SAMPLER = 16, AncestralSampler(num_steps=16)
+POPULATION = 16
 _NATURAL_PERCENTILE = 95.0
 
 
@@ -31,10 +31,25 @@ class Maker:
 
     def steered(self, proposal: str, share: float, **asked: Any) -> Compared:
         """Populations; the temperature is a share of the reward's spread over the design half."""
-        return self._designs(
-            self.runs.numbers, self.reward, population=POPULATION,
-            temperature=share * self.spread, value="likely", proposal=proposal, **asked,
-        )  # fmt: skip
+        return self._populations(self.runs.numbers, proposal, share, **asked)
+
+    def tuned(self, share: float) -> Compared:
+        """Draws of the model that is fine-tuned on the reward, at such a temperature."""
+        tuned = self.runs.tuned(self.seed, share)
+        made = self._designs(tuned.loaded, self.reward)
+        return replace(
+            made, network_calls=made.network_calls + tuned.network_calls, rewards=tuned.rewards
+        )
+
+    def tuned_steered(self, tuning: float, proposal: str, share: float) -> Compared:
+        """Populations of the model that is fine-tuned on the reward."""
+        tuned = self.runs.tuned(self.seed, tuning)
+        made = self._populations(tuned.loaded, proposal, share)
+        return replace(
+            made,
+            network_calls=made.network_calls + tuned.network_calls,
+            rewards=made.rewards + tuned.rewards,
+        )
 
     def asked(self, quantile: str, guidance: float) -> Compared:
         """Guidance to a quantile of the activity."""
@@ -48,7 +63,15 @@ class Maker:
     @cached_property
     def spread(self) -> float:
         """Standard deviation of the reward over some of the design half."""
-        return float(rewards_of(self.reward, self.runs.halves.design.texts[:500]).std())
+        return self.runs.spread(self.reward)
+
+    def _populations(
+        self, loaded: LoadedModel, proposal: str, share: float, **asked: Any
+    ) -> Compared:
+        return self._designs(
+            loaded, self.reward, population=POPULATION, temperature=share * self.spread,
+            value="likely", proposal=proposal, **asked,
+        )  # fmt: skip
 
     def _designs(self, loaded: LoadedModel, reward: Reward, **settings: Any) -> Compared:
         count = settings.pop("count", self.count)

@@ -2,18 +2,26 @@
 
     python -m benchmarks.quality.designs --table FILE.tsv.gz --column expression --length 150
         --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2] [--seeds 1 2 3 4 5]
-        [--designs 6] [--steps 600] [--epochs 4] [--pieces N] [--set KEY=VALUE ...] [--smoke]
+        [--designs 6] [--steps 600] [--epochs 4] [--ensemble N] [--words] [--caution K]
+        [--finetune KEY=VALUE ...] [--draws 2000] [--tuning-steps 300] [--pieces N]
+        [--set KEY=VALUE ...] [--smoke]
 
 The rows are divided, by alternating regions of the genome where the table has places. From the
 design half come a masked diffusion model that is conditioned on the activity (left open where it is
 not asked for), one of two classes (the most active tenth, and the rest), and for each seed a
 fine-tuned regression, the reward. The audit half, without near copies, is read by the held-out
-oracle alone: ridge regression on shares of words. For each seed sequences are made by
+oracle alone: ridge regression on shares of words. With `--ensemble N` the reward is the mean of N
+heads, each from a split and a seed of its own; `--words` adds a regression on words of the design
+half as a member (`--ensemble 0 --words`: alone), and `--caution K` takes K standard deviations of
+the members off their mean. `--finetune` gives settings to the fine-tuning, such as `transform=rank`
+or `method=probe probe=ridge`. For each seed sequences are made by
 
 | way | |
 | --- | --- |
 | populations | steered to exp(reward / a), with the proposal and a that were chosen |
 | populations, guided | the same from the model that is asked for the chosen quantile |
+| fine-tuned | draws of a model that was fine-tuned on the reward, see below |
+| fine-tuned, populations | steered from it, as the populations above |
 | number, class | guidance alone, with the strength that was chosen |
 | rejection, best of draws | from as many network calls as the populations took |
 | mutation | of the most active sequences with selection, as many rewards as the populations took |
@@ -21,53 +29,58 @@ oracle alone: ridge regression on shares of words. For each seed sequences are m
 | lines, natural | the same, each parent by itself |
 | most active, random | real sequences of the design half |
 
-Choices are made once, with a regression of seed 0, by the mean of a ridge regression on words that
-is fitted on the design half. Percentiles are those of what each oracle predicts for the design
-half. All that was computed is kept in `--runs`, and an interrupted run continues; `--pieces 1` does
+Fine-tuning on the reward is by weighted denoising cross-entropy (`data=tilted`) on draws of a model
+of the design half that knows no number, with weights exp(reward / a) and the a that was chosen. The
+draws are made once for all seeds. Its network calls and seconds are those of the draws, of the
+training (three calls for each row of a batch), and of the sequences themselves.
+
+Choices are made once, with a reward of seed 0, by the mean of a ridge regression on words that is
+fitted on the design half. Percentiles are those of what each oracle predicts for the design half.
+All that was computed is kept in `--runs`, with the settings that decide it; models that know no
+reward are shared by tables with different rewards. An interrupted run continues; `--pieces 1` does
 one piece of the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.design_rows import read_halves
-from benchmarks.design_runs import Runs
-from benchmarks.design_ways import POPULATION, SAMPLER, Maker
+from benchmarks.design_figures import COLUMNS, figures, table_rows
+from benchmarks.design_rewards import RewardSettings, reward_note
+from benchmarks.design_rows import Halves, read_halves
+from benchmarks.design_runs import SAMPLER, Runs
+from benchmarks.design_ways import POPULATION, Maker
+from benchmarks.kept_results import Piece, kept, of_settings, recorded, worked
 from benchmarks.measured_rows import RowSettings
-from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.results_table import ResultTable, finish
 from benchmarks.started import start
 from benchmarks.trained import model_note, sha256_note
-from dnamdlm.assembly.design.audits import Audit
 from dnamdlm.assembly.design.baseline_draws import Compared
-from dnamdlm.assembly.design.design_settings import DesignSettings
-from dnamdlm.assembly.design.natural_sequences import Natural
 from dnamdlm.evaluation.tasks.kmer_oracle import KmerOracle, fit_kmer_oracle
-from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
+from dnamdlm.rewards.reward import rewards_of
 
 _TILTS = (
     *(("bootstrap", share) for share in (0.2, 0.05)),
     *(("gradient", share) for share in (0.2, 0.1, 0.05, 0.02)),
 )
 _ASKED = tuple((quantile, g) for quantile in ("q0.9", "q0.99") for g in (1.0, 2.0, 4.0))
+# weights exp(reward / a) at 0.5 are worth a twentieth of the draws, or less
+_TUNINGS = (1.0, 0.5)
+_WAYS = (
+    "populations", "populations, guided", "fine-tuned", "fine-tuned, populations", "number",
+    "class", "rejection", "best of draws", "mutation", "mutation, natural", "lines, natural",
+    "most active", "random",
+)  # fmt: skip
 _UNFINISHED = 75
-_FIGURES = (
-    "reward_mean", "reward_above_99", "reward_above_99.9", "audit_mean", "audit_above_99",
-    "audit_above_99.9", "pair_distance", "nearest_identity", "bits_per_base", "gc",
-    "network_calls", "reward_sequences", "seconds",
-)  # fmt: skip
-_COLUMNS = (
-    "sequences by", "reward", "> 99 %", "> 99.9 %", "audit", "> 99 %", "> 99.9 %", "pair distance",
-    "nearest natural (identity)", "bits per base", "GC", "network calls", "rewards", "seconds",
-)  # fmt: skip
 
 
 def choose(runs: Runs, count: int) -> dict[str, Any]:
@@ -87,6 +100,7 @@ def choose(runs: Runs, count: int) -> dict[str, Any]:
         "populations": best(maker.steered, _TILTS),
         "number": best(maker.asked, _ASKED),
         "class": best(maker.of_class, [(1.0,), (2.0,), (4.0,)]),
+        "fine-tuned": best(maker.tuned, [(share,) for share in _TUNINGS]),
     }
 
 
@@ -97,17 +111,21 @@ def made_in_every_way(
     reward = runs.reward(seed)
     maker = Maker(runs, reward, seed, count)
     tilt, (quantile, guidance) = choice["populations"]["chosen"], choice["number"]["chosen"]
+    (tuning,) = choice["fine-tuned"]["chosen"]
     found: dict[str, tuple[Compared, float]] = {}
 
-    def add(name: str, way: Callable[[], Compared]) -> Compared:
+    def add(name: str, way: Callable[[], Compared], before: float = 0.0) -> Compared:
         began = time.perf_counter()
         made = way()
-        found[name] = made, time.perf_counter() - began
+        found[name] = made, time.perf_counter() - began + before
         return made
 
     own = add("populations", lambda: maker.steered(*tilt))
     asked = {"condition": {"activity": quantile}, "guidance": guidance}
     add("populations, guided", lambda: maker.steered(*tilt, **asked))
+    before = runs.tuned(seed, tuning).seconds
+    add("fine-tuned", lambda: maker.tuned(tuning), before)
+    add("fine-tuned, populations", lambda: maker.tuned_steered(tuning, *tilt), before)
     add("number", lambda: maker.asked(quantile, guidance))
     add("class", lambda: maker.of_class(*choice["class"]["chosen"]))
     began = time.perf_counter()
@@ -120,27 +138,7 @@ def made_in_every_way(
     some = np.random.default_rng(seed).choice(len(rows), count, replace=False)
     for name, chosen in (("most active", order), ("random", some)):
         found[name] = Compared([rows.texts[row] for row in chosen]), 0.0
-    return found
-
-
-def figures(
-    runs: Runs, made: Mapping[str, tuple[Compared, float]], reward: Reward, audit: KmerOracle,
-    seed: int,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """A row of figures for each way."""
-    rows = runs.halves.design
-    names = [f"row_{number + 1}" for number in range(len(rows))]
-    natural = Natural("design half", names, rows.texts, rows.values)
-    settings = DesignSettings("x", "x", "x", baselines=False, seed=seed, natural="x")
-    judge = Audit(runs.numbers, settings, {"reward": reward, "audit": audit}, natural)
-    (first, (own, _)), *others = made.items()
-    columns = {"reward": CountedReward(reward).batch(own.sequences).tolist()}
-    found = judge.compared(
-        columns | judge.columns(own.sequences), own, {name: item for name, (item, _) in others}
-    )
-    for row, (name, (_, seconds)) in zip(found, made.items(), strict=True):
-        row |= {"name": name, "seconds": seconds}
-    assert found[0]["name"] == first
+    assert tuple(found) == _WAYS
     return found
 
 
@@ -157,57 +155,83 @@ def seed_figures(
     reward = runs.reward(seed)
     held = runs.halves.audit
     predicted = rewards_of(reward, held.texts[:1000])
+    tuned = runs.tuned(seed, choice["fine-tuned"]["chosen"][0])
     return {
         "rows": figures(runs, made, reward, audit, seed),
         "reward_pearson": float(np.corrcoef(predicted, held.values[:1000])[0, 1]),
+        "tuned": {"network_calls": tuned.network_calls, "seconds": tuned.seconds},
         "sequences": {name: list(item.sequences) for name, (item, _) in made.items()},
     }
 
 
-def kept(path: Path, compute: Callable[[], Any]) -> Any:
-    """What a file holds, which is computed where there is none."""
-    if not path.is_file():
-        found = compute()
-        path.write_text(json.dumps(found, indent=1) + "\n")
-    return json.loads(path.read_text())
+def pieces(runs: Runs, audit: KmerOracle, seeds: Sequence[int], count: int) -> Iterator[Piece]:
+    """Each piece of work in order; those of a seed are known once the choices are made."""
+    choice = runs.results / "choice.json"
 
+    def reward(seed: int) -> Piece:
+        done = runs.done(f"reward_{seed}")
+        # a reward without heads is fitted wherever it is used.
+        return done if runs.rewards.heads else runs.draws_file, lambda: runs.reward(seed)
 
-def table_rows(seeds: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
-    """Mean over the seeds of each figure, with the standard deviation of the seeds."""
-    rows: list[tuple[Cell, ...]] = []
-    for number, row in enumerate(seeds[0]["rows"]):
-        cells: list[Cell] = [row["name"]]
-        for key in _FIGURES:
-            values = [float(one["rows"][number].get(key, np.nan)) for one in seeds]
-            values = [value for value in values if np.isfinite(value)]
-            if not values or (key in _FIGURES[-3:] and not any(values)):
-                cells.append(None)
-                continue
-            digits = 0 if key in _FIGURES[-3:] else 3
-            spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-            shown = f"{np.mean(values):,.{digits}f}"
-            cells.append(shown if digits == 0 else f"{shown} +- {spread:.{digits}f}")
-        rows.append(tuple(cells))
-    return rows
+    def tuned(seed: int, share: float) -> Piece:
+        return runs.done(runs.tuned_name(seed, share)), lambda: runs.tuned(seed, share)
 
-
-def pieces(
-    runs: Runs, audit: KmerOracle, seeds: Sequence[int], count: int
-) -> Iterator[tuple[Path, Callable[[], Any]]]:
-    """Each piece of work in order: a file that is there once it is done, and how it is done."""
-    choice = runs.folder / "choice.json"
     yield runs.done("numbers"), lambda: runs.numbers
     yield runs.done("classes"), lambda: runs.classes
-    yield runs.done("reward_0"), lambda: runs.reward(0)
+    yield runs.done("plain"), lambda: runs.plain
+    yield runs.draws_file, runs.drawn
+    yield reward(0)
+    yield from (tuned(0, share) for share in _TUNINGS)
     yield choice, lambda: kept(choice, lambda: choose(runs, max(5, count)))
+    chosen = kept(choice, dict)
     for seed in seeds:
-        yield runs.done(f"reward_{seed}"), lambda seed=seed: runs.reward(seed)
-        path = runs.folder / f"seed_{seed}.json"
+        yield reward(seed)
+        yield tuned(seed, chosen["fine-tuned"]["chosen"][0])
+        path = runs.results / f"seed_{seed}.json"
 
-        def compute(seed: int = seed) -> dict[str, Any]:
-            return seed_figures(runs, kept(choice, dict), audit, seed, count=count)
+        def compute(path: Path = path, seed: int = seed) -> dict[str, Any]:
+            return kept(path, lambda: seed_figures(runs, chosen, audit, seed, count=count))
 
-        yield path, lambda path=path, compute=compute: kept(path, compute)
+        yield path, compute
+
+
+def runs_of(arguments: argparse.Namespace, halves: Halves, settings: RowSettings) -> Runs:
+    """The runs of the arguments, in folders that record what decides them.
+
+    Raises:
+        ConfigError: for folders of other settings.
+    """
+    rewards = RewardSettings(
+        arguments.epochs, arguments.ensemble, arguments.caution, arguments.words,
+        tuple(arguments.finetune),
+    )  # fmt: skip
+    folder = arguments.runs / arguments.table.name.split(".")[0]
+    of_models = {
+        "table": hashlib.sha256(arguments.table.read_bytes()).hexdigest(), **asdict(settings),
+        "steps": arguments.steps, "set": arguments.set, "draws": arguments.draws,
+    }  # fmt: skip
+    of_results = {
+        **rewards.record(), "designs": arguments.designs, "tuning_steps": arguments.tuning_steps,
+        "ways": _WAYS, "tilts": _TILTS, "asked": _ASKED, "tunings": _TUNINGS,
+    }  # fmt: skip
+    recorded(folder, of_models)
+    return Runs(
+        folder, of_settings(folder, of_results), halves, arguments.steps, tuple(arguments.set),
+        rewards, arguments.draws, arguments.tuning_steps,
+    )  # fmt: skip
+
+
+def tuning_note(runs: Runs, tuned: Sequence[dict[str, float]]) -> str:
+    """What fine-tuning on the reward took."""
+    drawn = runs.drawn()
+    calls, seconds = (np.mean([one[key] for one in tuned]) for key in ("network_calls", "seconds"))
+    return (
+        f"fine-tuned: {runs.tuning_steps} steps on {runs.draws:,} weighted draws of a model; of "
+        f"the network calls and seconds {drawn['network_calls']:,} and {drawn['seconds']:,.0f} are "
+        f"of these draws, made once for all seeds, {calls - drawn['network_calls']:,.0f} and "
+        f"{seconds - drawn['seconds']:,.0f} of the training of a seed, however many sequences "
+        "follow"
+    )
 
 
 def parsed() -> argparse.Namespace:
@@ -225,6 +249,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--designs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--ensemble", type=int, default=1, help="heads whose mean is the reward")
+    parser.add_argument("--words", action="store_true", help="a regression on words is a member")
+    parser.add_argument(
+        "--caution", type=float, default=0.0, help="deviations of the members off their mean"
+    )
+    parser.add_argument("--finetune", nargs="*", default=[], help="other settings of finetune")
+    parser.add_argument("--draws", type=int, default=2000, help="to fine-tune on the reward with")
+    parser.add_argument("--tuning-steps", type=int, default=300, help="of that fine-tuning")
     parser.add_argument("--pieces", type=int, help="stop after so many pieces, with status 75")
     parser.add_argument("--set", nargs="*", default=[], help="other settings of train")
     parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
@@ -240,35 +272,30 @@ def main() -> None:
     )  # fmt: skip
     halves = read_halves(arguments.table, settings)
     stem, count = arguments.table.name.split(".")[0], arguments.designs
-    runs = Runs(
-        arguments.runs / stem, halves, arguments.steps, arguments.epochs, tuple(arguments.set)
-    )
+    runs = runs_of(arguments, halves, settings)
     audit = fit_kmer_oracle(halves.audit.texts, halves.audit.values, seed=1)
-    left = [piece for piece in pieces(runs, audit, arguments.seeds, count) if not piece[0].exists()]
-    for _, compute in left[: arguments.pieces]:
-        compute()
-    if len(left) > len(left[: arguments.pieces]):
+    if not worked(pieces(runs, audit, arguments.seeds, count), arguments.pieces):
         sys.exit(_UNFINISHED)
-    found = [kept(runs.folder / f"seed_{seed}.json", dict) for seed in arguments.seeds]
-    choice = kept(runs.folder / "choice.json", dict)
-    pearson = ", ".join(f"{one['reward_pearson']:.2f}" for one in found)
+    found = [kept(runs.results / f"seed_{seed}.json", dict) for seed in arguments.seeds]
+    choice = kept(runs.results / "choice.json", dict)
     table = ResultTable(
-        f"quality-designs-{stem.replace('_', '-')}",
+        f"quality-designs-{stem.replace('_', '-')}{runs.rewards.suffix}",
         f"Designs judged by a held-out oracle: {arguments.table.name}, {len(found)} seeds",
-        _COLUMNS,
+        COLUMNS,
         table_rows(found),
         (
             f"{count} sequences of each way and seed; mean +- standard deviation over seeds",
             f"rows: design half {len(halves.design):,}, audit half {len(halves.audit):,}; left "
             f"out: {halves.left_out}",
-            f"correlation with the measurements of the other half: rewards {pearson}; audit "
-            f"{audit.pearson:.2f}, {audit.k}-mers (with a part of its own half that it was not "
-            "fitted on)",
+            reward_note(runs.rewards, [one["reward_pearson"] for one in found]),
+            f"audit: {audit.k}-mers, correlation {audit.pearson:.2f} with a part of its own half "
+            "that it was not fitted on",
             "chosen on the design half, temperatures in standard deviations of the reward: "
             f"{ {name: item['chosen'] for name, item in choice.items()} }",
             f"populations of {POPULATION}, {SAMPLER.num_steps} steps, value=likely",
+            tuning_note(runs, [one["tuned"] for one in found]),
             sha256_note(arguments.table),
-            *map(model_note, (runs.numbers, runs.classes)),
+            *map(model_note, (runs.numbers, runs.classes, runs.plain)),
         ),
     )  # fmt: skip
     finish(table, smoke=arguments.smoke, threads=1)
