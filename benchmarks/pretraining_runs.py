@@ -37,7 +37,7 @@ _OBJECTIVES = {
 }
 _NETWORKS = MASKED | _CAUSAL
 _HELD, _WINDOWS, _DRAWS = 0.05, 256, 4
-BATCH, _TRIAL = 32, (10, 40)
+BATCH, _TRIAL = 32, (20, 120)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,13 @@ class Point:
     change: str = ""
     settings: tuple[str, ...] = field(default=())
     probe: tuple[str, ...] = field(default=())
+
+    @property
+    def kind(self) -> str:
+        """What decides the time of a step, for the folder of its trials."""
+        settings = [text for text in self.settings if not text.startswith("seed=")]
+        words = (self.backbone, self.objective, str(self.length), *settings)
+        return "-".join(words).replace(" ", "_")
 
     @property
     def name(self) -> str:
@@ -150,9 +157,13 @@ class Work:
         )  # fmt: skip
 
     def steps(self, point: Point) -> int:
-        """As many steps as the processor time allows, by two trials of different length."""
+        """As many steps as the processor time allows, by two trials of different length.
+
+        The trials are those of the first point of a kind, so that networks that differ by the
+        bases that they may read take the same number of steps.
+        """
         seconds = [
-            self.trained(self.folder / "trials" / f"{point.name}-{steps}", point, steps)
+            self.trained(self.folder / "trials" / f"{point.kind}-{steps}", point, steps)
             for steps in _TRIAL
         ]
         each = max(1e-4, (seconds[1] - seconds[0]) / (_TRIAL[1] - _TRIAL[0]))

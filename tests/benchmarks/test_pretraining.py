@@ -17,6 +17,12 @@ def test_a_sweep_has_every_backbone_with_every_objective_it_can_have():
     assert {point.objective for point in points if point.backbone not in MASKED} == {"ar"}
     names = [point.name for point in [*points, *changes(1.0, 1.0, 100)]]
     assert len(set(names)) == len(names)
+    # bases and seeds do not decide the time of a step, and channels and windows do.
+    assert len({point.kind for point in points}) == len(points) / 2
+    kinds = {point.change: point.kind for point in changes(1.0, 1.0, 100)}
+    assert kinds["seed 2"] == kinds["four times the time"] == kinds["one strand read"]
+    assert kinds["seed 2"] in {point.kind for point in points}
+    assert len(set(kinds.values())) == 6
 
 
 def test_the_fit_finds_effects_that_are_there():
