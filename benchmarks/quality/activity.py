@@ -2,15 +2,16 @@
 
     python -m benchmarks.quality.activity --table FILE.tsv.gz --column expression --length 150
         --genome FASTA --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
-        [--region 50000] [--steps 600] [--rows 100 1000 all] [--methods probe lora full]
+        [--region 50000] [--steps 600] [--rows 100 1000 all] [--methods probe lora full probe-full]
         [--objectives mdlm mlm ar] [--seeds 2] [--set KEY=VALUE ...] [--smoke]
 
 One small transformer is trained on a genome with each objective, on the same windows, and then
-learns the activities as a probe of frozen states, by low-rank adapters, or with all its weights,
-from few and from all rows. The table is divided into train, validation and test by regions of the
-genome where it has places, and near copies between the parts are left out. The epoch, the strength
-of a probe and that of the ridge regression on words are chosen on the validation rows; the test
-rows are read once. Every run stays in `--runs`, and an interrupted command continues.
+learns the activities as a probe of frozen states, by low-rank adapters, with all its weights, or
+with all its weights from a head that begins as the probe, from few and from all rows. The table is
+divided into train, validation and test by regions of the genome where it has places, and near
+copies between the parts are left out. The epoch, the strength of a probe and that of the ridge
+regression on words are chosen on the validation rows; the test rows are read once. Every run stays
+in `--runs`, and an interrupted command continues.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ _OBJECTIVES = {
     "mdlm": ("lm=mdlm_count", "lm.objective.lowest=0.1", *_CONVOLUTIONS),
     "mlm": ("lm=mlm", *_CONVOLUTIONS),
     "ar": ("lm=ar", "backbone=ar", "backbone.num_heads=2"),
+}
+_METHODS = {
+    "probe": ("method=probe", "probe=ridge"),
+    "lora": ("method=lora",),
+    "full": ("method=full",),
+    "probe-full": ("method=full", "head=probe", "probe=ridge"),
 }
 _FEW_ROWS, _SMALL_BATCH, _BATCH = 1000, 16, 64
 
@@ -90,12 +97,11 @@ class Work:
             "config=table", f"model={self.pretrained(point.objective)}",
             *(f"data.{name}={self.folder / name}.tsv" for name in ("train", "valid", "test")),
             "data.label_column=activity", "data.kind=regression", "data.metric=pearson",
-            f"method={point.method}", f"seeds={self.arguments.seeds}", "threads=1",
+            *_METHODS[point.method], f"seeds={self.arguments.seeds}", "threads=1",
             f"training.epochs={self.arguments.epochs}", "training.learning_rate=0.002",
             f"training.batch_size={_SMALL_BATCH if few else _BATCH}",
             f"baselines=[{','.join(baselines)}]",
         ]  # fmt: skip
-        settings += ["probe=ridge"] * (point.method == "probe")
         settings += [f"shots={point.rows}"] * (point.rows != ALL)
         completed(run, "finetune", *settings)
         return json.loads((run / "results.json").read_text(encoding="utf-8"))
@@ -143,7 +149,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows", nargs="+", default=["100", "1000", ALL])
-    parser.add_argument("--methods", nargs="+", default=["probe", "lora", "full"])
+    parser.add_argument("--methods", nargs="+", default=list(_METHODS), choices=_METHODS)
     parser.add_argument("--objectives", nargs="+", default=list(_OBJECTIVES), choices=_OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--smoke", action="store_true", help="few rows and steps, print only")

@@ -1,8 +1,8 @@
 """What pre-training is worth: backbone x objective x bases of genome at equal processor time.
 
     python -m benchmarks.quality.pretraining --table FILE.tsv.gz --column expression --length 150
-        --genome FASTA --runs DIR [--minutes 1] [--shares 0.016 0.125 1] [--whole 150] [--start 0]
-        [--log] [--place start_U00096.2] [--region 50000] [--smoke]
+        --genome FASTA --runs DIR [--minutes 1] [--shares 0.016 0.125 1] [--changes seed-2 ...]
+        [--whole 150] [--start 0] [--log] [--place start_U00096.2] [--region 50000] [--smoke]
 
 Each network is trained from nothing on a prefix of a genome for the same processor time, summed
 over threads, so that a slower one takes fewer steps; a short trial measures how many. Its frozen
@@ -121,6 +121,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--runs", required=True, type=Path)
     parser.add_argument("--minutes", type=float, default=1.0, help="of the processor, per network")
     parser.add_argument("--shares", type=float, nargs="+", default=[1 / 64, 1 / 8, 1.0])
+    names = [point.change.replace(" ", "-") for point in changes(1.0, 1.0, 100)]
+    parser.add_argument("--changes", nargs="*", default=names, choices=names, help="default: all")
     parser.add_argument("--smoke", action="store_true", help="two networks of seconds, print only")
     return parser.parse_args()
 
@@ -134,9 +136,13 @@ def main() -> None:
     stem = arguments.table.name.split(".")[0]
     work = Work(arguments.runs / stem, arguments.genome, parts)
     points = sweep(arguments.shares, arguments.minutes, arguments.length)
-    others = changes(max(arguments.shares), arguments.minutes, arguments.length)
+    others = [
+        point
+        for point in changes(max(arguments.shares), arguments.minutes, arguments.length)
+        if point.change.replace(" ", "-") in arguments.changes
+    ]
     if arguments.smoke:
-        points, others = points[:1], others[2:3]
+        points, others = points[:1], others[:1]
     rows = measured(work, [*points, *others])
     effects = {}
     if not arguments.smoke:

@@ -68,10 +68,13 @@ class FinetuneSettings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Mean training loss of one pass, and the metrics of the validation rows after it."""
+    """Mean training loss of one pass, and the metrics of the validation rows after it.
+
+    Epoch 0 is what the predictor was before the first pass, and has no loss.
+    """
 
     epoch: int
-    train_loss: float
+    train_loss: float | None
     valid: dict[str, float]
 
 
@@ -114,6 +117,7 @@ def train_predictor(
     tokens_at_once: int = 4096,
     label: str = "",
     keeper: EpochKeeper | None = None,
+    counts_start: bool = False,
 ) -> list[Epoch]:
     """Train in place; the predictor ends with the weights of its best epoch.
 
@@ -129,6 +133,7 @@ def train_predictor(
         tokens_at_once: bound on the tokens of one call in validation.
         label: prefix of the log lines.
         keeper: keeps the state after each epoch, from which the same call resumes.
+        counts_start: the predictor as it is given is a choice too, as epoch 0.
 
     Raises:
         FitInterrupted: if a signal ended the fit.
@@ -144,6 +149,20 @@ def train_predictor(
     )  # fmt: skip
     history: list[Epoch] = []
     best: tuple[float, dict[str, Tensor]] | None = None
+
+    def judged(epoch: int, train_loss: float | None) -> Epoch:
+        predictor.eval()
+        outputs = predict_outputs(
+            predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
+        )
+        found = figures(kind, valid.targets, scale.restore(outputs))
+        shown = "" if train_loss is None else f"training loss {train_loss:.4f}, "
+        logger.info(
+            "%sepoch %d/%d: %svalidation %s %.4f",
+            label, epoch, settings.epochs, shown, metric, found[metric],
+        )  # fmt: skip
+        return Epoch(epoch, train_loss, found)
+
     with torch.random.fork_rng(devices=_gpus(device)):
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
@@ -151,29 +170,20 @@ def train_predictor(
         if found is not None:
             facts, weights = found
             history = [Epoch(**item) for item in facts["history"]]
-            best = (_score(history[facts["best"] - 1], metric), weights)
+            kept = next(item for item in history if item.epoch == facts["best"])
+            best = (_score(kept, metric), weights)
             rng.bit_generator.state = facts["order"]
             schedule.load_state_dict(facts["schedule"])
-            logger.info("%sresumes after epoch %d", label, len(history))
-        per_epoch = steps // settings.epochs
-        with Progress(
-            f"{label}training", steps, "steps", first=len(history) * per_epoch
-        ) as progress:
-            for epoch in range(len(history) + 1, settings.epochs + 1):
-                train_loss = passes.run(rng, progress, keeper)
-                predictor.eval()
-                outputs = predict_outputs(
-                    predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
-                )
-                latest = Epoch(
-                    epoch, train_loss, figures(kind, valid.targets, scale.restore(outputs))
-                )
-                history.append(latest)
-                logger.info(
-                    "%sepoch %d/%d: training loss %.4f, validation %s %.4f",
-                    label, epoch, settings.epochs, train_loss, metric, latest.valid[metric],
-                )  # fmt: skip
-                score = _score(latest, metric)
+            logger.info("%sresumes after epoch %d", label, history[-1].epoch)
+        elif counts_start:
+            history = [judged(0, None)]
+            best = (_score(history[0], metric), copy.deepcopy(predictor.state_dict()))
+        done = history[-1].epoch if history else 0
+        first = done * (steps // settings.epochs)
+        with Progress(f"{label}training", steps, "steps", first=first) as progress:
+            for epoch in range(done + 1, settings.epochs + 1):
+                history.append(judged(epoch, passes.run(rng, progress, keeper)))
+                score = _score(history[-1], metric)
                 if best is None or score > best[0]:
                     best = (score, copy.deepcopy(predictor.state_dict()))
                 facts = {

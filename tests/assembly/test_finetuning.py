@@ -101,6 +101,43 @@ def test_finished_splits_are_not_repeated_and_the_result_is_the_same(tmp_path, t
     assert fitted == [("kmer", 1)]
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_head_that_begins_as_a_probe_is_that_probe_before_training(tmp_path, table, method):
+    quick = ["seeds=1", "baselines=[]"]
+    probe, _ = finetune(tmp_path / "probe", table, "method=probe", *quick)
+    begun, _ = finetune(tmp_path / "begun", table, f"method={method}", "head=probe", *quick)
+    (wanted,), (found,) = probe["splits"], begun["splits"]
+    assert found["history"][0]["valid"] == pytest.approx(wanted["valid"], rel=1e-4)
+    assert [epoch["epoch"] for epoch in found["history"]] == [0, 1]
+    if found["best_epoch"] == 0:
+        assert found["test"]["figures"] == pytest.approx(wanted["test"]["figures"], rel=1e-4)
+    # trained all the same: the loss of the first pass is that of a head that knows something.
+    assert found["history"][1]["train_loss"] < np.log(2)
+
+
+def test_a_regression_begins_as_a_probe_in_the_units_of_its_targets(tmp_path):
+    rng = np.random.default_rng(1)
+    texts = ["".join(rng.choice(list("ACGT"), 24)) for _ in range(90)]
+    values = [300 + 20 * (text.count("G") + text.count("C")) for text in texts]
+    # noise of 10, next to which the rounding of a head in float32 is nothing.
+    values += 10 * rng.standard_normal(len(texts))
+    lines = [f"{text},{value}" for text, value in zip(texts, values, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["sequence,label", *lines]) + "\n")
+    table = [f"data.train={tmp_path / 't.csv'}", "data.kind=regression"]
+    quick = ["seeds=1", "baselines=[]", "probe=ridge"]
+    probe, _ = finetune(tmp_path / "probe", table, "method=probe", *quick)
+    begun, _ = finetune(tmp_path / "begun", table, "method=full", "head=probe", *quick)
+    wanted, found = probe["splits"][0]["valid"], begun["splits"][0]["history"][0]["valid"]
+    assert wanted["r2"] > 0.5
+    for name in ("mse", "r2", "pearson"):
+        assert found[name] == pytest.approx(wanted[name], rel=1e-3)
+
+
+def test_a_head_cannot_begin_as_a_support_vector_machine(tmp_path, table):
+    with pytest.raises(ConfigError, match=r"probe=svm has none; choose probe=logistic or probe=r"):
+        finetune(tmp_path / "run", table, "method=full", "head=probe", "probe=svm")
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -85,6 +85,34 @@ def test_the_best_epoch_is_kept_and_frozen_parts_stay():
     assert predictor.frozen.tolist() == [1.0] * 4
 
 
+def test_a_start_that_no_epoch_improves_on_stays():
+    def begun():
+        predictor = made()
+        with torch.no_grad():
+            # more C and G than a half speaks for the second class, which hardly a row contradicts.
+            predictor.map.weight.copy_(
+                torch.tensor([[1.0, -1.0, -1.0, 1.0], [-1.0, 1.0, 1.0, -1.0]])
+            )
+            predictor.map.bias.copy_(torch.tensor([0.2, -0.2]))
+        return predictor
+
+    # steps so large that each pass throws the weights away.
+    wild = FinetuneSettings(epochs=3, batch_size=97, learning_rate=30.0)
+    data = (rows(97, 1), rows(40, 2), wild)
+    predictor = begun()
+    history = train_predictor(
+        predictor, "classes", *data, metric="accuracy", seed=1, counts_start=True
+    )
+    assert [epoch.epoch for epoch in history] == [0, 1, 2, 3]
+    assert history[0].train_loss is None
+    assert history[0].valid["accuracy"] >= max(epoch.valid["accuracy"] for epoch in history)
+    assert torch.equal(predictor.map.weight, begun().map.weight)
+    other = begun()
+    passes = train_predictor(other, "classes", *data, metric="accuracy", seed=1)
+    assert passes == history[1:]
+    assert not torch.equal(other.map.weight, begun().map.weight)
+
+
 def test_the_same_seed_gives_the_same_weights_and_the_outer_generator_is_left_alone():
     torch.manual_seed(5)
     first = SuiteCnn(NUCLEOTIDE_VOCABULARY, 2, 80)
@@ -127,12 +155,12 @@ class StopAfterAnEpoch:
         return signal.SIGTERM if self.folder.exists() else None
 
 
-def kept_fit(folder, *, stop=None):
+def kept_fit(folder, *, stop=None, counts_start=False):
     """The weights of a fit that keeps its state."""
     predictor = made()
     train_predictor(
         predictor, "classes", rows(97, 1), rows(40, 2), SETTINGS, metric="accuracy", seed=1,
-        keeper=EpochKeeper(folder, stop),
+        keeper=EpochKeeper(folder, stop), counts_start=counts_start,
     )  # fmt: skip
     return predictor.map.weight.tolist()
 
@@ -156,10 +184,11 @@ def test_a_fit_does_not_resume_from_what_is_not_finite(tmp_path, caplog, name):
     assert "are NaN or infinite" in caplog.text
 
 
-def test_a_fit_resumes_where_a_signal_ended_it(tmp_path, caplog):
+@pytest.mark.parametrize("counts_start", [False, True])
+def test_a_fit_resumes_where_a_signal_ended_it(tmp_path, caplog, counts_start):
     caplog.set_level("INFO")
     folder = tmp_path / "state"
     with pytest.raises(FitInterrupted):
-        kept_fit(folder, stop=StopAfterAnEpoch(folder))
-    assert kept_fit(folder) == kept_fit(None)
+        kept_fit(folder, stop=StopAfterAnEpoch(folder), counts_start=counts_start)
+    assert kept_fit(folder, counts_start=counts_start) == kept_fit(None)
     assert "resumes after epoch 1" in caplog.text

@@ -22,6 +22,7 @@ from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.tasks.delimited import ending_of
 from dnamdlm.data.tasks.labelled import TaskSource
 from dnamdlm.data.tasks.target_transforms import Transform
+from dnamdlm.errors import ConfigError
 from dnamdlm.training.head_fitting import FinetuneSettings
 
 Method = Literal["full", "lora", "probe"]
@@ -48,6 +49,7 @@ class FinetuneEntry:
     task: str | None = None
     method: Method = "full"
     probe: Literal["logistic", "ridge", "svm"] = "logistic"
+    head: Literal["new", "probe"] = "new"
     lora_rank: Positive = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16.0
     thorough: bool = False
@@ -77,12 +79,21 @@ class FinetuneEntry:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.method != "probe" and self.head == "probe" and self.probe == "svm":
+            raise ConfigError(
+                "head=probe begins with the weights of a regression, and probe=svm has none; "
+                "choose probe=logistic or probe=ridge"
+            )
 
     def without_effect(self) -> dict[str, str]:
         """Settings that have no effect, given the others, and why."""
         reasons: dict[str, str] = {}
-        if self.method != "probe":
-            reasons["probe"] = f"it is a probe that is not fitted with method={self.method}"
+        if self.method == "probe":
+            reasons["head"] = "with method=probe the head is the regression in any case"
+        elif self.head == "new":
+            reasons["probe"] = (
+                f"it is a probe that is not fitted with method={self.method} and head=new"
+            )
         if self.method != "lora":
             reason = f"method={self.method} has no adapters"
             reasons |= {"lora_rank": reason, "lora_alpha": reason}

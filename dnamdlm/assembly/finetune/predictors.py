@@ -178,11 +178,13 @@ class Predictors:
     def _fit_network(self, name: str, seed: int) -> Fit:
         classifier = self._classifier(name, seed)
         settings = self.setup.settings
+        if begun := settings.head == "probe":
+            self._begin_with_probe(classifier, name, seed)
         if settings.method == "lora":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 add_adapters(classifier.lm, settings.lora_rank, settings.lora_alpha)  # pyright: ignore[reportArgumentType]
-        fit = self._trained(classifier, self.setup.settings.training, name, seed)
+        fit = self._trained(classifier, settings.training, name, seed, counts_start=begun)
         if settings.method == "lora":
             fit = replace(fit, adapters=adapter_tensors(classifier))
             merge_adapters(classifier)
@@ -205,7 +207,29 @@ class Predictors:
         )
         return self._trained(network.to(self.setup.device), settings, "cnn", seed)
 
-    def _trained(self, predictor: Any, settings: FinetuneSettings, name: str, seed: int) -> Fit:
+    def _begin_with_probe(self, classifier: SequenceClassifier, name: str, seed: int) -> None:
+        """Give a head the weights of a regression on the states before any training."""
+        features = self._features(name, seed if name == "random_weights" else 0)
+        probe, _ = self._probed(self.setup.settings.probe, features, seed)
+        assert probe.weight is not None
+        assert probe.bias is not None
+        # the head predicts z-scores of the targets, the regression the targets.
+        scale = TargetScale.of(self.setup.task.kind, self._parts(seed)[0].targets)
+        weight = probe.weight / scale.deviation[:, None]
+        bias = (probe.bias - scale.mean) / scale.deviation
+        with torch.no_grad():
+            classifier.head.weight.copy_(torch.from_numpy(weight))
+            classifier.head.bias.copy_(torch.from_numpy(bias))
+
+    def _trained(
+        self,
+        predictor: Any,
+        settings: FinetuneSettings,
+        name: str,
+        seed: int,
+        *,
+        counts_start: bool = False,
+    ) -> Fit:
         setup = self.setup
         train, valid = self._parts(seed)
         trained = sum(p.numel() for p in predictor.parameters() if p.requires_grad)
@@ -221,6 +245,7 @@ class Predictors:
             tokens_at_once=setup.tokens_at_once,
             label=f"{name}, seed {seed}: ",
             keeper=self.keeper,
+            counts_start=counts_start,
         )
         scale = TargetScale.of(setup.task.kind, train.targets)
         outputs = predict_outputs(
