@@ -131,6 +131,25 @@ def groups_of(
     return {name: (np.array(a), np.array(b)) for name, (a, b) in found.items()}
 
 
+def opened(path: str, frequency: str | None, chrom: str | None) -> tuple[VariantSource, int | None]:
+    """The variants, and the place of the column of frequencies among the extras of a table.
+
+    Args:
+        path: VCF file, or a table where `frequency` is given.
+        frequency: column of a table.
+        chrom: of all its rows; None is its column chrom.
+
+    Raises:
+        DataError: if there is no such column.
+    """
+    if frequency is None:
+        return VariantFile(path), None
+    table = passed_rows(path, chrom)
+    if frequency not in table.extras:
+        raise DataError(f"{path} has no column {frequency}; it has {', '.join(table.extras)}")
+    return table, table.extras.index(frequency)
+
+
 def main() -> None:
     """Score, compare, print and store."""
     parser = argparse.ArgumentParser(description="Common against rare variants.")
@@ -155,15 +174,7 @@ def main() -> None:
     genome = prepare_genome(arguments.fasta)
     if arguments.circular:
         genome = genome.with_circular(genome.names)
-    chosen: VariantSource
-    place = None
-    if arguments.frequency is None:
-        chosen = VariantFile(arguments.variants)
-    else:
-        chosen = passed_rows(arguments.variants, arguments.chrom)
-        if arguments.frequency not in chosen.extras:
-            raise DataError(f"{arguments.variants} has no column {arguments.frequency}")
-        place = chosen.extras.index(arguments.frequency)
+    chosen, place = opened(arguments.variants, arguments.frequency, arguments.chrom)
     counts = check_variants(chosen, Places(genome))
     expected = counts.rows
     limit = 64 if arguments.smoke else arguments.limit

@@ -147,22 +147,12 @@ def train_predictor(
         predictor, train, scale.wanted(kind, train.targets), _loss(kind), optimizer, schedule,
         settings, device,
     )  # fmt: skip
+    judge = _Judge(
+        predictor, kind, valid, scale, metric, tokens_at_once, device,
+        label, settings.epochs,
+    )  # fmt: skip
     history: list[Epoch] = []
     best: tuple[float, dict[str, Tensor]] | None = None
-
-    def judged(epoch: int, train_loss: float | None) -> Epoch:
-        predictor.eval()
-        outputs = predict_outputs(
-            predictor, valid.sequences, tokens_at_once=tokens_at_once, device=device
-        )
-        found = figures(kind, valid.targets, scale.restore(outputs))
-        shown = "" if train_loss is None else f"training loss {train_loss:.4f}, "
-        logger.info(
-            "%sepoch %d/%d: %svalidation %s %.4f",
-            label, epoch, settings.epochs, shown, metric, found[metric],
-        )  # fmt: skip
-        return Epoch(epoch, train_loss, found)
-
     with torch.random.fork_rng(devices=_gpus(device)):
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
@@ -176,13 +166,13 @@ def train_predictor(
             schedule.load_state_dict(facts["schedule"])
             logger.info("%sresumes after epoch %d", label, history[-1].epoch)
         elif counts_start:
-            history = [judged(0, None)]
+            history = [judge.epoch(0, None)]
             best = (_score(history[0], metric), copy.deepcopy(predictor.state_dict()))
         done = history[-1].epoch if history else 0
         first = done * (steps // settings.epochs)
         with Progress(f"{label}training", steps, "steps", first=first) as progress:
             for epoch in range(done + 1, settings.epochs + 1):
-                history.append(judged(epoch, passes.run(rng, progress, keeper)))
+                history.append(judge.epoch(epoch, passes.run(rng, progress, keeper)))
                 score = _score(history[-1], metric)
                 if best is None or score > best[0]:
                     best = (score, copy.deepcopy(predictor.state_dict()))
@@ -208,6 +198,38 @@ def _score(epoch: Epoch, metric: str) -> float:
 def _best_epoch(history: list[Epoch], metric: str) -> int:
     """Number of the best epoch; of equals the earliest."""
     return max(history, key=lambda epoch: (_score(epoch, metric), -epoch.epoch)).epoch
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """The validation rows, and how a predictor reads them."""
+
+    predictor: Any
+    kind: Kind
+    valid: LabelledSet
+    scale: TargetScale
+    metric: str
+    tokens_at_once: int
+    device: torch.device | str
+    label: str
+    epochs: int
+
+    def epoch(self, number: int, train_loss: float | None) -> Epoch:
+        """What the predictor gives now; one line is logged."""
+        self.predictor.eval()
+        outputs = predict_outputs(
+            self.predictor,
+            self.valid.sequences,
+            tokens_at_once=self.tokens_at_once,
+            device=self.device,
+        )
+        found = figures(self.kind, self.valid.targets, self.scale.restore(outputs))
+        shown = "" if train_loss is None else f"training loss {train_loss:.4f}, "
+        logger.info(
+            "%sepoch %d/%d: %svalidation %s %.4f",
+            self.label, number, self.epochs, shown, self.metric, found[self.metric],
+        )  # fmt: skip
+        return Epoch(number, train_loss, found)
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,6 @@ def test_a_head_that_begins_as_a_probe_is_that_probe_before_training(tmp_path, t
     (wanted,), (found,) = probe["splits"], begun["splits"]
     assert found["history"][0]["valid"] == pytest.approx(wanted["valid"], rel=1e-4)
     assert [epoch["epoch"] for epoch in found["history"]] == [0, 1]
-    if found["best_epoch"] == 0:
-        assert found["test"]["figures"] == pytest.approx(wanted["test"]["figures"], rel=1e-4)
     # trained all the same: the loss of the first pass is that of a head that knows something.
     assert found["history"][1]["train_loss"] < np.log(2)
 
