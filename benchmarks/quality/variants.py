@@ -191,6 +191,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     assert len(scored) == expected
     reasons = Counter(reason for row in scored for reason in row.reasons if reason)
+    found = groups_of(scored, (arguments.common, arguments.rare), place)
     rng = np.random.default_rng(arguments.seed)
     table = ResultTable(
         theme="-".join(filter(None, ("quality-variants", arguments.name))),
@@ -198,10 +199,7 @@ def main() -> None:
         f"{100 * arguments.rare:g} %) exchanges of one base",
         columns=("score", "common", "rare", "AUROC", "95 % interval",
                  "mean difference", "95 % interval "),
-        rows=[
-            (name, *compared(*groups, rng))
-            for name, groups in groups_of(scored, (arguments.common, arguments.rare), place).items()
-        ],
+        rows=[(name, *compared(*groups, rng)) for name, groups in found.items()],
         notes=(
             f"{expected:,} rows in, {len(scored):,} rows out, of {counts.rows:,} in the file; "
             f"alleles with a reason: {dict(sorted(reasons.items()))}",
