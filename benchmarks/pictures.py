@@ -9,6 +9,7 @@ which is what one gets without a model, so that its length is what is gained or 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -194,6 +195,51 @@ def _infilling() -> Panel:
     )
 
 
+def _activity(stem: str, name: str, what: str) -> Panel:
+    """Predictors that learned from all rows; of ours the probe and the fit of all weights."""
+    table, rows = stored(f"quality-activity-{stem}")
+    found = {tuple(row[1:3]): row for row in rows if row[0] == "all"}
+    floor = found["composition", ""][3]
+    bars = []
+    for (weights, method), row in found.items():
+        if weights in ("composition", "kmer") or method == "lora":
+            continue
+        label = ", ".join(filter(None, (weights.replace(", genome", ""), method)))
+        low, high = map(float, row[5].split(" to "))
+        kind = "ours" if weights.endswith(", genome") else kind_of(weights)
+        # the interval is that of the first seed, the value a mean.
+        bars.append(Bar("", label, kind, floor, row[3], min(low, row[3]), max(high, row[3])))
+    title = f"Measured activity of {what}"
+    return Panel(name, title, "Pearson's r", "composition", tuple(bars), table)
+
+
+def _pretraining() -> Panel:
+    """The largest prefix of the sweep, and single changes."""
+    table, rows = stored("quality-pretraining-ecoli-tss-mpra-urtecho")
+    floor = next(row[9] for row in rows if row[1] == "composition")
+    largest = max(row[3] for row in rows)
+    bars = []
+    for group, network, objective, bases, *cells in rows:
+        random = network.endswith("random weights")
+        if network == "composition" or (group == "sweep" and bases < largest):
+            continue
+        kind = "random" if random else "simple" if group == "floor" else "ours"
+        label = ", ".join(filter(None, (network.partition(", ")[2] or network, objective)))
+        label = network if random else label
+        low, high = map(float, cells[6].split(" to "))
+        heading = {"sweep": "whole genome", "change": "one change", "floor": "no training"}[group]
+        bars.append(Bar(heading, label, kind, floor, cells[5], low, high))
+    title = "Activity of E. coli promoters from frozen states"
+    return Panel("pretraining", title, "Pearson's r", "composition", tuple(bars), table)
+
+
+_ACTIVITIES = {
+    "activity_ecoli": ("ecoli-tss-mpra-urtecho", "E. coli promoters"),
+    "activity_plant": ("plant-core-promoters-jores2021", "plant core promoters"),
+    "activity_human": ("human-lentimpra-agarwal-sample", "human elements"),
+    "activity_fly": ("fly-starrseq-deepstarr-sample", "fly enhancers"),
+}
+
 PANELS: Mapping[str, Callable[[], Panel]] = {
     "likelihood": lambda: _likelihood("likelihood", 4, "all windows"),
     "likelihood_unique": lambda: _likelihood(
@@ -202,6 +248,10 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
     "shuffles": _shuffles,
     "infilling": _infilling,
     "tasks": _tasks,
+    **{
+        name: functools.partial(_activity, stem, name, what)
+        for name, (stem, what) in _ACTIVITIES.items()
+    },
     "clinvar": _clinical,
     "saturation": _saturation,
 }
