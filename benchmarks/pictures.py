@@ -224,8 +224,8 @@ def _pretraining() -> Panel:
         if network == "composition" or (group == "sweep" and bases < largest):
             continue
         kind = "random" if random else "simple" if group == "floor" else "ours"
-        label = ", ".join(filter(None, (network.partition(", ")[2] or network, objective)))
-        label = network if random else label
+        short = network.partition(", ")[2] if group == "change" else network
+        label = ", ".join(filter(None, (short, objective)))
         low, high = map(float, cells[6].split(" to "))
         heading = {"sweep": "whole genome", "change": "one change", "floor": "no training"}[group]
         bars.append(Bar(heading, label, kind, floor, cells[5], low, high))
@@ -252,6 +252,7 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
         name: functools.partial(_activity, stem, name, what)
         for name, (stem, what) in _ACTIVITIES.items()
     },
+    "pretraining": _pretraining,
     "clinvar": _clinical,
     "saturation": _saturation,
 }
