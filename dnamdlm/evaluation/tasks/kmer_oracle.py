@@ -80,7 +80,7 @@ def fit_kmer_oracle(
     order = np.random.default_rng(seed).permutation(len(sequences))
     half = len(order) // 2
     known, held = (
-        ([sequences[row] for row in rows], activities[rows])
+        ([sequences[int(row)] for row in rows], activities[rows])
         for rows in (np.sort(order[:half]), np.sort(order[half:]))
     )
     return fit_on_words(known, held)
