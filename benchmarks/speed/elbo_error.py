@@ -19,6 +19,7 @@ import argparse
 import csv
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def write_substitutions(path: Path, chrom: str, first: int, letters: str) -> Non
     path.write_text(_HEADER + "\n".join(rows) + "\n", encoding="ascii")
 
 
+@dataclass(frozen=True)
+class Way:
+    """A checkout, a model, and other settings of score."""
+
+    checkout: Path
+    model: str
+    settings: tuple[str, ...] = ()
+
+
 class Runs:
     """The commands of a table, with one thread in one process."""
 
@@ -80,17 +90,28 @@ class Runs:
         for name, text in (("all", letters), ("one", letters[:1])):
             write_substitutions(folder / f"{name}.vcf", arguments.chrom, first, text)
 
-    def found(self, checkout: Path, model: str, *settings: str) -> Found:
-        """Time and scores of one way."""
-        own = ("workers=1",) if checkout == HERE else ()
-        setting = Setting("", _ONE_THREAD, (*own, *settings), folder=checkout)
-        start = min(self._seconds(setting, model, "one", 0) for _ in range(2))
-        taken, scores = [], []
+    def found(self, ways: Mapping[str, Way]) -> dict[str, Found]:
+        """Time and scores of all ways, which take turns, so that they share what disturbs them."""
+        settings = {
+            name: Setting(
+                "", _ONE_THREAD, (*(("workers=1",) if way.checkout == HERE else ()), *way.settings),
+                folder=way.checkout,
+            )
+            for name, way in ways.items()
+        }  # fmt: skip
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        scores: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ways}
         for seed in range(self.arguments.seeds):
-            taken.append(self._seconds(setting, model, "all", seed) - start)
-            scores.append(read_scores(self.folder / "all.tsv"))
+            for name, way in ways.items():
+                start = self._seconds(settings[name], way.model, "one", seed)
+                whole = self._seconds(settings[name], way.model, "all", seed)
+                taken[name].append(whole - start)
+                scores[name].append(read_scores(self.folder / "all.tsv"))
         each = 3 * (self.arguments.positions - 1)
-        return Found(float(np.median(taken)) / each, np.array(scores))
+        return {
+            name: Found(float(np.median(taken[name])) / each, np.array(scores[name]))
+            for name in ways
+        }
 
     def _seconds(self, setting: Setting, model: str, name: str, seed: int) -> float:
         words = [
@@ -143,18 +164,18 @@ def main() -> None:
     before = arguments.before.resolve()
     run = str(Path(arguments.run).resolve())
     with tempfile.TemporaryDirectory() as name:
-        runs = Runs(arguments, Path(name))
-        ways = {
-            "the other checkout": runs.found(before, run),
-            "this checkout": runs.found(HERE, run),
-            "with counts": runs.found(HERE, arguments.model),
-            "with counts, control=experts": runs.found(HERE, arguments.model, "control=experts"),
-        }
-    old, new, plain, controlled = ways.values()
+        found = Runs(arguments, Path(name)).found(
+            {
+                "the other checkout": Way(before, run),
+                "this checkout": Way(HERE, run),
+                "with counts": Way(HERE, arguments.model),
+                "with counts, control=experts": Way(HERE, arguments.model, ("control=experts",)),
+            }
+        )
+    old, new, plain, controlled = found.values()
     code, control = old.seconds / new.seconds, ratio(plain, controlled)
     rows: list[tuple[Cell, ...]] = [
-        (label, 1000 * found.seconds, 1 / found.seconds, found.variance)
-        for label, found in ways.items()
+        (label, 1000 * way.seconds, 1 / way.seconds, way.variance) for label, way in found.items()
     ]
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True,
@@ -171,7 +192,8 @@ def main() -> None:
             f"{old.scores.shape[1]} substitutions, {arguments.seeds} seeds, both strands, one "
             "thread; the start of the command is not counted",
             f"time of the same work before / now: {code:.2f}",
-            "time x variance without / with the control variate: "
+            f"variance without / with the control variate: {plain.variance / controlled.variance:.2f}"
+            f", time {plain.seconds / controlled.seconds:.2f}, both together "
             f"{control[0]:.2f} (95 % interval over substitutions {control[1]:.2f} to "
             f"{control[2]:.2f})",
             f"time at equal standard error before / now: {total[0]:.1f} ({total[1]:.1f} to "
