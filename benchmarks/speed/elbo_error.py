@@ -192,8 +192,9 @@ def main() -> None:
             f"{old.scores.shape[1]} substitutions, {arguments.seeds} seeds, both strands, one "
             "thread; the start of the command is not counted",
             f"time of the same work before / now: {code:.2f}",
-            f"variance without / with the control variate: {plain.variance / controlled.variance:.2f}"
-            f", time {plain.seconds / controlled.seconds:.2f}, both together "
+            "without / with the control variate: variance "
+            f"{plain.variance / controlled.variance:.2f}, time "
+            f"{plain.seconds / controlled.seconds:.2f}, both together "
             f"{control[0]:.2f} (95 % interval over substitutions {control[1]:.2f} to "
             f"{control[2]:.2f})",
             f"time at equal standard error before / now: {total[0]:.1f} ({total[1]:.1f} to "
