@@ -233,6 +233,22 @@ def _pretraining() -> Panel:
     return Panel("pretraining", title, "Pearson's r", "composition", tuple(bars), table)
 
 
+def _classes() -> Panel:
+    """Mean over six classes of yeast windows."""
+    table, rows = stored("quality-class-samples-yeast-feature-windows")
+    (mean,) = (row for row in rows if row[0] == "mean")
+    names = {"real": "simple", "shuffled": "simple", "Markov, one for each class": "simple",
+             "given the class": "ours", "given the class, guidance 2": "ours",
+             "class left open": "ours"}  # fmt: skip
+    bars = tuple(
+        Bar("", name, kind, 0.167, *spread(cell))
+        for (name, kind), cell in zip(names.items(), mean[2:], strict=True)
+    )
+    title = "Samples of six classes of yeast windows"
+    axis = "share that an independent judge gives the class asked for"
+    return Panel("classes", title, axis, "chance", bars, table)
+
+
 _ACTIVITIES = {
     "activity_ecoli": ("ecoli-tss-mpra-urtecho", "E. coli promoters"),
     "activity_plant": ("plant-core-promoters-jores2021", "plant core promoters"),
@@ -253,6 +269,7 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
         for name, (stem, what) in _ACTIVITIES.items()
     },
     "pretraining": _pretraining,
+    "classes": _classes,
     "clinvar": _clinical,
     "saturation": _saturation,
 }
