@@ -17,6 +17,7 @@ import dnamdlm
 from benchmarks.design_rewards import RewardSettings
 from benchmarks.design_rows import Halves
 from benchmarks.kept_results import kept
+from benchmarks.measured_rows import MeasuredRows, write_rows
 from benchmarks.started import DONE, completed
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.design.design_call import designs_of
@@ -171,10 +172,8 @@ class Runs:
             _ = self.plain
             reward = self.reward(seed)
             table = self.results / f"tilted_{seed}.tsv"
-            values = CountedReward(reward).batch(drawn["sequences"]).tolist()
-            lines = [f"{text}\t{value!r}" for text, value in zip(drawn["sequences"], values,
-                                                                 strict=True)]  # fmt: skip
-            write_text(table, "\n".join(["sequence\treward", *lines]) + "\n")
+            values = CountedReward(reward).batch(drawn["sequences"])
+            write_rows(table, MeasuredRows(drawn["sequences"], values), "reward")
             completed(run, "train", "config=measured", "data=tilted", f"data.table={table}",
                       f"data.temperature={share * self.spread(reward)!r}",
                       f"data.length={self.length}", "backbone.num_numbers=0",
@@ -197,10 +196,8 @@ class Runs:
     @property
     def _table(self) -> Path:
         """The design half as a table."""
-        path, rows = self.folder / "design_half.tsv", self.halves.design
-        lines = [f"{text}\t{value!r}" for text, value in zip(rows.texts, rows.values.tolist(),
-                                                             strict=True)]  # fmt: skip
-        write_text(path, "\n".join(["sequence\tactivity", *lines]) + "\n")
+        path = self.folder / "design_half.tsv"
+        write_rows(path, self.halves.design)
         return path
 
     @property

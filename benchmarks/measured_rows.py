@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.class_rows import copies
+from dnamdlm.data.files import write_text
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.tasks.kmer_oracle import fit_on_words
 from dnamdlm.evaluation.tasks.prediction_metrics import figure_intervals, figures
@@ -105,7 +106,7 @@ def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--whole", type=int, help="bases of a sequence; default: length")
     parser.add_argument("--start", type=int, default=0, help="first base that is read")
     parser.add_argument("--log", action="store_true", help="log(1 + max(activity, 0))")
-    parser.add_argument("--place", help="column of places, whose regions are held out")
+    parser.add_argument("--place", help="column of places, whose regions divide the rows")
     parser.add_argument("--region", type=int, default=50_000, help="bases of a region")
 
 
@@ -156,13 +157,18 @@ def read_measured(path: Path, settings: RowSettings) -> ReadRows:
     return ReadRows(MeasuredRows(list(seen), values), regions, left_out)
 
 
+def write_rows(path: Path, rows: MeasuredRows, column: str = "activity") -> None:
+    """Write a table with the columns sequence and `column`."""
+    pairs = zip(rows.texts, rows.values.tolist(), strict=True)
+    lines = [f"sequence\t{column}", *(f"{text}\t{value!r}" for text, value in pairs)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
 def write_parts(folder: Path, parts: Parts) -> None:
     """Write `train.tsv`, `valid.tsv` and `test.tsv` with the columns sequence and activity."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", parts.train), ("valid", parts.valid), ("test", parts.test)):
-        pairs = zip(rows.texts, rows.values.tolist(), strict=True)
-        lines = [f"{text}\t{value!r}" for text, value in pairs]
-        (folder / f"{name}.tsv").write_text("\n".join(["sequence\tactivity", *lines]) + "\n")
+        write_rows(folder / f"{name}.tsv", rows)
 
 
 @dataclass(frozen=True)

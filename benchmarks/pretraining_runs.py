@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import resource
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +16,11 @@ import numpy as np
 from Bio import SeqIO
 
 import dnamdlm
+from benchmarks.kept_results import kept
 from benchmarks.measured_rows import Parts, write_parts
 from benchmarks.started import completed
 from dnamdlm.assembly.api import Model
+from dnamdlm.data.files import write_text
 
 _WIDTH = ("backbone.hidden_size=64", "backbone.num_blocks=3")
 _DIT = ("backbone=dit", "backbone.num_heads=2", "backbone.mlp_ratio=2", *_WIDTH)
@@ -130,7 +133,7 @@ class Work:
             for name, text in self.records:
                 lines.append(f">{name}\n{text[:left]}" if left else "")
                 left -= min(left, len(text))
-            path.write_text("\n".join(filter(None, lines)) + "\n")
+            write_text(path, "\n".join(filter(None, lines)) + "\n")
         return path
 
     def bases(self, share: float) -> int:
@@ -170,17 +173,22 @@ class Work:
         return max(20, round(point.minutes * 60 / each))
 
     def trained(self, run: Path, point: Point, steps: int) -> float:
-        """Train, unless that is done; processor seconds, as they were then."""
-        path = run / "processor_seconds.json"
-        if not path.is_file():
+        """Train, unless that is done; processor seconds, as they were then.
+
+        A run that was interrupted begins anew, since the seconds of its first part are not known.
+        """
+
+        def compute() -> float:
+            shutil.rmtree(run, ignore_errors=True)
             before = _children()
             completed(
                 run, "train", *self.settings(point), f"trainer.max_steps={steps}",
                 f"learning_rate.warmup_steps={min(50, steps // 4)}",
                 f"trainer.valid_every={steps}", f"trainer.checkpoint_every={max(50, steps // 4)}",
             )  # fmt: skip
-            path.write_text(json.dumps(_children() - before) + "\n")
-        return float(json.loads(path.read_text()))
+            return _children() - before
+
+        return float(kept(run / "processor_seconds.json", compute))
 
     def results(self, point: Point, baselines: Sequence[str]) -> dict[str, Any]:
         """What the regression on the frozen states found."""

@@ -179,18 +179,24 @@ def _versions() -> list[str]:
     return found
 
 
+def commit_of(checkout: Path) -> str:
+    """The commit of a checkout, in short; `unknown` where it is none."""
+    git = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False)
+    return "unknown" if head.returncode else head.stdout.strip()
+
+
 def _commit() -> str:
     """The checked-out commit, marked where tracked files differ from it."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    head = subprocess.run(
-        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    if head.returncode:
-        return "unknown"
+    folder = Path(__file__).parent
+    head = commit_of(folder)
+    if head == "unknown":
+        return head
+    git = ["git", "-C", str(folder)]
     changed = subprocess.run(
         [*git, "status", "--porcelain", "--untracked-files=no"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return head.stdout.strip() + (" with uncommitted changes" if changed.stdout.strip() else "")
+    return head + (" with uncommitted changes" if changed.stdout.strip() else "")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from dnamdlm.data.files import write_text
 from dnamdlm.errors import ConfigError, DnamdlmError
 
 DONE = "benchmark_done"
@@ -35,12 +36,20 @@ def completed(run: Path, entry: str, *settings: str) -> None:
         settings: its other arguments.
 
     Raises:
-        ConfigError: if the command fails.
+        ConfigError: if the command fails, or was completed with other settings.
     """
-    done = run / DONE
+    done, given = run / DONE, "\n".join((entry, *settings)) + "\n"
     if done.exists():
+        before = done.read_text(encoding="utf-8")
+        if before != given:
+            other = sorted(set(before.split("\n")) ^ set(given.split("\n")))
+            raise ConfigError(
+                f"{run} was completed with other settings than are given now, which differ in "
+                f"{', '.join(filter(None, other)) or 'their order'}; give the same, or another "
+                "folder of runs"
+            )
         return
     command = [sys.executable, "-m", f"dnamdlm.{entry}", *settings, f"run_dir={run}"]
     if subprocess.run(command, check=False).returncode:
         raise ConfigError(f"{entry} in {run} failed; its message stands above")
-    done.touch()
+    write_text(done, given)

@@ -1,7 +1,8 @@
 """Designs of high measured activity, judged by an oracle that never saw what they were made from.
 
     python -m benchmarks.quality.designs --table FILE.tsv.gz --column expression --length 150
-        --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2] [--seeds 1 2 3 4 5]
+        --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
+        [--region 50000] [--seeds 1 2 3 4 5]
         [--designs 6] [--steps 600] [--epochs 4] [--ensemble N] [--words] [--caution K]
         [--finetune KEY=VALUE ...] [--draws 2000] [--tuning-steps 300] [--pieces N]
         [--set KEY=VALUE ...] [--smoke]
@@ -60,7 +61,7 @@ from benchmarks.design_rows import Halves, read_halves
 from benchmarks.design_runs import SAMPLER, Runs
 from benchmarks.design_ways import POPULATION, Maker
 from benchmarks.kept_results import Piece, kept, of_settings, recorded, worked
-from benchmarks.measured_rows import RowSettings
+from benchmarks.measured_rows import RowSettings, add_row_arguments, row_settings
 from benchmarks.results_table import ResultTable, finish
 from benchmarks.started import start
 from benchmarks.trained import model_note, sha256_note
@@ -237,14 +238,8 @@ def tuning_note(runs: Runs, tuned: Sequence[dict[str, float]]) -> str:
 def parsed() -> argparse.Namespace:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(description="Designs, judged by a held-out oracle.")
-    parser.add_argument("--table", required=True, type=Path)
-    parser.add_argument("--column", required=True, help="of the activities")
-    parser.add_argument("--length", required=True, type=int, help="bases that are designed")
+    add_row_arguments(parser)
     parser.add_argument("--runs", required=True, type=Path)
-    parser.add_argument("--whole", type=int, help="bases of a sequence; default: length")
-    parser.add_argument("--start", type=int, default=0, help="first base that is designed")
-    parser.add_argument("--log", action="store_true", help="log(1 + max(activity, 0))")
-    parser.add_argument("--place", help="column of places, whose regions of 50 kb alternate")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--designs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=600)
@@ -266,10 +261,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Train, choose, make, judge, print and store."""
     arguments = parsed()
-    settings = RowSettings(
-        arguments.column, arguments.start, arguments.length, arguments.whole or arguments.length,
-        arguments.log, arguments.place,
-    )  # fmt: skip
+    settings = row_settings(arguments)
     halves = read_halves(arguments.table, settings)
     stem, count = arguments.table.name.split(".")[0], arguments.designs
     runs = runs_of(arguments, halves, settings)

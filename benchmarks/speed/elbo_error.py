@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.command_times import Setting, timed
-from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.results_table import Cell, ResultTable, commit_of, finish
+from benchmarks.started import start
 from dnamdlm.data.genome.genome_files import open_genome, resolve
+from dnamdlm.errors import DataError
 
 HERE = Path(__file__).resolve().parents[2]
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -52,9 +53,14 @@ class Found:
         """Mean over substitutions of the variance over seeds."""
         return float(self.scores.var(axis=0, ddof=1).mean())
 
-    def cost(self, rows: NDArray[np.int64] | slice = slice(None)) -> float:
-        """Seconds x variance of some substitutions."""
-        return self.seconds * float(self.scores[:, rows].var(axis=0, ddof=1).mean())
+    @property
+    def cost(self) -> float:
+        """Seconds x variance."""
+        return self.seconds * self.variance
+
+    def taken(self, rows: NDArray[np.int64]) -> Found:
+        """The same of some of the substitutions."""
+        return Found(self.seconds, self.scores[:, rows])
 
 
 def write_substitutions(path: Path, chrom: str, first: int, letters: str) -> None:
@@ -86,7 +92,7 @@ class Runs:
         codes = open_genome(arguments.fasta).stretch(arguments.chrom, first - 1, first - 1 + count)
         letters = "".join("ACGTN"[code & 7] for code in codes)
         if "N" in letters:
-            raise SystemExit(f"{arguments.chrom}:{first} has N within {count} bases; move --first")
+            raise DataError(f"{arguments.chrom}:{first} has N within {count} bases; move --first")
         for name, text in (("all", letters), ("one", letters[:1])):
             write_substitutions(folder / f"{name}.vcf", arguments.chrom, first, text)
 
@@ -134,8 +140,9 @@ def ratio(above: Found, below: Found, *, repeats: int = 500) -> tuple[float, flo
     rng = np.random.default_rng(0)
     number = above.scores.shape[1]
     drawn = [rng.integers(number, size=number) for _ in range(repeats)]
-    low, high = np.percentile([above.cost(rows) / below.cost(rows) for rows in drawn], [2.5, 97.5])
-    return above.cost() / below.cost(), float(low), float(high)
+    ratios = [above.taken(rows).cost / below.taken(rows).cost for rows in drawn]
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return above.cost / below.cost, float(low), float(high)
 
 
 def parsed() -> argparse.Namespace:
@@ -177,10 +184,7 @@ def main() -> None:
     rows: list[tuple[Cell, ...]] = [
         (label, 1000 * way.seconds, 1 / way.seconds, way.variance) for label, way in found.items()
     ]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()  # fmt: skip
+    commit = commit_of(before)
     total = [code * value for value in control]
     table = ResultTable(
         "speed-elbo-error",
@@ -205,4 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

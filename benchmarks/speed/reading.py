@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, commit_of, store
 
 HERE = Path(__file__).resolve().parents[2]
 RECORDS = (1, 1_000, 100_000)
@@ -154,10 +154,7 @@ def main() -> None:
     megabases = 10 if arguments.smoke else arguments.megabases
     rounds = 1 if arguments.smoke else arguments.rounds
     before = arguments.before.resolve()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()  # fmt: skip
+    commit = commit_of(before)
     found = paired(before, megabases * 1_000_000, rounds, arguments.most_rounds_of_many)
     table = ResultTable(
         theme="speed-reading",

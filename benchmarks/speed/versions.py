@@ -11,13 +11,12 @@ arithmetic in one process; `defaults` leaves threads and processes to each check
 
 import argparse
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.command_times import Setting, Times, timed
-from benchmarks.results_table import Cell, ResultTable, store
+from benchmarks.results_table import Cell, ResultTable, commit_of, store
 
 HERE = Path(__file__).resolve().parents[2]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -115,10 +114,7 @@ def main() -> None:
     }
     rounds = 1 if arguments.smoke else arguments.rounds
     before = arguments.before.resolve()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()  # fmt: skip
+    commit = commit_of(before)
     table = ResultTable(
         theme="speed-versions",
         title=f"Seconds of a command at {commit} and at this commit",
