@@ -216,7 +216,7 @@ def test_every_setting_that_may_be_a_text_is_named():
 # settings with few possible values, which Hydra reads as they are.
 WORDS = frozenset({
     "accelerator", "activation", "block", "constraints", "control", "device", "devices",
-    "directions", "dtype", "estimator", "guide_order", "inner", "iupac", "kind", "layout",
+    "directions", "dtype", "estimator", "guide_order", "head", "inner", "iupac", "kind", "layout",
     "long", "method",
     "metric", "mixture", "num_nodes", "ops", "order", "pi", "pooling", "precision", "probe",
     "proposal", "select", "split", "strand", "strands", "strategy", "transform", "value", "version",
