@@ -18,12 +18,15 @@ from dnamdlm.rewards.reward import CountedReward, Reward
 
 _FIGURES = (
     "reward_mean", "reward_above_99", "reward_above_99.9", "audit_mean", "audit_above_99",
-    "audit_above_99.9", "pair_distance", "nearest_identity", "bits_per_base", "gc",
-    "network_calls", "reward_sequences", "seconds",
+    "audit_above_99.9", "audit_shuffled", "network_mean",
+    "network_above_99", "network_shuffled", "pair_distance", "nearest_identity", "bits_per_base",
+    "gc", "network_calls", "reward_sequences", "seconds",
 )  # fmt: skip
 COLUMNS = (
-    "sequences by", "reward", "> 99 %", "> 99.9 %", "audit", "> 99 %", "> 99.9 %", "pair distance",
-    "nearest natural (identity)", "bits per base", "GC", "network calls", "rewards", "seconds",
+    "sequences by", "reward", "> 99 %", "> 99.9 %", "audit", "> 99 %", "> 99.9 %",
+    "letters in random order", "network audit", "> 99 %", "letters in random order",
+    "pair distance", "nearest natural (identity)",
+    "bits per base", "GC", "network calls", "rewards", "seconds",
 )  # fmt: skip
 
 

@@ -10,8 +10,10 @@
 The rows are divided, by alternating regions of the genome where the table has places. From the
 design half come a masked diffusion model that is conditioned on the activity (left open where it is
 not asked for), one of two classes (the most active tenth, and the rest), and for each seed a
-fine-tuned regression, the reward. The audit half, without near copies, is read by the held-out
-oracle alone: ridge regression on shares of words. With `--ensemble N` the reward is the mean of N
+fine-tuned regression, the reward. The audit half, without near copies, is read by two held-out
+oracles alone: ridge regression on shares of words, and a fine-tuned network of convolutions. Both
+also read the sequences with their letters in random order, which shows what composition alone
+gives. With `--ensemble N` the reward is the mean of N
 heads, each from a split and a seed of its own; `--words` adds a regression on words of the design
 half as a member (`--ensemble 0 --words`: alone), and `--caution K` takes K standard deviations of
 the members off their mean. `--finetune` gives settings to the fine-tuning, such as `transform=rank`
@@ -55,6 +57,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.design_audit import NetworkAudit
 from benchmarks.design_figures import COLUMNS, figures, table_rows
 from benchmarks.design_rewards import RewardSettings, reward_note
 from benchmarks.design_rows import Halves, read_halves
@@ -165,7 +168,9 @@ def seed_figures(
     }
 
 
-def pieces(runs: Runs, audit: KmerOracle, seeds: Sequence[int], count: int) -> Iterator[Piece]:
+def pieces(
+    runs: Runs, audit: KmerOracle, network: NetworkAudit, seeds: Sequence[int], count: int
+) -> Iterator[Piece]:
     """Each piece of work in order; those of a seed are known once the choices are made."""
     choice = runs.results / "choice.json"
 
@@ -194,6 +199,12 @@ def pieces(runs: Runs, audit: KmerOracle, seeds: Sequence[int], count: int) -> I
             return kept(path, lambda: seed_figures(runs, chosen, audit, seed, count=count))
 
         yield path, compute
+    yield from network.pieces({seed: seed_result(runs, seed)["sequences"] for seed in seeds})
+
+
+def seed_result(runs: Runs, seed: int) -> dict[str, Any]:
+    """What is kept of a seed."""
+    return kept(runs.results / f"seed_{seed}.json", dict)
 
 
 def runs_of(arguments: argparse.Namespace, halves: Halves, settings: RowSettings) -> Runs:
@@ -266,9 +277,14 @@ def main() -> None:
     stem, count = arguments.table.name.split(".")[0], arguments.designs
     runs = runs_of(arguments, halves, settings)
     audit = fit_kmer_oracle(halves.audit.texts, halves.audit.values, seed=1)
-    if not worked(pieces(runs, audit, arguments.seeds, count), arguments.pieces):
+    network = NetworkAudit(runs.folder, runs.results, halves)
+    if not worked(pieces(runs, audit, network, arguments.seeds, count), arguments.pieces):
         sys.exit(_UNFINISHED)
-    found = [kept(runs.results / f"seed_{seed}.json", dict) for seed in arguments.seeds]
+    found = [seed_result(runs, seed) for seed in arguments.seeds]
+    for seed, result in zip(arguments.seeds, found, strict=True):
+        judged = network.figures(seed, result["sequences"])
+        for row in result["rows"]:
+            row.update(judged[row["name"]])
     choice = kept(runs.results / "choice.json", dict)
     table = ResultTable(
         f"quality-designs-{stem.replace('_', '-')}{runs.rewards.suffix}",
@@ -282,6 +298,7 @@ def main() -> None:
             reward_note(runs.rewards, [one["reward_pearson"] for one in found]),
             f"audit: {audit.k}-mers, correlation {audit.pearson:.2f} with a part of its own half "
             "that it was not fitted on",
+            network.note(),
             "chosen on the design half, temperatures in standard deviations of the reward: "
             f"{ {name: item['chosen'] for name, item in choice.items()} }",
             f"populations of {POPULATION}, {SAMPLER.num_steps} steps, value=likely",

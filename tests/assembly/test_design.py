@@ -219,6 +219,31 @@ def test_no_design_copies_a_given_sequence(loaded, draws):
     assert found.report["cost"]["refused"] == {"unlike=sequences": 4}
 
 
+@pytest.mark.parametrize(
+    ("audit", "is_of_composition"),
+    [
+        (lambda texts: [text.count("G") - text.count("T") / 3 for text in texts], True),
+        (lambda texts: [text.startswith("TATA") for text in texts], False),
+    ],
+)
+def test_the_audit_of_letters_in_random_order_shows_what_composition_gives(
+    loaded, natural, audit, is_of_composition
+):
+    found = designs_of(
+        loaded, strong, 4, motif="TATA@0", natural=natural, natural_column="activity", audit=audit,
+        **QUICK,
+    )  # fmt: skip
+    rows = found.report["compared"]
+    assert {row["name"] for row in rows} >= {"designs", "most active natural"}
+    for row in rows:
+        if is_of_composition:
+            assert row["audit_shuffled"] == pytest.approx(row["audit_mean"], rel=1e-12, abs=1e-12)
+    # of 12 letters few orders begin with TATA.
+    if not is_of_composition:
+        assert rows[0]["audit_mean"] == 1
+        assert rows[0]["audit_shuffled"] < 0.5
+
+
 def test_files_hold_the_designs_with_their_rewards(loaded, natural, tmp_path, monkeypatch):
     monkeypatch.setattr(designing, "load_model", lambda *_args, **_settings: loaded)
     settings = settings_of(
@@ -257,6 +282,8 @@ def test_files_hold_the_designs_with_their_rewards(loaded, natural, tmp_path, mo
     best = known.activity.nlargest(5).mean()
     assert rows["most active natural"]["reward_mean"] == pytest.approx(best, rel=1e-12)
     assert rows["most active natural"]["nearest_identity"] == 1
+    assert all("audit_shuffled" in row for row in report["compared"])
+    assert "  shuffled" in text
     # 4 of 40 rewards are left for mutation after reading five parents seven times more.
     assert rows["mutation with selection"]["reward_mean"] >= best
     assert text.endswith("wrote 5 sequences to " + f"{tmp_path}/d.fa, d.tsv, d.json, d.html")

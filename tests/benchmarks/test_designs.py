@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.design_audit import NetworkAudit
 from benchmarks.design_figures import table_rows
 from benchmarks.design_rewards import RewardSettings, reward_note
 from benchmarks.design_rows import Halves, NaturalReward, climbed, read_halves
@@ -245,3 +246,34 @@ def test_fine_tuning_on_the_reward_is_kept_and_says_what_it_took(runs):
         assert made.rewards >= runs.draws + least
     assert plain.rewards == runs.draws
     assert steered.network_calls > plain.network_calls
+
+
+@pytest.mark.slow
+def test_a_network_reads_the_audit_half_alone_and_judges_each_seed_once(tmp_path):
+    halves = Halves(measured_rows(100, 3), measured_rows(140, 4), {})
+    audit = NetworkAudit(tmp_path / "runs", tmp_path / "results", halves, 8, 1, steps=3, epochs=1)
+    made = {"first": halves.design.texts[:3], "second": ["A" * 24, "C" * 24]}
+    assert worked(audit.pieces({5: made}), most=2) is False
+    assert (tmp_path / "runs" / "audit_half.tsv").read_text().splitlines()[1:] == [
+        f"{text}\t{value!r}"
+        for text, value in zip(halves.audit.texts, halves.audit.values.tolist(), strict=True)
+    ]
+    assert worked(audit.pieces({5: made}))
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    found = audit.figures(5, made)
+    assert list(found) == ["first", "second"]
+    values = audit.oracle.batch(made["first"])
+    assert found["first"]["network_mean"] == pytest.approx(np.mean(values), rel=1e-6)
+    # one letter has one order.
+    one = found["second"]
+    assert one["network_shuffled"] == pytest.approx(one["network_mean"], rel=1e-5)
+    predicted = np.array(audit.oracle.batch(halves.design.texts))
+    wanted = np.corrcoef(predicted, halves.design.values)[0, 1]
+    assert audit.pearson == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    above = values > np.percentile(predicted, 99)
+    assert found["first"]["network_above_99"] == np.mean(above)
+    assert f"correlation {audit.pearson:.2f} with the measurements of the design half" in (
+        audit.note()
+    )
+    changed = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert not [path for path in changed if path.suffix == ".json"]

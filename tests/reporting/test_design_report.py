@@ -37,6 +37,7 @@ def report_of(*, natural=True, audit=True, motifs=False):
         {"name": name, "sequences": 12, "network_calls": 7, "reward_sequences": 34, "gc": 0.5}
         | {f"{key}_mean": float(np.mean(values[key][name])) for key in oracles}
         | ({f"{key}_above_99.9": 0.25 for key in oracles} if natural else {})
+        | ({"audit_shuffled": 0.8125} if audit else {})
         for name in names
     ]
     return {
@@ -75,6 +76,7 @@ def test_the_page_has_every_figure_and_no_text_becomes_code():
     assert HOSTILE not in page
     assert "98,765" in page
     assert "25%" in page
+    assert "0.812" in page
     assert "gc=[0.4,0.6]" in page
     assert "avoid=EcoRI" not in page
     assert "The first 50 of 60" in page
@@ -86,6 +88,7 @@ def test_a_page_without_natural_sequences_and_audit_leaves_them_out():
     page = design_page(report_of(natural=False, audit=False), designs(2), "d.fa")
     assert page.count("<svg") == 1
     assert "percentile" not in page
+    assert "random order" not in page
     assert "give audit= an oracle" in page
 
 

@@ -20,7 +20,7 @@ from dnamdlm.evaluation.samples.nearest_records import nearest_records
 from dnamdlm.evaluation.samples.spectra import jensen_shannon
 from dnamdlm.evaluation.tasks.kmer_oracle import KmerOracle
 from dnamdlm.rewards.mutation import mutated
-from dnamdlm.rewards.reward import CountedReward, Reward
+from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
 from dnamdlm.rewards.sequence_rewards import gc_shares, store_codes
 from dnamdlm.words.kmers import kmer_counts
 
@@ -30,6 +30,28 @@ NATURAL = "all natural"
 _PERCENTILES = (99.0, 99.9)
 _WORD = 4
 _MOST_VALUES = 2000
+_ORDERS = 8
+
+
+def shuffled_mean(oracle: Reward, sequences: Sequence[str], seed: int) -> float:
+    """Mean of an oracle over the sequences with their letters in random order.
+
+    What the oracle predicts of the composition alone: where it is as high as for the sequences
+    themselves, they are no more than rich in the right letters.
+
+    Args:
+        oracle: one number per sequence.
+        sequences: each is read in 8 orders.
+        seed: of the orders.
+
+    >>> from dnamdlm.rewards.combined_rewards import FunctionReward
+    >>> gc = FunctionReward(lambda texts: [text.count("C") for text in texts], "C")
+    >>> shuffled_mean(gc, ["ACCA", "CCCC"], seed=1)
+    3.0
+    """
+    rng = np.random.default_rng([seed, 11])
+    letters = [list(text) for text in sequences for _ in range(_ORDERS)]
+    return float(rewards_of(oracle, ["".join(rng.permutation(text)) for text in letters]).mean())
 
 
 class Audit:
@@ -178,6 +200,9 @@ class Audit:
             row |= {f"{key}_mean": float(values.mean()), f"{key}_median": float(np.median(values))}
             for share, limit in zip(_PERCENTILES, self.limits.get(key, ()), strict=False):
                 row[f"{key}_above_{share:g}"] = float((values > limit).mean())
+        if "audit" in self.oracles:
+            oracle = self.oracles["audit"]
+            row["audit_shuffled"] = shuffled_mean(oracle, item.sequences, self.settings.seed)
         for key in ("gc", "nearest_identity", "bits_per_base"):
             if key in columns:
                 row[key] = float(np.mean(columns[key]))

@@ -8,8 +8,8 @@ from typing import Any
 _COLUMNS = (
     ("reward_mean", "reward"), ("reward_above_99", ">99%"), ("reward_above_99.9", ">99.9%"),
     ("audit_mean", "audit"), ("audit_above_99", ">99%"), ("audit_above_99.9", ">99.9%"),
-    ("gc", "GC"), ("nearest_identity", "nearest"), ("pair_distance", "distance"),
-    ("kmer_divergence", "4-mers"), ("bits_per_base", "bits/base"),
+    ("audit_shuffled", "shuffled"), ("gc", "GC"), ("nearest_identity", "nearest"),
+    ("pair_distance", "distance"), ("kmer_divergence", "4-mers"), ("bits_per_base", "bits/base"),
 )  # fmt: skip
 
 
