@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality.variant_suites --suite clinvar --table FILE.tsv.gz --model RUN
         --fasta FILE.fa.gz [--folder DIR] [--subset NAME] [--chrom 13] [--region chr13:START-END]
-        [--scores llr elbo] [--csv FILE] [--leaderboard DIR] [--smoke]
+        [--scores llr elbo] [--csv FILE] [--leaderboard DIR] [--name NAME]
+        [--smoke]
 
 | suite | what a positive row is | sign of the score | the suite's own figure |
 | --- | --- | --- | --- |
@@ -264,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--block", type=int, default=1000, help="bases of a cluster of neighbours")
     parser.add_argument("--repeats", type=int, default=1000, help="resamples")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default=None, help="of the table; the suite if not given")
     parser.add_argument("--csv", type=Path, default=None, help="leaderboard file")
     parser.add_argument("--leaderboard", type=Path, default=None, help="folder of its files")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the table")
@@ -306,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(next(iter(found.values())))
     names.sort(key=lambda name: name not in suite.figures)
     table = ResultTable(
-        theme=f"quality-variants-{arguments.suite}",
+        theme=f"quality-variants-{arguments.name or arguments.suite}",
         title=f"Labelled variants: {arguments.suite}, {path.name}",
         columns=("score", *(f"{name} (95 % interval)" for name in names)),
         rows=[(name, *(shown(figures[figure]) for figure in names)) for name, figures in
