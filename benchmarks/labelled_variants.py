@@ -164,7 +164,7 @@ def read_labelled(
 
     names = column("chrom")
     return LabelledVariants(
-        np.full(len(kept), chrom, np.str_) if names is None else names,
+        np.full(len(kept), str(chrom)) if names is None else names,
         kept[columns["pos"]].astype(np.int64).to_numpy(),
         kept[columns["ref"]].to_numpy(np.str_),
         kept[columns["alt"]].to_numpy(np.str_),

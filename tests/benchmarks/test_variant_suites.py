@@ -56,6 +56,12 @@ def test_a_table_of_clinvar_is_read_with_its_own_names(clinvar):
     assert clinvar.left_out == {"another label": 1, "no exchange of one base": 1}
 
 
+def test_the_chromosome_of_a_table_without_one_keeps_its_whole_name(tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text("pos\tref\talt\tlabel\n2\tA\tC\t1\n7\tG\tT\t0\n")
+    assert read_labelled(path, chrom="MT_human").chrom.tolist() == ["MT_human"] * 2
+
+
 def test_parquet_and_csv_are_the_same_rows(matched, tmp_path):
     pytest.importorskip("pyarrow", reason="parquet needs pyarrow")
     import pandas as pd
