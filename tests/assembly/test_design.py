@@ -219,31 +219,6 @@ def test_no_design_copies_a_given_sequence(loaded, draws):
     assert found.report["cost"]["refused"] == {"unlike=sequences": 4}
 
 
-@pytest.mark.parametrize(
-    ("audit", "is_of_composition"),
-    [
-        (lambda texts: [text.count("G") - text.count("T") / 3 for text in texts], True),
-        (lambda texts: [text.startswith("TATA") for text in texts], False),
-    ],
-)
-def test_the_audit_of_letters_in_random_order_shows_what_composition_gives(
-    loaded, natural, audit, is_of_composition
-):
-    found = designs_of(
-        loaded, strong, 4, motif="TATA@0", natural=natural, natural_column="activity", audit=audit,
-        **QUICK,
-    )  # fmt: skip
-    rows = found.report["compared"]
-    assert {row["name"] for row in rows} >= {"designs", "most active natural"}
-    for row in rows:
-        if is_of_composition:
-            assert row["audit_shuffled"] == pytest.approx(row["audit_mean"], rel=1e-12, abs=1e-12)
-    # of 12 letters few orders begin with TATA.
-    if not is_of_composition:
-        assert rows[0]["audit_mean"] == 1
-        assert rows[0]["audit_shuffled"] < 0.5
-
-
 def test_files_hold_the_designs_with_their_rewards(loaded, natural, tmp_path, monkeypatch):
     monkeypatch.setattr(designing, "load_model", lambda *_args, **_settings: loaded)
     settings = settings_of(

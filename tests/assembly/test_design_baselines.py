@@ -106,3 +106,30 @@ def test_guidance_alone_stands_beside_guided_designs():
         baselines=True, **QUICK,
     )  # fmt: skip
     assert list(rows_of(found)) == ["designs", GUIDED, REJECTED, PLAIN]
+
+
+@pytest.mark.parametrize(
+    ("audit", "is_of_composition"),
+    [
+        (lambda texts: [text.count("G") - text.count("T") / 3 for text in texts], True),
+        (lambda texts: [text.startswith("TATA") for text in texts], False),
+    ],
+)
+def test_the_audit_of_letters_in_random_order_shows_what_composition_gives(
+    loaded, tmp_path, audit, is_of_composition
+):
+    texts = ["".join(text) for text in np.random.default_rng(1).choice(list("ACGT"), (30, LENGTH))]
+    lines = "".join(f"{text}\t{value}\n" for text, value in zip(texts, strong(texts), strict=True))
+    (tmp_path / "n.tsv").write_text(f"sequence\tactivity\n{lines}")
+    found = designs_of(
+        loaded, strong, 4, LENGTH, motif="TATA@0", natural=tmp_path / "n.tsv", audit=audit, **QUICK
+    )
+    rows = found.report["compared"]
+    assert {row["name"] for row in rows} >= {"designs", "most active natural"}
+    for row in rows:
+        if is_of_composition:
+            assert row["audit_shuffled"] == pytest.approx(row["audit_mean"], rel=1e-12, abs=1e-12)
+    # of 12 letters few orders begin with TATA.
+    if not is_of_composition:
+        assert rows[0]["audit_mean"] == 1
+        assert rows[0]["audit_shuffled"] < 0.5
