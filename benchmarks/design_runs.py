@@ -31,6 +31,8 @@ from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
 SAMPLER = AncestralSampler(num_steps=16)
 BITS_DRAWS = 4
 _HIGH_SHARE = 0.1
+# those of the recipe of a table, for the recipe of a genome.
+_FORM = ("backbone.local_radius=8", "backbone.attention_window=0")
 _CLASSES = ("rest", "high")
 # network calls that the training on one row counts as: forward, and backward as two.
 _CALLS_OF_A_ROW = 3
@@ -66,6 +68,7 @@ class Runs:
         rewards: how the reward is made.
         draws: sequences of a model that it is fine-tuned with.
         tuning_steps: of each fine-tuning on a reward.
+        genome: FASTA file that the models are pre-trained on first; None: they are not.
     """
 
     folder: Path
@@ -76,17 +79,18 @@ class Runs:
     rewards: RewardSettings
     draws: int
     tuning_steps: int
+    genome: Path | None = None
 
     @cached_property
     def numbers(self) -> LoadedModel:
         """The model that is conditioned on the activity."""
-        self._train("numbers", *self._measured)
+        self._train("numbers", *self._measured, *self._start)
         return _model(self.folder / "numbers")
 
     @cached_property
     def plain(self) -> LoadedModel:
         """The same without the activity: what is fine-tuned on a reward knows no number."""
-        self._train("plain", *self._measured, "backbone.num_numbers=0")
+        self._train("plain", *self._measured, "backbone.num_numbers=0", *self._start)
         return _model(self.folder / "plain")
 
     @cached_property
@@ -108,7 +112,7 @@ class Runs:
         self._train("classes", "config=quick", "experts=none", f"data.fasta={fasta}",
                     f"data.labels={labels}", f"data.bed={bed}", "data.reverse_complement=false",
                     "data.jitter=false", "backbone.num_classes=2", "backbone.dropout=0.1",
-                    "trainer.global_batch_size=64")  # fmt: skip
+                    "trainer.global_batch_size=64", *self._start)  # fmt: skip
         return _model(self.folder / "classes")
 
     @property
@@ -204,6 +208,15 @@ class Runs:
     def _measured(self) -> tuple[str, ...]:
         return ("config=measured", f"data.table={self._table}", "data.numbers=activity",
                 "data.test_fraction=0.01")  # fmt: skip
+
+    @property
+    def _start(self) -> tuple[str, ...]:
+        """Where the models of the table begin; the model of the genome is trained when wanted."""
+        if self.genome is None:
+            return ()
+        self._train("genome", "config=quick", "experts=none", f"data.fasta={self.genome}",
+                    "backbone.dropout=0.1", "trainer.global_batch_size=64", *_FORM)  # fmt: skip
+        return (f"init_from={self.folder / 'genome'}", *_FORM)
 
     def _train(self, name: str, *settings: str) -> None:
         completed(self.folder / name, "train", *settings, f"data.length={self.length}",

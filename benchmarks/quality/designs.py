@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.designs --table FILE.tsv.gz --column expression --length 150
         --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
-        [--region 50000] [--seeds 1 2 3 4 5]
+        [--region 50000] [--genome FASTA] [--seeds 1 2 3 4 5]
         [--designs 6] [--steps 600] [--epochs 4] [--ensemble N] [--words] [--caution K]
         [--finetune KEY=VALUE ...] [--draws 2000] [--tuning-steps 300] [--pieces N]
         [--set KEY=VALUE ...] [--smoke]
@@ -31,6 +31,8 @@ or `method=probe probe=ridge`. For each seed sequences are made by
 | mutation, natural | the same, no child beyond the bits per base of 95 % of the real sequences |
 | lines, natural | the same, each parent by itself |
 | most active, random | real sequences of the design half |
+
+With `--genome` every model of the table begins as one that was trained on that genome.
 
 Fine-tuning on the reward is by weighted denoising cross-entropy (`data=tilted`) on draws of a model
 of the design half that knows no number, with weights exp(reward / a) and the a that was chosen. The
@@ -222,6 +224,8 @@ def runs_of(arguments: argparse.Namespace, halves: Halves, settings: RowSettings
         "table": hashlib.sha256(arguments.table.read_bytes()).hexdigest(), **asdict(settings),
         "steps": arguments.steps, "set": arguments.set, "draws": arguments.draws,
     }  # fmt: skip
+    if arguments.genome is not None:
+        of_models["genome"] = hashlib.sha256(arguments.genome.read_bytes()).hexdigest()
     of_results = {
         **rewards.record(), "designs": arguments.designs, "tuning_steps": arguments.tuning_steps,
         "ways": _WAYS, "tilts": _TILTS, "asked": _ASKED, "tunings": _TUNINGS,
@@ -229,7 +233,7 @@ def runs_of(arguments: argparse.Namespace, halves: Halves, settings: RowSettings
     recorded(folder, of_models)
     return Runs(
         folder, of_settings(folder, of_results), halves, arguments.steps, tuple(arguments.set),
-        rewards, arguments.draws, arguments.tuning_steps,
+        rewards, arguments.draws, arguments.tuning_steps, arguments.genome,
     )  # fmt: skip
 
 
@@ -251,6 +255,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Designs, judged by a held-out oracle.")
     add_row_arguments(parser)
     parser.add_argument("--runs", required=True, type=Path)
+    parser.add_argument("--genome", type=Path, help="FASTA that the models are pre-trained on")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--designs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=600)
@@ -286,8 +291,9 @@ def main() -> None:
         for row in result["rows"]:
             row.update(judged[row["name"]])
     choice = kept(runs.results / "choice.json", dict)
+    has_genome = arguments.genome is not None
     table = ResultTable(
-        f"quality-designs-{stem.replace('_', '-')}{runs.rewards.suffix}",
+        f"quality-designs-{stem.replace('_', '-')}{runs.rewards.suffix}{'-genome' * has_genome}",
         f"Designs judged by a held-out oracle: {arguments.table.name}, {len(found)} seeds",
         COLUMNS,
         table_rows(found),
@@ -303,6 +309,8 @@ def main() -> None:
             f"{ {name: item['chosen'] for name, item in choice.items()} }",
             f"populations of {POPULATION}, {SAMPLER.num_steps} steps, value=likely",
             tuning_note(runs, [one["tuned"] for one in found]),
+            *((f"models begin as one of {arguments.genome.name}, {runs.steps} steps",
+               sha256_note(arguments.genome)) if has_genome else ()),
             sha256_note(arguments.table),
             *map(model_note, (runs.numbers, runs.classes, runs.plain)),
         ),

@@ -15,8 +15,6 @@ from dnamdlm.assembly.building.foreign_classes import check_foreign
 from dnamdlm.assembly.building.model_config import ModelConfig, TrainedLM
 from dnamdlm.assembly.building.own_tokenizer import check_vocabulary, config_of_checkpoint
 from dnamdlm.assembly.building.published import (
-    check_same_form,
-    check_same_use,
     from_hub,
     is_published,
     read_published,
@@ -193,7 +191,7 @@ def load_model(
     if is_foreign(path):
         return _load_published(path, weights, device, setting)
     folder, run_dir = find_checkpoint(str(path), setting=setting)
-    description = _description_of(folder)
+    description = description_of(folder)
     config = config_of_checkpoint(description, folder, trust)
     check_foreign(description, config.tree, folder, trust=trust, has_backbone=backbone is not None)
     lm = config.build(seed=0, backbone=backbone)
@@ -221,11 +219,12 @@ def load_into(
         CheckpointError: if the run has no checkpoint, or that of another model.
     """
     folder, _ = find_checkpoint(str(run_dir), setting="run_dir")
-    config = config_of_checkpoint(_description_of(folder), folder, trust)
+    config = config_of_checkpoint(description_of(folder), folder, trust)
     return _filled(lm, config, folder, run_dir, weights=weights, device=device)
 
 
-def _description_of(folder: Path) -> dict[str, Any]:
+def description_of(folder: Path) -> dict[str, Any]:
+    """What a checkpoint or an exported folder says of its model."""
     if is_exported(folder):
         path, description = folder / HUB_CONFIG, read_record(folder).description
     else:
@@ -252,9 +251,10 @@ def _filled(
     device: str,
     setting: str = "run_dir",
 ) -> LoadedModel:
-    description = _description_of(folder)
+    description = description_of(folder)
     check_vocabulary(description, folder, lm.vocabulary.fingerprint(), config)
-    path = _fill(lm, folder, weights)
+    tensors, path = stored_weights(lm, folder, weights)
+    load_weights(lm, tensors, path)
     placed(lm, choose_device(device), divides=setting == "model").eval()
     return LoadedModel(
         lm, config, int(description["step"]), file_hash(path), folder, run_dir, weights=weights,
@@ -263,8 +263,15 @@ def _filled(
     )  # fmt: skip
 
 
-def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
-    """Give a model the weights of a checkpoint or an exported folder; returns their file."""
+def stored_weights(
+    lm: TrainedLM, folder: Path, weights: WeightSet
+) -> tuple[dict[str, torch.Tensor], Path]:
+    """The weights of a checkpoint or an exported folder for a model, and their file.
+
+    Raises:
+        ConfigError: if an exported folder holds the other weights.
+        CheckpointError: if they cannot be read.
+    """
     if is_exported(folder):
         if weights != (stored := read_record(folder).weights):
             raise ConfigError(
@@ -272,11 +279,9 @@ def _fill(lm: TrainedLM, folder: Path, weights: WeightSet) -> Path:
                 f"give weights={stored}"
             )
         path = folder / WEIGHTS_FILE
-        load_weights(lm, read_exported(folder, lm), path)
-        return path
+        return read_exported(folder, lm), path
     path = folder / (AVERAGE if weights == "average" else WEIGHTS)
-    load_weights(lm, read_tensors(folder / WEIGHTS) | read_tensors(path), path)
-    return path
+    return read_tensors(folder / WEIGHTS) | read_tensors(path), path
 
 
 def _load_published(path: Path, weights: WeightSet, device: str, setting: str) -> LoadedModel:
@@ -295,37 +300,6 @@ def _load_published(path: Path, weights: WeightSet, device: str, setting: str) -
     load_weights(lm.get_submodule("backbone"), published.network.state_dict(), published.file)
     placed(lm, choose_device(device), divides=setting == "model").eval()
     return LoadedModel(lm, config, 0, file_hash(published.file), path, None, weights=weights)
-
-
-def initialise_from(lm: TrainedLM, model: str) -> Path:
-    """Start from the averaged weights of a trained model, whatever its objective was.
-
-    Args:
-        lm: filled in place; every tensor must be there and of the same shape.
-        model: run folder, checkpoint folder, exported folder, or weights of another project.
-
-    Returns:
-        The folder or file that was read.
-
-    Raises:
-        CheckpointError: if it is missing, damaged, of another form or of another vocabulary.
-    """
-    path = local_path(model, setting="init_from")
-    if is_foreign(path):
-        published = read_published(path, lm.vocabulary)
-        check_same_form(published, lm.get_submodule("backbone"), f"init_from={model}")
-        load_weights(lm.get_submodule("backbone"), published.network.state_dict(), path)
-        return path
-    folder, _ = find_checkpoint(str(path), setting="init_from")
-    description = _description_of(folder)
-    if description["vocabulary"] != lm.vocabulary.fingerprint():
-        raise CheckpointError(
-            f"init_from={model} was trained with another vocabulary; train it again with this one"
-        )
-    config = ModelConfig.stored(description["config"])
-    check_same_use(config.backbone_node, lm.get_submodule("backbone"), f"init_from={model}")
-    _fill(lm, folder, read_record(folder).weights if is_exported(folder) else "average")
-    return folder
 
 
 def local_path(model: str, *, setting: str = "model") -> Path:

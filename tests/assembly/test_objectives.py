@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dnamdlm.assembly.api import Model
-from dnamdlm.assembly.models import initialise_from, load_model
+from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.train.initial_weights import initialise_from
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
@@ -99,6 +100,32 @@ def test_diffusion_training_starts_from_the_weights_of_another_objective(tmp_pat
     for name, tensor in reached.items():
         # two steps of 1e-12 do not move float32 weights of order one.
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "condition", "labels"),
+    [
+        ("dit_tiny", "num_classes=3", torch.tensor([0, 2])),
+        ("dit_tiny", "num_numbers=2", torch.tensor([[0.5, -1.0], [2.0, float("nan")]])),
+        ("caduceus_ps", "num_numbers=2", torch.tensor([[0.5, -1.0], [2.0, float("nan")]])),
+    ],
+)
+def test_a_conditioned_network_starts_as_one_that_knows_no_condition(
+    tmp_path, backbone, condition, labels, caplog
+):
+    shape = (f"backbone={backbone}", "backbone.hidden_size=16", "backbone.num_blocks=1")
+    source = train(_tree(tmp_path / "plain", *shape))
+    lm = build_language_model(compose("config=tiny", *shape, f"backbone.{condition}"), seed=9)
+    with caplog.at_level("INFO"):
+        initialise_from(lm, str(source))
+    meaning = condition.partition("=")[0].removeprefix("num_")
+    assert f"knows no {meaning}; what the network adds for them begins at zero" in caplog.text
+    tokens = torch.randint(0, 4, (2, 9), generator=torch.Generator().manual_seed(1))
+    plain = load_model(str(source)).lm
+    with torch.no_grad():
+        expected = plain.backbone(tokens)
+        assert torch.equal(lm.eval().backbone(tokens, label=labels), expected)
+        assert torch.equal(lm.backbone(tokens), expected)
 
 
 def test_weights_that_do_not_fit_are_refused_before_the_genome_is_opened(tmp_path):

@@ -249,6 +249,25 @@ def test_fine_tuning_on_the_reward_is_kept_and_says_what_it_took(runs):
 
 
 @pytest.mark.slow
+def test_models_of_a_table_begin_as_that_of_the_genome(tmp_path):
+    genome = tmp_path / "g.fa"
+    genome.write_text(
+        ">one\n" + "".join(np.random.default_rng(8).choice(list("ACGT"), 4000)) + "\n"
+    )
+    halves = Halves(measured_rows(120, 1), measured_rows(120, 2), {})
+    small = ("backbone.hidden_size=16", "backbone.num_blocks=1", "trainer.valid_windows=8",
+             "trainer.checkpoint_every=2", "optimizer.learning_rate=1e-9")  # fmt: skip
+    runs = Runs(tmp_path, tmp_path / "results", halves, 2, small, RewardSettings(), 40, 3, genome)
+    learned = (runs.numbers, runs.plain, runs.classes)
+    start = load_model(str(tmp_path / "genome")).lm.state_dict()
+    assert any(float(value.abs().max()) > 0.1 for value in start.values())
+    for loaded in learned:
+        found = loaded.lm.state_dict()
+        for name, value in start.items():
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_network_reads_the_audit_half_alone_and_judges_each_seed_once(tmp_path):
     halves = Halves(measured_rows(100, 3), measured_rows(140, 4), {})
     audit = NetworkAudit(tmp_path / "runs", tmp_path / "results", halves, 8, 1, steps=3, epochs=1)

@@ -13,7 +13,8 @@ import zipfile
 import pytest
 import torch
 
-from dnamdlm.assembly.models import initialise_from, load_model
+from dnamdlm.assembly.models import load_model
+from dnamdlm.assembly.train.initial_weights import initialise_from
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import file_hash, newest_valid
 from dnamdlm.lm.published.import_caduceus import read_caduceus

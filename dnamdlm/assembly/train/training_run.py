@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from dnamdlm.assembly.models import initialise_from
 from dnamdlm.assembly.operations import start_ops
+from dnamdlm.assembly.train.initial_weights import initialise_from
 from dnamdlm.assembly.train.model_training import train_model
 from dnamdlm.assembly.train.train_settings import TrainSettings
 from dnamdlm.data.targets import check_run_folder, inputs_of
