@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import dnamdlm
 from benchmarks.design_rows import Halves
-from benchmarks.kept_results import Piece, kept
+from benchmarks.kept_results import Piece
 from benchmarks.measured_rows import write_rows
 from benchmarks.started import DONE, completed
 from dnamdlm.assembly.design.audits import shuffled_mean
@@ -27,7 +27,6 @@ class NetworkAudit:
 
     Attributes:
         folder: of its runs.
-        results: folder of what it says of designs.
         halves: the rows.
         channels: of its dilated convolutions.
         blocks: of these.
@@ -36,45 +35,34 @@ class NetworkAudit:
     """
 
     folder: Path
-    results: Path
     halves: Halves
     channels: int = 64
     blocks: int = 6
     steps: int = 300
     epochs: int = 6
 
-    def pieces(self, sequences: Mapping[int, Mapping[str, Sequence[str]]]) -> Iterator[Piece]:
-        """Each piece of work in order.
-
-        Args:
-            sequences: seed -> way -> its sequences.
-        """
+    def pieces(self) -> Iterator[Piece]:
+        """Each piece of work in order."""
         yield self._network / DONE, self._train
         yield self._head / DONE, self._finetune
-        for seed, made in sequences.items():
-
-            def judge(
-                seed: int = seed, made: Mapping[str, Sequence[str]] = made
-            ) -> dict[str, dict[str, float]]:
-                return self.figures(seed, made)
-
-            yield self._file(seed), judge
 
     def figures(self, seed: int, made: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Way -> mean, share above the percentile, and mean with the letters in random order."""
+        """Way -> mean, share above the percentile, and mean with the letters in random order.
 
-        def compute() -> dict[str, Any]:
-            return {
-                name: {
-                    "network_mean": float((found := rewards_of(self.oracle, texts)).mean()),
-                    "network_above_99": float((found > self._limit).mean()),
-                    "network_shuffled": shuffled_mean(self.oracle, texts, seed),
-                }
-                for name, texts in made.items()
+        Args:
+            seed: of the random orders.
+            made: way -> its sequences.
+        """
+        limit = float(np.percentile(self._predicted, _PERCENTILE))
+        found: dict[str, dict[str, float]] = {}
+        for name, texts in made.items():
+            values = rewards_of(self.oracle, texts)
+            found[name] = {
+                "network_mean": float(values.mean()),
+                "network_above_99": float((values > limit).mean()),
+                "network_shuffled": shuffled_mean(self.oracle, texts, seed),
             }
-
-        self.results.mkdir(parents=True, exist_ok=True)
-        return kept(self._file(seed), compute)
+        return found
 
     def note(self) -> str:
         """What it is, and how well it predicts, for the notes of a table."""
@@ -97,16 +85,10 @@ class NetworkAudit:
         """Correlation with the measurements of the design half."""
         return float(np.corrcoef(self._predicted, self.halves.design.values)[0, 1])
 
-    @property
-    def _limit(self) -> float:
-        return float(np.percentile(self._predicted, _PERCENTILE))
-
     @cached_property
-    def _predicted(self) -> np.ndarray:
+    def _predicted(self) -> NDArray[np.float64]:
         """What the oracle predicts for each row of the design half."""
-        path = self._head / "design_half.json"
-        found = kept(path, lambda: rewards_of(self.oracle, self.halves.design.texts).tolist())
-        return np.array(found)
+        return rewards_of(self.oracle, self.halves.design.texts)
 
     def _train(self) -> None:
         length = len(self.halves.audit.texts[0])
@@ -122,9 +104,6 @@ class NetworkAudit:
                   f"model={self._network}", "method=full", f"training.epochs={self.epochs}",
                   "training.learning_rate=0.002", "training.batch_size=64",
                   "baselines=[majority]", "bootstrap=0", "seed=2", "seeds=1")  # fmt: skip
-
-    def _file(self, seed: int) -> Path:
-        return self.results / f"network_audit_{seed}.json"
 
     @property
     def _network(self) -> Path:

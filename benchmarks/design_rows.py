@@ -1,6 +1,6 @@
 """Sequences with measured activities in two halves, and mutation that stays natural.
 
-The design half is all that designs are made from; the audit half is read by the held-out oracle
+The design half is all that designs are made from; the audit half is read by the held-out oracles
 alone.
 """
 
@@ -33,7 +33,7 @@ class Halves:
 
     Attributes:
         design: what designs are made from.
-        audit: what the held-out oracle is fitted on, without near copies of the design half.
+        audit: what the held-out oracles are fitted on, without near copies of the design half.
         left_out: what was not taken -> rows.
     """
 

@@ -115,6 +115,11 @@ class Runs:
                     "trainer.global_batch_size=64", *self._start)  # fmt: skip
         return _model(self.folder / "classes")
 
+    def genome_model(self) -> None:
+        """Train the model of the genome that those of the table begin as."""
+        self._train("genome", "config=quick", "experts=none", f"data.fasta={self.genome}",
+                    "backbone.dropout=0.1", "trainer.global_batch_size=64", *_FORM)  # fmt: skip
+
     @property
     def length(self) -> int:
         """Bases of a sequence."""
@@ -211,11 +216,10 @@ class Runs:
 
     @property
     def _start(self) -> tuple[str, ...]:
-        """Where the models of the table begin; the model of the genome is trained when wanted."""
+        """Where the models of the table begin."""
         if self.genome is None:
             return ()
-        self._train("genome", "config=quick", "experts=none", f"data.fasta={self.genome}",
-                    "backbone.dropout=0.1", "trainer.global_batch_size=64", *_FORM)  # fmt: skip
+        self.genome_model()
         return (f"init_from={self.folder / 'genome'}", *_FORM)
 
     def _train(self, name: str, *settings: str) -> None:

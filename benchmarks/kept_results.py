@@ -21,6 +21,11 @@ def kept(path: Path, compute: Callable[[], Any]) -> Any:
     """What a JSON file holds, which is computed where there is none."""
     if not path.is_file():
         write_text(path, json.dumps(compute(), indent=1) + "\n")
+    return read_kept(path)
+
+
+def read_kept(path: Path) -> Any:
+    """What a JSON file holds that is there."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -77,7 +82,7 @@ def recorded(folder: Path, settings: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(settings, indent=1) + "\n")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_kept(path)
     for name in [*wanted, *found]:
         if found.get(name) != wanted.get(name):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Designs of high measured activity, judged by an oracle that never saw what they were made from.
+"""Designs of high measured activity, judged by oracles that never saw what they were made from.
 
     python -m benchmarks.quality.designs --table FILE.tsv.gz --column expression --length 150
         --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
@@ -65,7 +65,7 @@ from benchmarks.design_rewards import RewardSettings, reward_note
 from benchmarks.design_rows import Halves, read_halves
 from benchmarks.design_runs import SAMPLER, Runs
 from benchmarks.design_ways import POPULATION, Maker
-from benchmarks.kept_results import Piece, kept, of_settings, recorded, worked
+from benchmarks.kept_results import Piece, kept, of_settings, read_kept, recorded, worked
 from benchmarks.measured_rows import RowSettings, add_row_arguments, row_settings
 from benchmarks.results_table import ResultTable, finish
 from benchmarks.started import start
@@ -184,6 +184,8 @@ def pieces(
     def tuned(seed: int, share: float) -> Piece:
         return runs.done(runs.tuned_name(seed, share)), lambda: runs.tuned(seed, share)
 
+    if runs.genome is not None:
+        yield runs.done("genome"), runs.genome_model
     yield runs.done("numbers"), lambda: runs.numbers
     yield runs.done("classes"), lambda: runs.classes
     yield runs.done("plain"), lambda: runs.plain
@@ -191,7 +193,7 @@ def pieces(
     yield reward(0)
     yield from (tuned(0, share) for share in _TUNINGS)
     yield choice, lambda: kept(choice, lambda: choose(runs, max(5, count)))
-    chosen = kept(choice, dict)
+    chosen = read_kept(choice)
     for seed in seeds:
         yield reward(seed)
         yield tuned(seed, chosen["fine-tuned"]["chosen"][0])
@@ -201,12 +203,7 @@ def pieces(
             return kept(path, lambda: seed_figures(runs, chosen, audit, seed, count=count))
 
         yield path, compute
-    yield from network.pieces({seed: seed_result(runs, seed)["sequences"] for seed in seeds})
-
-
-def seed_result(runs: Runs, seed: int) -> dict[str, Any]:
-    """What is kept of a seed."""
-    return kept(runs.results / f"seed_{seed}.json", dict)
+    yield from network.pieces()
 
 
 def runs_of(arguments: argparse.Namespace, halves: Halves, settings: RowSettings) -> Runs:
@@ -252,7 +249,7 @@ def tuning_note(runs: Runs, tuned: Sequence[dict[str, float]]) -> str:
 
 def parsed() -> argparse.Namespace:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(description="Designs, judged by a held-out oracle.")
+    parser = argparse.ArgumentParser(description="Designs, judged by held-out oracles.")
     add_row_arguments(parser)
     parser.add_argument("--runs", required=True, type=Path)
     parser.add_argument("--genome", type=Path, help="FASTA that the models are pre-trained on")
@@ -282,19 +279,19 @@ def main() -> None:
     stem, count = arguments.table.name.split(".")[0], arguments.designs
     runs = runs_of(arguments, halves, settings)
     audit = fit_kmer_oracle(halves.audit.texts, halves.audit.values, seed=1)
-    network = NetworkAudit(runs.folder, runs.results, halves)
+    network = NetworkAudit(runs.folder, halves)
     if not worked(pieces(runs, audit, network, arguments.seeds, count), arguments.pieces):
         sys.exit(_UNFINISHED)
-    found = [seed_result(runs, seed) for seed in arguments.seeds]
+    found = [read_kept(runs.results / f"seed_{seed}.json") for seed in arguments.seeds]
     for seed, result in zip(arguments.seeds, found, strict=True):
         judged = network.figures(seed, result["sequences"])
         for row in result["rows"]:
             row.update(judged[row["name"]])
-    choice = kept(runs.results / "choice.json", dict)
+    choice = read_kept(runs.results / "choice.json")
     has_genome = arguments.genome is not None
     table = ResultTable(
         f"quality-designs-{stem.replace('_', '-')}{runs.rewards.suffix}{'-genome' * has_genome}",
-        f"Designs judged by a held-out oracle: {arguments.table.name}, {len(found)} seeds",
+        f"Designs judged by held-out oracles: {arguments.table.name}, {len(found)} seeds",
         COLUMNS,
         table_rows(found),
         (

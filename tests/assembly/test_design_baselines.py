@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.building.model_config import ModelConfig
+from dnamdlm.assembly.design.audits import shuffled_mean
 from dnamdlm.assembly.design.baseline_draws import GUIDED, PLAIN, REJECTED, accepted
 from dnamdlm.assembly.design.design_call import designs_of
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.errors import DataError
 from dnamdlm.lm.sampling.samplers import AncestralSampler
+from dnamdlm.rewards import FunctionReward
 from tests.helpers.entries import build_language_model
 from tests.helpers.head_runs import small_tree
 
@@ -108,28 +110,45 @@ def test_guidance_alone_stands_beside_guided_designs():
     assert list(rows_of(found)) == ["designs", GUIDED, REJECTED, PLAIN]
 
 
-@pytest.mark.parametrize(
-    ("audit", "is_of_composition"),
-    [
-        (lambda texts: [text.count("G") - text.count("T") / 3 for text in texts], True),
-        (lambda texts: [text.startswith("TATA") for text in texts], False),
-    ],
-)
-def test_the_audit_of_letters_in_random_order_shows_what_composition_gives(
-    loaded, tmp_path, audit, is_of_composition
-):
+def audited(loaded, folder, audit):
+    """Figures of designs that begin with TATA, and of what they are compared with."""
     texts = ["".join(text) for text in np.random.default_rng(1).choice(list("ACGT"), (30, LENGTH))]
     lines = "".join(f"{text}\t{value}\n" for text, value in zip(texts, strong(texts), strict=True))
-    (tmp_path / "n.tsv").write_text(f"sequence\tactivity\n{lines}")
-    found = designs_of(
-        loaded, strong, 4, LENGTH, motif="TATA@0", natural=tmp_path / "n.tsv", audit=audit, **QUICK
+    (folder / "n.tsv").write_text(f"sequence\tactivity\n{lines}")
+    return rows_of(
+        designs_of(
+            loaded,
+            strong,
+            4,
+            LENGTH,
+            motif="TATA@0",
+            natural=folder / "n.tsv",
+            audit=audit,
+            **QUICK,
+        )
     )
-    rows = found.report["compared"]
-    assert {row["name"] for row in rows} >= {"designs", "most active natural"}
-    for row in rows:
-        if is_of_composition:
-            assert row["audit_shuffled"] == pytest.approx(row["audit_mean"], rel=1e-12, abs=1e-12)
+
+
+def test_an_audit_of_composition_gives_letters_in_random_order_the_same(loaded, tmp_path):
+    rows = audited(loaded, tmp_path, lambda texts: [text.count("G") / 3 for text in texts])
+    assert set(rows) >= {"designs", "most active natural"}
+    for row in rows.values():
+        assert row["audit_shuffled"] == pytest.approx(row["audit_mean"], rel=1e-12, abs=1e-12)
+
+
+def test_an_audit_of_order_gives_letters_in_random_order_less(loaded, tmp_path):
+    read = []
+
+    def begins(texts):
+        read.extend(texts)
+        return [text.startswith("TATA") for text in texts]
+
+    row = audited(loaded, tmp_path, begins)["designs"]
+    assert row["audit_mean"] == 1
     # of 12 letters few orders begin with TATA.
-    if not is_of_composition:
-        assert rows[0]["audit_mean"] == 1
-        assert rows[0]["audit_shuffled"] < 0.5
+    assert row["audit_shuffled"] < 0.5
+    # of more sequences fewer orders are read, and each at least once.
+    for count, orders in ((4, 8), (125, 8), (400, 2), (2000, 1)):
+        read.clear()
+        shuffled_mean(FunctionReward(begins, "begins"), ["ACGT"] * count, seed=1)
+        assert len(read) == count * orders

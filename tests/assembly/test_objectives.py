@@ -1,13 +1,14 @@
 """Every language model by its YAML: built, trained for a few steps, evaluated, passed on."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.models import load_model
-from dnamdlm.assembly.train.initial_weights import initialise_from
+from dnamdlm.assembly.train.initial_weights import fill_start, initialise_from
 from dnamdlm.errors import CheckpointError, ConfigError
 from dnamdlm.lm.block import BlockDiffusionLM
 from dnamdlm.lm.causal import CausalLM
@@ -126,6 +127,18 @@ def test_a_conditioned_network_starts_as_one_that_knows_no_condition(
         expected = plain.backbone(tokens)
         assert torch.equal(lm.eval().backbone(tokens, label=labels), expected)
         assert torch.equal(lm.backbone(tokens), expected)
+
+
+def test_a_condition_of_which_a_part_is_missing_is_damage_and_not_a_new_one():
+    lm = build_language_model(compose("config=tiny", "backbone.num_numbers=2"), seed=9)
+    whole = {name: tensor + 1 for name, tensor in lm.state_dict().items()}
+    fill_start(lm, whole, Path("x"))
+    assert bool((lm.backbone.number_embedding.unknown == 1).all())
+    part = {name: item for name, item in whole.items() if not name.endswith("unknown")}
+    with pytest.raises(CheckpointError, match="lacks 1 tensors"):
+        fill_start(lm, part, Path("x"))
+    none = {name: item for name, item in part.items() if "number_embedding" not in name}
+    fill_start(lm, none, Path("x"))
 
 
 def test_weights_that_do_not_fit_are_refused_before_the_genome_is_opened(tmp_path):

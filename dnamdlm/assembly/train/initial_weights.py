@@ -46,7 +46,7 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
         published = read_published(path, lm.vocabulary)
         backbone = lm.get_submodule("backbone")
         check_same_form(published, backbone, f"init_from={model}")
-        _load(backbone, published.network.state_dict(), path)
+        fill_start(backbone, published.network.state_dict(), path)
         return path
     folder, _ = find_checkpoint(str(path), setting="init_from")
     description = description_of(folder)
@@ -57,21 +57,28 @@ def initialise_from(lm: TrainedLM, model: str) -> Path:
     config = ModelConfig.stored(description["config"])
     check_same_use(config.backbone_node, lm.get_submodule("backbone"), f"init_from={model}")
     weights = read_record(folder).weights if is_exported(folder) else "average"
-    _load(lm, *stored_weights(lm, folder, weights))
+    fill_start(lm, *stored_weights(lm, folder, weights))
     return folder
 
 
-def _load(module: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Fill a module; what it adds for a condition stays zero where the weights know of none."""
+def fill_start(module: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Fill a module that was just built; what it adds for conditions that are new stays zero.
+
+    Args:
+        module: filled in place.
+        weights: of every tensor, or of every one that serves no condition that is new.
+        source: where they are from, for messages.
+
+    Raises:
+        CheckpointError: as `dnamdlm.lm.module_weights.load_weights`.
+    """
     new: dict[str, Tensor] = {}
     for part, meaning in _CONDITIONS.items():
         own = {
-            name: tensor
-            for name, tensor in module.state_dict().items()
-            if part in name.split(".") and name not in weights
+            name: tensor for name, tensor in module.state_dict().items() if part in name.split(".")
         }
-        if own:
+        if own and not any(part in name.split(".") for name in weights):
             logger.info("%s knows no %s; what the network adds for them begins at zero",
                         source, meaning)  # fmt: skip
-        new |= own
+            new |= own
     load_weights(module, new | weights, source)
