@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from benchmarks.pictures import COLOURS, PANELS, RESULTS, drawn, spread
+from benchmarks.picture_bars import RESULTS, spread
+from benchmarks.picture_panels import PANELS
+from benchmarks.pictures import COLOURS, drawn
 from tests.repository.sources import ROOT
 
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
@@ -36,6 +38,22 @@ def test_every_bar_begins_at_its_floor(name):
     wanted = [sorted((bar.floor, bar.value)) for bar in panel.bars]
     assert ends == [pytest.approx(pair) for pair in wanted]
     assert panel.floor
+
+
+@pytest.mark.parametrize("name", [name for name in PANELS if name.startswith("designs_")])
+def test_a_bar_of_designs_begins_at_the_same_letters_in_random_order(name):
+    panel = PANELS[name]()
+    content = json.loads((RESULTS / f"{panel.table}.json").read_text(encoding="utf-8"))
+    assert content["title"].endswith(", 5 seeds")
+    titles = content["columns"]
+    rows = {row[0]: row for row in content["rows"]}
+    for group, title in (("regression on words", "audit"), ("network of", "network audit")):
+        bars = {bar.label: bar for bar in panel.bars if bar.group.startswith(group)}
+        mean = titles.index(title)
+        shuffled = titles.index("letters in random order", mean)
+        for label in ("populations", "populations, guided", "mutation"):
+            wanted = [float(rows[label][at].split(" +- ")[0]) for at in (mean, shuffled)]
+            assert [bars[label].value, bars[label].floor] == wanted
 
 
 def test_the_page_shows_every_picture_and_names_its_table():

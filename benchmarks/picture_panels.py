@@ -1,0 +1,245 @@
+"""What each picture of the benchmarks shows, read from the stored tables."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+
+from benchmarks.picture_bars import Bar, Panel, kind_of, seeds_mean, spread, stored
+
+_CERTAIN = 1.96  # standard errors of a 95 % interval
+
+
+def _likelihood(name: str, column: int, where: str) -> Panel:
+    table, rows = stored("quality-genomes")
+    labels = {"ecoli": "E. coli", "fly": "fly, 5 Mb of 2R", "human_chr20": "human chr20"}
+    bars = []
+    for genome, label, *cells in rows:
+        value, error = cells[column], cells[column + 1]
+        short = re.sub(r" \(.*\)| of each column.*|, pi = .*| that tolerate.*", "", label)
+        reach = _CERTAIN * error
+        bars.append(
+            Bar(labels[genome], short, kind_of(label), 2.0, value, value - reach, value + reach)
+        )
+    axis = "bits per base, fewer are better"
+    return Panel(name, f"Held-out DNA, {where}", axis, "guessing", tuple(bars), table)
+
+
+def _shuffles() -> Panel:
+    table, rows = stored("quality-shuffled-yeast-feature-windows")
+    kept = [row for row in rows if row[0] not in ("constant", "GC", "Markov order 1")]
+    bars = tuple(Bar("", label, kind_of(label), 0.5, *spread(cell)) for label, cell, *_ in kept)
+    return Panel(
+        "shuffles", "Yeast elements against their dinucleotide shuffles",
+        "share of pairs in which the real one is preferred", "chance, GC, Markov order 1",
+        bars, table,
+    )  # fmt: skip
+
+
+def _clinical() -> Panel:
+    names = ("minus llr, both", "minus elbo, both", "transversion", "no CpG transition",
+             "Markov order 12", "consequence alone")  # fmt: skip
+    title = "Pathogenic against benign variants of BRCA2 (ClinVar)"
+    return _ranked("clinvar", "quality-variants-clinvar", names, title)
+
+
+def _mitochondrial() -> Panel:
+    names = ("minus llr, both", "minus elbo, both", "transversion", "no CpG transition",
+             "Markov order 12")  # fmt: skip
+    title = "Pathogenic against benign variants of the mitochondrial genome (ClinVar)"
+    return _ranked("clinvar_mitochondria", "quality-variants-clinvar-chrm", names, title)
+
+
+def _ranked(name: str, theme: str, names: tuple[str, ...], title: str) -> Panel:
+    table, rows = stored(theme)
+    by_name = {row[0]: row[1] for row in rows}
+    bars = tuple(Bar("", row, kind_of(row), 0.5, *spread(by_name[row])) for row in names)
+    return Panel(name, title, "AUROC", "chance", bars, table)
+
+
+def _saturation() -> Panel:
+    table, rows = stored("quality-saturation")
+    names = ("llr, both strands", "minus absolute llr", "transition", "gain of GC",
+             "Markov order 12")  # fmt: skip
+    *_, mean = rows
+    bars = tuple(
+        Bar("", name, kind_of(name.removeprefix("minus absolute ")), 0.0, *spread(cell))
+        for name, cell in zip(names, mean[2:], strict=True)
+    )
+    return Panel(
+        "saturation", "Measured effects of single bases in 13 human elements",
+        "Spearman correlation, mean over elements", "constant", bars, table,
+    )  # fmt: skip
+
+
+def _tasks() -> Panel:
+    table, rows = stored("quality-genomic-benchmarks-chr20")
+    label = {"kmer": "6-mers", "cnn": "CNN", "random_weights": "random weights"}
+    tasks = {
+        "demo_human_or_worm": ("human or worm", 2),
+        "human_enhancers_ensembl": ("enhancer or not", 2),
+        "human_ocr_ensembl": ("open chromatin or not", 2),
+        "human_ensembl_regulatory": ("kind of regulatory element", 3),
+    }
+    bars = []
+    for task, predictor, *cells in rows:
+        title, classes = tasks[task]
+        shown = label.get(predictor, "model, probe")
+        bars.append(Bar(title, shown, kind_of(predictor), 1 / classes, cells[5]))
+    title = "Genomic Benchmarks on chr20, test rows without copies in train"
+    return Panel("tasks", title, "accuracy", "a fair guess", tuple(bars), table)
+
+
+def _infilling() -> Panel:
+    table, rows = stored("quality-infilling")
+    names = {
+        "confidence, one per step, most likely": "confidence, one base a step",
+        "all at once, most likely": "model, all at once",
+        "Markov order 12, interpolated, most likely": "Markov order 12",
+    }
+    by_name = {row[0]: row for row in rows}
+    floor, bars = by_name["commonest base"][1], []
+    for name, short in names.items():
+        value, error = by_name[name][1:3]
+        reach = _CERTAIN * error
+        bars.append(Bar("", short, kind_of(short), floor, value, value - reach, value + reach))
+    title = "Hidden spans of 30 % of yeast windows"
+    return Panel(
+        "infilling", title, "bases that come back, %", "commonest base", tuple(bars), table
+    )
+
+
+def _activity(stem: str, name: str, what: str) -> Panel:
+    """Predictors that learned from all rows; of ours the probe and the fit of all weights."""
+    table, rows = stored(f"quality-activity-{stem}")
+    found = {tuple(row[1:3]): row for row in rows if row[0] == "all"}
+    floor = found["composition", ""][3]
+    bars = []
+    for (weights, method), row in found.items():
+        if weights in ("composition", "kmer") or method == "lora":
+            continue
+        label = ", ".join(filter(None, (weights.replace(", genome", ""), method)))
+        low, high = map(float, row[5].split(" to "))
+        kind = "ours" if weights.endswith(", genome") else kind_of(weights)
+        # the interval is that of the first seed, the value a mean.
+        bars.append(Bar("", label, kind, floor, row[3], min(low, row[3]), max(high, row[3])))
+    title = f"Measured activity of {what}"
+    return Panel(name, title, "Pearson's r", "composition", tuple(bars), table)
+
+
+def _pretraining() -> Panel:
+    """The largest prefix of the sweep, and single changes."""
+    table, rows = stored("quality-pretraining-ecoli-tss-mpra-urtecho")
+    floor = next(row[9] for row in rows if row[1] == "composition")
+    largest = max(row[3] for row in rows)
+    bars = []
+    for group, network, objective, bases, *cells in rows:
+        random = network.endswith("random weights")
+        if network == "composition" or (group == "sweep" and bases < largest):
+            continue
+        kind = "random" if random else "simple" if group == "floor" else "ours"
+        short = network.partition(", ")[2] if group == "change" else network
+        label = ", ".join(filter(None, (short, objective)))
+        low, high = map(float, cells[6].split(" to "))
+        heading = {"sweep": "whole genome", "change": "one change", "floor": "no training"}[group]
+        bars.append(Bar(heading, label, kind, floor, cells[5], low, high))
+    title = "Activity of E. coli promoters from frozen states"
+    return Panel("pretraining", title, "Pearson's r", "composition", tuple(bars), table)
+
+
+def _classes(stem: str, name: str, what: str) -> Panel:
+    """Mean over six classes."""
+    table, rows = stored(f"quality-class-samples-{stem}")
+    (mean,) = (row for row in rows if row[0] == "mean")
+    names = {"real": "simple", "shuffled": "simple", "Markov, one for each class": "simple",
+             "given the class": "ours", "given the class, guidance 2": "ours",
+             "class left open": "ours"}  # fmt: skip
+    bars = tuple(
+        Bar("", name, kind, 0.167, *spread(cell))
+        for (name, kind), cell in zip(names.items(), mean[2:], strict=True)
+    )
+    axis = "share that an independent judge gives the class asked for"
+    return Panel(name, f"Samples of {what}", axis, "chance", bars, table)
+
+
+def _designs(stem: str, name: str, what: str) -> Panel:
+    """What both held-out oracles say; a bar begins at the same letters in random order."""
+    table, rows = stored(f"quality-designs-{stem}")
+    left_out = ("rejection", "mutation, natural", "fine-tuned, populations")
+    simple = ("mutation", "lines, natural", "most active", "random")
+    names = {
+        "lines, natural": "mutation, natural, in lines", "most active": "most active natural",
+        "random": "random natural", "number": "guided by a number", "class": "guided by a class",
+        "fine-tuned": "fine-tuned on the reward",
+    }  # fmt: skip
+    bars = []
+    # columns of the mean, and of the mean with the letters in random order.
+    for oracle, mean, shuffled in (
+        ("regression on words", 4, 7),
+        ("network of convolutions", 8, 10),
+    ):
+        for row in rows:
+            if (way := row[0]) not in left_out:
+                value, *ends = seeds_mean(row[mean])
+                floor, *_ = seeds_mean(row[shuffled])
+                kind = "simple" if way in simple else "ours"
+                bars.append(Bar(oracle, names.get(way, way), kind, floor, value, *ends))
+    title = f"Designed {what} under two held-out oracles"
+    named = "the same letters in random order"
+    return Panel(name, title, "predicted activity", named, tuple(bars), table)
+
+
+def _genes() -> Panel:
+    table, rows = stored("quality-gene-finding")
+    bars = tuple(
+        Bar("", label, kind_of(label), 0.0, *spread(cell)) for label, cell, *_ in rows[:-1]
+    )
+    title = "Genes, introns and their ends in yeast, base by base"
+    axis = "Matthews correlation over nine classes"
+    return Panel("genes", title, axis, "commonest class", bars, table)
+
+
+_DESIGNS = {
+    "designs_plant": ("plant-core-promoters-jores2021", "plant core promoters"),
+    "designs_yeast": ("yeast-gpra-dream2022-demo", "yeast promoters"),
+    "designs_ecoli": ("ecoli-tss-mpra-urtecho", "E. coli promoters"),
+}
+_CLASSES = {
+    "classes": ("yeast-feature-windows", "six classes of yeast windows"),
+    "classes_species": ("epdnew-tata-promoters-by-species", "promoters of six species"),
+}
+_ACTIVITIES = {
+    "activity_ecoli": ("ecoli-tss-mpra-urtecho", "E. coli promoters"),
+    "activity_plant": ("plant-core-promoters-jores2021", "plant core promoters"),
+    "activity_human": ("human-lentimpra-agarwal-sample", "human elements"),
+    "activity_fly": ("fly-starrseq-deepstarr-sample", "fly enhancers"),
+    "activity_yeast": ("yeast-gpra-dream2022-demo", "random promoters in yeast"),
+}
+
+PANELS: Mapping[str, Callable[[], Panel]] = {
+    "likelihood": lambda: _likelihood("likelihood", 4, "all windows"),
+    "likelihood_unique": lambda: _likelihood(
+        "likelihood_unique", 0, "windows without a 20-mer of training"
+    ),
+    "shuffles": _shuffles,
+    "infilling": _infilling,
+    "tasks": _tasks,
+    **{
+        name: functools.partial(_activity, stem, name, what)
+        for name, (stem, what) in _ACTIVITIES.items()
+    },
+    **{
+        name: functools.partial(_designs, stem, name, what)
+        for name, (stem, what) in _DESIGNS.items()
+    },
+    "pretraining": _pretraining,
+    "genes": _genes,
+    **{
+        name: functools.partial(_classes, stem, name, what)
+        for name, (stem, what) in _CLASSES.items()
+    },
+    "clinvar": _clinical,
+    "clinvar_mitochondria": _mitochondrial,
+    "saturation": _saturation,
+}
