@@ -152,3 +152,29 @@ def test_an_audit_of_order_gives_letters_in_random_order_less(loaded, tmp_path):
         read.clear()
         shuffled_mean(FunctionReward(begins, "begins"), ["ACGT"] * count, seed=1)
         assert len(read) == count * orders
+
+
+class OfWindows:
+    """A reward that reads windows of eight bases, as a head may."""
+
+    window = 8
+
+    def __init__(self, name):
+        self.name = name
+
+    def batch(self, texts):
+        return np.array(strong(texts))
+
+
+@pytest.mark.parametrize(
+    "steered", [{}, {"temperature": 0.5, "population": 4, "value": "likely", "baselines": False}]
+)
+def test_windows_that_are_shorter_than_the_designs_are_warned_of_once(loaded, caplog, steered):
+    reward, audit = OfWindows("one"), OfWindows("two")
+    designs_of(loaded, reward, 2, LENGTH, audit=audit, **steered, **QUICK)
+    found = [item.getMessage() for item in caplog.records if "windows" in item.getMessage()]
+    assert found == [
+        f"{name} reads windows of 8 bases, and sequences have 12; what it predicts for them is "
+        "pooled over windows"
+        for name in ("reward=one", "audit=two")
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +24,6 @@ from dnamdlm.assembly.design.design_draws import Drawing, steered_of
 from dnamdlm.assembly.design.design_lines import design_text
 from dnamdlm.assembly.design.design_settings import KMER_AUDIT, DesignSettings
 from dnamdlm.assembly.design.designs import Designs, check_files
-from dnamdlm.assembly.design.head_rewards import HeadReward
 from dnamdlm.assembly.design.natural_sequences import Natural, read_natural
 from dnamdlm.assembly.design.requirements import (
     check_possible,
@@ -40,15 +38,13 @@ from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.sample.requests import Request
 from dnamdlm.assembly.sample.sample_writers import Origin
-from dnamdlm.assembly.sample.steering_request import random_bases
+from dnamdlm.assembly.sample.steering_request import random_bases, warn_of_window
 from dnamdlm.data.targets import inputs_of
 from dnamdlm.evaluation.samples.motifs import Motif, read_motifs
 from dnamdlm.lm.sampling.generation import check_guided, check_served
 from dnamdlm.rewards.conditions import Condition
 from dnamdlm.rewards.reward import CountedReward, Reward, rewards_of
 from dnamdlm.training.run_folder import versions
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -152,12 +148,6 @@ def _check(settings: DesignSettings, request: Request, wanted: _Wanted) -> None:
     trials = ["".join(letters[row]) for row in random_bases(given_sets(request))]
     for reward in filter(None, (wanted.reward, wanted.audit)):
         rewards_of(reward, trials)
-        if isinstance(reward, HeadReward) and reward.window < request.length:
-            logger.warning(
-                "reward=%s reads windows of %d bases, and designs have %d; what it predicts for "
-                "them is pooled over windows",
-                reward.name, reward.window, request.length,
-            )  # fmt: skip
 
 
 def _facts(loaded: LoadedModel, settings: DesignSettings, length: int) -> dict[str, Any]:
@@ -187,6 +177,8 @@ def _designed(
     counted = CountedReward(wanted.reward)
     drawing = Drawing(loaded, settings, request, wanted.conditions, named.guidance)
     steering = drawing.steering(counted)
+    warn_of_window("reward", wanted.reward, request.length)
+    warn_of_window("audit", wanted.audit, request.length)
     run = drawing.generation(steering)
     pool = drawing.pool(run, settings.pool_size)
     network_calls = run.network_calls

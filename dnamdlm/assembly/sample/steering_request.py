@@ -35,11 +35,17 @@ RewardOfStrings: TypeAlias = Callable[[Sequence[str]], ArrayLike]
 """Sequences -> one number for each."""
 
 DEFAULT_POPULATION = 16
-SHORT_WINDOW = (
-    "reward=%s reads windows of %d bases, and sequences have %d; what it predicts for them is "
-    "pooled over windows"
-)
 _TRIALS = 2
+
+
+def warn_of_window(setting: str, reward: Any, length: int) -> None:
+    """Say so where a head reads windows that are shorter than the sequences."""
+    window = getattr(reward, "window", length)
+    if window < length:
+        logger.warning(
+            "%s=%s reads windows of %d bases, and sequences have %d; what it predicts for them is "
+            "pooled over windows", setting, getattr(reward, "name", ""), window, length,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -159,9 +165,7 @@ class SteeringRequest:
             gradient = self.tilt(loaded, request).gradient
             assert gradient is not None
             gradient(trials)
-        window = getattr(self.reward, "window", request.length)
-        if window < request.length:
-            logger.warning(SHORT_WINDOW, getattr(self.reward, "name", ""), window, request.length)
+        warn_of_window("reward", self.reward, request.length)
 
     def tilt(self, loaded: LoadedModel, request: Request) -> Tilt:
         """The target for sequences of token ids, of which the written part is rewarded."""
