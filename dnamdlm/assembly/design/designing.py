@@ -141,13 +141,18 @@ def _read(settings: DesignSettings, given: Given) -> _Wanted:
     return _Wanted(reward, audit, natural, conditions, motifs)
 
 
-def _check(settings: DesignSettings, request: Request, wanted: _Wanted) -> None:
+def _check(
+    settings: DesignSettings, request: Request, wanted: _Wanted, *, warns: bool = False
+) -> None:
     """Find contradictions, and try the rewards, before long work."""
     check_possible(settings, request, wanted.conditions)
     letters = np.array(list("?AC?G???T"))
     trials = ["".join(letters[row]) for row in random_bases(given_sets(request))]
-    for reward in filter(None, (wanted.reward, wanted.audit)):
-        rewards_of(reward, trials)
+    for setting, reward in (("reward", wanted.reward), ("audit", wanted.audit)):
+        if reward is not None:
+            rewards_of(reward, trials)
+        if warns:
+            warn_of_window(setting, reward, request.length)
 
 
 def _facts(loaded: LoadedModel, settings: DesignSettings, length: int) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def _designed(
     loaded.require_dna()
     request = request_of(settings, loaded.length, given.template)
     assert request is not None
-    _check(settings, request, wanted)
+    _check(settings, request, wanted, warns=True)
     check_served(loaded.language_model, settings.sampler)
     named = guidance_of(
         loaded, label=settings.label, condition=settings.condition, strength=settings.guidance
@@ -177,8 +182,6 @@ def _designed(
     counted = CountedReward(wanted.reward)
     drawing = Drawing(loaded, settings, request, wanted.conditions, named.guidance)
     steering = drawing.steering(counted)
-    warn_of_window("reward", wanted.reward, request.length)
-    warn_of_window("audit", wanted.audit, request.length)
     run = drawing.generation(steering)
     pool = drawing.pool(run, settings.pool_size)
     network_calls = run.network_calls
