@@ -13,11 +13,13 @@ not asked for), one of two classes (the most active tenth, and the rest), and fo
 fine-tuned regression, the reward. The audit half, without near copies, is read by two held-out
 oracles alone: ridge regression on shares of words, and a fine-tuned network of convolutions. Both
 also read the sequences with their letters in random order, which shows what composition alone
-gives. With `--ensemble N` the reward is the mean of N
-heads, each from a split and a seed of its own; `--words` adds a regression on words of the design
-half as a member (`--ensemble 0 --words`: alone), and `--caution K` takes K standard deviations of
-the members off their mean. `--finetune` gives settings to the fine-tuning, such as `transform=rank`
-or `method=probe probe=ridge`. For each seed sequences are made by
+gives.
+
+With `--ensemble N` the reward is the mean of N heads, each from a split and a seed of its own;
+`--words` adds a regression on words of the design half as a member (`--ensemble 0 --words`: alone),
+and `--caution K` takes K standard deviations of the members off their mean. `--finetune` gives
+settings to the fine-tuning, such as `transform=rank` or `method=probe probe=ridge`. For each seed
+sequences are made by
 
 | way | |
 | --- | --- |

@@ -2,8 +2,7 @@
 
     python -m benchmarks.quality.variant_suites --suite clinvar --table FILE.tsv.gz --model RUN
         --fasta FILE.fa.gz [--folder DIR] [--subset NAME] [--chrom 13] [--region chr13:START-END]
-        [--scores llr elbo] [--csv FILE] [--leaderboard DIR] [--name NAME]
-        [--smoke]
+        [--scores llr elbo] [--csv FILE] [--leaderboard DIR] [--name NAME] [--smoke]
 
 | suite | what a positive row is | sign of the score | the suite's own figure |
 | --- | --- | --- | --- |
