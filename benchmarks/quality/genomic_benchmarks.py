@@ -7,9 +7,11 @@
 
 Each task, method and point of the sweep is one run of `dnamdlm.finetune` in DIR and goes on where
 it stopped. The point of the sweep is chosen per task and method by the mean of the validation
-figure; the test figure of that point is shown. The baselines are run once, at the first point of
-the first method, and random weights once for each method. With `{task}` in a setting the name of
-the task is put there, such as data.train=tables/{task}/train.csv.
+figure; the test figure of that point is shown, and the area under the ROC curve. The baselines are
+run once, at the first point of the first method, and random weights once for each method. Promoters
+of GUE have rows of their own for the areas that were published for classifiers on frozen embeddings
+of larger models. With `{task}` in a setting the name of the task is put there, such as
+data.train=tables/{task}/train.csv.
 """
 
 import argparse
@@ -30,6 +32,11 @@ from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.finetuning import finetune
 from dnamdlm.command_line import config_folder
 from dnamdlm.data.tasks.genomic_benchmarks import SUITE
+
+PUBLISHED = {  # areas under the ROC curve; Nat. Commun. 2025, doi 10.1038/s41467-025-65823-8
+    "prom_core_tata": {"Caduceus-PH": 0.810, "NT-v2": 0.795, "DNABERT-2": 0.778},
+    "prom_core_notata": {"Caduceus-PH": 0.896, "NT-v2": 0.873, "DNABERT-2": 0.853},
+}
 
 
 def settings_of(config: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -104,12 +111,21 @@ def rows_of(
                 whole[metric]["mean"],
                 whole[metric]["max_minus_min"],
                 clean[metric]["mean"],
+                whole["auroc"]["mean"] if "auroc" in whole else None,
                 result["leaks"]["any"],
                 result["leaks"]["rows"],
                 seconds,
             )
         )
     return rows
+
+
+def published_rows(task: str) -> list[tuple[Cell, ...]]:
+    """Areas under the ROC curve that others published for a task, for a label of their own."""
+    return [
+        (task, name, "published", *[None] * 5, area, *[None] * 3)
+        for name, area in PUBLISHED.get(task, {}).items()
+    ]
 
 
 def main() -> None:
@@ -129,15 +145,18 @@ def main() -> None:
     points = sweep_points(arguments.sweep)
     rows: list[tuple[Cell, ...]] = []
     details: dict[str, Any] = {}
-    for task, method in itertools.product(arguments.tasks, arguments.methods):
-        results = run_points(task, method, arguments, points)
-        rows += rows_of(task, results, points)
-        details = results[0]
+    for task in arguments.tasks:
+        for method in arguments.methods:
+            results = run_points(task, method, arguments, points)
+            rows += rows_of(task, results, points)
+            details = results[0]
+        rows += published_rows(task)
     table = ResultTable(
         theme=f"quality-{(arguments.name or arguments.config).replace('_', '-')}",
         title=f"Prediction tasks, {arguments.seeds} seeds",
         columns=("task", "predictor", "method", "chosen", "metric", "test", "max - min",
-                 "test without leaked rows", "leaked rows", "test rows", "seconds per seed"),
+                 "test without leaked rows", "AUROC", "leaked rows", "test rows",
+                 "seconds per seed"),
         rows=rows,
         notes=(
             f"model {details['model_sha256'][:12]}, {details['model_parameters']:,} parameters, "
@@ -148,6 +167,9 @@ def main() -> None:
             "mean over seeds; the sweep is chosen per task on validation rows, and baselines are "
             "run at its first point",
             "leaked rows are test rows with an exact, reverse-complement or near copy in train",
+            *["published: a classifier on frozen embeddings, averaged over positions, of models of "
+              "other authors (doi 10.1038/s41467-025-65823-8), not run here"]
+            * any(row[2] == "published" for row in rows),
         ),
     )  # fmt: skip
     finish(table, smoke=arguments.smoke, threads=torch.get_num_threads())

@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality.pretraining --table FILE.tsv.gz --column expression --length 150
         --genome FASTA --runs DIR [--minutes 1] [--shares 0.016 0.125 1] [--changes seed-2 ...]
-        [--whole 150] [--start 0] [--log] [--place start_U00096.2] [--region 50000] [--smoke]
+        [--whole 150] [--start 0] [--log] [--place start_U00096.2] [--region 50000] [--no-sweep]
+        [--smoke]
 
 Each network is trained from nothing on a prefix of a genome for the same processor time, summed
 over threads, so that a slower one takes fewer steps; a short trial measures how many. Its frozen
@@ -18,8 +19,9 @@ says what was learned of the genome itself.
 | floor | random weights of each backbone, composition, words |
 
 The note fits r = a + backbone + objective + slope x log2(bases) to the masked models of the sweep
-by least squares; its errors are those of the residuals. All runs are kept in `--runs`, and an
-interrupted command continues.
+by least squares; its errors are those of the residuals. With `--no-sweep` only the
+network that is changed is trained of the sweep, nothing is fitted, and the table has its own name.
+All runs are kept in `--runs`, and an interrupted command continues.
 """
 
 from __future__ import annotations
@@ -113,6 +115,17 @@ def fit(points: Sequence[Point], values: Sequence[float]) -> dict[str, tuple[flo
     }
 
 
+def unchanged(points: Sequence[Point]) -> Point:
+    """The point of a sweep from which the changes depart."""
+    share = max(point.share for point in points)
+    base = changes(share, points[0].minutes, points[0].length)[0]
+    return next(
+        point
+        for point in points
+        if (point.backbone, point.objective, point.share) == (base.backbone, base.objective, share)
+    )
+
+
 def parsed() -> argparse.Namespace:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(description="What pre-training is worth.")
@@ -123,6 +136,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--shares", type=float, nargs="+", default=[1 / 64, 1 / 8, 1.0])
     names = [point.change.replace(" ", "-") for point in changes(1.0, 1.0, 100)]
     parser.add_argument("--changes", nargs="*", default=names, choices=names, help="default: all")
+    parser.add_argument("--no-sweep", action="store_true", help="the changes and what they change")
     parser.add_argument("--smoke", action="store_true", help="two networks of seconds, print only")
     return parser.parse_args()
 
@@ -141,11 +155,13 @@ def main() -> None:
         for point in changes(max(arguments.shares), arguments.minutes, arguments.length)
         if point.change.replace(" ", "-") in arguments.changes
     ]
+    if arguments.no_sweep:
+        points = [unchanged(points)]
     if arguments.smoke:
         points, others = points[:1], others[:1]
     rows = measured(work, [*points, *others])
     effects = {}
-    if not arguments.smoke:
+    if not arguments.smoke and not arguments.no_sweep:
         effects = fit(points, [float(str(row[9])) for row in rows[: len(points)]])
     for floor in floors(parts):
         pearson, spearman = floor.figures["pearson"], floor.figures["spearman"]
@@ -153,7 +169,7 @@ def main() -> None:
             ("floor", floor.name, "", 0, *[None] * 5, pearson, floor.interval, spearman)
         )  # fmt: skip
     table = ResultTable(
-        f"quality-pretraining-{stem.replace('_', '-')}",
+        f"quality-pretraining-{stem.replace('_', '-')}" + "-changes" * arguments.no_sweep,
         f"What pre-training is worth: {arguments.table.name} from frozen states",
         ("group", "network", "objective", "bases of genome", "steps", "million bases read",
          "processor seconds", "parameters", "bits per base, held out", "Pearson r",
@@ -164,9 +180,9 @@ def main() -> None:
             f"{len(parts.test):,}; left out: {parts.left_out}",
             f"{arguments.minutes:g} minutes of the processor for the steps of each network; the "
             "processor seconds of the table have its start, about 10 s, and one validation",
-            "fit of r to the masked models of the sweep: "
-            + "; ".join(f"{name} {value:+.4f} +- {error:.4f}" for name, (value, error) in
-                        effects.items()),
+            *["fit of r to the masked models of the sweep: "
+              + "; ".join(f"{name} {value:+.4f} +- {error:.4f}" for name, (value, error) in
+                          effects.items())] * bool(effects),
             sha256_note(arguments.table),
             sha256_note(arguments.genome),
         ),

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.measured_rows import MeasuredRows, Parts, floors
 from benchmarks.pretraining_runs import MASKED, Work, changes, sweep
-from benchmarks.quality.pretraining import fit
+from benchmarks.quality.pretraining import fit, unchanged
 
 
 def test_a_sweep_has_every_backbone_with_every_objective_it_can_have():
@@ -23,6 +23,13 @@ def test_a_sweep_has_every_backbone_with_every_objective_it_can_have():
     assert kinds["seed 2"] == kinds["four times the time"] == kinds["one strand read"]
     assert kinds["seed 2"] in {point.kind for point in points}
     assert len(set(kinds.values())) == 6
+
+
+def test_changes_depart_from_a_point_of_the_sweep():
+    point = unchanged(sweep([0.125, 1.0], 1.0, 100))
+    assert (point.share, point.change) == (1.0, "")
+    for change in changes(1.0, 1.0, 100):
+        assert (change.backbone, change.objective) == (point.backbone, point.objective)
 
 
 def test_the_fit_finds_effects_that_are_there():
