@@ -6,9 +6,9 @@
         [--name NAME] [--smoke]
 
 Each task, method and point of the sweep is one run of `dnamdlm.finetune` in DIR and goes on where
-it stopped. The point of the sweep is chosen per task and method by the mean of the validation
-figure; the test figure of that point is shown, and the area under the ROC curve. The baselines are
-run once, at the first point of the first method, and random weights once for each method. Promoters
+it stopped. The point of the sweep is chosen per task, method and weights (those of the model, or
+random ones) by the mean of the validation figure; the test figure of that point is shown, and the
+area under the ROC curve. The other baselines are run once, at the first point. Promoters
 of GUE have rows of their own for the areas that were published for classifiers on frozen embeddings
 of larger models. With `{task}` in a setting the name of the task is put there, such as
 data.train=tables/{task}/train.csv.
@@ -61,7 +61,7 @@ def sweep_points(sweeps: Sequence[str]) -> list[list[str]]:
 def run_points(
     task: str, method: str, arguments: argparse.Namespace, points: list[list[str]]
 ) -> list[dict[str, Any]]:
-    """Results of every point for one task and method; baselines with the first."""
+    """Results of every point for one task and method; words and the CNN with the first of all."""
     results = []
     for index, point in enumerate(points):
         run_dir = Path(arguments.out) / task / ",".join([method, *point])
@@ -70,9 +70,7 @@ def run_points(
             f"model={arguments.model}", f"task={task}", f"method={method}",
             f"run_dir='{run_dir}'", f"seeds={arguments.seeds}", *own, *point,
         ]  # fmt: skip
-        if index:
-            overrides.append("baselines=[]")
-        elif method != arguments.methods[0]:
+        if index or method != arguments.methods[0]:
             overrides.append("baselines=[random_weights]")
         path, headline = finetune(
             read_settings(FinetuneEntry, settings_of(arguments.config, overrides))
@@ -85,7 +83,7 @@ def run_points(
 def rows_of(
     task: str, results: list[dict[str, Any]], points: list[list[str]]
 ) -> list[tuple[Cell, ...]]:
-    """One row per predictor of a task and method; the point is chosen by validation alone."""
+    """One row per predictor of a task and method; points are chosen by validation alone."""
     metric = results[0]["metric"]
 
     def valid(result: dict[str, Any], name: str) -> float:
@@ -93,10 +91,12 @@ def rows_of(
         return statistics.mean(split["valid"][metric] or 0.0 for split in own)
 
     sign = -1.0 if metric == "mse" else 1.0
-    chosen = max(range(len(points)), key=lambda index: sign * valid(results[index], "model"))
     rows: list[tuple[Cell, ...]] = []
     for name in results[0]["summary"]:
-        result = results[chosen] if name == "model" else results[0]
+        trained = name in ("model", "random_weights")
+        tried = range(len(points) if trained else 1)
+        chosen = max(tried, key=lambda index: sign * valid(results[index], name))
+        result = results[chosen]
         whole, clean = (result["summary"][name][part] for part in ("test", "test_without_leaks"))
         seconds = statistics.mean(
             split["seconds"] for split in result["splits"] if split["predictor"] == name
@@ -105,8 +105,8 @@ def rows_of(
             (
                 task,
                 name,
-                result["method"] if name in ("model", "random_weights") else "",
-                ", ".join(points[chosen]) if name == "model" else "",
+                result["method"] if trained else "",
+                ", ".join(points[chosen]) if trained else "",
                 metric,
                 whole[metric]["mean"],
                 whole[metric]["max_minus_min"],
@@ -163,9 +163,9 @@ def main() -> None:
             f"strand {details['strand']}, pooling {details['windows']['pooling']}",
             "probe: a regression on frozen states; full: all weights, "
             f"{details['training']['epochs']} epochs of batches of "
-            f"{details['training']['batch_size']}",
-            "mean over seeds; the sweep is chosen per task on validation rows, and baselines are "
-            "run at its first point",
+            f"{details['training']['batch_size']} at the learning rate "
+            f"{details['training']['learning_rate']}, unless `chosen` says otherwise",
+            "mean over seeds; `chosen`: the point of the sweep, by the mean of validation rows",
             "leaked rows are test rows with an exact, reverse-complement or near copy in train",
             *["published: a classifier on frozen embeddings, averaged over positions, of models of "
               "other authors (doi 10.1038/s41467-025-65823-8), not run here"]

@@ -21,3 +21,26 @@ def test_the_area_is_shown_where_the_task_has_one_and_published_areas_are_labell
     assert [len(line) for line in published] == [len(row)] * 3
     assert {line[2] for line in published} == {"published"}
     assert published_rows("human_ocr_ensembl") == []
+
+
+def test_the_point_of_a_sweep_is_chosen_by_validation_for_each_kind_of_weights():
+    def result(values):
+        splits = [
+            {"predictor": name, "valid": {"mse": value}, "seconds": 1.0}
+            for name, value in values.items()
+        ]
+        summary = {
+            name: {part: {"mse": {"mean": 10 * value, "max_minus_min": 0.0}}
+                   for part in ("test", "test_without_leaks")}
+            for name, value in values.items()
+        }  # fmt: skip
+        return {"metric": "mse", "method": "full", "splits": splits, "summary": summary,
+                "leaks": {"any": 0, "rows": 9}}  # fmt: skip
+
+    first = result({"model": 0.5, "random_weights": 0.3, "kmer": 0.4})
+    second = result({"model": 0.2, "random_weights": 0.6})
+    rows = {row[1]: row for row in rows_of("t", [first, second], [["a=1"], ["a=2"]])}
+    assert {name: row[3] for name, row in rows.items()} == {
+        "model": "a=2", "random_weights": "a=1", "kmer": ""
+    }  # fmt: skip
+    assert [row[5] for row in rows.values()] == [2.0, 3.0, 4.0]
