@@ -108,7 +108,10 @@ def drawn(function: Callable[_Arguments, tuple[str, Figure]]) -> Callable[_Argum
             name, figure = function(*arguments, **settings)
         # ids inside the SVG depend on the name, so that the drawings of a page share none.
         with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-            return Drawing(name, _svg(figure), figure)
+            content = _svg(figure)
+        # the files keep the layout of the page, which takes a third of the time of drawing.
+        figure.set_layout_engine("none")
+        return Drawing(name, content, figure)
 
     return draw
 

@@ -1,5 +1,6 @@
 """`--help` of every command, with every recipe and option: each key once, with what it means."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ CHOICES = [
 ]
 
 
+@functools.cache
 def help_of(entry, *settings):
     return entry_help(config_folder(entry), entry, *composed(entry, settings))
 
@@ -51,8 +53,8 @@ def leaves(tree, prefix=""):
 )
 def test_help_has_each_key_once_and_says_what_it_means(entry, choice):
     settings = [choice] if choice else []
-    tree, _ = composed(entry, settings)
-    found = settings_in(help_of(entry, *settings))
+    tree, described = composed(entry, settings)
+    found = settings_in(entry_help(config_folder(entry), entry, tree, described))
     groups = groups_of(config_folder(entry), entry)
     wanted = {key for key in leaves(tree) if key not in groups}
     # genomes of a mixture are shown as one setting.
