@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.score.label_figures import NEGATIVE, POSITIVE
+from dnamdlm.assembly.score.label_figures import NEGATIVE, POSITIVE, label_of
 from dnamdlm.assembly.score.variant_baselines import around_place
 from dnamdlm.data.variants.variant_places import Places
 from dnamdlm.errors import ConfigError, DataError
@@ -20,7 +20,15 @@ from dnamdlm.evaluation.rankings import neighbours
 # names of a column in the layouts that are known, the first that is there being taken
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "chrom": ("chrom", "#chrom", "chr", "chromosome", "chr_hg38", "var.chrom", "var.chr"),
-    "pos": ("pos", "pos_grch38", "pos_hg38", "position", "var.pos", "var.pos_hg38"),
+    "pos": (
+        "pos",
+        "pos_grch38",
+        "pos_hg38",
+        "position",
+        "position (hg19)",
+        "var.pos",
+        "var.pos_hg38",
+    ),
     "ref": ("ref", "reference", "allele1", "var.allele1"),
     "alt": ("alt", "alternate", "allele2", "var.allele2"),
     "label": (
@@ -33,7 +41,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
         "obs.label",
     ),
     "match_group": ("match_group",),
-    "consequence": ("consequence", "subset", "consequence_group"),
+    "consequence": ("subset", "consequence", "consequence_group"),
 }
 _NEEDED = ("pos", "ref", "alt", "label")
 # columns of DART-Eval: a row takes part only where each that is there says true.
@@ -146,8 +154,8 @@ def read_labelled(
     if columns["chrom"] is None and chrom is None:
         raise ConfigError(f"{path} has no column of chromosomes; name the one with --chrom")
     table, num_unused = _used(table, columns, subset)
-    labels = table[columns["label"]].str.strip().str.lower().replace(_CONTROL, "0")
-    is_known = labels.isin(POSITIVE | NEGATIVE)
+    labels = table[columns["label"]].replace(_CONTROL, "0").map(label_of)
+    is_known = labels.notna()
     is_snv = table[columns["ref"]].str.fullmatch("[ACGT]") & table[columns["alt"]].str.fullmatch(
         "[ACGT]"
     )
@@ -168,7 +176,7 @@ def read_labelled(
         kept[columns["pos"]].astype(np.int64).to_numpy(),
         kept[columns["ref"]].to_numpy(np.str_),
         kept[columns["alt"]].to_numpy(np.str_),
-        labels[kept.index].isin(POSITIVE).to_numpy(),
+        labels[kept.index].to_numpy(np.bool_),
         column("match_group"),
         column("consequence"),
         {

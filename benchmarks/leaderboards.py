@@ -8,10 +8,13 @@ from pathlib import Path
 
 from dnamdlm.evaluation.resampling import Estimate
 
-_METRIC_FOLDERS = {"AUPRC by chromosome": "AUPRC_by_chrom_weighted_average"}
+_METRIC_FOLDERS = {
+    "AUPRC": "AUPRC",
+    "AUPRC by chromosome": "AUPRC_by_chrom_weighted_average",
+}
 _NORMAL = 1.96
 # scores of the model begin with their sign, reference scores have none.
-_SIGNS = ("minus", "absolute")
+_SIGNS = {"minus": ("", "minus"), "absolute": ("abs", "plus")}
 
 
 def write_leaderboard(
@@ -29,20 +32,39 @@ def write_leaderboard(
 def write_leaderboard_files(
     folder: Path, model: str, suite: str, subset: str, found: Mapping[str, Mapping[str, Estimate]]
 ) -> None:
-    """Files in the layout of TraitGym, one for each score and figure with a known name there."""
+    """Files in the layout of TraitGym, one for each score and each figure that it has.
+
+    A score of both strands is that of the model, `MODEL_LLR.minus.score.csv` or
+    `MODEL_absLLR.plus.score.csv`; of one strand the model is called MODEL-one or MODEL-other.
+    """
     for score, figures in found.items():
-        sign, _, kind = score.partition(" ")
-        is_ours = sign in _SIGNS
-        file = f"{model}_{kind.replace(', ', '_')}.{sign}.score.csv" if is_ours else f"{score}.csv"
-        name = model if is_ours else score
+        name, file = _entry(model, score)
         for figure, value in figures.items():
-            path = folder / suite / _METRIC_FOLDERS.get(figure, figure.replace(" ", "_")) / subset
+            if figure not in _METRIC_FOLDERS:
+                continue
+            path = folder / suite / _METRIC_FOLDERS[figure] / subset
             path.mkdir(parents=True, exist_ok=True)
             error = (value.high - value.low) / (2 * _NORMAL)
-            with (path / file.replace(" ", "_")).open("w", newline="") as opened:
+            with (path / f"{file}.score.csv").open("w", newline="") as opened:
                 writer = csv.writer(opened)
                 writer.writerow(("model", "metric", "score", "se"))
                 writer.writerow((name, path.parent.name, value.value, error))
+
+
+def _entry(model: str, score: str) -> tuple[str, str]:
+    """Name of the model, and of the file without its end.
+
+    >>> _entry("demo", "absolute llr, both"), _entry("demo", "no CpG transition")
+    (('demo', 'demo_absLLR.plus'), ('no_CpG_transition', 'no_CpG_transition.plus'))
+    """
+    sign, _, rest = score.partition(" ")
+    if sign not in _SIGNS:
+        name = score.replace(" ", "_")
+        return name, f"{name}.plus"
+    kind, _, strand = rest.partition(", ")
+    name = model if strand == "both" else f"{model}-{strand}"
+    before, direction = _SIGNS[sign]
+    return name, f"{name}_{before}{kind.upper()}.{direction}"
 
 
 def model_name(model: str) -> str:

@@ -22,7 +22,7 @@ class Bar:
     Attributes:
         group: what is drawn together, with a heading.
         label: of the bar.
-        kind: ours, simple or random.
+        kind: ours, simple, random or published.
         floor: what one gets without a model, or without what the bar is about.
         value: the number.
         low: lower end of its interval.

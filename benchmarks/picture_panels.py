@@ -75,7 +75,6 @@ def _saturation() -> Panel:
 
 def _tasks() -> Panel:
     table, rows = stored("quality-genomic-benchmarks-chr20")
-    label = {"kmer": "6-mers", "cnn": "CNN", "random_weights": "random weights"}
     tasks = {
         "demo_human_or_worm": ("human or worm", 2),
         "human_enhancers_ensembl": ("enhancer or not", 2),
@@ -83,12 +82,31 @@ def _tasks() -> Panel:
         "human_ensembl_regulatory": ("kind of regulatory element", 3),
     }
     bars = []
-    for task, predictor, *cells in rows:
+    for task, predictor, method, *cells in rows:
         title, classes = tasks[task]
-        shown = label.get(predictor, "model, probe")
-        bars.append(Bar(title, shown, kind_of(predictor), 1 / classes, cells[5]))
+        label = _predictor(predictor, method)
+        bars.append(Bar(title, label, kind_of(predictor), 1 / classes, cells[4]))
     title = "Genomic Benchmarks on chr20, test rows without copies in train"
     return Panel("tasks", title, "accuracy", "a fair guess", tuple(bars), table)
+
+
+def _predictor(name: str, method: str) -> str:
+    """How a row of a table of tasks is labelled: what learns, and how."""
+    names = {"kmer": "6-mers", "cnn": "CNN", "random_weights": "random weights"}
+    return ", ".join(filter(None, (names.get(name, name), method.partition(" ")[0])))
+
+
+def _promoters() -> Panel:
+    """Areas under the ROC curve, and those that others published for larger models."""
+    table, rows = stored("quality-gue")
+    bars = []
+    for _, predictor, method, *cells in rows:
+        others = method == "published"
+        label = f"{predictor}, frozen" if others else _predictor(predictor, method)
+        kind = "published" if others else kind_of(predictor)
+        bars.append(Bar("", label, kind, 0.5, cells[5]))
+    title = "Core promoters of GUE with a TATA box"
+    return Panel("promoters", title, "area under the ROC curve", "chance", tuple(bars), table)
 
 
 def _infilling() -> Panel:
@@ -128,9 +146,9 @@ def _activity(stem: str, name: str, what: str) -> Panel:
     return Panel(name, title, "Pearson's r", "composition", tuple(bars), table)
 
 
-def _pretraining() -> Panel:
-    """The largest prefix of the sweep, and single changes."""
-    table, rows = stored("quality-pretraining-ecoli-tss-mpra-urtecho")
+def _pretraining(name: str, ending: str, title: str) -> Panel:
+    """The largest prefix of a sweep, and single changes."""
+    table, rows = stored(f"quality-pretraining-ecoli-tss-mpra-urtecho{ending}")
     floor = next(row[9] for row in rows if row[1] == "composition")
     largest = max(row[3] for row in rows)
     bars = []
@@ -144,8 +162,7 @@ def _pretraining() -> Panel:
         low, high = map(float, cells[6].split(" to "))
         heading = {"sweep": "whole genome", "change": "one change", "floor": "no training"}[group]
         bars.append(Bar(heading, label, kind, floor, cells[5], low, high))
-    title = "Activity of E. coli promoters from frozen states"
-    return Panel("pretraining", title, "Pearson's r", "composition", tuple(bars), table)
+    return Panel(name, title, "Pearson's r", "composition", tuple(bars), table)
 
 
 def _classes(stem: str, name: str, what: str) -> Panel:
@@ -225,6 +242,7 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
     "shuffles": _shuffles,
     "infilling": _infilling,
     "tasks": _tasks,
+    "promoters": _promoters,
     **{
         name: functools.partial(_activity, stem, name, what)
         for name, (stem, what) in _ACTIVITIES.items()
@@ -233,7 +251,12 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
         name: functools.partial(_designs, stem, name, what)
         for name, (stem, what) in _DESIGNS.items()
     },
-    "pretraining": _pretraining,
+    "pretraining": lambda: _pretraining(
+        "pretraining", "", "Activity of E. coli promoters from frozen states"
+    ),
+    "changes": lambda: _pretraining(
+        "changes", "-changes", "Activity of E. coli promoters: one thing changed"
+    ),
     "genes": _genes,
     **{
         name: functools.partial(_classes, stem, name, what)

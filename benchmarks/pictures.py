@@ -21,11 +21,13 @@ from matplotlib.patches import Patch
 from benchmarks.picture_bars import Panel
 from benchmarks.picture_panels import PANELS
 
-COLOURS = {"ours": "#2f7fc1", "simple": "#9aa3ab", "random": "#d9822b"}
+COLOURS = {"ours": "#2f7fc1", "simple": "#9aa3ab", "random": "#d9822b",
+           "published": "#7a5ea8"}  # fmt: skip
 MEANING = {
     "ours": "dnamdlm",
     "simple": "not pre-trained: counts, rules, CNN, mutation, real DNA",
     "random": "the same network with random weights",
+    "published": "published by others, not run here",
 }
 _INCHES_PER_BAR = 0.27
 _FLOOR = "#c92a2a"

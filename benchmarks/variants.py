@@ -2,8 +2,8 @@
 
     python -m benchmarks.variants suite=NAME folder=DIR model=RUN fasta=FILE
         [table=FILE] [subset=NAME] [scores=llr,elbo] [region=chr13:START-END] [chrom=13]
-        [draws=8] [block=1000] [repeats=1000] [seed=0] [csv=FILE] [leaderboard=DIR] [out=DIR]
-        [smoke=true]
+        [draws=8] [block=1000] [repeats=1000] [seed=0] [name=NAME] [csv=FILE]
+        [leaderboard=DIR] [out=DIR] [smoke=true]
 
 The same as `python -m benchmarks.quality.variant_suites --suite NAME --folder DIR ...`, which says
 what is computed. `benchmarks.suite_folders` says which files are looked for in the folder.
@@ -23,7 +23,7 @@ _LISTS = frozenset({"scores"})
 _FLAGS = frozenset({"smoke"})
 KEYS = (
     "suite", "folder", "model", "fasta", "table", "subset", "scores", "region", "chrom", "draws",
-    "block", "repeats", "seed", "csv", "leaderboard", "out", "smoke",
+    "block", "repeats", "seed", "name", "csv", "leaderboard", "out", "smoke",
 )  # fmt: skip
 
 

@@ -20,8 +20,9 @@ away from a CpG that mutates readily, the log ratio of a Markov chain counted on
 training split, and the share of positive rows among the other rows of the same consequence, which
 shows how far labels follow from annotation alone. Where a table names two alleles and not which of
 them is that of the genome (caqtl, dsqtl), the genome says so. `--leaderboard` writes one file per
-score as TraitGym does, `DATASET/METRIC/SUBSET/MODEL_SCORE.csv` with model, metric, score and se
-(the width of the interval over 2 x 1.96). Intervals resample match groups, else
+score as TraitGym does, `DATASET/METRIC/SUBSET/MODEL_LLR.minus.score.csv` with model, metric, score
+and se (the width of the interval over 2 x 1.96), for its two figures of precision and recall.
+Intervals resample match groups, else
 chromosomes, else blocks of 1,000 bases. Nothing is chosen on these rows.
 """
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.labelled_variants import LabelledVariants, read_labelled
-from benchmarks.leaderboards import dataset_name, write_leaderboard_files
+from benchmarks.leaderboards import dataset_name, write_leaderboard, write_leaderboard_files
 from benchmarks.quality.variant_suites import SUITES, compared
 from benchmarks.suite_folders import LAYOUTS, subset_of, table_of
 from benchmarks.variants import KEYS, options
@@ -62,11 +62,11 @@ def test_a_folder_of_marin_dna_is_read(tmp_path, place):
     pytest.importorskip("pyarrow", reason="parquet needs pyarrow")
     path = tmp_path / place
     path.parent.mkdir(parents=True)
-    pd.DataFrame(TRAITS | {"subset": TRAITS["consequence"]}).drop(columns="consequence").to_parquet(
-        path
-    )
+    # the consequence of each row, and the coarser subset that the suite takes the mean over.
+    table = TRAITS | {"consequence": list("wxyz"), "subset": ["a", "a", "b", "b"]}
+    pd.DataFrame(table).to_parquet(path)
     found = read_labelled(table_of("marin-complex", tmp_path))
-    assert found.consequence.tolist() == TRAITS["consequence"]
+    assert found.consequence.tolist() == ["a", "a", "b", "b"]
 
 
 def test_tables_of_dart_eval_hold_used_rows_with_the_allele_of_the_genome_first(tmp_path):
@@ -84,8 +84,14 @@ def test_tables_of_dart_eval_hold_used_rows_with_the_allele_of_the_genome_first(
 
 
 def test_clinvar_and_sge_are_found_by_their_names_and_two_are_one_too_many(tmp_path):
-    (tmp_path / "sge_brca1.csv").write_text("chrom,pos,ref,alt,func.class\n17,3,A,C,LOF\n")
-    assert read_labelled(table_of("sge", tmp_path)).is_positive.tolist() == [True]
+    # the columns of the table of Findlay et al. 2018
+    (tmp_path / "sge_brca1.csv").write_text(
+        "gene,chromosome,position (hg19),reference,alt,func.class\n"
+        "BRCA1,17,3,A,C,LOF\nBRCA1,17,4,A,C,INT\nBRCA1,17,5,A,C,FUNC\n"
+    )
+    found = read_labelled(table_of("sge", tmp_path))
+    assert found.is_positive.tolist() == [True, False]
+    assert found.pos.tolist() == [3, 5]
     with pytest.raises(DataError, match="has no table of suite=clinvar; wanted is one of clinvar/"):
         table_of("clinvar", tmp_path)
     for name in ("clinvar_a.tsv", "clinvar_b.tsv"):
@@ -107,21 +113,39 @@ def test_settings_are_options_and_mistakes_are_named():
         options(["smoke=1"])
 
 
-def test_a_leaderboard_has_the_folders_and_columns_of_traitgym(tmp_path):
-    figures = {"AUPRC by chromosome": Estimate(0.3, 0.2, 0.4), "AUROC": Estimate(0.5)}
-    found = {"minus llr, both": figures, "no CpG transition": figures}
+def test_a_leaderboard_has_the_folders_files_and_columns_of_traitgym(tmp_path):
+    figures = {"AUPRC by chromosome": Estimate(0.3, 0.2, 0.4), "AUPRC": Estimate(0.5),
+               "pairwise accuracy": Estimate(0.5)}  # fmt: skip
+    scores = ("minus llr, both", "absolute llr, both", "minus elbo, one", "no CpG transition")
+    found = dict.fromkeys(scores, figures)
     write_leaderboard_files(tmp_path, "demo", "mendelian_traits_matched_9", "all", found)
-    base = tmp_path / "mendelian_traits_matched_9" / "AUPRC_by_chrom_weighted_average" / "all"
-    assert sorted(path.name for path in base.iterdir()) == [
-        "demo_llr_both.minus.score.csv", "no_CpG_transition.csv"
+    suite = tmp_path / "mendelian_traits_matched_9"
+    # the folders and endings that TraitGym collects, and no other
+    assert sorted(path.name for path in suite.iterdir()) == [
+        "AUPRC", "AUPRC_by_chrom_weighted_average"
     ]  # fmt: skip
-    lines = (base / "demo_llr_both.minus.score.csv").read_text().splitlines()
+    base = suite / "AUPRC_by_chrom_weighted_average" / "all"
+    assert sorted(path.name for path in base.iterdir()) == [
+        "demo-one_ELBO.minus.score.csv", "demo_LLR.minus.score.csv",
+        "demo_absLLR.plus.score.csv", "no_CpG_transition.plus.score.csv",
+    ]  # fmt: skip
+    lines = (base / "demo_LLR.minus.score.csv").read_text().splitlines()
     (row,) = csv.DictReader(lines)
     assert list(row) == ["model", "metric", "score", "se"]
     assert (row["model"], row["metric"]) == ("demo", "AUPRC_by_chrom_weighted_average")
     assert float(row["score"]) == 0.3
-    assert (base / "no_CpG_transition.csv").read_text().splitlines()[1].startswith("no CpG")
     assert float(row["se"]) == pytest.approx(0.2 / 3.92)
+
+
+def test_a_leaderboard_of_one_file_has_a_line_for_each_score_and_figure(tmp_path):
+    figures = {"AUPRC": Estimate(0.3, 0.2, 0.4), "AUROC": Estimate(0.5, 0.4, 0.6)}
+    write_leaderboard(tmp_path / "x.csv", "demo", "sge", {"minus llr, both": figures})
+    rows = list(csv.DictReader((tmp_path / "x.csv").read_text().splitlines()))
+    assert [row["metric"] for row in rows] == ["AUPRC", "AUROC"]
+    assert rows[0] == {
+        "model": "demo", "dataset": "sge", "score": "minus llr, both", "metric": "AUPRC",
+        "value": "0.3", "low": "0.2", "high": "0.4",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,19 @@ def test_the_chromosome_of_a_table_without_one_keeps_its_whole_name(tmp_path):
     assert read_labelled(path, chrom="MT_human").chrom.tolist() == ["MT_human"] * 2
 
 
+def test_the_words_of_clinvar_are_labels_with_spaces_and_with_underscores(tmp_path):
+    words = {
+        "Pathogenic": True, "Likely pathogenic": True, "Pathogenic/Likely_pathogenic": True,
+        "Likely_benign": False, "Benign/Likely benign": False, "Uncertain significance": None,
+    }  # fmt: skip
+    path = tmp_path / "rows.tsv"
+    lines = [f"1\t{pos}\tA\tC\t{word}" for pos, word in enumerate(words, 1)]
+    path.write_text("\n".join(["chrom\tpos\tref\talt\tclinical_significance", *lines]) + "\n")
+    found = read_labelled(path)
+    assert found.is_positive.tolist() == [flag for flag in words.values() if flag is not None]
+    assert found.left_out["another label"] == 1
+
+
 def test_parquet_and_csv_are_the_same_rows(matched, tmp_path):
     pytest.importorskip("pyarrow", reason="parquet needs pyarrow")
     import pandas as pd

@@ -3,6 +3,7 @@
 import importlib
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dnamdlm.data.tasks.labelled import LabelledSet, LabelledTask
@@ -36,16 +37,46 @@ def task():
 
 def test_both_audits_agree_on_every_kind_of_copy(task):
     pytest.importorskip("seqleak", reason="seqleak is not installed (the extra audit)")
-    leaks = find_leaks(task.train.sequences, task.test.sequences, NUCLEOTIDE_VOCABULARY)
+    # the near copies share 50 of 100 words of 21 and 47 of 97 of 24: more than 0.4 of both.
+    leaks = find_leaks(task.train.sequences, task.test.sequences, NUCLEOTIDE_VOCABULARY, share=0.4)
     found = audit_task(task, NUCLEOTIDE_VOCABULARY, share=0.4)
     compared = found.compared(leaks)
-    assert compared["copies"]["exact_or_reverse"] == {
-        "both": 6, "ours_alone": 0, "seqleak_alone": 0
-    }  # fmt: skip
-    # the near copies share 50 of 100 words of 21, so that the share of 0.4 takes them in.
+    nobody_alone = {"ours_alone": 0, "seqleak_alone": 0}
+    assert compared["copies"] == {
+        "exact_or_reverse": {"both": 6, **nobody_alone},
+        "near": {"both": 9, **nobody_alone},
+        "any": {"both": 9, **nobody_alone},
+    }
+    assert (leaks.exact.sum(), leaks.reverse.sum()) == (3, 3)
     assert found.near.tolist() == [True] * 9 + [False] * 12
     assert compared["verdict"] == "FAIL"
     assert compared["checks"]["overlap.exact"]["value"] == pytest.approx(6 / 21)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    ("name", "column", "copies", "near"),
+    [
+        ("GUE/prom_core_tata", "sequence", 16, 26),
+        ("genomic_benchmarks_chr20/human_enhancers_ensembl", "seq", 343, 342),
+    ],
+)
+def test_both_audits_agree_on_a_published_task(shared, name, column, copies, near):
+    pytest.importorskip("seqleak", reason="seqleak is not installed (the extra audit)")
+    parts = [
+        labelled(pd.read_csv(shared / "data/tasks" / name / f"{part}.csv")[column].tolist())
+        for part in ("train", "test")
+    ]
+    task = LabelledTask("real", "classes", ("0", "1"), *parts)
+    leaks = find_leaks(task.train.sequences, task.test.sequences, NUCLEOTIDE_VOCABULARY)
+    found = audit_task(task, NUCLEOTIDE_VOCABULARY, share=0.5)
+    exact = found.compared(leaks)["copies"]["exact_or_reverse"]
+    assert exact == {"both": copies, "ours_alone": 0, "seqleak_alone": 0}
+    assert (found.near & leaks.near).sum() == near
+    # words of 21 and of 24 can only disagree about a row close to the share that decides.
+    alone = found.near != leaks.near
+    assert (np.abs(found.containment[alone] - 0.5) < 0.1).all()
+    assert alone.sum() <= 1
 
 
 def test_rows_are_counted_by_who_finds_them():

@@ -39,9 +39,14 @@ from dnamdlm.evaluation.rankings import (
 )
 from dnamdlm.evaluation.resampling import Estimate
 
-POSITIVE = frozenset({"1", "true", "p", "lof", "pathogenic", "likely pathogenic"})
-NEGATIVE = frozenset({"0", "false", "b", "func", "benign", "likely benign"})
-"""Labels that are known, in lower case; a row with another one is left out."""
+POSITIVE = frozenset({
+    "1", "true", "p", "lof", "pathogenic", "likely pathogenic", "pathogenic/likely pathogenic"
+})  # fmt: skip
+NEGATIVE = frozenset({
+    "0", "false", "b", "func", "benign", "likely benign", "benign/likely benign"
+})  # fmt: skip
+"""Labels that are known, in lower case, ClinVar's words with spaces; a row with another one is left
+out."""
 _BLOCK, _BATCH_ROWS = 1000, 4096
 _MOST_GROUPS = 20
 _SEED = 0
@@ -118,10 +123,10 @@ def check_labels(file: VariantSource, label: str, group: str | None) -> None:
 def label_of(text: str) -> bool | None:
     """Whether a label is that of a positive row; None for another text.
 
-    >>> label_of("Pathogenic"), label_of("0"), label_of(".")
+    >>> label_of("Likely_pathogenic"), label_of("0"), label_of(".")
     (True, False, None)
     """
-    word = text.strip().lower()
+    word = text.strip().lower().replace("_", " ")
     return True if word in POSITIVE else False if word in NEGATIVE else None
 
 
