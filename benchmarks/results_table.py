@@ -83,7 +83,7 @@ def median_seconds(
 def environment_of_run(*, device: str | None = None, threads: int | None = None) -> dict[str, Cell]:
     """Command, commit, versions, device, threads and date of this process."""
     return {
-        "command": " ".join(["python", *_module_or_script(), *map(_portable, sys.argv[1:])]),
+        "command": " ".join(["python", *_module_or_script(), *map(portable, sys.argv[1:])]),
         "commit": _commit(),
         "versions": ", ".join([f"python {platform.python_version()}", *_versions()]),
         "device": device or processor_name(),
@@ -156,7 +156,7 @@ def _shown(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def _portable(argument: str) -> str:
+def portable(argument: str) -> str:
     """An argument as it means something elsewhere: of an absolute path, the last name."""
     name, equals, value = argument.rpartition("=")
     return f"{name}{equals}{Path(value).name}" if value.startswith("/") else argument

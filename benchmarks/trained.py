@@ -1,12 +1,14 @@
 """What benchmarks of a trained model share: the genome or the text it was trained on."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.results_table import portable
 from dnamdlm.assembly.model_data import DataChanges, genome_data
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.genome.opened_genome import OpenGenome
@@ -44,11 +46,19 @@ def genome_of(loaded: LoadedModel) -> OpenGenome:
 
 
 def model_note(loaded: LoadedModel) -> str:
-    """What the model of a table was, for its notes."""
-    return (
+    """What the model of a table was and how it was trained, for its notes."""
+    note = (
         f"model: {loaded.num_parameters:,} parameters, step {loaded.step:,}, weights "
         f"{loaded.digest[:12]}"
     )
+    path = None if loaded.run_dir is None else loaded.run_dir / "run.json"
+    if path is None or not path.is_file():
+        return note
+    run = json.loads(path.read_text(encoding="utf-8"))
+    command = " ".join(("python", "-m", *map(portable, run["command"])))
+    source = run["data"].get("source")
+    data = "" if source is None else f" on {source['name']}, SHA-256 {source['sha256'][:16]}"
+    return f"{note}; trained{data}, seed {run['seed']}, by {command}"
 
 
 def sha256_note(path: Path) -> str:

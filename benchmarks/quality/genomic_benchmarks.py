@@ -27,9 +27,11 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.trained import model_note
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
 from dnamdlm.assembly.finetune.finetuning import finetune
+from dnamdlm.assembly.models import load_model
 from dnamdlm.command_line import config_folder
 from dnamdlm.data.tasks.genomic_benchmarks import SUITE
 
@@ -58,13 +60,18 @@ def sweep_points(sweeps: Sequence[str]) -> list[list[str]]:
     return [list(point) for point in itertools.product(*choices)]
 
 
+def run_folder(arguments: argparse.Namespace, task: str, method: str, point: Sequence[str]) -> Path:
+    """The folder of one run."""
+    return Path(arguments.out) / task / ",".join([method, *point])
+
+
 def run_points(
     task: str, method: str, arguments: argparse.Namespace, points: list[list[str]]
 ) -> list[dict[str, Any]]:
     """Results of every point for one task and method; words and the CNN with the first of all."""
     results = []
     for index, point in enumerate(points):
-        run_dir = Path(arguments.out) / task / ",".join([method, *point])
+        run_dir = run_folder(arguments, task, method, point)
         own = [setting.replace("{task}", task) for setting in arguments.set]
         overrides = [
             f"model={arguments.model}", f"task={task}", f"method={method}",
@@ -145,11 +152,15 @@ def main() -> None:
     points = sweep_points(arguments.sweep)
     rows: list[tuple[Cell, ...]] = []
     details: dict[str, Any] = {}
+    hashes: dict[str, str] = {}
     for task in arguments.tasks:
         for method in arguments.methods:
             results = run_points(task, method, arguments, points)
             rows += rows_of(task, results, points)
             details = results[0]
+            run_dir = run_folder(arguments, task, method, points[0])
+            recorded = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+            hashes[task] = recorded["data"]["fingerprint"][:16]
         rows += published_rows(task)
     table = ResultTable(
         theme=f"quality-{(arguments.name or arguments.config).replace('_', '-')}",
@@ -159,8 +170,9 @@ def main() -> None:
                  "seconds per seed"),
         rows=rows,
         notes=(
-            f"model {details['model_sha256'][:12]}, {details['model_parameters']:,} parameters, "
-            f"strand {details['strand']}, pooling {details['windows']['pooling']}",
+            model_note(load_model(arguments.model)),
+            f"strand {details['strand']}, pooling {details['windows']['pooling']}; SHA-256 of rows "
+            "and labels: " + ", ".join(f"{task} {digest}" for task, digest in hashes.items()),
             "probe: a regression on frozen states; full: all weights, "
             f"{details['training']['epochs']} epochs of batches of "
             f"{details['training']['batch_size']} at the learning rate "

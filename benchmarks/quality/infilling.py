@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.trained import genome_of
+from benchmarks.started import start
+from benchmarks.trained import genome_of, model_note
 from dnamdlm.assembly.evaluate.markov_baselines import fit_baselines
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.diffusion.categorical import UNCHANGED, Choice
 from dnamdlm.diffusion.randomness import row_keys
+from dnamdlm.errors import ConfigError
 from dnamdlm.evaluation.rates import clustered_rate
+from dnamdlm.evaluation.samples.infilling import hide_span, sharpest
 from dnamdlm.lm.markov import MarkovLM, MarkovModel
 from dnamdlm.lm.sampling.generation import Template, generate_pieces
 from dnamdlm.lm.sampling.samplers import (
@@ -32,6 +35,7 @@ from dnamdlm.lm.sampling.samplers import (
     Sampler,
 )
 from dnamdlm.tokens.iupac import ANY_BASE
+from dnamdlm.words.markov_chain import DENSE_ORDER
 
 FIRST_BASE_ID = 7
 MASK_ID = 3
@@ -44,24 +48,6 @@ FILLERS: dict[str, tuple[Sampler, Choice]] = {
     "confidence, one per step, most likely": (ConfidenceSampler(num_steps=1024), MOST_LIKELY),
     "all at once, most likely": (AncestralSampler(num_steps=1), MOST_LIKELY),
 }
-
-
-def hide_spans(tokens: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """The tokens with one span of each row hidden."""
-    size = max(1, round(share * tokens.shape[1]))
-    starts = rng.integers(0, tokens.shape[1] - size + 1, size=len(tokens))
-    places = np.arange(tokens.shape[1])
-    inside = (places >= starts[:, None]) & (places < starts[:, None] + size)
-    return np.where(inside, MASK_ID, tokens)
-
-
-def sharpest(model: MarkovModel) -> MarkovModel:
-    """The same Markov model with all probability on the most likely base of each context."""
-    tables = tuple(
-        np.where(np.arange(4) == table.argmax(axis=1)[:, None], 0.0, -np.inf)
-        for table in model.log_probs
-    )
-    return MarkovModel(model.smoothing, tables, model.pseudo_counts)
 
 
 def filled_by_model(
@@ -97,10 +83,15 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=None, help="bases; default as in training")
     parser.add_argument("--hidden", type=float, default=0.3, help="share of each window")
     parser.add_argument("--split", default="valid")
-    parser.add_argument("--max-order", type=int, default=12)
+    parser.add_argument("--max-order", type=int, default=DENSE_ORDER, help="of the Markov models")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--smoke", action="store_true", help="print a short table, store nothing")
     arguments = parser.parse_args()
+    if arguments.max_order > DENSE_ORDER:
+        raise ConfigError(
+            f"--max-order {arguments.max_order} is too high, since only models to order "
+            f"{DENSE_ORDER} generate; give {DENSE_ORDER} or less"
+        )
     loaded = load_model(arguments.model, device=arguments.device)
     device = next(loaded.lm.parameters()).device
     genome = genome_of(loaded)
@@ -108,7 +99,8 @@ def main() -> None:
     tokens = np.concatenate(
         [batch.tokens[batch.valid.all(dim=1)].numpy() for batch in windows.batches(64)]
     )
-    hidden = hide_spans(tokens, arguments.hidden, np.random.default_rng(0))
+    size = max(1, round(arguments.hidden * tokens.shape[1]))
+    hidden = hide_span(tokens, size, np.random.default_rng(0))
     asked = hidden == MASK_ID
     counts = asked.sum(axis=1).astype(np.float64)
     keys = row_keys(1, torch.arange(len(tokens)))
@@ -133,13 +125,13 @@ def main() -> None:
         columns=("filled by", "recovered, %", "standard error", "calls per window"),
         rows=rows,
         notes=(
-            f"model {loaded.digest[:12]}, {loaded.num_parameters:,} parameters; windows of "
-            f"{tokens.shape[1]} bases of the {arguments.split} split",
-            "standard errors with windows as clusters; one seed for the draws",
+            model_note(loaded),
+            f"windows of {tokens.shape[1]} bases of the {arguments.split} split",
+            "standard errors with windows as clusters; seeds 0 of the spans and 1 of the draws",
         ),
     )
     finish(table, smoke=arguments.smoke, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.labelled_variants import LabelledVariants
 from benchmarks.quality.variant_suites import chain_of, model_scores, reference_scores
 from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.trained import model_note
+from benchmarks.trained import model_note, sha256_note
 from dnamdlm.assembly.models import load_model
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.data.variants.variant_places import Places
@@ -124,6 +124,8 @@ def main() -> None:
             f"rows of at least {arguments.barcodes} barcodes; deletions left out; exchanges "
             "averaged over the experiments of an element",
             "minus absolute score: any change of what the model expects lowers activity",
+            f"draws of elbo: {arguments.draws}, seed 0",
+            f"{sha256_note(arguments.table)}; {sha256_note(Path(arguments.elements))}",
             model_note(loaded),
         ),
     )  # fmt: skip

@@ -1,11 +1,12 @@
 """Benchmarks of a trained model find the genome it was trained on."""
 
+import re
 import sys
 
 import pytest
 
 from benchmarks.quality import infilling
-from benchmarks.trained import genome_of
+from benchmarks.trained import genome_of, model_note
 from dnamdlm.assembly.models import load_model
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import train
@@ -23,6 +24,11 @@ def run_dir(tmp_path_factory):
 def test_the_genome_is_that_of_the_run(run_dir):
     genome = genome_of(load_model(run_dir))
     assert [piece.chrom for piece in genome.splits.valid] == ["chrXV"]
+
+
+def test_the_note_of_a_model_says_how_it_was_trained_and_on_what(run_dir):
+    note = model_note(load_model(run_dir))
+    assert re.search(r"trained on \S+, SHA-256 [0-9a-f]{16}, seed 1, by python -m ", note)
 
 
 @pytest.mark.slow
