@@ -33,12 +33,14 @@ from benchmarks.measured_rows import (
     row_settings,
     write_parts,
 )
+from benchmarks.paired_predictions import lead
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.started import completed, start
 from benchmarks.trained import model_note, sha256_note
 from dnamdlm.assembly.models import load_model
 
 ALL = "all"
+_SPLITS = "splits"
 _FIGURES = ("pearson", "spearman", "r2")
 _NETWORK = ("backbone.hidden_size=64", "backbone.num_blocks=3", "backbone.mlp_ratio=2")
 # short convolutions, which the transformer that reads from left to right has not.
@@ -89,10 +91,14 @@ class Work:
         )  # fmt: skip
         return run
 
+    def run_of(self, point: Point) -> Path:
+        """The folder of a fit."""
+        return self.folder / "-".join((point.objective, point.method, point.rows))
+
     def results(self, point: Point, baselines: Sequence[str]) -> dict[str, Any]:
         """What `finetune` found for a point."""
         few = point.rows != ALL and int(point.rows) <= _FEW_ROWS
-        run = self.folder / "-".join((point.objective, point.method, point.rows))
+        run = self.run_of(point)
         settings = [
             "config=table", f"model={self.pretrained(point.objective)}",
             *(f"data.{name}={self.folder / name}.tsv" for name in ("train", "valid", "test")),
@@ -138,6 +144,20 @@ def measured(work: Work) -> list[tuple[Cell, ...]]:
         rows += [row_of(name, point, result) for name in result["summary"]]
         print(json.dumps(rows[-1 - len(baselines) :]), flush=True)
     return rows
+
+
+def lead_notes(work: Work) -> list[str]:
+    """How far the fits of all weights to all rows are ahead of words, on the same test rows."""
+    arguments = work.arguments
+    if ALL not in arguments.rows or "full" not in arguments.methods:
+        return []
+    words = work.run_of(Point(arguments.objectives[0], arguments.methods[0], ALL))
+    found = []
+    for objective in arguments.objectives:
+        fitted = work.run_of(Point(objective, "full", ALL))
+        ahead = lead(fitted / _SPLITS / "model_seed_1", words / _SPLITS / "kmer_seed_1", "activity")
+        found.append(f"{objective} {ahead.value:+.3f} ({ahead.low:+.3f} to {ahead.high:+.3f})")
+    return [f"r of all weights less r of kmer, first seed, paired over rows: {', '.join(found)}"]
 
 
 def parsed() -> argparse.Namespace:
@@ -188,7 +208,9 @@ def main() -> None:
             "shares of bases; words: on those of the length that the validation rows choose; cnn: "
             "a small convolutional network without pre-training; random: the network of the first "
             "objective with random weights",
+            *lead_notes(work),
             sha256_note(arguments.table),
+            sha256_note(Path(arguments.genome)),
             *(f"{name}, {model_note(model)}" for name, model in
               zip(arguments.objectives, models, strict=True)),
         ),

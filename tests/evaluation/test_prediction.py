@@ -116,6 +116,26 @@ def test_bootstrap_intervals_hold_the_figure_and_are_the_same_for_a_seed():
     assert figure_intervals("classes", targets, outputs, repeats=0, seed=3) == {}
 
 
+def test_intervals_of_correlations_are_those_of_fisher_and_notice_a_shuffle():
+    rng = np.random.default_rng(2)
+    targets = rng.normal(size=(800, 1))
+    outputs = 0.6 * targets + 0.8 * rng.normal(size=(800, 1))
+    found = figure_intervals("regression", targets, outputs, repeats=400, seed=3)
+    for name, spread in (("pearson", 1.0), ("spearman", 1.06)):
+        value = figures("regression", targets, outputs)[name]
+        # Fisher: atanh(r) has the standard error sqrt(spread / (n - 3)), for ranks by Fieller.
+        reach = 1.96 * math.sqrt(spread / 797)
+        wanted = [math.tanh(math.atanh(value) + sign * reach) for sign in (-1, 1)]
+        # the ends of 400 resamples are known to about a tenth of the width.
+        assert found[name] == pytest.approx(wanted, abs=0.2 * (wanted[1] - wanted[0]))
+    turned = figures("regression", targets, -outputs)
+    shuffled = figures("regression", targets, rng.permutation(outputs))
+    for name in ("pearson", "spearman"):
+        right = figures("regression", targets, outputs)[name]
+        assert turned[name] == pytest.approx(-right, abs=1e-12)
+        assert abs(shuffled[name]) < 4 / math.sqrt(800)
+
+
 def test_summary_confusion_and_unknown_metrics():
     found = summary({1: 0.5, 2: 0.7, 3: 0.6})
     assert found["mean"] == pytest.approx(0.6)
