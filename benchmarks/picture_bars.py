@@ -59,8 +59,8 @@ class Panel:
     table: str
 
 
-def stored(theme: str) -> tuple[str, list[list[Any]]]:
-    """Name and rows of the stored table of a theme.
+def read_table(theme: str) -> tuple[str, dict[str, Any]]:
+    """Name and content of the stored table of a theme.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -68,7 +68,17 @@ def stored(theme: str) -> tuple[str, list[list[Any]]]:
     found = sorted(RESULTS.glob(f"{theme}_*.json"))
     if not found:
         raise FileNotFoundError(f"no table of {theme} in {RESULTS}")
-    return found[-1].stem, json.loads(found[-1].read_text(encoding="utf-8"))["rows"]
+    return found[-1].stem, json.loads(found[-1].read_text(encoding="utf-8"))
+
+
+def stored(theme: str) -> tuple[str, list[list[Any]]]:
+    """Name and rows of the stored table of a theme.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    name, content = read_table(theme)
+    return name, content["rows"]
 
 
 def spread(cell: str) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmarks.picture_bars import Panel
+from benchmarks.picture_curves import curves_of, drawn_curves
 from benchmarks.picture_panels import PANELS
 
 COLOURS = {"ours": "#2f7fc1", "simple": "#9aa3ab", "random": "#d9822b",
@@ -29,6 +30,14 @@ MEANING = {
     "random": "the same network with random weights",
     "published": "published by others, not run here",
 }
+LEARNING = {
+    "plant-core-promoters-jores2021": "plant promoters",
+    "yeast-gpra-dream2022-demo": "yeast promoters",
+    "ecoli-tss-mpra-urtecho": "E. coli promoters",
+    "human-lentimpra-agarwal-sample": "human elements",
+    "fly-starrseq-deepstarr-sample": "fly enhancers",
+}
+"""Tables of activities with learning curves, and their titles."""
 _INCHES_PER_BAR = 0.27
 _FLOOR = "#c92a2a"
 
@@ -82,6 +91,9 @@ def main() -> None:
             panel = make()
             drawn(panel).savefig(folder / f"{name}.png", dpi=110, facecolor="white")
             print(f"{folder / name}.png: {panel.table}")
+        curves = [curves_of(stem, title) for stem, title in LEARNING.items()]
+        drawn_curves(curves, COLOURS, _FLOOR).savefig(folder / "curves.png", dpi=110)
+        print(f"{folder / 'curves.png'}: {', '.join(one.table for one in curves)}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import re
 import pytest
 
 from benchmarks.picture_bars import RESULTS, spread
+from benchmarks.picture_curves import curves_of, drawn_curves
 from benchmarks.picture_panels import PANELS
-from benchmarks.pictures import COLOURS, drawn
+from benchmarks.pictures import COLOURS, LEARNING, drawn
 from tests.repository.sources import ROOT
 
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
@@ -56,9 +57,28 @@ def test_a_bar_of_designs_begins_at_the_same_letters_in_random_order(name):
             assert [bars[label].value, bars[label].floor] == wanted
 
 
+def test_learning_curves_are_the_rows_of_their_tables():
+    found = [curves_of(stem, title) for stem, title in LEARNING.items()]
+    for curves in found:
+        content = json.loads((RESULTS / f"{curves.table}.json").read_text(encoding="utf-8"))
+        by_name = {tuple(row[:3]): row[3] for row in content["rows"]}
+        counts = list(dict.fromkeys(row[0] for row in content["rows"]))
+        assert [*curves.rows] == sorted(curves.rows)
+        wanted = [by_name[count, "mlm, genome", "probe"] for count in counts]
+        assert curves.lines["MLM, probe"] == tuple(wanted)
+        assert curves.lines["words of six bases"][-1] == by_name["all", "kmer", ""]
+        assert curves.floor == by_name["all", "composition", ""]
+    figure = drawn_curves(found, COLOURS, "red")
+    assert [axes.get_title() for axes in figure.axes] == [*LEARNING.values()]
+    for axes, curves in zip(figure.axes, found, strict=True):
+        drawn_lines = [tuple(line.get_ydata()) for line in axes.lines]
+        assert drawn_lines[:-1] == list(curves.lines.values())
+        assert drawn_lines[-1] == (curves.floor, curves.floor)
+
+
 def test_the_page_shows_every_picture_and_names_its_table():
     shown = re.findall(r"\]\(benchmarks/(\w+)\.png\)", PAGE)
-    assert sorted(shown) == sorted(PANELS)
+    assert sorted(shown) == sorted([*PANELS, "curves"])
     assert all((ROOT / "docs" / "benchmarks" / f"{name}.png").is_file() for name in shown)
     for table in re.findall(r"`(quality-[\w-]+)`", PAGE):
         assert list(RESULTS.glob(f"{table}_*.json")), table
