@@ -103,5 +103,7 @@ def kind_of(label: str) -> str:
     """Whether a row is a model of ours, one with random weights, or something simple."""
     if label.startswith("random"):
         return "random"
-    ours = ("model", "network", "minus llr", "minus elbo", "llr", "confidence", "first hitting")
+    ours = (
+        "model", "network", "minus llr", "minus elbo", "llr", "elbo", "confidence", "first hitting"
+    )  # fmt: skip
     return "ours" if label.startswith(ours) else "simple"

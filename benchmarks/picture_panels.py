@@ -6,7 +6,15 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 
-from benchmarks.picture_bars import Bar, Panel, kind_of, seeds_mean, spread, stored
+from benchmarks.picture_bars import (
+    Bar,
+    Panel,
+    kind_of,
+    read_table,
+    seeds_mean,
+    spread,
+    stored,
+)
 
 _CERTAIN = 1.96  # standard errors of a 95 % interval
 
@@ -59,13 +67,12 @@ def _ranked(name: str, theme: str, names: tuple[str, ...], title: str) -> Panel:
 
 
 def _saturation() -> Panel:
-    table, rows = stored("quality-saturation")
-    names = ("llr, both strands", "minus absolute llr", "transition", "gain of GC",
-             "Markov order 12")  # fmt: skip
-    *_, mean = rows
+    table, content = read_table("quality-saturation")
+    mean = dict(zip(content["columns"], content["rows"][-1], strict=True))
     bars = tuple(
         Bar("", name, kind_of(name.removeprefix("minus absolute ")), 0.0, *spread(cell))
-        for name, cell in zip(names, mean[2:], strict=True)
+        for name, cell in mean.items()
+        if name not in ("element", "exchanges")
     )
     return Panel(
         "saturation", "Measured effects of single bases in 13 human elements",
@@ -167,14 +174,20 @@ def _pretraining(name: str, ending: str, title: str) -> Panel:
 
 def _classes(stem: str, name: str, what: str) -> Panel:
     """Mean over six classes."""
-    table, rows = stored(f"quality-class-samples-{stem}")
-    (mean,) = (row for row in rows if row[0] == "mean")
-    names = {"real": "simple", "shuffled": "simple", "Markov, one for each class": "simple",
-             "given the class": "ours", "given the class, guidance 2": "ours",
-             "class left open": "ours"}  # fmt: skip
+    table, content = read_table(f"quality-class-samples-{stem}")
+    (mean,) = (row for row in content["rows"] if row[0] == "mean")
+    cells = dict(zip(content["columns"], mean, strict=True))
+    names = {
+        "real": ("real", "simple"),
+        "shuffled": ("shuffled", "simple"),
+        "Markov": ("Markov, one for each class", "simple"),
+        "g = 1": ("given the class", "ours"),
+        "g = 2": ("given the class, guidance 2", "ours"),
+        "no class": ("class left open", "ours"),
+    }
     bars = tuple(
-        Bar("", name, kind, 0.167, *spread(cell))
-        for (name, kind), cell in zip(names.items(), mean[2:], strict=True)
+        Bar("", label, kind, 0.167, *spread(cells[column]))
+        for column, (label, kind) in names.items()
     )
     axis = "share that an independent judge gives the class asked for"
     return Panel(name, f"Samples of {what}", axis, "chance", bars, table)

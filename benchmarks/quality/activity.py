@@ -3,7 +3,7 @@
     python -m benchmarks.quality.activity --table FILE.tsv.gz --column expression --length 150
         --genome FASTA --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
         [--region 50000] [--steps 600] [--rows 100 1000 all] [--methods probe lora full probe-full]
-        [--objectives mdlm mlm ar] [--seeds 2] [--set KEY=VALUE ...] [--smoke]
+        [--objectives mdlm mlm ar] [--seeds 2] [--name full] [--smoke]
 
 One small transformer is trained on a genome with each objective, on the same windows, and then
 learns the activities as a probe of frozen states, by low-rank adapters, with all its weights, or
@@ -172,6 +172,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=list(_METHODS), choices=_METHODS)
     parser.add_argument("--objectives", nargs="+", default=list(_OBJECTIVES), choices=_OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--name", help="of the table, after that of the file")
     parser.add_argument("--smoke", action="store_true", help="few rows and steps, print only")
     return parser.parse_args()
 
@@ -191,7 +192,7 @@ def main() -> None:
     stem = arguments.table.name.split(".")[0]
     models = [load_model(str(work.pretrained(name))) for name in arguments.objectives]
     table = ResultTable(
-        f"quality-activity-{stem.replace('_', '-')}",
+        "-".join(filter(None, ("quality-activity", stem.replace("_", "-"), arguments.name))),
         f"Activities predicted: {arguments.table.name}, {arguments.seeds} seeds",
         (
             "rows learned from", "weights", "method", "Pearson r", "+- (seeds)",

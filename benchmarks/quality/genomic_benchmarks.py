@@ -35,7 +35,8 @@ from dnamdlm.assembly.models import load_model
 from dnamdlm.command_line import config_folder
 from dnamdlm.data.tasks.genomic_benchmarks import SUITE
 
-PUBLISHED = {  # areas under the ROC curve; Nat. Commun. 2025, doi 10.1038/s41467-025-65823-8
+# areas under the ROC curve; Nature Communications 2025, doi 10.1038/s41467-025-65823-8
+PUBLISHED = {
     "prom_core_tata": {"Caduceus-PH": 0.810, "NT-v2": 0.795, "DNABERT-2": 0.778},
     "prom_core_notata": {"Caduceus-PH": 0.896, "NT-v2": 0.873, "DNABERT-2": 0.853},
 }
