@@ -119,6 +119,20 @@ def test_a_row_that_is_no_vcf_keeps_its_place_and_says_why(tmp_path, store, capl
     assert "v.vcf, line 4" in str(error.value)
 
 
+def test_rows_that_repeat_an_allele_are_kept_and_counted_in_one_sentence(tmp_path, store, caplog):
+    rows = [row(2, "C", "T"), row(2, "C", "G"), row(2, "C", "A,T"), row(3, "G", "T"),
+            row(3, "G", "<DEL>"), row(3, "G", "<DEL>"), row(2, "C", "T")]  # fmt: skip
+    counts = check_variants(VariantFile(write(tmp_path, *rows)), Places(store))
+    assert counts.rows == 7
+    (said,) = [record.getMessage() for record in caplog.records]
+    # of one place alone, and <DEL> does not say where it ends.
+    assert re.search(r"1 of 7 rows repeat an allele .*the first is line 6\).*counts it twice", said)
+    caplog.clear()
+    check_variants(VariantFile(write(tmp_path, *rows[:2])), Places(store))
+    assert not caplog.records
+
+
+
 def test_a_row_of_bytes_that_are_no_text_ends_the_file(tmp_path):
     with pytest.raises(DataError, match="line 5: a NUL byte"):
         list(VariantFile(write(tmp_path, row(), row(1, "A", "C\0"))).rows())

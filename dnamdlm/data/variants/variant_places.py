@@ -17,6 +17,7 @@ import numpy as np
 from dnamdlm.data.genome.intervals import Interval, unknown_record
 from dnamdlm.data.genome.regions import record_of_region, region_in_name, region_text
 from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.data.variants.repeated_rows import RepeatedRows
 from dnamdlm.data.variants.variant_sources import VariantSource
 from dnamdlm.data.variants.vcf import Variant, has_letters, is_symbolic
 from dnamdlm.errors import DataError
@@ -154,7 +155,8 @@ def check_variants(
 ) -> VariantCounts:
     """Read the whole file and compare it with the genome, before anything is computed.
 
-    A file without rows is as good as any. How many rows are not VCF is logged, with the first.
+    A file without rows is as good as any. How many rows are not VCF, and how many repeat the row
+    before them, is logged with the first.
 
     Args:
         file: the variants.
@@ -170,6 +172,7 @@ def check_variants(
     known = compared = against = malformed = 0
     example = fault = ""
     names: dict[str, str | None] = {}
+    repeated = RepeatedRows()
     for row in file.rows():
         reasons = places.reasons(row)
         counts.rows += 1
@@ -179,6 +182,7 @@ def check_variants(
             malformed += 1
             fault = fault or f"{file.unit} {row.line}: {row.fault}"
             continue
+        repeated.add(row)
         if row.chrom not in names:
             names[row.chrom] = places.record(row.chrom)
             _refuse_other_names(file, row, places)
@@ -207,6 +211,12 @@ def check_variants(
         _log.warning(
             "%s: %d of %d rows are not VCF and get the reason malformed (the first is %s)",
             file.path, malformed, counts.rows, fault,
+        )  # fmt: skip
+    if repeated.number:
+        _log.warning(
+            "%s: %d of %d rows repeat an allele of a row before them (the first is %s %d); each is "
+            "scored, and a figure over the table counts it twice: remove them if that is not meant",
+            file.path, repeated.number, counts.rows, file.unit, repeated.first,
         )  # fmt: skip
     return counts
 
