@@ -132,7 +132,6 @@ def test_rows_that_repeat_an_allele_are_kept_and_counted_in_one_sentence(tmp_pat
     assert not caplog.records
 
 
-
 def test_a_row_of_bytes_that_are_no_text_ends_the_file(tmp_path):
     with pytest.raises(DataError, match="line 5: a NUL byte"):
         list(VariantFile(write(tmp_path, row(), row(1, "A", "C\0"))).rows())

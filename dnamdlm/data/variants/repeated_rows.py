@@ -1,7 +1,7 @@
 """Rows of variants that say what a row before them said.
 
-Each of them is scored and keeps its place, as any other row: a table comes back with as many rows as
-it had. Labs want to know of them all the same, since a figure over such a table counts them twice.
+Each of them is scored and keeps its place as any other row, so that a table comes back with as many
+rows as it had. They are worth a warning, since a figure over such a table counts them twice.
 """
 
 from __future__ import annotations
