@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dnamdlm.assembly.finetune import predicted_parts
+from dnamdlm.errors import ConfigError
 from dnamdlm.threads import available_processors
 from tests.entries.kills import Case, run_case
 from tests.helpers import entries
@@ -25,6 +26,25 @@ TABLES = {
     "evaluate": ("o.json", ["batch_size=1", "draws=1", "max_order=1"]),
 }  # fmt: skip
 COMMON = ("device=cpu", "threads=1")
+
+
+def make_models(folder, run, heads, *, seed):
+    """Train a small model on the genome of a folder, and fit heads of it."""
+    entries.train(
+        entries.composed(
+            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
+            "data.length=64", "data.valid=[r1]", "data.test=[r2]", "trainer.max_steps=2",
+            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
+            f"data.cache_dir={folder}/cache", f"run_dir={folder}/{run}", "backbone.hidden_size=16",
+            "backbone.num_blocks=1", f"seed={seed}",
+        )
+    )  # fmt: skip
+    entries.finetune(
+        entries.composed(
+            "finetune", "config=table", f"data.train={folder}/few.csv", f"model={folder}/{run}",
+            f"run_dir={folder}/{heads}", "seeds=2", "training.epochs=1", "baselines=[]",
+        )
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +68,14 @@ def folder(tmp_path_factory):
     lines = [f"{text},{label}\n" for text, label in zip(texts, labels, strict=True)]
     (folder / "t.csv").write_text("sequence,label\n" + "".join(lines))
     (folder / "few.csv").write_text("sequence,label\n" + "".join(lines[:80]))
-    entries.train(
-        entries.composed(
-            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
-            "data.length=64", "data.valid=[r1]", "data.test=[r2]", "trainer.max_steps=2",
-            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
-            f"data.cache_dir={folder}/cache", f"run_dir={folder}/run", "backbone.hidden_size=16",
-            "backbone.num_blocks=1",
-        )
-    )  # fmt: skip
-    entries.finetune(
-        entries.composed(
-            "finetune", "config=table", f"data.train={folder}/few.csv", f"model={folder}/run",
-            f"run_dir={folder}/heads", "seeds=2", "training.epochs=1", "baselines=[]",
-        )
-    )  # fmt: skip
+    make_models(folder, "run", "heads", seed=1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def others(folder):
+    """A model and heads of another seed, of the same genome and table."""
+    make_models(folder, "other_run", "other_heads", seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +135,16 @@ def test_the_bytes_do_not_depend_on_the_number_of_parts_and_shards(entry, tmp_pa
     assert content_of(whole) == content_of(parts) == content_of(shard)
     assert [path.name for path in shard.parent.iterdir()] == [shard.name]
     assert [path.name for path in parts.parent.iterdir()] == [parts.name]
+
+
+@pytest.mark.parametrize("entry", TABLES)
+def test_parts_of_another_model_are_refused_by_every_entry(entry, others, tmp_path):
+    model = "other_heads" if entry == "predict" else "other_run"
+    make(entry, tmp_path, "part_rows=1", "shard=8/8")
+    left = sorted(path.name for path in tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"parts of another command \(model.* another content"):
+        make(entry, tmp_path, "part_rows=1", "shard=7/8", f"model={model}")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == left
 
 
 def test_a_batch_of_predictions_is_that_of_the_whole_input(folder, tmp_path, monkeypatch):
