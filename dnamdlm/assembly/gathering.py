@@ -14,6 +14,7 @@ from dnamdlm.assembly.embed.embed_parts import embed_facts, join_embeddings
 from dnamdlm.assembly.evaluate.evaluation import join_evaluation
 from dnamdlm.assembly.evaluation_target import EVALUATION
 from dnamdlm.assembly.finetune.predicted_parts import join_predictions, predict_facts
+from dnamdlm.assembly.runner.part_makers import warn_of_makers
 from dnamdlm.assembly.runner.part_runner import Join, join_parts, whole_parts
 from dnamdlm.assembly.sample.sample_parts import join_samples, sample_facts
 from dnamdlm.assembly.score.label_figures import label_report
@@ -165,7 +166,9 @@ def _complete(folder: Path, manifest: Manifest) -> list[PartHead]:
             f"{said}{f'; and {more} more' if more > 0 else ''}: {missing} of {num_parts} parts "
             f"missing; run the command again {_remedy(manifest, [shard for shard, *_ in problems])}"
         )
-    return [found[number] for number in range(num_parts)]
+    heads = [found[number] for number in range(num_parts)]
+    warn_of_makers(folder, heads)
+    return heads
 
 
 def _problem(folder: Path, shard: Shard, lost: Sequence[int], count: int) -> str:

@@ -1,8 +1,10 @@
 """Results in parts: whatever is killed, damaged or cut, the result is that of one run."""
 
+import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from dnamdlm.assembly.gathering import GatherSettings, gather
 from dnamdlm.data.parts.cutting import Cut, Shard, parse_shard
+from dnamdlm.data.parts.part_files import HEAD_BYTES
 from dnamdlm.data.parts.part_folders import folder_of
 from dnamdlm.errors import ConfigError, DataError
 from tests.helpers import parted_work
@@ -138,6 +141,44 @@ def test_parts_of_another_result_are_refused_with_what_differs(place):
     assert left(place) == before
     # without a size of one's own, that of the folder is taken.
     run(place, per_part=4, keeps_cut=True)
+    assert (place / "out/x.tsv").read_text() == parted_work.expected()
+
+
+def test_parts_of_another_number_of_threads_are_joined_with_a_warning(place, caplog):
+    run(place, shard="1/2", threads=1)
+    run(place, shard="2/2", threads=1)
+    gather(GatherSettings(str(place / "out/x.tsv")))
+    assert "some parts" not in caplog.text
+    run(place, shard="1/2", threads=1)
+    run(place, shard="2/2", threads=2)
+    assert "some parts" not in caplog.text
+    gather(GatherSettings(str(place / "out/x.tsv")))
+    said = (
+        r"some parts were made with 1 thread, (.*), others with 2 threads, \1; .* threads=1 to all"
+    )
+    assert re.search(said, caplog.text)
+    assert (place / "out/x.tsv").read_text() == parted_work.expected().replace("cubes", "number")
+    # a command that resumes with other threads says so itself.
+    caplog.clear()
+    with pytest.raises(DataError):
+        run(place, fault=(10, "refuse"), threads=1)
+    run(place, threads=3)
+    assert "others with 3 threads" in caplog.text
+
+
+def test_parts_of_an_earlier_version_do_not_say_with_what_they_were_made(place, caplog):
+    with pytest.raises(DataError):
+        run(place, fault=(10, "refuse"), threads=1)
+    path = place / "out/x.tsv.parts/part-000000"
+    content = path.read_bytes()
+    head = json.loads(content[:HEAD_BYTES])
+    del head["made_with"]
+    older = json.dumps(head).encode().ljust(HEAD_BYTES - 1) + b"\n"
+    path.write_bytes(older + content[HEAD_BYTES:])
+    caplog.clear()
+    run(place, threads=1)
+    assert "damaged" not in caplog.text
+    assert "some parts" not in caplog.text
     assert (place / "out/x.tsv").read_text() == parted_work.expected()
 
 

@@ -32,7 +32,7 @@ def join(head, contents, target):
 
 
 def run(out, *, work, batches=20, per_part=3, shard=None, workers=1, seconds=0.0, fault=None,
-        model="a", keeps_cut=False):  # fmt: skip
+        model="a", keeps_cut=False, threads=None):  # fmt: skip
     """Compute the cubes, see `run_job`."""
     task = Cubes(str(work), (seconds,), fault)
     job = Job(
@@ -47,7 +47,7 @@ def run(out, *, work, batches=20, per_part=3, shard=None, workers=1, seconds=0.0
         label="cubing",
         unit="numbers",
     )
-    workforce = Workforce(task, Plan(None, workers), task.open() if workers == 1 else None)
+    workforce = Workforce(task, Plan(threads, workers), task.open() if workers == 1 else None)
     return run_job(job, workforce, shard=parse_shard(shard), per_part=per_part, keeps_cut=keeps_cut)
 
 

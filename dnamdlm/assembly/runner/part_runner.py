@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Generic, Protocol, TypeVar
 
+from dnamdlm.assembly.runner.part_makers import made_with, warn_of_makers
 from dnamdlm.assembly.runner.part_settings import PART_SECONDS
 from dnamdlm.assembly.worker_process import Task
 from dnamdlm.assembly.workers import spread
@@ -173,10 +174,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Chosen(Generic[Item]):
-    """The items of some parts, with their number, so that `spread` knows how much is left.
-
-    `batch_seconds` is what a batch takes at least, 0 where that is not known.
-    """
+    """The items of some parts, counted, and the seconds that a batch takes at least, or 0."""
 
     job: Job[Item, Any]
     ranges: Sequence[range]
@@ -306,17 +304,19 @@ def _computed(
     done = sum(head.rows for head in found.values())
     # the parts of a shard are about as large as the others.
     total = job.num_rows if shard.count == 1 else round(job.num_rows * len(mine) / cut.num_parts)
-    digest = manifest.digest
+    digest, made = manifest.digest, made_with(workforce.plan)
     with Progress(job.label, total, job.unit, first=done) as progress:
         if missing:
             with _spread(chosen, workforce, progress) as results:
                 for number, numbers in zip(missing, chosen.ranges, strict=True):
-                    with part_writer(part_path(folder, number), digest, number) as writer:
+                    with part_writer(part_path(folder, number), digest, number, made) as writer:
                         _fill(writer, job, numbers, results, progress)
                     found[number] = writer.head(digest, number)
                 # the items may be checked at their end.
                 next(results, None)
-    return [found[number] for number in mine], progress
+    heads = [found[number] for number in mine]
+    warn_of_makers(folder, heads)
+    return heads, progress
 
 
 def _spread(chosen: _Chosen[Item], workforce: Workforce[Item, Result], progress: Progress) -> Any:
@@ -335,8 +335,7 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Write the batches of a part."""
-    own = islice(results, job.batches.num_items(numbers))
-    for stretch in job.batches.stretches(numbers, own):
+    for stretch in job.batches.stretches(numbers, islice(results, job.batches.num_items(numbers))):
         writer.add(stretch)
         if not job.reports_itself:
             progress.advance(stretch.rows)

@@ -48,6 +48,7 @@ class PartHead:
         counts: figures that are summed over all parts.
         size: bytes of its content.
         sha256: of its content.
+        made_with: threads and instructions of the processor; empty of an earlier version.
     """
 
     plan: str
@@ -56,13 +57,15 @@ class PartHead:
     counts: Mapping[str, int]
     size: int
     sha256: str
+    made_with: str = ""
 
 
 class PartWriter:
     """Takes the stretches of a part one after the other."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], made_with: str = "") -> None:
         self._file = file
+        self._made_with = made_with
         self._digest = hashlib.sha256()
         self._rows = self._size = 0
         self._counts: Counter[str] = Counter()
@@ -78,24 +81,26 @@ class PartWriter:
     def head(self, plan: str, number: int) -> PartHead:
         """The head for what was written so far."""
         counts = dict(sorted(self._counts.items()))
-        return PartHead(plan, number, self._rows, counts, self._size, self._digest.hexdigest())
+        digest = self._digest.hexdigest()
+        return PartHead(plan, number, self._rows, counts, self._size, digest, self._made_with)
 
 
 @contextmanager
-def part_writer(path: Path, plan: str, number: int) -> Iterator[PartWriter]:
+def part_writer(path: Path, plan: str, number: int, made_with: str = "") -> Iterator[PartWriter]:
     """A part that is there once the block ends without an error.
 
     Args:
         path: of the part.
         plan: SHA-256 of its manifest.
         number: of the part.
+        made_with: see `PartHead`.
 
     Raises:
         DataError: if it cannot be written.
     """
     with replacing(path) as partial, partial.open("r+b") as file:
         file.write(b" " * HEAD_BYTES)
-        writer = PartWriter(file)
+        writer = PartWriter(file, made_with)
         yield writer
         head = json.dumps(asdict(writer.head(plan, number))).encode("ascii")
         assert len(head) < HEAD_BYTES, "a head holds a few counts"
@@ -118,7 +123,8 @@ def _as_head(found: Any) -> PartHead:
     counts = {str(name): int(number) for name, number in found["counts"].items()}
     numbers = (int(found[name]) for name in ("number", "rows", "size"))
     number, rows, size = numbers
-    return PartHead(str(found["plan"]), number, rows, counts, size, str(found["sha256"]))
+    made_with = str(found.get("made_with", ""))
+    return PartHead(str(found["plan"]), number, rows, counts, size, str(found["sha256"]), made_with)
 
 
 def whole_head(path: Path, plan: str, number: int) -> PartHead | None:
