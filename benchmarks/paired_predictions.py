@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dnamdlm.errors import DataError
 from dnamdlm.evaluation.correlations import pearson
 from dnamdlm.evaluation.resampling import Estimate, interval, resampled_rows
 
@@ -34,10 +35,14 @@ def lead(first: Path, second: Path, column: str) -> Estimate:
         first: folder of a split.
         second: folder of another one, of the same test rows.
         column: name of the numbers that both predict.
+
+    Raises:
+        DataError: if they were tested on other rows.
     """
     names, ours = read_predictions(first, column)
     others, theirs = read_predictions(second, column)
-    assert names == others, f"{first} and {second} have other test rows"
+    if names != others:
+        raise DataError(f"{first} and {second} have other test rows; compare runs of one table")
 
     def difference(rows: NDArray[np.int64]) -> float:
         return pearson(*ours[rows].T) - pearson(*theirs[rows].T)

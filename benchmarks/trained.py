@@ -57,7 +57,11 @@ def model_note(loaded: LoadedModel) -> str:
     run = json.loads(path.read_text(encoding="utf-8"))
     command = " ".join(("python", "-m", *map(portable, run["command"])))
     source = run["data"].get("source")
-    data = "" if source is None else f" on {source['name']}, SHA-256 {source['sha256'][:16]}"
+    data = ""
+    # a table of sequences has a name alone, a corpus of text neither.
+    if isinstance(source, dict) and "name" in source:
+        data = f" on {source['name']}"
+        data += f", SHA-256 {source['sha256'][:16]}" if "sha256" in source else ""
     return f"{note}; trained{data}, seed {run['seed']}, by {command}"
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.quality.activity --table FILE.tsv.gz --column expression --length 150
         --genome FASTA --runs DIR [--whole 150] [--start 0] [--log] [--place start_U00096.2]
         [--region 50000] [--steps 600] [--rows 100 1000 all] [--methods probe lora full probe-full]
-        [--objectives mdlm mlm ar] [--seeds 2] [--name full] [--smoke]
+        [--objectives mdlm mlm ar] [--seeds 2] [--name NAME] [--smoke]
 
 One small transformer is trained on a genome with each objective, on the same windows, and then
 learns the activities as a probe of frozen states, by low-rank adapters, with all its weights, or

@@ -5,7 +5,7 @@
         [--methods full probe] [--sweep training.learning_rate=0.001,0.002 ...] [--seeds 5]
         [--name NAME] [--smoke]
 
-Each task, method and point of the sweep is one run of `dnamdlm.finetune` in DIR and goes on where
+Each task, method and point of the sweep is one run of `dnamdlm.finetune` in DIR, resumed where
 it stopped. The point of the sweep is chosen per task, method and weights (those of the model, or
 random ones) by the mean of the validation figure; the test figure of that point is shown, and the
 area under the ROC curve. The other baselines are run once, at the first point. Promoters
@@ -66,6 +66,12 @@ def run_folder(arguments: argparse.Namespace, task: str, method: str, point: Seq
     return Path(arguments.out) / task / ",".join([method, *point])
 
 
+def wants_random(settings: Sequence[str]) -> bool:
+    """Whether the settings of the user leave random weights among the baselines."""
+    given = [text for text in settings if text.startswith("baselines=")]
+    return not given or "random_weights" in given[-1]
+
+
 def run_points(
     task: str, method: str, arguments: argparse.Namespace, points: list[list[str]]
 ) -> list[dict[str, Any]]:
@@ -79,7 +85,7 @@ def run_points(
             f"run_dir='{run_dir}'", f"seeds={arguments.seeds}", *own, *point,
         ]  # fmt: skip
         if index or method != arguments.methods[0]:
-            overrides.append("baselines=[random_weights]")
+            overrides.append(f"baselines=[{'random_weights' * wants_random(own)}]")
         path, headline = finetune(
             read_settings(FinetuneEntry, settings_of(arguments.config, overrides))
         )

@@ -82,11 +82,15 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
     parser.add_argument("--smoke", action="store_true", help="two windows, store nothing")
     arguments = parser.parse_args()
+    if min(arguments.strides) < 1:
+        raise ConfigError(f"--strides {min(arguments.strides)} is impossible; give 1 or more")
     loaded = load_model(arguments.model)
     number = 2 if arguments.smoke else arguments.windows
-    windows = genome_of(loaded).evaluation_windows(arguments.split, None, number)
+    opened = genome_of(loaded)
+    windows = opened.evaluation_windows(arguments.split, None, number)
     batches = list(windows.batches(16))
     length = batches[0].tokens.shape[1]
+    number = sum(len(batch.tokens) for batch in batches)
     exact = exchange_scores(loaded, batches, length)
     rows = [
         compared(f"stride {stride}", stride, exchange_scores(loaded, batches, stride), exact)
@@ -96,6 +100,11 @@ def main() -> None:
     notes = [model_note(loaded)]
     if arguments.other is not None:
         other = load_model(arguments.other)
+        if (other.length, genome_of(other).store.sha256) != (loaded.length, opened.store.sha256):
+            raise ConfigError(
+                f"{arguments.other} reads other windows or another genome than {arguments.model}; "
+                "give a run that differs by its seed"
+            )
         rows.append(
             compared("another seed", length, exchange_scores(other, batches, length), exact)
         )

@@ -381,9 +381,7 @@ def test_as_many_shots_as_there_are_rows_are_the_whole_table(tmp_path, table):
     assert found["summary"] == whole["summary"]
 
 
-def test_an_audit_by_seqleak_stands_in_the_results_or_is_refused_before_work(
-    tmp_path, table, monkeypatch
-):
+def test_an_audit_by_seqleak_is_recorded_or_refused_before_work(tmp_path, table, monkeypatch):
     quick = ["audit=seqleak", "baselines=[]", "method=probe", "seeds=1"]
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "seqleak.audit", None)

@@ -23,7 +23,7 @@ def window():
 
 
 def wanted(hidden_with):
-    """Log ratios of the exact law, summed over what else is hidden with each place."""
+    """Log ratios of the exact distribution, summed over what else is hidden with each place."""
     found = []
     for place, other in enumerate(hidden_with):
         sums = torch.zeros(3, dtype=torch.float64)
@@ -39,7 +39,7 @@ def wanted(hidden_with):
     return np.array(found)
 
 
-def test_scores_are_the_conditionals_of_the_law_given_what_is_not_hidden():
+def test_scores_are_the_conditionals_given_what_is_not_hidden():
     loaded = SimpleNamespace(lm=MaskedDiffusionLM(OracleBackbone(LAW), LAW.vocabulary))
     exact = exchange_scores(loaded, [window()], 4)
     # float64 throughout, sums of at most nine terms.

@@ -1,6 +1,6 @@
 """Rows of the table of prediction tasks."""
 
-from benchmarks.quality.genomic_benchmarks import published_rows, rows_of
+from benchmarks.quality.genomic_benchmarks import published_rows, rows_of, wants_random
 
 
 def test_the_area_is_shown_where_the_task_has_one_and_published_areas_are_labelled():
@@ -21,6 +21,13 @@ def test_the_area_is_shown_where_the_task_has_one_and_published_areas_are_labell
     assert [len(line) for line in published] == [len(row)] * 3
     assert {line[2] for line in published} == {"published"}
     assert published_rows("human_ocr_ensembl") == []
+
+
+def test_random_weights_are_fitted_at_every_point_unless_they_are_left_out():
+    assert wants_random(["strand=one"])
+    assert wants_random(["baselines=[kmer,random_weights]"])
+    assert not wants_random(["baselines=[]"])
+    assert not wants_random(["baselines=[random_weights]", "baselines=[kmer]"])
 
 
 def test_the_point_of_a_sweep_is_chosen_by_validation_for_each_kind_of_weights():

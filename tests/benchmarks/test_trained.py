@@ -1,7 +1,9 @@
 """Benchmarks of a trained model find the genome it was trained on."""
 
+import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +31,22 @@ def test_the_genome_is_that_of_the_run(run_dir):
 def test_the_note_of_a_model_says_how_it_was_trained_and_on_what(run_dir):
     note = model_note(load_model(run_dir))
     assert re.search(r"trained on \S+, SHA-256 [0-9a-f]{16}, seed 1, by python -m ", note)
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ({"name": "t.tsv"}, "trained on t.tsv, seed 1, by "),
+        ({"kind": "hub"}, "trained, seed 1, by "),
+        (None, "trained, seed 1, by "),
+    ],
+)
+def test_the_note_of_a_model_of_a_table_or_of_text_says_what_is_known(tmp_path, source, wanted):
+    run = {"command": ["dnamdlm.train", "a=/x/y.tsv"], "seed": 1, "data": {"source": source}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    loaded = SimpleNamespace(num_parameters=7, step=3, digest="0" * 64, run_dir=tmp_path)
+    assert model_note(loaded).endswith(f"{wanted}python -m dnamdlm.train a=y.tsv")
+    assert model_note(SimpleNamespace(**{**vars(loaded), "run_dir": None})).endswith("0" * 12)
 
 
 @pytest.mark.slow

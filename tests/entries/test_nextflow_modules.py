@@ -1,10 +1,10 @@
 """The modules for Nextflow: their form, and their commands over four shards as Nextflow runs them.
 
-Nextflow itself is a program for Java that no package of PyPI, Debian or npm brings; where it is
-installed, it must give over four shards the bytes of one command. Everywhere the scripts of the
-modules are read here, the few forms of Groovy that they use are evaluated, and bash runs what comes
-out in a folder of its own for each task, with links to the inputs. Where Groovy is installed, it
-must parse the files and make the same commands.
+Nextflow itself is a program for Java, which its package of PyPI downloads when it is first used;
+where it is installed, it must give over four shards the bytes of one command. Everywhere the
+scripts of the modules are read here, the few forms of Groovy that they use are evaluated, and bash
+runs what comes out in a folder of its own for each task, with links to the inputs. Where Groovy is
+installed, it must parse the files and make the same commands.
 """
 
 import json

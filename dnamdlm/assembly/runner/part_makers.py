@@ -8,8 +8,9 @@ resumed on another machine, which is allowed, and changes the last digits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,12 +21,20 @@ from dnamdlm.training.surroundings import instruction_set
 _log = logging.getLogger(__name__)
 
 
-def made_with(plan: Plan) -> str:
-    """Threads of a process and instructions of the processor.
+def made_with(plan: Plan, identity: Mapping[str, Any]) -> str:
+    """Threads of a process and instructions of the processor; nothing where a GPU computes.
 
-    >>> made_with(Plan(threads=2)).partition(",")[0]
+    Args:
+        plan: how the processors are used.
+        identity: what the result depends on, `device` among it.
+
+    >>> made_with(Plan(threads=2), {"device": "cpu"}).partition(",")[0]
     '2 threads'
+    >>> made_with(Plan(threads=2), {"device": "cuda"})
+    ''
     """
+    if identity.get("device", "cpu") != "cpu":
+        return ""
     threads = torch.get_num_threads() if plan.threads is None else plan.threads
     return f"{threads} thread{'s' * (threads != 1)}, {instruction_set()}"
 

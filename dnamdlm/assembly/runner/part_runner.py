@@ -304,7 +304,7 @@ def _computed(
     done = sum(head.rows for head in found.values())
     # the parts of a shard are about as large as the others.
     total = job.num_rows if shard.count == 1 else round(job.num_rows * len(mine) / cut.num_parts)
-    digest, made = manifest.digest, made_with(workforce.plan)
+    digest, made = manifest.digest, made_with(workforce.plan, job.identity)
     with Progress(job.label, total, job.unit, first=done) as progress:
         if missing:
             with _spread(chosen, workforce, progress) as results:

@@ -155,8 +155,8 @@ def check_variants(
 ) -> VariantCounts:
     """Read the whole file and compare it with the genome, before anything is computed.
 
-    A file without rows is as good as any. How many rows are not VCF, and how many repeat the row
-    before them, is logged with the first.
+    A file without rows is as good as any. How many rows are not VCF, and how many repeat
+    an allele of a row before them, is logged with the first.
 
     Args:
         file: the variants.
