@@ -186,7 +186,7 @@ def main() -> None:
         rows,
         (
             f"simulated genome: {found:,} bp in {CHROMOSOMES} records, half soft-masked, 2 % N",
-            "preparation: one run from a cold cache; checking, hashing, writing and flushing in one read",
+            "preparation: one run from a cold cache; checked, hashed and written in one read",
             "memory: resident size of the preparing process once its packages are imported, and "
             "the largest that it had, mapped pages included",
             "cold: after posix_fadvise(DONTNEED) on the store, so that the disk of this machine "
