@@ -94,9 +94,14 @@ def sweep(shares: Sequence[float], minutes: float, length: int) -> list[Point]:
     ]
 
 
+def unchanged(largest: float, minutes: float, length: int) -> Point:
+    """The point of a sweep from which the changes depart."""
+    return Point("transformer with convolutions", "mdlm", largest, minutes, length)
+
+
 def changes(largest: float, minutes: float, length: int) -> list[Point]:
     """One thing changed at a time."""
-    base = Point("transformer with convolutions", "mdlm", largest, minutes, length)
+    base = unchanged(largest, minutes, length)
     head = ("backbone.num_heads=2",)
     return [
         replace(base, change="seed 2", settings=("seed=2",)),

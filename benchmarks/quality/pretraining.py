@@ -37,7 +37,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measured_rows import add_row_arguments, floors, read_parts, row_settings
-from benchmarks.pretraining_runs import BATCH, MASKED, Point, Work, bits_of, changes, sweep
+from benchmarks.pretraining_runs import (
+    BATCH,
+    MASKED,
+    Point,
+    Work,
+    bits_of,
+    changes,
+    sweep,
+    unchanged,
+)
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.started import start
 from benchmarks.trained import sha256_note
@@ -115,17 +124,6 @@ def fit(points: Sequence[Point], values: Sequence[float]) -> dict[str, tuple[flo
     }
 
 
-def unchanged(points: Sequence[Point]) -> Point:
-    """The point of a sweep from which the changes depart."""
-    share = max(point.share for point in points)
-    base = changes(share, points[0].minutes, points[0].length)[0]
-    return next(
-        point
-        for point in points
-        if (point.backbone, point.objective, point.share) == (base.backbone, base.objective, share)
-    )
-
-
 def parsed() -> argparse.Namespace:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(description="What pre-training is worth.")
@@ -156,7 +154,7 @@ def main() -> None:
         if point.change.replace(" ", "-") in arguments.changes
     ]
     if arguments.no_sweep:
-        points = [unchanged(points)]
+        points = [unchanged(max(arguments.shares), arguments.minutes, arguments.length)]
     if arguments.smoke:
         points, others = points[:1], others[:1]
     rows = measured(work, [*points, *others])

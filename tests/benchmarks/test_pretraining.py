@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.measured_rows import MeasuredRows, Parts, floors
-from benchmarks.pretraining_runs import MASKED, Work, changes, sweep
-from benchmarks.quality.pretraining import fit, unchanged
+from benchmarks.pretraining_runs import MASKED, Work, changes, sweep, unchanged
+from benchmarks.quality.pretraining import fit
 
 
 def test_a_sweep_has_every_backbone_with_every_objective_it_can_have():
@@ -26,7 +26,8 @@ def test_a_sweep_has_every_backbone_with_every_objective_it_can_have():
 
 
 def test_changes_depart_from_a_point_of_the_sweep():
-    point = unchanged(sweep([0.125, 1.0], 1.0, 100))
+    point = unchanged(1.0, 1.0, 100)
+    assert point in sweep([0.125, 1.0], 1.0, 100)
     assert (point.share, point.change) == (1.0, "")
     for change in changes(1.0, 1.0, 100):
         assert (change.backbone, change.objective) == (point.backbone, point.objective)

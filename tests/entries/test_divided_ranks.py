@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.entries.commands import command, run
-from tests.helpers import entries
+from tests.helpers.model_with_heads import make_models
 
 pytestmark = pytest.mark.slow
 
@@ -46,21 +46,7 @@ def folder(tmp_path_factory):
     texts = ["".join(draw.choices("ACGT", k=60)) for _ in range(80)]
     lines = [f"{text},{'ab'[text.count('A') > 15]}\n" for text in texts]
     (folder / "t.csv").write_text("sequence,label\n" + "".join(lines))
-    entries.train(
-        entries.composed(
-            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
-            "data.length=64", "data.valid=[r1]", "data.test=[r2]", "trainer.max_steps=2",
-            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
-            f"data.cache_dir={folder}/cache", f"run_dir={folder}/run", "backbone.hidden_size=16",
-            "backbone.num_blocks=2",
-        )
-    )  # fmt: skip
-    entries.finetune(
-        entries.composed(
-            "finetune", "config=table", f"data.train={folder}/t.csv", f"model={folder}/run",
-            f"run_dir={folder}/heads", "seeds=2", "training.epochs=1", "baselines=[]",
-        )
-    )  # fmt: skip
+    make_models(folder, "run", "heads", table="t.csv", blocks=2)
     return folder
 
 

@@ -12,6 +12,7 @@ from dnamdlm.errors import ConfigError
 from dnamdlm.threads import available_processors
 from tests.entries.kills import Case, run_case
 from tests.helpers import entries
+from tests.helpers.model_with_heads import make_models
 
 ROOT = Path(__file__).resolve().parents[2]
 LETTERS = "ACGT"
@@ -26,25 +27,6 @@ TABLES = {
     "evaluate": ("o.json", ["batch_size=1", "draws=1", "max_order=1"]),
 }  # fmt: skip
 COMMON = ("device=cpu", "threads=1")
-
-
-def make_models(folder, run, heads, *, seed):
-    """Train a small model on the genome of a folder, and fit heads of it."""
-    entries.train(
-        entries.composed(
-            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
-            "data.length=64", "data.valid=[r1]", "data.test=[r2]", "trainer.max_steps=2",
-            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
-            f"data.cache_dir={folder}/cache", f"run_dir={folder}/{run}", "backbone.hidden_size=16",
-            "backbone.num_blocks=1", f"seed={seed}",
-        )
-    )  # fmt: skip
-    entries.finetune(
-        entries.composed(
-            "finetune", "config=table", f"data.train={folder}/few.csv", f"model={folder}/{run}",
-            f"run_dir={folder}/{heads}", "seeds=2", "training.epochs=1", "baselines=[]",
-        )
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +50,14 @@ def folder(tmp_path_factory):
     lines = [f"{text},{label}\n" for text, label in zip(texts, labels, strict=True)]
     (folder / "t.csv").write_text("sequence,label\n" + "".join(lines))
     (folder / "few.csv").write_text("sequence,label\n" + "".join(lines[:80]))
-    make_models(folder, "run", "heads", seed=1)
+    make_models(folder, "run", "heads", table="few.csv")
     return folder
 
 
 @pytest.fixture(scope="module")
 def others(folder):
     """A model and heads of another seed, of the same genome and table."""
-    make_models(folder, "other_run", "other_heads", seed=2)
+    make_models(folder, "other_run", "other_heads", table="few.csv", seed=2)
 
 
 @pytest.fixture(scope="module")
