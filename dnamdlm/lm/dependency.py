@@ -14,10 +14,18 @@ the two are independent given the others. The map holds the Frobenius norms,
 and is made symmetric by the mean of D and its transpose. How much the two differ says how far a
 network is from the conditionals of one distribution.
 
+The same passes tell how much one exchange matters to its surroundings, its influence: with the base
+r of the sequence at i,
+
+    I[i, a] = mean_j max_b |logit p(x_j = b | x_i = a) - logit p(x_j = b | x_i = r)|    in nats,
+
+over the other positions j, the other bases as they are; zero for a = r.
+
 Position j is hidden, since a denoiser predicts nothing at a base that it sees. One pass hides every
 `stride`-th position; a stride of the length hides one at a time, which is exact and as many times
 as expensive. Source: Zhang et al. 2024 (PNAS 121, e2406285121) for the categorical Jacobian, da
-Silva et al. 2024 ("Nucleotide dependency analysis") for its use on DNA.
+Silva et al. 2024 ("Nucleotide dependency analysis") for its use on DNA and the influence of a
+variant.
 
 Shapes: L positions of the window, n of them mapped, R real tokens (4 for DNA), V outputs.
 """
@@ -48,17 +56,20 @@ class DependencyMap:
             base.
         asymmetry: mean of |D - D^T| divided by the mean of D, over pairs; 0 for the conditionals of
             one distribution.
+        influences: float64 (n, R), nats: of each real token at each position, zero for the one that
+            is there; nan at positions without a base, and where there is no other.
     """
 
     norms: NDArray[np.float64]
     asymmetry: float
+    influences: NDArray[np.float64]
 
     def strongest(self, number: int, min_distance: int) -> list[tuple[int, int, float]]:
         """The pairs (i, j, D) with i < j that are at least `min_distance` apart, strongest first.
 
         >>> import numpy as np
         >>> norms = np.array([[0.0, 3.0, 1.0], [3.0, 0.0, 2.0], [1.0, 2.0, 0.0]])
-        >>> DependencyMap(norms, 0.0).strongest(2, 1)
+        >>> DependencyMap(norms, 0.0, np.zeros((3, 4))).strongest(2, 1)
         [(0, 1, 3.0), (1, 2, 2.0)]
         """
         rows, columns = np.triu_indices(len(self.norms), max(min_distance, 1))
@@ -111,12 +122,19 @@ def dependency_map(
         raise ConfigError(f"stride={stride} and batch_size={batch_size} must be at least 1")
     stretch = _Stretch(lm, batch, start, end, min(stride, end - start))
     with evaluating(lm), torch.no_grad():  # pyright: ignore[reportArgumentType]
-        norms = stretch.norms(batch_size)
+        norms, influences = stretch.measured(batch_size)
     both = (norms + norms.T) / 2
     off = np.isfinite(both) & ~np.eye(len(both), dtype=bool)
     mean = float(both[off].mean()) if off.any() else 0.0
     gap = float(np.abs(norms - norms.T)[off].mean()) if off.any() else 0.0
-    return DependencyMap(both, gap / mean if mean > 0 else 0.0)
+    return DependencyMap(both, gap / mean if mean > 0 else 0.0, influences)
+
+
+def _log_odds(log_probs: Float64[Tensor, "R n R"]) -> Float64[Tensor, "R n R"]:
+    """Logits of probabilities; finite for 0 and 1, which float64 has where the logits are large."""
+    tiny = torch.finfo(log_probs.dtype).tiny
+    low = log_probs.clamp(min=torch.tensor(tiny).log().item())
+    return low - (-torch.expm1(log_probs)).clamp(min=tiny).log()
 
 
 @dataclass(frozen=True)
@@ -138,22 +156,29 @@ class _Stretch:
     end: int
     stride: int
 
-    def norms(self, batch_size: int) -> NDArray[np.float64]:
-        """D of every ordered pair, float64 (n, n); nan where one of the two is not a base."""
+    def measured(self, batch_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """D of every ordered pair, float64 (n, n), and influences, (n, R); nan without a base."""
         size = self.end - self.start
         real = list(self.lm.process.vocabulary.real_ids)
         tokens = self.batch.tokens[0, self.start : self.end].tolist()
         is_base = [token in real for token in tokens]
         shared = self._shared(batch_size)
+        is_base_here = np.array(is_base)
         found = np.full((size, size), np.nan)
+        influences = np.full((size, len(real)), np.nan)
         for place in [place for place in range(size) if is_base[place]]:
             jacobian = self._of_place(place, tokens[place], shared, batch_size)
             centred = jacobian - jacobian.mean(dim=0, keepdim=True)
             centred = centred - centred.mean(dim=2, keepdim=True)
             found[place] = centred.square().sum(dim=(0, 2)).sqrt().cpu().numpy()
             found[place, place] = 0.0
-        found[:, np.logical_not(is_base)] = np.nan
-        return found
+            odds = _log_odds(jacobian)
+            moved = (odds - odds[real.index(tokens[place])]).abs().amax(dim=2).cpu().numpy()
+            others = is_base_here & (np.arange(size) != place)
+            if others.any():
+                influences[place] = moved[:, others].mean(axis=1)
+        found[:, ~is_base_here] = np.nan
+        return found, influences
 
     def _shared(self, batch_size: int) -> Float64[Tensor, "n R"]:
         """Log-probabilities with the window as it is, each position hidden in its own phase."""

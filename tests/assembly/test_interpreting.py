@@ -126,8 +126,14 @@ def test_the_files_hold_what_python_gives(files, model):
     assert [int(row["pos"]) for row in rows] == table["pos"].tolist()
     # six digits are written.
     assert [float(row["llr"]) for row in rows] == pytest.approx(table["llr"].tolist(), rel=1e-5)
+    influences = [
+        found.dependency.influences[int(row["pos"]) - 21, BASES.index(row["alt"])] for row in rows
+    ]
+    assert table["influence"].tolist() == influences
+    assert [float(row["influence"]) for row in rows] == pytest.approx(influences, rel=1e-5)
     with np.load(folder / f"{stem}.dependency.npz") as arrays:
         np.testing.assert_array_equal(arrays["norms"], found.dependency.norms)
+        np.testing.assert_array_equal(arrays["influences"], found.dependency.influences)
         assert "".join(arrays["sequence"]) == found.sequence
     pairs = [
         line.split("\t") for line in (folder / f"{stem}.dependency.bedpe").read_text().splitlines()

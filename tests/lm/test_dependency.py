@@ -69,6 +69,36 @@ def test_a_wider_stride_hides_every_position_but_the_changed_one(lm, stride, bat
     assert found.asymmetry == pytest.approx(gap, abs=1e-12)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_the_influence_of_an_exchange_is_how_far_it_moves_the_other_positions(lm, stride):
+    tokens = [1, 0, 2, 2]
+    found = dependency_map(lm, window(tokens), stride=stride).influences
+    for i in range(4):
+        moved = np.zeros((3, 4))
+        for j in range(4):
+            if i == j:
+                continue
+            rows = torch.tensor([tokens] * 3)
+            rows[:, i] = torch.arange(3)
+            rows[:, [k for k in range(4) if k % stride == j % stride and k != i]] = LAW.mask_id
+            logits = torch.logit(LAW.log_probs(rows)[:, j, :3].exp())
+            moved[:, j] = (logits - logits[tokens[i]]).abs().max(dim=1).values
+        # float64; a logit of size 10 keeps 1e-15 of its size.
+        assert found[i] == pytest.approx(moved.sum(axis=1) / 3, abs=1e-12)
+        assert found[i, tokens[i]] == 0
+
+
+def test_probabilities_that_round_to_one_have_finite_influences():
+    law = TabulatedLaw(length=2, num_symbols=3, seed=1)
+    same = law.sequences[:, 0] == law.sequences[:, 1]
+    law.probs = torch.where(same, 1 / 3, 1e-30).double()
+    lm = MaskedDiffusionLM(OracleBackbone(law), law.vocabulary)
+    found = dependency_map(lm, window([0, 0]), stride=2).influences
+    assert np.isfinite(found).all()
+    # log odds of 1e-30 fall to -69, and those of 1 to the same or further.
+    assert (found[:, 1:] > 2 * 30 * np.log(10) - 2).all()
+
+
 def test_a_stretch_sees_the_rest_of_its_window(lm):
     tokens = [0, 2, 1, 0]
     whole = dependency_map(lm, window(tokens), stride=4)
@@ -86,7 +116,7 @@ def test_positions_of_an_independent_law_do_not_depend_on_each_other():
 
 def test_the_strongest_pairs_keep_their_distance():
     norms = np.array([[0.0, 9, 5, 7], [9, 0, 8, 6], [5, 8, 0, np.nan], [7, 6, np.nan, 0]])
-    found = DependencyMap(norms, 0.0)
+    found = DependencyMap(norms, 0.0, np.zeros((4, 4)))
     assert found.strongest(9, 2) == [(0, 3, 7.0), (1, 3, 6.0), (0, 2, 5.0)]
     assert found.strongest(1, 0) == [(0, 1, 9.0)]
 

@@ -45,7 +45,7 @@ class Interpretation:
     made_by: dict[str, Any]
 
     def table(self) -> DataFrame:
-        """One row per exchange: chrom, pos (1-based), ref, alt and the scores."""
+        """One row per exchange: chrom, pos (1-based), ref, alt, the scores, and the influence."""
         from pandas import DataFrame
 
         rows = self._rows()
@@ -105,12 +105,14 @@ class Interpretation:
         """The header and one row per exchange of a base."""
         if self.mutagenesis is None:
             return [["chrom", "pos", "ref", "alt"]]
-        names = list(self.mutagenesis.scores)
-        rows: list[list[Any]] = [["chrom", "pos", "ref", "alt", *names]]
+        columns = dict(self.mutagenesis.scores)
+        if self.dependency is not None:
+            columns["influence"] = self.dependency.influences
+        rows: list[list[Any]] = [["chrom", "pos", "ref", "alt", *columns]]
         for place, ref in enumerate(self.sequence):
             for number, alt in enumerate(BASES):
                 if ref in BASES and alt != ref:
-                    values = [float(x[place, number]) for x in self.mutagenesis.scores.values()]
+                    values = [float(column[place, number]) for column in columns.values()]
                     rows.append([self.where.chrom, self.where.start + place + 1, ref, alt, *values])
         return rows
 
@@ -129,6 +131,7 @@ class Interpretation:
             np.savez_compressed(
                 file,
                 norms=self.dependency.norms,
+                influences=self.dependency.influences,
                 start=self.where.start,
                 sequence=np.array(list(self.sequence)),
             )
