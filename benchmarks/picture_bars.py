@@ -104,7 +104,7 @@ def kind_of(label: str) -> str:
     if label.startswith("random"):
         return "random"
     ours = (
-        "model", "network", "minus llr", "minus elbo", "llr", "elbo", "minus influence", "confidence",
-        "first hitting",
+        "model", "network", "minus llr", "minus elbo", "minus influence", "llr", "elbo",
+        "confidence", "first hitting",
     )  # fmt: skip
     return "ours" if label.startswith(ours) else "simple"

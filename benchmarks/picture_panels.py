@@ -103,17 +103,17 @@ def _predictor(name: str, method: str) -> str:
     return ", ".join(filter(None, (names.get(name, name), method.partition(" ")[0])))
 
 
-def _promoters() -> Panel:
+def _promoters(name: str, theme: str, what: str) -> Panel:
     """Areas under the ROC curve, and those that others published for larger models."""
-    table, rows = stored("quality-gue")
+    table, rows = stored(theme)
     bars = []
     for _, predictor, method, *cells in rows:
         others = method == "published"
         label = f"{predictor}, frozen" if others else _predictor(predictor, method)
         kind = "published" if others else kind_of(predictor)
         bars.append(Bar("", label, kind, 0.5, cells[5]))
-    title = "Core promoters of GUE with a TATA box"
-    return Panel("promoters", title, "area under the ROC curve", "chance", tuple(bars), table)
+    title = f"Core promoters of GUE {what} a TATA box"
+    return Panel(name, title, "area under the ROC curve", "chance", tuple(bars), table)
 
 
 def _infilling() -> Panel:
@@ -255,7 +255,8 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
     "shuffles": _shuffles,
     "infilling": _infilling,
     "tasks": _tasks,
-    "promoters": _promoters,
+    "promoters": lambda: _promoters("promoters", "quality-gue", "with"),
+    "promoters_without": lambda: _promoters("promoters_without", "quality-gue-notata", "without"),
     **{
         name: functools.partial(_activity, stem, name, what)
         for name, (stem, what) in _ACTIVITIES.items()
