@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dnamdlm import hf
     from dnamdlm.assembly.api import Model
     from dnamdlm.assembly.design.reward_terms import reward
-    from dnamdlm.assembly.finetune.head_model import Head
     from dnamdlm.assembly.gathering import gather_parts
+    from dnamdlm.assembly.head_model import Head
     from dnamdlm.assembly.opening import fit, load
     from dnamdlm.tokens.nucleotide import NUCLEOTIDE_VOCABULARY as DNA
 
@@ -30,7 +30,7 @@ __all__ = [
 
 _LAZY = {
     "DNA": ("dnamdlm.tokens.nucleotide", "NUCLEOTIDE_VOCABULARY"),
-    "Head": ("dnamdlm.assembly.finetune.head_model", "Head"),
+    "Head": ("dnamdlm.assembly.head_model", "Head"),
     "Model": ("dnamdlm.assembly.api", "Model"),
     "fit": ("dnamdlm.assembly.opening", "fit"),
     "gather_parts": ("dnamdlm.assembly.gathering", "gather_parts"),

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.devices import plan_for, windows_at_once
-from dnamdlm.assembly.finetune.head_model import Head
+from dnamdlm.assembly.head_model import Head
 from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.interpret.dependencies import dependencies, window_around
+from dnamdlm.assembly.interpret.head_changes import interpret_head
 from dnamdlm.assembly.interpret.interpret_settings import (
     HowToInterpret,
     InterpretedGenome,
@@ -22,12 +20,8 @@ from dnamdlm.assembly.interpret.interpret_settings import (
     Score,
 )
 from dnamdlm.assembly.interpret.interpretation import Interpretation, file_stem
-from dnamdlm.assembly.interpret.mutagenesis import (
-    Mutagenesis,
-    Windows,
-    mutagenesis,
-    predicted_changes,
-)
+from dnamdlm.assembly.interpret.interpreted_places import places_of
+from dnamdlm.assembly.interpret.mutagenesis import Mutagenesis, Windows, mutagenesis
 from dnamdlm.assembly.model_data import DataChanges, genome_data
 from dnamdlm.assembly.models import LoadedModel, load_model
 from dnamdlm.assembly.operations import start_ops
@@ -35,7 +29,6 @@ from dnamdlm.assembly.strands import with_strands
 from dnamdlm.data.files import make_folder, write_together
 from dnamdlm.data.genome.genome_files import open_genome
 from dnamdlm.data.genome.intervals import Interval
-from dnamdlm.data.genome.loci import parse_locus, pieces_of_locus
 from dnamdlm.data.genome.opened_genome import OpenGenome
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.path_kinds import is_fine_tuned
@@ -49,8 +42,6 @@ from dnamdlm.threads import running_with
 
 if TYPE_CHECKING:
     from pyfaidx import Fasta
-
-MAX_MUTATED = 100_000
 
 
 def interpret(settings: InterpretSettings) -> tuple[Path, str]:
@@ -138,54 +129,6 @@ def interpret_places(
             sequence = bases(store, where.chrom, where.start, where.end)
             done.append(Interpretation(where, sequence, mutants, mapped, pairs, made_by))
     return done
-
-
-def interpret_head(head: Head, store: GenomeStore, where: Interval) -> Interpretation:
-    """What a fine-tuned head's prediction for a stretch changes by with every exchange.
-
-    Raises:
-        ConfigError: if the head gives several numbers.
-    """
-    names = list(head.label_names)
-    if head.kind == "labels" or len(names) > 2 or (head.kind == "regression" and len(names) > 1):
-        raise ConfigError(
-            f"{head.run_dir} predicts {len(names)} {head.kind} ({', '.join(names[:6])}); a head of "
-            "one number or of two classes can be interpreted"
-        )
-    name = f"value_{names[0]}" if head.kind == "regression" else f"probability_{names[-1]}"
-
-    def predict(sequences: Sequence[str]) -> NDArray[np.float64]:
-        return np.asarray(head.predict(sequences)[name], np.float64)
-
-    mutants = predicted_changes(predict, store, where, name)
-    return Interpretation(where, mutants.sequence, mutants, None, (), {"head": head.run_dir.name})
-
-
-def places_of(store: GenomeStore, loci: Sequence[str]) -> list[Interval]:
-    """The stretches that loci name, or every record whole.
-
-    Raises:
-        ConfigError: if together they are too long, or two have the same files.
-        DataError: if one does not lie in its record.
-    """
-    found = [parse_locus(text) for text in loci] or [
-        Interval(name, 0, size) for name, size in store.lengths.items() if size
-    ]
-    for where in found:
-        pieces_of_locus(where, store)
-    total = sum(map(len, found))
-    if total > MAX_MUTATED:
-        raise ConfigError(
-            f"{total:,} bases are to be interpreted, at most {MAX_MUTATED:,} at once; give "
-            "locus=chrom:start-end"
-        )
-    stems = [file_stem(where) for where in found]
-    for number, stem in enumerate(stems):
-        if stem in stems[:number]:
-            raise ConfigError(
-                f"two stretches would both be written as {stem}.*; interpret them one at a time"
-            )
-    return found
 
 
 def _checked(loaded: LoadedModel) -> MaskedDiffusionLM:

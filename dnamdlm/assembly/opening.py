@@ -13,7 +13,7 @@ from torch import nn
 from dnamdlm.assembly.api import Model
 from dnamdlm.assembly.building.field_types import Strands, as_tuple
 from dnamdlm.assembly.finetune.finetuning import SPLITS
-from dnamdlm.assembly.finetune.head_model import Head
+from dnamdlm.assembly.head_model import Head
 from dnamdlm.assembly.held_out import warn_if_worse
 from dnamdlm.assembly.models import WeightSet, load_model
 from dnamdlm.assembly.strands import with_strands

@@ -9,8 +9,10 @@ import pytest
 
 from dnamdlm.assembly import interpreting
 from dnamdlm.assembly.api import Model
+from dnamdlm.assembly.interpret import interpreted_places
+from dnamdlm.assembly.interpret.interpreted_places import places_of
 from dnamdlm.assembly.interpret.mutagenesis import BASES, predicted_changes
-from dnamdlm.assembly.interpreting import Interpretable, places_of
+from dnamdlm.assembly.interpreting import Interpretable
 from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import prepare_genome
 from dnamdlm.errors import ConfigError, DataError
@@ -211,7 +213,7 @@ def test_a_locus_or_a_file_is_needed(files):
 
 
 def test_a_genome_is_too_long_for_every_exchange(tmp_path, monkeypatch):
-    monkeypatch.setattr(interpreting, "MAX_MUTATED", 5)
+    monkeypatch.setattr(interpreted_places, "MAX_MUTATED", 5)
     (tmp_path / "g.fa").write_text(">a\nACGTAC\n")
     store = prepare_genome(tmp_path / "g.fa", cache_dir=tmp_path / "cache")
     with pytest.raises(ConfigError, match="6 bases are to be interpreted, at most 5"):

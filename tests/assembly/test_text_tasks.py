@@ -9,7 +9,7 @@ import pytest
 from data_prep.text import main
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune import finetuning, prediction
-from dnamdlm.assembly.finetune.head_model import Head
+from dnamdlm.assembly.head_model import Head
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.data.tasks.delimited import read_delimited
 from dnamdlm.errors import ConfigError, DataError

@@ -62,6 +62,39 @@ def test_it_predicts_what_the_command_writes(fitted, rows):
     assert ("prediction" in written) == (kind == "labels")
 
 
+def exchanges(sequence):
+    return [(place, alt) for place, ref in enumerate(sequence) for alt in "ACGT" if alt != ref]
+
+
+def test_interpret_says_what_its_prediction_changes_by(trained, rows, tmp_path):
+    rows[["sequence", "score"]].to_csv(tmp_path / "train.csv", index=False)
+    run("finetune", *QUICK, "data.label_column=score", f"model={trained}",
+        f"data.train={tmp_path}/train.csv", f"run_dir={tmp_path}/ft")  # fmt: skip
+    sequence = rows.sequence[3]
+    (tmp_path / "g.fa").write_text(f">a\nCATTG{sequence}ACCAG\n>b\nACGT\n")
+    run("interpret", f"model={tmp_path}/ft", f"data.fasta={tmp_path}/g.fa", "locus=a:5-35",
+        "parts=[mutagenesis]", f"out={tmp_path}/made")  # fmt: skip
+    head = dnamdlm.load(tmp_path / "ft", device="cpu")
+    changed = [sequence[:i] + alt + sequence[i + 1 :] for i, alt in exchanges(sequence)]
+    values = head.predict([sequence, *changed]).value_score
+    expected = (values[1:] - values[0]).to_numpy()
+    (found,) = head.interpret("a:5-35", tmp_path / "g.fa", cache_dir=str(tmp_path / "cache"))
+    table = found.table()
+    assert [*zip(table.pos - 6, table.alt, strict=True)] == exchanges(sequence)
+    np.testing.assert_array_equal(table.value_score, expected)
+    written = pd.read_csv(tmp_path / "made" / "a_5_35.mutagenesis.tsv", sep="\t")
+    assert written.columns.tolist() == table.columns.tolist()
+    # six digits are written.
+    np.testing.assert_allclose(written.value_score, expected, rtol=1e-5)
+    assert written.value_score.abs().min() > 0
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        "a_5_35.mutagenesis.tsv", "a_5_35.mutagenesis.png", "a_5_35.mutagenesis.svg",
+        "a_5_35.interpret.json",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="which genome a locus is from"):
+        head.interpret("a:5-35")
+
+
 def test_what_it_cannot_read_is_one_sentence(fitted):
     head = dnamdlm.load(fitted[1] / "ft", device="cpu")
     with pytest.raises(DataError, match="one string was given"):

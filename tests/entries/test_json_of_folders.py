@@ -8,7 +8,7 @@ import shutil
 import pytest
 from jaxtyping import TypeCheckError
 
-from dnamdlm.assembly.finetune.head_model import Head
+from dnamdlm.assembly.head_model import Head
 from dnamdlm.assembly.models import load_model
 from dnamdlm.errors import DnamdlmError
 from tests.entries.commands import run

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.finetune.head_model import Head
 from dnamdlm.assembly.finetune.head_record import head_of
+from dnamdlm.assembly.head_model import Head
 from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.suggestions import did_you_mean
 

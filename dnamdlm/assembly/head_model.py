@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
 from dnamdlm.assembly.finetune.head_record import head_of, scale_of
@@ -28,11 +29,16 @@ from dnamdlm.assembly.finetune.prediction import (
     head_folders,
 )
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
+from dnamdlm.assembly.interpret.head_changes import interpret_head
+from dnamdlm.assembly.interpret.interpretation import Interpretation
+from dnamdlm.assembly.interpret.interpreted_places import places_of
 from dnamdlm.assembly.modality import Text
+from dnamdlm.data.genome.genome_files import open_genome
+from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.tasks.sentences import chosen
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
-from dnamdlm.errors import DataError
+from dnamdlm.errors import ConfigError, DataError
 from dnamdlm.lm.states.head_gradients import output_gradients
 from dnamdlm.ops.precision import get_precision
 from dnamdlm.ops.selection import get_mode
@@ -40,6 +46,7 @@ from dnamdlm.training.head_fitting import TargetScale
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from pyfaidx import Fasta
 
 _GIVEN = "the input"
 # heads of an ensemble that stay in memory between calls.
@@ -163,6 +170,44 @@ class Head:
             values += value / len(self.folders)
             slopes += slope / len(self.folders)
         return values, slopes
+
+    def interpret(
+        self,
+        locus: str | Sequence[str] = (),
+        fasta: str | Path | Fasta | GenomeStore | None = None,
+        *,
+        circular: Sequence[str] | None = None,
+        rna: bool = False,
+        cache_dir: str | None = None,
+    ) -> list[Interpretation]:
+        """What the prediction changes by with every exchange, as `dnamdlm interpret` says it.
+
+        Args:
+            locus: one or several, such as 'chrXVI:1000-1200' (0-based, half-open), each of which
+                the head reads whole; none: every record of `fasta`.
+            fasta: the genome, which a head does not know.
+            circular: names of circular records.
+            rna: read U as T.
+            cache_dir: folder of prepared genomes.
+
+        Returns:
+            One per stretch, with `table()`, `mutagenesis` and `figures()`.
+
+        Raises:
+            ConfigError: if there is no genome, or the head gives several numbers.
+            DataError: for a locus outside the genome, or one that the head cannot read.
+
+        Example:
+            >>> (found,) = head.interpret("chrI:100-250", "yeast.fa")  # doctest: +SKIP
+            >>> found.table().columns.tolist()  # doctest: +SKIP
+            ['chrom', 'pos', 'ref', 'alt', 'value_activity']
+        """
+        if fasta is None:
+            raise ConfigError(
+                "a fine-tuned head does not say which genome a locus is from; give a FASTA file"
+            )
+        store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)
+        return [interpret_head(self, store, where) for where in places_of(store, as_tuple(locus))]
 
     def _read(
         self,

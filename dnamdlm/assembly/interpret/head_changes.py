@@ -1,0 +1,47 @@
+"""What the prediction of a fine-tuned head changes by with every exchange of one base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnamdlm.assembly.interpret.interpretation import Interpretation
+from dnamdlm.assembly.interpret.mutagenesis import predicted_changes
+from dnamdlm.data.genome.intervals import Interval
+from dnamdlm.data.genome.store import GenomeStore
+from dnamdlm.errors import ConfigError
+
+
+class PredictingHead(Protocol):
+    """What is asked of a head: what it predicts, and its predictions as a table."""
+
+    run_dir: Path
+    kind: str
+    label_names: tuple[str, ...]
+
+    def predict(self, sequences: Sequence[str]) -> Any: ...
+
+
+def interpret_head(head: PredictingHead, store: GenomeStore, where: Interval) -> Interpretation:
+    """What a fine-tuned head's prediction for a stretch changes by with every exchange.
+
+    Raises:
+        ConfigError: if the head gives several numbers.
+    """
+    names = list(head.label_names)
+    if head.kind == "labels" or len(names) > 2 or (head.kind == "regression" and len(names) > 1):
+        raise ConfigError(
+            f"{head.run_dir} predicts {len(names)} {head.kind} ({', '.join(names[:6])}); a head of "
+            "one number or of two classes can be interpreted"
+        )
+    name = f"value_{names[0]}" if head.kind == "regression" else f"probability_{names[-1]}"
+
+    def predict(sequences: Sequence[str]) -> NDArray[np.float64]:
+        return np.asarray(head.predict(sequences)[name], np.float64)
+
+    mutants = predicted_changes(predict, store, where, name)
+    return Interpretation(where, mutants.sequence, mutants, None, (), {"head": head.run_dir.name})
