@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import NoReturn
@@ -42,7 +44,7 @@ from dnamdlm.composing import (
     without_leftovers,
 )
 from dnamdlm.data.named_files import check_named_files
-from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, is_out_of_memory
+from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, WorkerLost, is_out_of_memory
 from dnamdlm.freed_memory import keep_freed_memory
 from dnamdlm.help_text import entry_help
 from dnamdlm.interrupts import interruptible
@@ -154,6 +156,10 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
     is_resolved = shows_config and "--resolve" in options
     if shows_config:
         options = {key: value for key, value in options.items() if key == "--multirun"}
+    of_this_process = _without_launcher(read.settings)
+    if [*options] == ["--multirun"] and of_this_process != read.settings:
+        # what is wrong with the jobs is said before one of them is sent away.
+        _composed_jobs(name, task, replace(read, settings=of_this_process), debug=debug)
     found: list[Job | DnamdlmError] = []
 
     def receive(config: DictConfig) -> None:
@@ -178,6 +184,9 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
             application(receive)()
         except (HydraException, OmegaConfBaseException) as error:
             _fail(explain_composition_error(error, name, read.settings), debug=debug)
+        except _errors_of_launcher() as error:
+            lost = _lost_job(str(error))
+            _fail(lost, debug=debug, code=lost.exit_code)
     sys.argv = [f"dnamdlm.{name}", *read.for_hydra]
     for error in found:
         if isinstance(error, DnamdlmError):
@@ -210,6 +219,28 @@ def _sweep_folder(read: Arguments) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory(prefix="dnamdlm-") as folder:
         yield [f"hydra.sweep.dir={quoted_text(folder)}"]
+
+
+def _without_launcher(settings: Sequence[str]) -> tuple[str, ...]:
+    """The settings of a sweep without those that send its jobs to other processes."""
+    own = ("hydra/launcher=", "hydra.launcher.")
+    return tuple(item for item in settings if not item.lstrip("+~").startswith(own))
+
+
+def _errors_of_launcher() -> tuple[type[Exception], ...]:
+    """What submitit, if it is loaded, raises for a job that ended without a result."""
+    submitit = sys.modules.get("submitit.core.utils")
+    return () if submitit is None else (submitit.UncompletedJobError,)
+
+
+def _lost_job(message: str) -> WorkerLost:
+    """A sentence for what submitit says of such a job, which holds what the job wrote."""
+    said = re.findall(r"^dnamdlm: (.+)$", message, re.M)
+    if said:
+        return WorkerLost(f"a job of the sweep failed: {said[-1]}")
+    log = re.search(r"^Job .* with path (.*)_result\.pkl$", message, re.M)
+    where = f"{log.group(1)}_log.err" if log else "its log in hydra.launcher.submitit_folder"
+    return WorkerLost(f"a job of the sweep ended without a result; see the end of {where}")
 
 
 def _is_launched_elsewhere() -> bool:

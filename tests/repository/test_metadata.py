@@ -15,7 +15,7 @@ from tests.repository.sources import ROOT, name_of
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-PINNED_EXTRAS = ("text", "dna", "triton", "loggers", "dev")
+PINNED_EXTRAS = ("text", "dna", "triton", "loggers", "cluster", "dev")
 
 
 def pins() -> dict[str, Version]:
