@@ -24,6 +24,18 @@ def test_every_file_of_a_tool_is_a_setting_of_the_command(entry):
     assert {param.get("name") for param in root.find("tests/test").iter("param")} <= names
 
 
+@pytest.mark.parametrize("entry", TOOLS)
+def test_every_parameter_reaches_the_command_and_may_be_a_list(entry):
+    root = ET.fromstring(tool_xml(entry))
+    params = root.findall("inputs/param")
+    names = [param.get("name") for param in params]
+    assert [name for name in names if f"${name}" not in root.findtext("command")] == []
+    for param in params:
+        # Galaxy replaces brackets in text, and so in lists, unless they are allowed.
+        allowed = "".join(item.get("value") for item in param.iterfind("sanitizer/valid/add"))
+        assert allowed == ("[]" if param.get("type") == "text" else "")
+
+
 @pytest.mark.slow
 def test_planemo_finds_no_fault():
     planemo = os.environ.get("PLANEMO") or shutil.which("planemo")

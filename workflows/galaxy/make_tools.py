@@ -89,7 +89,13 @@ TOOLS = {
 # what a job of Galaxy has no use for, and lists of YAML, which are given as text.
 _LEFT_OUT = frozenset({
     "out", "debug", "devices", "shard", "data.cache_dir", "data.corpus", "trust", "reward",
+    # how many Galaxy grants.
+    "threads",
 })  # fmt: skip
+# Galaxy writes brackets as __ob__ and __cb__ unless they are allowed, and lists have them.
+_BRACKETS = (
+    '<sanitizer><valid initial="default"><add value="["/><add value="]"/></valid></sanitizer>'
+)
 # how data sets are called, so that the command knows their format.
 _LINKS = {"fasta": "fa", "fasta.gz": "fa.gz", "tabular": "tsv", "vcf_bgzip": "vcf.gz"}
 
@@ -167,8 +173,6 @@ def _command(entry: str, tool: Tool, settings: list[tuple[str, Any, str]]) -> li
     lines.append(f'dnamdlm {entry} out={tool.out} threads="\\${{GALAXY_SLOTS:-1}}"')
     for name, value, _ in settings:
         variable = _variable(name)
-        if name == "threads":
-            continue
         if name in tool.inputs:
             lines += [
                 f"#if ${variable}", f"    {name}={variable}.$ending_of_{variable}", "#end if",
@@ -202,9 +206,10 @@ def _param(name: str, value: Any, note: str, tool: Tool) -> str:
         kind = "integer" if isinstance(value, int) else "float"
         return f'<param type="{kind}" value="{value}" optional="true" {shared}/>'
     if needed:
-        return f'<param type="text" {shared}><validator type="empty_field"/></param>'
+        return f'<param type="text" {shared}>{_BRACKETS}<validator type="empty_field"/></param>'
     shown = "" if value is None else _text(value)
-    return f'<param type="text" value={quoteattr(shown)} optional="true" {shared}/>'
+    given = f'<param type="text" value={quoteattr(shown)} optional="true" {shared}>'
+    return f"{given}{_BRACKETS}</param>"
 
 
 def _text(value: Any) -> str:
