@@ -85,6 +85,14 @@ TOOLS = {
         {"model": "yeast-demo", "data_fasta": "g.fa", "locus": "a:10-30"},
         "sequence",
     ),
+    "evaluate": Tool(
+        {"data.fasta": _FASTA, "data.annotation": "gff3", "data.bed": _BED},
+        "evaluation.json",
+        {"json": "json"},
+        {"model": "yeast-demo", "data_fasta": "splits.fa", "data_bed": "splits.bed",
+         "max_order": "2"},
+        "bits_per_base",
+    ),
 }  # fmt: skip
 # what a job of Galaxy has no use for, and lists of YAML, which are given as text.
 _LEFT_OUT = frozenset({
