@@ -1,8 +1,13 @@
 """Scored variants as files, written and read again."""
 
 import gzip
+import io
+import json
+import random
 import zlib
 
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,6 +15,7 @@ from hypothesis import strategies as st
 from dnamdlm.data.variants.variant_tables import (
     ScoredVariant,
     as_record,
+    write_rows,
 )
 from dnamdlm.data.variants.vcf import VariantFile
 from tests.data.test_variants import HEADER, NAMES, row, write, write_table
@@ -117,3 +123,53 @@ def test_parquet_has_a_list_per_row(tmp_path):
     assert as_record(scored[0])["llr"] == [0.5, None]
     flat = table.explode(["alt", "llr", "reason"])
     assert flat["llr"].astype(float).tolist()[::2] == [0.5, 0.5]
+
+
+def groups_of(path, chroms, *, rows_of_file=1000):
+    """Write rows at the positions 1, 2, ... of these chromosomes; chromosomes, first and last
+    position of each row group.
+    """
+    lines, positions = [], dict.fromkeys(chroms, 0)
+    for chrom in chroms:
+        positions[chrom] += 1
+        record = {"chrom": chrom, "pos": positions[chrom], "llr": [0.5], "reason": [None]}
+        lines.append(json.dumps(record).encode() + b"\n")
+    head = json.dumps({"scores": [["llr", "a ratio, nats"]], "extras": []})
+    cuts = range(0, len(lines), rows_of_file)
+    files = [io.BytesIO(b"".join(lines[i : i + rows_of_file])) for i in cuts]
+    write_rows(path, ".parquet", head, files)
+    with pq.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    found = []
+    for group in groups:
+        chrom, pos = (group.column(i).statistics for i in range(2))
+        found.append((chrom.min, chrom.max, pos.min, pos.max))
+    assert sum(group.num_rows for group in groups) == len(lines)
+    return found
+
+
+def test_a_row_group_ends_where_the_chromosome_changes(tmp_path):
+    # of chr3 to chr5 there are too few rows for a group of their own.
+    numbers = {"chr1": 6000, "chr2": 100, "chr3": 30, "chr4": 33, "chr5": 1, "chr6": 5}
+    chroms = [name for name, number in numbers.items() for _ in range(number)]
+    path = tmp_path / "o.parquet"
+    assert groups_of(path, chroms) == [
+        ("chr1", "chr1", 1, 4096), ("chr1", "chr1", 4097, 6000), ("chr2", "chr2", 1, 100),
+        ("chr3", "chr5", 1, 33), ("chr6", "chr6", 1, 5),
+    ]  # fmt: skip
+    content = path.read_bytes()
+    for rows in (1, 77, len(chroms)):
+        groups_of(path, chroms, rows_of_file=rows)
+        assert path.read_bytes() == content
+    (fragment,) = ds.dataset(path).get_fragments()
+    place = (ds.field("chrom") == "chr1") & (ds.field("pos") >= 5000)
+    assert [group.id for group in fragment.subset(place).row_groups] == [1]
+    assert [group.id for group in fragment.subset(ds.field("chrom") == "chr4").row_groups] == [3]
+
+
+def test_rows_in_random_order_have_one_group_more_for_each_chromosome_at_most(tmp_path):
+    chroms = random.Random(1).choices(["chr1", "chr2", "chr3"], k=3 * 4096)
+    assert 3 <= len(groups_of(tmp_path / "o.parquet", chroms)) <= 3 + 3
+    # contigs with a row each share groups.
+    contigs = [f"c{i:04}" for i in range(640)]
+    assert len(groups_of(tmp_path / "o.parquet", contigs)) == 10

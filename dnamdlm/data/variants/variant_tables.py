@@ -5,6 +5,10 @@ commas in the order of ALT, with '.' for what is missing; parquet has lists, whi
 `pandas.DataFrame.explode` turns into one row per allele. The column `reason` holds a code of
 `dnamdlm.data.variants.vcf.REASONS` per allele, or nothing.
 
+A row group of a parquet file has at most 4,096 rows. It ends where the first row of another
+chromosome follows, unless it has fewer than 64 rows: a filter by `chrom` and `pos` reads few groups
+of a file in order. Rows in any other order have at most one group more for each chromosome.
+
 What each score means, with its unit and sign, stands in the header: in lines that begin with `##`
 before the column names of a TSV file, in the INFO lines of a VCF file, and in the metadata of the
 columns of a parquet file.
@@ -18,7 +22,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -33,7 +37,8 @@ ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
 PREFIX = "DNAMDLM_"
 COLUMNS_OF_ROW = ("chrom", "pos", "id", "ref", "alt")
 """Columns of a table before the scores; `reason` stands after them."""
-_ROW_GROUP = 4096
+# rows of a group; below the smaller number its metadata would take more space than its rows.
+_ROW_GROUP, _SMALL_GROUP = 4096, 64
 _COPIED_BYTES = 1 << 16
 _MISSING, _TAB = ".", "\t"
 
@@ -262,6 +267,22 @@ def _write_parquet(path: Path, head: Mapping[str, Any], contents: Iterable[IO[by
     )
     lines = chain.from_iterable(contents)
     with pq.ParquetWriter(path, schema) as writer:
-        # groups have the same rows however these were cut into files.
-        while group := [json.loads(line) for line in islice(lines, _ROW_GROUP)]:
+        for group in _row_groups(map(json.loads, lines)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _row_groups(records: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Rows of one chromosome as far as they stand together, however they were cut into files."""
+    group: list[Mapping[str, Any]] = []
+    # chromosomes at which a group began: rows in random order do not end a group each.
+    begun = set()
+    for record in records:
+        chrom = record["chrom"]
+        is_other = len(group) >= _SMALL_GROUP and chrom != group[-1]["chrom"]
+        if len(group) == _ROW_GROUP or (is_other and chrom not in begun):
+            yield group
+            group = []
+            begun.add(chrom)
+        group.append(record)
+    if group:
+        yield group
