@@ -31,7 +31,7 @@ class Case:
         given: its settings besides the shard.
         out: what it writes.
         count: shards.
-        kills: at random moments, over all shards and joining them.
+        kills: at random moments, over all shards.
         damage: whether a part is damaged after the kills.
         seed: of the moments and of the damage.
     """
@@ -96,57 +96,97 @@ def damage_of(content, draw):
 
 
 class Kills:
-    """The attempts of a case."""
+    """The attempts of a case.
+
+    A kill counts if it found a command with work to do, of one shard or of all. So the parts of a
+    shard that came to its end are removed before it is tried again, and a shard that has no part
+    is not. Kills of the joining are made besides.
+    """
 
     def __init__(self, case, log):
         self.case, self.log = case, log
         self.draw = random.Random(case.seed)
-        self.parts = Path(f"{case.out}.parts")
+        self.folder = Path(f"{case.out}.parts")
         self.num_killed = 0
+        numbers = range(1, case.count + 1)
+        self.shards = [f"shard={k}/{case.count}" for k in numbers] if case.count > 1 else []
+        # by shard: its parts, as far as they were seen; seconds to its first part and to its end.
+        self.made = {shard: set() for shard in self.shards}
         self.seconds = {}
 
-    def attempt(self, entry, arguments):
+    def parts(self):
+        """Names of the parts that there are."""
+        return {path.name for path in self.folder.glob("part-*")}
+
+    def attempt(self, shard):
         """Kill a command after a new part, or at any moment of its first second.
 
-        One that ended before that has no new parts the next time, and is killed sooner.
+        A shard that came to its end before that is killed within the time that it took, and more
+        often where it had begun to write.
         """
-        before, began = self.num_parts(), time.monotonic()
-        is_done = arguments[-1] in self.seconds
-        after_part = self.draw.random() < 0.6 and not is_done
-        longest = self.seconds.get(arguments[-1], 1.0)
-        seconds = self.draw.uniform(0, 0.1 if after_part else longest)
-        number = forked(entry, arguments, self.log)
-        status = killed(number, seconds, lambda: not after_part or self.num_parts() > before)
+        before, began = self.parts(), time.time()
+        first, last = self.seconds.get(shard, (0.0, 1.0))
+        is_late = self.draw.random() < 0.6
+        after_part = is_late and shard not in self.seconds
+        longest = 0.1 if after_part else last
+        seconds = self.draw.uniform(0.9 * first if is_late else 0.0, longest)
+        number = forked(self.case.entry, self.arguments(shard), self.log)
+        status = killed(number, seconds, lambda: not after_part or not self.parts() <= before)
         assert status in (0, -signal.SIGKILL), (status, self.log.read_text()[-3000:])
         self.num_killed += status != 0
-        if status == 0 and self.case.count > 1:
-            self.seconds[arguments[-1]] = time.monotonic() - began
+        if shard is None:
+            return
+        new = self.parts() - before
+        self.made[shard] |= new
+        if status == 0 and new:
+            to_first = min((self.folder / name).stat().st_mtime for name in new) - began
+            took = (to_first, time.time() - began)
+            # the shortest, so that the kill after one that came too late is earlier.
+            self.seconds[shard] = tuple(map(min, took, self.seconds.get(shard, took)))
+        elif status == 0 and not self.made[shard]:
+            self.shards.remove(shard)
 
-    def num_parts(self):
-        """How many there are."""
-        return len(list(self.parts.glob("part-*")))
+    def undo(self, shard):
+        """Give a shard that has all its parts its work again."""
+        if shard in self.seconds and self.made[shard] <= self.parts():
+            for name in self.made[shard]:
+                (self.folder / name).unlink()
+
+    def arguments(self, shard):
+        """The settings of a command."""
+        return [*self.case.given, *([] if shard is None else [shard])]
+
+    def kill(self):
+        """Kill the command, or its shards in turn, as often as the case asks for."""
+        for tries in range(self.case.kills + _MORE_TRIES):
+            # a command that ended before the last kill has no parts that could be damaged.
+            if self.num_killed >= self.case.kills and (self.parts() or not self.case.damage):
+                return
+            shard = self.shards[tries % len(self.shards)] if self.case.count > 1 else None
+            if self.num_killed >= self.case.kills and shard is not None:
+                self.end(shard)
+            elif shard is not None:
+                self.undo(shard)
+                self.attempt(shard)
+            else:
+                self.attempt(None)
+
+    def end(self, shard):
+        """Let a command come to its end."""
+        status = ended(forked(self.case.entry, self.arguments(shard), self.log))
+        assert status == 0, self.log.read_text()[-3000:]
 
     def run(self):
         """All of it."""
-        case, draw = self.case, self.draw
-        numbers = range(1, case.count + 1)
-        shards = [[f"shard={k}/{case.count}"] for k in numbers] if case.count > 1 else [[]]
-        # joining is killed too.
-        wanted = case.kills - (2 if case.count > 1 else 0)
-        for tries in range(wanted + _MORE_TRIES):
-            # a command that ended before the last kill has no parts that could be damaged.
-            if self.num_killed >= wanted and (self.num_parts() or not case.damage):
-                break
-            shard = shards[tries % case.count]
-            self.attempt(case.entry, [*case.given, *shard])
+        case, every = self.case, [*self.shards] or [None]
+        self.kill()
         name = self.damaged() if case.damage else None
-        for shard in shards:
-            status = ended(forked(case.entry, [*case.given, *shard], self.log))
-            assert status == 0, self.log.read_text()[-3000:]
+        for shard in every:
+            self.end(shard)
         if case.count > 1:
             for _ in range(2):
                 number = forked("gather", [f"out={case.out}"], self.log)
-                self.num_killed += killed(number, draw.uniform(0, 0.6), lambda: True) != 0
+                killed(number, self.draw.uniform(0, 0.6), lambda: True)
             status = ended(forked("gather", [f"out={case.out}"], self.log))
             # the second time there is nothing left to join.
             assert status == 0 or Path(case.out).exists(), self.log.read_text()[-3000:]
@@ -154,10 +194,10 @@ class Kills:
 
     def damaged(self):
         """Damage a part, if there is one; its name."""
-        parts = sorted(self.parts.glob("part-*"))
+        parts = sorted(self.parts())
         if not parts:
             return None
-        chosen = self.draw.choice(parts)
+        chosen = self.folder / self.draw.choice(parts)
         chosen.write_bytes(damage_of(chosen.read_bytes(), self.draw))
         return chosen.name
 

@@ -172,7 +172,8 @@ def test_after_ten_kills_at_random_moments_the_bytes_are_those_of_the_unbroken_c
     given = [*settings_of(entry, place), "part_rows=1", f"workers={workers}"]
     seed = f"{entry} {count} {workers} {damage}"
     found = run_case(Case(entry, given, str(out), count, 10, damage, seed), folder)
-    assert found["killed"] >= 8
+    # those that found work to do, without those of the joining.
+    assert found["killed"] >= 8, found
     assert not damage or found["damaged"]
     assert content_of(out) == unbroken(entry)
     assert sorted(path.name for path in place.iterdir()) == [out.name, f"{out.name}.log"]
