@@ -157,7 +157,8 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
     if shows_config:
         options = {key: value for key, value in options.items() if key == "--multirun"}
     of_this_process = _without_launcher(read.settings)
-    if [*options] == ["--multirun"] and of_this_process != read.settings:
+    is_run = read.is_sweep and not {"--cfg", "--info"} & options.keys() and not shows_config
+    if is_run and of_this_process != read.settings:
         # what is wrong with the jobs is said before one of them is sent away.
         _composed_jobs(name, task, replace(read, settings=of_this_process), debug=debug)
     found: list[Job | DnamdlmError] = []
@@ -169,6 +170,8 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
         try:
             job = job_of(config, name)
         except DnamdlmError as error:
+            if _is_launched_elsewhere():
+                _fail(error, debug=debug)
             found.append(error)
             return
         if _is_launched_elsewhere():
@@ -186,6 +189,7 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
             _fail(explain_composition_error(error, name, read.settings), debug=debug)
         except _errors_of_launcher() as error:
             lost = _lost_job(str(error))
+            lost.__cause__ = error
             _fail(lost, debug=debug, code=lost.exit_code)
     sys.argv = [f"dnamdlm.{name}", *read.for_hydra]
     for error in found:
@@ -234,13 +238,17 @@ def _errors_of_launcher() -> tuple[type[Exception], ...]:
 
 
 def _lost_job(message: str) -> WorkerLost:
-    """A sentence for what submitit says of such a job, which holds what the job wrote."""
+    """A sentence for what submitit says of such a job, or of the command that sends jobs."""
     said = re.findall(r"^dnamdlm: (.+)$", message, re.M)
     if said:
         return WorkerLost(f"a job of the sweep failed: {said[-1]}")
     log = re.search(r"^Job .* with path (.*)_result\.pkl$", message, re.M)
-    where = f"{log.group(1)}_log.err" if log else "its log in hydra.launcher.submitit_folder"
-    return WorkerLost(f"a job of the sweep ended without a result; see the end of {where}")
+    if log is None:
+        last = next(reversed(message.strip().splitlines()), "no reason was given")
+        return WorkerLost(f"the jobs of the sweep could not be sent: {last}")
+    return WorkerLost(
+        f"a job of the sweep ended without a result; see the end of {log.group(1)}_log.err"
+    )
 
 
 def _is_launched_elsewhere() -> bool:

@@ -11,9 +11,9 @@ are left out; exchanges are averaged over the experiments of an element. `influe
 exchange moves the log odds of the other bases in its piece of the element (`dnamdlm interpret`,
 both strands; a piece is at most a window); it has no sign, and minus it is what harm would follow.
 Reference scores: whether the exchange is a transition, whether it adds GC, and the log ratio of a
-Markov chain counted on the training split of the model. A constant has no rank correlation, so that
-its place is 0. Correlations are Spearman's; the last row is the mean over elements,
-with an interval from resampling elements. Nothing is chosen on these rows.
+Markov chain counted on the training split of the model. Correlations are Spearman's; the last row
+is the mean over elements, with an interval from resampling elements. Nothing is chosen on these
+rows.
 """
 
 from __future__ import annotations

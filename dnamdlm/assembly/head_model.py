@@ -38,7 +38,7 @@ from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.data.tasks.sentences import chosen
 from dnamdlm.data.tasks.sequence_inputs import encode_dna
 from dnamdlm.data.tasks.task_tables import SEQUENCE_COLUMNS
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import DataError
 from dnamdlm.lm.states.head_gradients import output_gradients
 from dnamdlm.ops.precision import get_precision
 from dnamdlm.ops.selection import get_mode
@@ -61,6 +61,7 @@ class Head:
         task: name of the task.
         kind: `classes`, `labels` or `regression`.
         label_names: of the classes, labels or numbers.
+        reads_text: whether it predicts for texts and not for DNA.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Head:
         self.task: str = head["task"]
         self.kind: str = head["kind"]
         self.label_names: tuple[str, ...] = tuple(head["label_names"])
+        config = ModelConfig.stored(head["model_config"], self.trust)
+        self.reads_text = isinstance(config.modality, Text)
 
     def __repr__(self) -> str:
         noun = "head" if len(self.folders) == 1 else "heads"
@@ -194,8 +197,9 @@ class Head:
             One per stretch, with `table()`, `mutagenesis` and `figures()`.
 
         Raises:
-            ConfigError: if there is no genome, or the head gives several numbers.
-            DataError: for a locus outside the genome, or one that the head cannot read.
+            ConfigError: if the head gives several numbers or reads text, or the stretches are
+                too long together.
+            DataError: if there is no genome, or a stretch lies outside it or cannot be read.
 
         Example:
             >>> (found,) = head.interpret("chrI:100-250", "yeast.fa")  # doctest: +SKIP
@@ -203,7 +207,7 @@ class Head:
             ['chrom', 'pos', 'ref', 'alt', 'value_activity']
         """
         if fasta is None:
-            raise ConfigError(
+            raise DataError(
                 "a fine-tuned head does not say which genome a locus is from; give a FASTA file"
             )
         store = open_genome(fasta, cache_dir=cache_dir, rna=rna, circular=circular)

@@ -235,7 +235,8 @@ class Interpretable:
             cache_dir: folder of prepared genomes.
 
         Returns:
-            One per stretch, with `table()`, `dependency.norms`, `pairs` and `figures()`.
+            One per stretch, with `table()`, `dependency.norms`, `dependency.influences`, `pairs`
+            and `figures()`.
 
         Raises:
             ConfigError: for an impossible setting, or a model that cannot be interpreted.

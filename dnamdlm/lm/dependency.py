@@ -32,6 +32,7 @@ Shapes: L positions of the window, n of them mapped, R real tokens (4 for DNA), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -131,10 +132,12 @@ def dependency_map(
 
 
 def _log_odds(log_probs: Float64[Tensor, "R n R"]) -> Float64[Tensor, "R n R"]:
-    """Logits of probabilities; finite for 0 and 1, which float64 has where the logits are large."""
-    tiny = torch.finfo(log_probs.dtype).tiny
-    low = log_probs.clamp(min=torch.tensor(tiny).log().item())
-    return low - (-torch.expm1(log_probs)).clamp(min=tiny).log()
+    """Log of p(b) over the sum of the others: finite where p(b) rounds to 1, too."""
+    least = math.log(torch.finfo(log_probs.dtype).tiny)
+    known = log_probs.clamp(min=least)
+    own = torch.eye(known.shape[2], dtype=torch.bool, device=known.device)
+    others = known[:, :, None].masked_fill(own, -torch.inf).logsumexp(dim=3)
+    return known - others
 
 
 @dataclass(frozen=True)
@@ -161,12 +164,11 @@ class _Stretch:
         size = self.end - self.start
         real = list(self.lm.process.vocabulary.real_ids)
         tokens = self.batch.tokens[0, self.start : self.end].tolist()
-        is_base = [token in real for token in tokens]
+        is_base = np.array([token in real for token in tokens])
         shared = self._shared(batch_size)
-        is_base_here = np.array(is_base)
         found = np.full((size, size), np.nan)
         influences = np.full((size, len(real)), np.nan)
-        for place in [place for place in range(size) if is_base[place]]:
+        for place in np.flatnonzero(is_base).tolist():
             jacobian = self._of_place(place, tokens[place], shared, batch_size)
             centred = jacobian - jacobian.mean(dim=0, keepdim=True)
             centred = centred - centred.mean(dim=2, keepdim=True)
@@ -174,10 +176,10 @@ class _Stretch:
             found[place, place] = 0.0
             odds = _log_odds(jacobian)
             moved = (odds - odds[real.index(tokens[place])]).abs().amax(dim=2).cpu().numpy()
-            others = is_base_here & (np.arange(size) != place)
+            others = is_base & (np.arange(size) != place)
             if others.any():
                 influences[place] = moved[:, others].mean(axis=1)
-        found[:, ~is_base_here] = np.nan
+        found[:, ~is_base] = np.nan
         return found, influences
 
     def _shared(self, batch_size: int) -> Float64[Tensor, "n R"]:

@@ -100,7 +100,7 @@ class Kills:
 
     A kill counts if it found a command with work to do, of one shard or of all. So the parts of a
     shard that came to its end are removed before it is tried again, and a shard that has no part
-    is not. Kills of the joining are made besides.
+    is not. Kills of `gather` do not count.
     """
 
     def __init__(self, case, log):
@@ -143,7 +143,10 @@ class Kills:
             took = (to_first, time.time() - began)
             # the shortest, so that the kill after one that came too late is earlier.
             self.seconds[shard] = tuple(map(min, took, self.seconds.get(shard, took)))
-        elif status == 0 and not self.made[shard]:
+        elif status == 0 and self.made[shard]:
+            # a kill came after its last part, so that how long it takes is not known.
+            self.seconds.setdefault(shard, (0.0, 1.0))
+        elif status == 0:
             self.shards.remove(shard)
 
     def undo(self, shard):
@@ -185,12 +188,15 @@ class Kills:
             self.end(shard)
         if case.count > 1:
             for _ in range(2):
-                number = forked("gather", [f"out={case.out}"], self.log)
-                killed(number, self.draw.uniform(0, 0.6), lambda: True)
-            status = ended(forked("gather", [f"out={case.out}"], self.log))
-            # the second time there is nothing left to join.
-            assert status == 0 or Path(case.out).exists(), self.log.read_text()[-3000:]
+                self.gather(lambda number: killed(number, self.draw.uniform(0, 0.6), lambda: True))
+            self.gather(ended)
         return {"killed": self.num_killed, "damaged": name}
+
+    def gather(self, until):
+        """Join the parts; there is nothing left to join where an attempt before has done it."""
+        is_there = Path(self.case.out).exists()
+        status = until(forked("gather", [f"out={self.case.out}"], self.log))
+        assert status in (0, -signal.SIGKILL) or is_there, (status, self.log.read_text()[-3000:])
 
     def damaged(self):
         """Damage a part, if there is one; its name."""

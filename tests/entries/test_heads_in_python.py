@@ -91,7 +91,7 @@ def test_interpret_says_what_its_prediction_changes_by(trained, rows, tmp_path):
         "a_5_35.mutagenesis.tsv", "a_5_35.mutagenesis.png", "a_5_35.mutagenesis.svg",
         "a_5_35.interpret.json",
     }  # fmt: skip
-    with pytest.raises(ConfigError, match="which genome a locus is from"):
+    with pytest.raises(DataError, match="which genome a locus is from"):
         head.interpret("a:5-35")
 
 

@@ -11,7 +11,7 @@ from tests.entries.commands import command
 from tests.helpers import entries
 
 needs_submitit = pytest.mark.skipif(
-    importlib.util.find_spec("submitit") is None
+    any(importlib.util.find_spec(name) is None for name in ("submitit", "hydra_plugins"))
     or importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None,
     reason="hydra-submitit-launcher is not installed; install the extra `cluster`",
 )
@@ -87,6 +87,14 @@ def test_of_a_job_that_was_killed_the_log_is_named():
         "has not produced any output (state: OUT_OF_MEMORY)\nError stream produced:\nKilled\n"
     )
     assert str(found).endswith("ended without a result; see the end of /home/me/jobs/17_0_log.err")
+
+
+def test_what_the_scheduler_says_of_jobs_that_it_refuses_is_repeated():
+    found = _lost_job("sbatch: error: Batch job submission failed: Invalid partition name\n")
+    assert str(found) == (
+        "the jobs of the sweep could not be sent: sbatch: error: Batch job submission failed: "
+        "Invalid partition name"
+    )
 
 
 def test_jobs_of_a_launcher_that_would_write_one_file_are_refused_before_they_are_sent(tmp_path):

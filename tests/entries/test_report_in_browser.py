@@ -37,7 +37,15 @@ setInterval(() => {
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
+def browser():
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium on the path; install it to look at the report")
+    return found
+
+
+@pytest.fixture(scope="module")
+def run_dir(browser, tmp_path_factory):
     """A run on three records of one repeat, with a GFF3 file and a GTF file that name the genes."""
     folder = tmp_path_factory.mktemp("genes")
     text = "TATAAAGGCTCGAGCCGTTACCATGGCA" * 30
@@ -76,10 +84,7 @@ def watched(page):
     return page
 
 
-def opened(folder, page, *options):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium on the path; install it to look at the report")
+def opened(browser, folder, page, *options):
     flags = [flag.replace("\t", " ") for flag in OFFLINE.split(" ")]
     return subprocess.run(
         [browser, *flags, f"--user-data-dir={folder / 'browser'}", *options, page.as_uri()],
@@ -109,7 +114,7 @@ def sequence_of(run_dir, view):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [("gff3", "ALPHA"), ("gtf", "BETA")])
 def test_a_browser_shows_letters_and_named_genes_in_the_report_of_a_run(
-    run_dir, tmp_path, kind, name
+    browser, run_dir, tmp_path, kind, name
 ):
     entries.tracks(
         entries.composed(
@@ -120,8 +125,10 @@ def test_a_browser_shows_letters_and_named_genes_in_the_report_of_a_run(
     entries.report(entries.composed("report", f"run_dir={run_dir}"))
     report, copy, shot = run_dir / "report.html", tmp_path / "copy.html", tmp_path / "shot.png"
     copy.write_text(watched(report.read_text(encoding="utf-8")), encoding="utf-8")
-    found = opened(tmp_path, copy, "--dump-dom")
-    seen = json.loads(re.search(r'data-seen="([^"]*)"', found)[1].replace("&quot;", '"'))
+    found = opened(browser, tmp_path, copy, "--dump-dom")
+    noted = re.search(r'data-seen="([^"]*)"', found)
+    assert noted is not None, "the page was not ready"
+    seen = json.loads(noted[1].replace("&quot;", '"'))
 
     view = json.loads((run_dir / "evaluation" / "browser.json").read_text())["view"]
     names = {
@@ -132,7 +139,7 @@ def test_a_browser_shows_letters_and_named_genes_in_the_report_of_a_run(
     assert names
     assert names <= set(seen["texts"])
 
-    opened(tmp_path, report, f"--screenshot={shot}")
+    opened(browser, tmp_path, report, f"--screenshot={shot}")
     (logo,) = [box for box in seen["boxes"] if box["height"] == 110 and box["width"] > 0]
     colored = colored_bases(np.round(imread(shot)[..., :3] * 255).astype(int), logo)
     # the letters are those of the genome, on all bases that are not too low to be seen.

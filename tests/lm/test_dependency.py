@@ -91,12 +91,29 @@ def test_the_influence_of_an_exchange_is_how_far_it_moves_the_other_positions(lm
 def test_probabilities_that_round_to_one_have_finite_influences():
     law = TabulatedLaw(length=2, num_symbols=3, seed=1)
     same = law.sequences[:, 0] == law.sequences[:, 1]
-    law.probs = torch.where(same, 1 / 3, 1e-30).double()
+    rare = torch.tensor(1e-30, dtype=torch.float64)
+    law.probs = torch.where(same, 1 / 3 + rare, rare)
     lm = MaskedDiffusionLM(OracleBackbone(law), law.vocabulary)
     found = dependency_map(lm, window([0, 0]), stride=2).influences
-    assert np.isfinite(found).all()
-    # log odds of 1e-30 fall to -69, and those of 1 to the same or further.
-    assert (found[:, 1:] > 2 * 30 * np.log(10) - 2).all()
+    # the odds of symbol 0 are 1/3 to 2e-30 before, and 1e-30 to 1/3 after its neighbour changes.
+    expected = np.log(1 / 3 / 2e-30) - np.log(1e-30 / (1 / 3))
+    assert found == pytest.approx(np.array([[0, expected, expected]] * 2), rel=1e-12)
+
+
+class Copier(OracleBackbone):
+    """Float32 logits of 20 for the symbol before, whose probability rounds to 1."""
+
+    def forward(self, tokens, time, present):
+        return 20 * torch.nn.functional.one_hot(tokens.roll(1, 1), len(LAW.vocabulary)).float()
+
+
+def test_influences_of_a_sure_network_of_float32_are_those_of_its_logits():
+    lm = MaskedDiffusionLM(Copier(LAW), LAW.vocabulary)
+    found = dependency_map(lm, window([0, 0]), stride=2).influences
+    # from 20 to 0 nats above each of two others, and back: the odds of the symbol.
+    expected = 20 - np.log(2) - (0 - np.log(np.exp(20) + 1))
+    # float32 log-probabilities of size 20.
+    assert found == pytest.approx(np.array([[0, expected, expected]] * 2), abs=64 * 2.0**-23)
 
 
 def test_a_stretch_sees_the_rest_of_its_window(lm):

@@ -1,6 +1,7 @@
 """The Galaxy tools are those that the settings of today make, and pass the checks of planemo."""
 
 import os
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -29,7 +30,10 @@ def test_every_parameter_reaches_the_command_and_may_be_a_list(entry):
     root = ET.fromstring(tool_xml(entry))
     params = root.findall("inputs/param")
     names = [param.get("name") for param in params]
-    assert [name for name in names if f"${name}" not in root.findtext("command")] == []
+    command = root.findtext("command")
+    assert [name for name in names if re.search(rf"\${name}\b", command) is None] == []
+    for name in TOOLS[entry].inputs:
+        assert f"    {name}={name.replace('.', '_')}.$ending_of_" in command
     for param in params:
         # Galaxy replaces brackets in text, and so in lists, unless they are allowed.
         allowed = "".join(item.get("value") for item in param.iterfind("sanitizer/valid/add"))

@@ -210,7 +210,8 @@ def _param(name: str, value: Any, note: str, tool: Tool) -> str:
             f'<param type="boolean" truevalue="true" falsevalue="false" checked="{checked}" '
             f"{shared}/>"
         )
-    if isinstance(value, int | float):
+    # text where null has a meaning of its own, which a field for numbers does not take.
+    if isinstance(value, int | float) and "null:" not in note:
         kind = "integer" if isinstance(value, int) else "float"
         return f'<param type="{kind}" value="{value}" optional="true" {shared}/>'
     if needed:

@@ -22,6 +22,7 @@ class PredictingHead(Protocol):
     run_dir: Path
     kind: str
     label_names: tuple[str, ...]
+    reads_text: bool
 
     def predict(self, sequences: Sequence[str]) -> Any: ...
 
@@ -30,13 +31,17 @@ def interpret_head(head: PredictingHead, store: GenomeStore, where: Interval) ->
     """What a fine-tuned head's prediction for a stretch changes by with every exchange.
 
     Raises:
-        ConfigError: if the head gives several numbers.
+        ConfigError: if the head gives several numbers, or reads text.
     """
     names = list(head.label_names)
     if head.kind == "labels" or len(names) > 2 or (head.kind == "regression" and len(names) > 1):
         raise ConfigError(
             f"{head.run_dir} predicts {len(names)} {head.kind} ({', '.join(names[:6])}); a head of "
             "one number or of two classes can be interpreted"
+        )
+    if head.reads_text:
+        raise ConfigError(
+            f"{head.run_dir} predicts for text, which has no bases to exchange; give a head of DNA"
         )
     name = f"value_{names[0]}" if head.kind == "regression" else f"probability_{names[-1]}"
 

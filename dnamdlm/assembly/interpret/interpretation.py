@@ -45,7 +45,7 @@ class Interpretation:
     made_by: dict[str, Any]
 
     def table(self) -> DataFrame:
-        """One row per exchange: chrom, pos (1-based), ref, alt, the scores, and the influence."""
+        """One row per exchange: chrom, pos (1-based), ref, alt, scores; `influence` with a map."""
         from pandas import DataFrame
 
         rows = self._rows()

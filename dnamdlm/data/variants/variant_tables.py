@@ -37,7 +37,7 @@ ENDINGS = (".tsv", ".tsv.gz", ".parquet", ".vcf", ".vcf.gz")
 PREFIX = "DNAMDLM_"
 COLUMNS_OF_ROW = ("chrom", "pos", "id", "ref", "alt")
 """Columns of a table before the scores; `reason` stands after them."""
-# rows of a group; below the smaller number its metadata would take more space than its rows.
+# rows of a group; the metadata of one takes about a kilobyte, which fewer would share badly.
 _ROW_GROUP, _SMALL_GROUP = 4096, 64
 _COPIED_BYTES = 1 << 16
 _MISSING, _TAB = ".", "\t"
