@@ -121,7 +121,7 @@ def _infilling() -> Panel:
     names = {
         "confidence, one per step, most likely": "confidence, one base a step",
         "all at once, most likely": "model, all at once",
-        "Markov order 12, interpolated, most likely": "Markov order 12",
+        "Markov order 7, most likely": "Markov order 7",
     }
     by_name = {row[0]: row for row in rows}
     floor, bars = by_name["commonest base"][1], []
