@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from benchmarks.picture_bars import (
     Bar,
@@ -82,38 +83,38 @@ def _saturation() -> Panel:
 
 def _tasks() -> Panel:
     table, rows = stored("quality-genomic-benchmarks-chr20")
-    tasks = {
-        "demo_human_or_worm": ("human or worm", 2),
-        "human_enhancers_ensembl": ("enhancer or not", 2),
-        "human_ocr_ensembl": ("open chromatin or not", 2),
-        "human_ensembl_regulatory": ("kind of regulatory element", 3),
+    titles = {
+        "demo_human_or_worm": "human or worm",
+        "human_enhancers_ensembl": "enhancer or not",
+        "human_ocr_ensembl": "open chromatin or not",
+        "human_ensembl_regulatory": "kind of regulatory element",
     }
-    bars = []
-    for task, predictor, method, *cells in rows:
-        title, classes = tasks[task]
-        label = _predictor(predictor, method)
-        bars.append(Bar(title, label, kind_of(predictor), 1 / classes, cells[4]))
+    bars = tuple(_area(titles[row[0]], row) for row in rows)
     title = "Genomic Benchmarks on chr20, test rows without copies in train"
-    return Panel("tasks", title, "accuracy", "a fair guess", tuple(bars), table)
+    return Panel("tasks", title, "area under the ROC curve", "chance", bars, table)
+
+
+def _promoters(name: str, theme: str, what: str) -> Panel:
+    """Areas under the ROC curve, and those that others published for larger models."""
+    table, rows = stored(theme)
+    title = f"Core promoters of GUE {what} a TATA box"
+    bars = tuple(_area("", row) for row in rows)
+    return Panel(name, title, "area under the ROC curve", "chance", bars, table)
+
+
+def _area(group: str, row: list[Any]) -> Bar:
+    """The area under the ROC curve in a row of a table of tasks."""
+    _, predictor, method, _, _, _, _, _, area, reach, *_ = row
+    if method == "published":
+        return Bar(group, f"{predictor}, frozen", "published", 0.5, area)
+    low, high = map(float, reach.split(" to "))
+    return Bar(group, _predictor(predictor, method), kind_of(predictor), 0.5, area, low, high)
 
 
 def _predictor(name: str, method: str) -> str:
     """How a row of a table of tasks is labelled: what learns, and how."""
     names = {"kmer": "6-mers", "cnn": "CNN", "random_weights": "random weights"}
     return ", ".join(filter(None, (names.get(name, name), method.partition(" ")[0])))
-
-
-def _promoters(name: str, theme: str, what: str) -> Panel:
-    """Areas under the ROC curve, and those that others published for larger models."""
-    table, rows = stored(theme)
-    bars = []
-    for _, predictor, method, *cells in rows:
-        others = method == "published"
-        label = f"{predictor}, frozen" if others else _predictor(predictor, method)
-        kind = "published" if others else kind_of(predictor)
-        bars.append(Bar("", label, kind, 0.5, cells[5]))
-    title = f"Core promoters of GUE {what} a TATA box"
-    return Panel(name, title, "area under the ROC curve", "chance", tuple(bars), table)
 
 
 def _infilling() -> Panel:

@@ -157,9 +157,19 @@ def _shown(cell: Cell) -> str:
 
 
 def portable(argument: str) -> str:
-    """An argument as it means something elsewhere: of an absolute path, the last name."""
+    """An argument as it means something elsewhere: of an absolute path, the last name.
+
+    What stands for several names, and what follows it, is kept.
+
+    >>> portable("data.train=/home/me/tables/{task}/train.csv")
+    'data.train={task}/train.csv'
+    """
     name, equals, value = argument.rpartition("=")
-    return f"{name}{equals}{Path(value).name}" if value.startswith("/") else argument
+    if not value.startswith("/"):
+        return argument
+    parts = Path(value).parts
+    first = next((at for at, part in enumerate(parts) if "{" in part), len(parts) - 1)
+    return f"{name}{equals}{Path(*parts[first:])}"
 
 
 def _module_or_script() -> list[str]:
