@@ -161,7 +161,7 @@ def portable(argument: str) -> str:
 
     What stands for several names, and what follows it, is kept.
 
-    >>> portable("data.train=/home/me/tables/{task}/train.csv")
+    >>> portable("data.train=/tables/{task}/train.csv")
     'data.train={task}/train.csv'
     """
     name, equals, value = argument.rpartition("=")
