@@ -8,7 +8,7 @@ import pytest
 
 from dnamdlm.command_line import _lost_job
 from tests.entries.commands import command
-from tests.helpers import entries
+from tests.helpers.small_runs import train_small
 
 needs_submitit = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("submitit", "hydra_plugins"))
@@ -33,15 +33,7 @@ def folder(tmp_path_factory):
         for place, ref in enumerate(records["a"][:70])
     ]
     (folder / "v.vcf").write_text(HEADER + "".join(rows))
-    entries.train(
-        entries.composed(
-            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
-            "data.length=64", "data.valid=[b]", "data.test=[c]", "trainer.max_steps=2",
-            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
-            f"data.cache_dir={folder}/cache", f"run_dir={folder}/run", "backbone.hidden_size=16",
-            "backbone.num_blocks=1",
-        )
-    )  # fmt: skip
+    train_small(folder, length=64)
     return folder
 
 

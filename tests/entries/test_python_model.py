@@ -6,8 +6,8 @@ import pytest
 import dnamdlm
 from dnamdlm.diffusion import StepRule, draw_tokens
 from dnamdlm.errors import ConfigError, DataError
-from tests.helpers import entries
 from tests.helpers.rounding import additions, rounding
+from tests.helpers.small_runs import train_small
 
 
 @pytest.fixture(scope="module")
@@ -16,15 +16,7 @@ def model(tmp_path_factory):
     rng = np.random.default_rng(2)
     text = "".join(f">{name}\n{''.join(rng.choice(list('ACGT'), 300))}\n" for name in "abc")
     (folder / "g.fa").write_text(text)
-    entries.train(
-        entries.composed(
-            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
-            "data.length=32", "data.valid=[b]", "data.test=[c]", "trainer.max_steps=2",
-            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
-            f"data.cache_dir={folder}/cache", f"run_dir={folder}/run", "backbone.hidden_size=16",
-            "backbone.num_blocks=1",
-        )
-    )  # fmt: skip
+    train_small(folder)
     return dnamdlm.load(folder / "run", device="cpu")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import entries
+from tests.helpers.small_runs import train_small
 
 
 @pytest.fixture(scope="module")
@@ -14,15 +15,7 @@ def folder(tmp_path_factory):
     letters = np.random.default_rng(2).choice(list("ACGT"), (3, 1500))
     text = "".join(f">{name}\n{''.join(row)}\n" for name, row in zip("abc", letters, strict=True))
     (folder / "g.fa").write_text(text)
-    entries.train(
-        entries.composed(
-            "train", "config=tiny", f"data.fasta={folder}/g.fa", "data.annotation=null",
-            "data.length=32", "data.valid=[b]", "data.test=[c]", "trainer.max_steps=2",
-            "trainer.valid_windows=2", "trainer.global_batch_size=4", "trainer.accelerator=cpu",
-            f"data.cache_dir={folder}/cache", f"run_dir={folder}/run", "backbone.hidden_size=16",
-            "backbone.num_blocks=1",
-        )
-    )  # fmt: skip
+    train_small(folder)
     return folder
 
 
