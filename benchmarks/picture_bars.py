@@ -89,6 +89,12 @@ def spread(cell: str) -> tuple[float, float, float]:
     return value, low, high
 
 
+def ends(cell: str) -> tuple[float, float]:
+    """Ends of an interval of a cell "0.747 to 0.829"."""
+    low, high = map(float, cell.split(" to "))
+    return low, high
+
+
 def seeds_mean(cell: str) -> tuple[float, float, float]:
     """Mean and ends of its 95 % interval of a cell "3.85 +- 0.32" over five seeds.
 
@@ -103,8 +109,6 @@ def kind_of(label: str) -> str:
     """Whether a row is a model of ours, one with random weights, or something simple."""
     if label.startswith("random"):
         return "random"
-    ours = (
-        "model", "network", "minus llr", "minus elbo", "minus influence", "llr", "elbo",
-        "confidence", "first hitting",
-    )  # fmt: skip
-    return "ours" if label.startswith(ours) else "simple"
+    ours = ("model", "network", "llr", "elbo", "influence", "confidence", "first hitting")
+    score = label.removeprefix("minus ").removeprefix("absolute ")
+    return "ours" if score.startswith(ours) else "simple"

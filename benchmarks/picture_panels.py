@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.picture_bars import (
     Bar,
     Panel,
+    ends,
     kind_of,
     read_table,
     seeds_mean,
@@ -71,7 +72,7 @@ def _saturation() -> Panel:
     table, content = read_table("quality-saturation")
     mean = dict(zip(content["columns"], content["rows"][-1], strict=True))
     bars = tuple(
-        Bar("", name, kind_of(name.removeprefix("minus absolute ")), 0.0, *spread(cell))
+        Bar("", name, kind_of(name), 0.0, *spread(cell))
         for name, cell in mean.items()
         if name not in ("element", "exchanges")
     )
@@ -82,33 +83,36 @@ def _saturation() -> Panel:
 
 
 def _tasks() -> Panel:
-    table, rows = stored("quality-genomic-benchmarks-chr20")
+    table, content = read_table("quality-genomic-benchmarks-chr20")
     titles = {
         "demo_human_or_worm": "human or worm",
         "human_enhancers_ensembl": "enhancer or not",
         "human_ocr_ensembl": "open chromatin or not",
         "human_ensembl_regulatory": "kind of regulatory element",
     }
-    bars = tuple(_area(titles[row[0]], row) for row in rows)
+    bars = tuple(_area(titles[row[0]], content, row) for row in content["rows"])
     title = "Genomic Benchmarks on chr20, test rows without copies in train"
     return Panel("tasks", title, "area under the ROC curve", "chance", bars, table)
 
 
-def _promoters(name: str, theme: str, what: str) -> Panel:
+def _promoters(theme: str, name: str, what: str) -> Panel:
     """Areas under the ROC curve, and those that others published for larger models."""
-    table, rows = stored(theme)
-    title = f"Core promoters of GUE {what} a TATA box"
-    bars = tuple(_area("", row) for row in rows)
+    table, content = read_table(theme)
+    bars = tuple(_area("", content, row) for row in content["rows"])
+    title = f"Core promoters of GUE {what}, test rows without copies in train"
     return Panel(name, title, "area under the ROC curve", "chance", bars, table)
 
 
-def _area(group: str, row: list[Any]) -> Bar:
+def _area(group: str, content: Mapping[str, Any], row: list[Any]) -> Bar:
     """The area under the ROC curve in a row of a table of tasks."""
-    _, predictor, method, _, _, _, _, _, area, reach, *_ = row
-    if method == "published":
-        return Bar(group, f"{predictor}, frozen", "published", 0.5, area)
-    low, high = map(float, reach.split(" to "))
-    return Bar(group, _predictor(predictor, method), kind_of(predictor), 0.5, area, low, high)
+    cells = dict(zip(content["columns"], row, strict=True))
+    published = cells.get("published AUROC, all test rows")
+    if published is not None:
+        label = f"{cells['predictor']}, frozen, all rows"
+        return Bar(group, label, "published", 0.5, published)
+    label = _predictor(cells["predictor"], cells["method"])
+    area, reach = cells["AUROC without leaked rows"], cells["mean of the 95 % intervals of rows"]
+    return Bar(group, label, kind_of(cells["predictor"]), 0.5, area, *ends(reach))
 
 
 def _predictor(name: str, method: str) -> str:
@@ -146,7 +150,7 @@ def _activity(stem: str, name: str, what: str) -> Panel:
         if weights in ("composition", "kmer") or method == "lora":
             continue
         label = ", ".join(filter(None, (weights.replace(", genome", ""), method)))
-        low, high = map(float, row[5].split(" to "))
+        low, high = ends(row[5])
         kind = "ours" if weights.endswith(", genome") else kind_of(weights)
         # the interval is that of the first seed, the value a mean.
         bars.append(Bar("", label, kind, floor, row[3], min(low, row[3]), max(high, row[3])))
@@ -167,9 +171,8 @@ def _pretraining(name: str, ending: str, title: str) -> Panel:
         kind = "random" if random else "simple" if group == "floor" else "ours"
         short = network.partition(", ")[2] if group == "change" else network
         label = ", ".join(filter(None, (short, objective)))
-        low, high = map(float, cells[6].split(" to "))
         heading = {"sweep": "whole genome", "change": "one change", "floor": "no training"}[group]
-        bars.append(Bar(heading, label, kind, floor, cells[5], low, high))
+        bars.append(Bar(heading, label, kind, floor, cells[5], *ends(cells[6])))
     return Panel(name, title, "Pearson's r", "composition", tuple(bars), table)
 
 
@@ -240,6 +243,10 @@ _CLASSES = {
     "classes": ("yeast-feature-windows", "six classes of yeast windows"),
     "classes_species": ("epdnew-tata-promoters-by-species", "promoters of six species"),
 }
+_PROMOTERS = {
+    "promoters": ("quality-gue", "with a TATA box"),
+    "promoters_without": ("quality-gue-notata", "without a TATA box"),
+}
 _ACTIVITIES = {
     "activity_ecoli": ("ecoli-tss-mpra-urtecho", "E. coli promoters"),
     "activity_plant": ("plant-core-promoters-jores2021", "plant core promoters"),
@@ -256,8 +263,10 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
     "shuffles": _shuffles,
     "infilling": _infilling,
     "tasks": _tasks,
-    "promoters": lambda: _promoters("promoters", "quality-gue", "with"),
-    "promoters_without": lambda: _promoters("promoters_without", "quality-gue-notata", "without"),
+    **{
+        name: functools.partial(_promoters, theme, name, what)
+        for name, (theme, what) in _PROMOTERS.items()
+    },
     **{
         name: functools.partial(_activity, stem, name, what)
         for name, (stem, what) in _ACTIVITIES.items()

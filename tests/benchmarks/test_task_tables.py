@@ -20,7 +20,7 @@ def test_the_area_is_shown_where_the_task_has_one_and_published_areas_are_labell
     (row,) = rows_of("prom_core_tata", [result], [[]])
     assert row == (
         "prom_core_tata", "model", "probe", "", "mcc", 0.5, 0.1, 0.5, 0.8, "0.700 to 0.900", 3, 9,
-        1.0,
+        1.0, None,
     )  # fmt: skip
     del figures["auroc"], split["test_without_leaks"]["intervals"]["auroc"]
     assert rows_of("prom_core_tata", [result], [[]])[0][8:10] == (None, None)
