@@ -2,15 +2,17 @@
 
     python -m benchmarks.quality.variants --model RUN --variants FILE.vcf.gz --fasta FILE.fa.gz
         [--scores llr elbo] [--draws 4] [--control experts] [--limit N] [--frequency COLUMN]
-        [--chrom NAME] [--circular] [--common 0.05] [--rare 0.001] [--name NAME] [--smoke]
+        [--chrom NAME] [--circular] [--common 0.05] [--rare 0.001] [--block 1000] [--name NAME]
+        [--smoke]
 
 Selection keeps harmful alleles rare, so that a model that has learned constraint prefers common
 alleles a little. A variant is an exchange of one base, common with a frequency of at least 5 % and
 rare below 0.1 %. The area under the ROC curve is that of telling common (higher score) from rare;
-for distances it is that of the negative distance. Intervals are percentiles of 1,000 bootstrap
-draws of both groups. Beside the model stands a score without it: whether the exchange is a
-transition, which mutation makes more often whatever selection does. With `--limit` the rows are
-spread evenly over the file. Every row of the file is put in, and the table says how many came out.
+for distances it is that of the negative distance. Intervals resample whole chromosomes, or blocks
+of `--block` bases where there are fewer than five, 1,000 times: neighbours share their windows. The
+model is compared with a score without it: whether the exchange is a transition, which mutation
+makes more often whatever selection does. With `--limit` the rows are spread evenly over the file.
+Every row of the file is put in, and the table says how many came out.
 
 With `--frequency` the file is a table with pos, ref, alt, that column and, unless `--chrom` is
 given, chrom; rows whose column filters says anything but PASS are left out. With `--circular`
@@ -18,14 +20,17 @@ windows reach across the origin, as those of the mitochondrial genome do.
 """
 
 import argparse
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.results_table import Cell, ResultTable, finish
 from benchmarks.started import start
@@ -40,6 +45,7 @@ from dnamdlm.data.variants.variant_tables import ScoredVariant
 from dnamdlm.data.variants.vcf import Variant, VariantFile
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.auroc import auroc
+from dnamdlm.evaluation.rankings import RowFigure, clustered_estimates, neighbours
 
 BOOTSTRAP = 1000
 TRANSITIONS = {("A", "G"), ("G", "A"), ("C", "T"), ("T", "C")}
@@ -88,47 +94,86 @@ def frequencies(row: Variant, place: int | None = None) -> list[float]:
     return values if len(values) == len(row.alts) else [np.nan] * len(row.alts)
 
 
-def area(higher: np.ndarray, lower: np.ndarray) -> float:
-    """Probability that a value of the first group exceeds one of the second, ties counting half."""
-    is_first = np.arange(len(higher) + len(lower)) < len(higher)
-    return auroc(is_first, np.concatenate((higher, lower)))
+@dataclass(frozen=True)
+class Exchanges:
+    """Exchanges of one base that are common or rare, and what each was given.
+
+    Attributes:
+        chrom: record of each (N,).
+        pos: position of each, from 1 (N,).
+        is_common: whether it is common (N,).
+        scores: name -> score, higher for what is expected to be common (N,).
+    """
+
+    chrom: NDArray[np.str_]
+    pos: NDArray[np.int64]
+    is_common: NDArray[np.bool_]
+    scores: dict[str, NDArray[np.float64]]
 
 
-def compared(common: np.ndarray, rare: np.ndarray, rng: np.random.Generator) -> list[Cell]:
-    """Area and difference of means, each with its interval of 95 %."""
-    draws = np.empty((BOOTSTRAP, 2))
-    for draw in range(BOOTSTRAP):
-        a = common[rng.integers(len(common), size=len(common))]
-        b = rare[rng.integers(len(rare), size=len(rare))]
-        draws[draw] = area(a, b), a.mean() - b.mean()
-    cells: list[Cell] = [len(common), len(rare)]
-    for value, found in zip(
-        (area(common, rare), common.mean() - rare.mean()), draws.T, strict=True
-    ):
-        low, high = np.percentile(found, [2.5, 97.5])
-        cells += [float(value), f"{low:.4g} .. {high:.4g}"]
-    return cells
-
-
-def groups_of(
+def exchanges(
     scored: list[ScoredVariant], limits: tuple[float, float], place: int | None = None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name of a score -> its values for common and for rare exchanges of one base."""
-    (common, rare), found = limits, dict[str, tuple[list[float], list[float]]]()
+) -> Exchanges:
+    """The exchanges of one base with a score, beyond the limits of common and of rare."""
+    (common, rare), rows = limits, list[tuple[str, int, bool]]()
+    found: dict[str, list[float]] = {}
     for row in scored:
         shares = frequencies(row.variant, place)
         for index, (alt, share) in enumerate(zip(row.variant.alts, shares, strict=True)):
             is_snv = len(row.variant.ref) == len(alt) == 1
             if not is_snv or row.reasons[index] or not (share >= common or share < rare):
                 continue
+            rows.append((row.variant.chrom, row.variant.start + 1, share >= common))
             values = {name: numbers[index] for name, numbers in row.scores.items()}
             values["no model: transition"] = float((row.variant.ref, alt) in TRANSITIONS)
             for name, value in values.items():
                 if not name.endswith("_se"):
                     sign = -1 if name.endswith("_distance") else 1
-                    group = found.setdefault(name, ([], []))
-                    group[0 if share >= common else 1].append(sign * value)
-    return {name: (np.array(a), np.array(b)) for name, (a, b) in found.items()}
+                    found.setdefault(name, []).append(sign * value)
+    chrom, pos, is_common = zip(*rows, strict=True) if rows else ((), (), ())
+    return Exchanges(
+        np.array(chrom, dtype=np.str_), np.array(pos, dtype=np.int64),
+        np.array(is_common, dtype=np.bool_),
+        {name: np.array(values) for name, values in found.items()},
+    )  # fmt: skip
+
+
+def compared(found: Exchanges, *, block: int, seed: int) -> tuple[str, list[tuple[Cell, ...]]]:
+    """Area and difference of means of each score, with intervals of 95 % over clusters.
+
+    Every score sees the same resamples.
+
+    Args:
+        found: common and rare exchanges.
+        block: bases of a cluster, where there are fewer than five chromosomes.
+        seed: of the resampling.
+
+    Returns:
+        What was resampled, and the rows of the table.
+    """
+    flags = found.is_common
+    names, clusters = neighbours(found.chrom, found.pos, block)
+    figures: dict[str, RowFigure] = {}
+    for name, values in found.scores.items():
+        figures[f"area {name}"] = lambda rows, draws, v=values: auroc(flags[rows], v[rows])
+        figures[f"means {name}"] = lambda rows, draws, v=values: mean_difference(
+            flags[rows], v[rows]
+        )
+    known = clustered_estimates(figures, clusters, np.random.default_rng(seed), repeats=BOOTSTRAP)
+    table: list[tuple[Cell, ...]] = []
+    for name in found.scores:
+        cells: list[Cell] = [name, int(flags.sum()), int((~flags).sum())]
+        for figure in (known[f"area {name}"], known[f"means {name}"]):
+            cells += [figure.value, f"{figure.low:.4g} .. {figure.high:.4g}"]
+        table.append(tuple(cells))
+    return f"{len(set(clusters)):,} {names}", table
+
+
+def mean_difference(is_first: NDArray[np.bool_], values: NDArray[np.float64]) -> float:
+    """Mean of the first group less that of the second; nan unless there are rows of both."""
+    if is_first.all() or not is_first.any():
+        return math.nan
+    return float(values[is_first].mean() - values[~is_first].mean())
 
 
 def opened(path: str, frequency: str | None, chrom: str | None) -> tuple[VariantSource, int | None]:
@@ -166,6 +211,7 @@ def main() -> None:
     parser.add_argument("--common", type=float, default=0.05)
     parser.add_argument("--rare", type=float, default=0.001)
     parser.add_argument("--name", help="of the table")
+    parser.add_argument("--block", type=int, default=1000, help="bases of a cluster of neighbours")
     parser.add_argument("--limit", type=int, default=None, help="use at most this many rows")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -191,21 +237,22 @@ def main() -> None:
     seconds = time.perf_counter() - began
     assert len(scored) == expected
     reasons = Counter(reason for row in scored for reason in row.reasons if reason)
-    found = groups_of(scored, (arguments.common, arguments.rare), place)
-    rng = np.random.default_rng(arguments.seed)
+    found = exchanges(scored, (arguments.common, arguments.rare), place)
+    resampled, rows = compared(found, block=arguments.block, seed=arguments.seed)
     table = ResultTable(
         theme="-".join(filter(None, ("quality-variants", arguments.name))),
         title=f"Common (AF >= {100 * arguments.common:g} %) against rare (AF < "
         f"{100 * arguments.rare:g} %) exchanges of one base",
         columns=("score", "common", "rare", "AUROC", "95 % interval",
                  "mean difference", "95 % interval "),
-        rows=[(name, *compared(*groups, rng)) for name, groups in found.items()],
+        rows=rows,
         notes=(
             f"{expected:,} rows in, {len(scored):,} rows out, of {counts.rows:,} in the file; "
             f"alleles with a reason: {dict(sorted(reasons.items()))}",
             f"windows of {scorer.length} bases, both strands, {arguments.draws} draws for elbo "
             f"with control={arguments.control}, {seconds:,.0f} s",
-            sha256_note(Path(arguments.variants)),
+            f"intervals: {BOOTSTRAP:,} resamples of {resampled}; seed {arguments.seed}",
+            f"{sha256_note(Path(arguments.variants))}; {sha256_note(Path(arguments.fasta))}",
             "distances are taken with a minus sign; differences of llr and elbo are in nats",
             model_note(loaded),
         ),

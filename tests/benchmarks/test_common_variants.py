@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality.variants import SomeRows, frequencies, groups_of, passed_rows
+from benchmarks.quality.variants import (
+    Exchanges,
+    SomeRows,
+    compared,
+    exchanges,
+    frequencies,
+    passed_rows,
+)
 from dnamdlm.data.variants.variant_tables import ScoredVariant
 
 
@@ -32,13 +39,57 @@ def test_common_and_rare_are_exchanges_of_one_base_beyond_the_limits(table):
         ScoredVariant(row, {"llr": [float(number)], "llr_se": [9.0]}, (None,))
         for number, row in enumerate(table.rows())
     ]
-    found = groups_of(scored, (0.05, 0.001), place)
-    assert set(found) == {"llr", "no model: transition"}
-    common, rare = found["llr"]
-    assert (common.tolist(), rare.tolist()) == ([0.0], [1.0])
-    assert [group.tolist() for group in found["no model: transition"]] == [[1.0], [0.0]]
-    common, rare = groups_of(scored, (0.005, 0.001), place)["llr"]
-    assert common.tolist() == [0.0, 2.0]
+    found = exchanges(scored, (0.05, 0.001), place)
+    assert set(found.scores) == {"llr", "no model: transition"}
+    assert found.chrom.tolist() == ["chrM", "chrM"]
+    assert found.pos.tolist() == [5, 7]
+    assert found.is_common.tolist() == [True, False]
+    assert found.scores["llr"].tolist() == [0.0, 1.0]
+    assert found.scores["no model: transition"].tolist() == [1.0, 0.0]
+    found = exchanges(scored, (0.005, 0.001), place)
+    assert found.scores["llr"].tolist() == [0.0, 1.0, 2.0]
+    assert found.is_common.tolist() == [True, False, True]
+
+
+def made(pos, is_common, values):
+    """Exchanges of one record with one score."""
+    return Exchanges(
+        np.full(len(pos), "1"), np.array(pos), np.array(is_common), {"llr": np.array(values)}
+    )
+
+
+def test_copies_of_a_row_in_its_block_do_not_narrow_the_interval():
+    rng = np.random.default_rng(0)
+    pos, is_common = np.arange(40) * 1000, np.arange(40) % 4 == 0
+    values = rng.normal(size=40) + is_common
+    name, ((_, common, rare, area, around, _, _),) = compared(
+        made(pos, is_common, values), block=1000, seed=0
+    )
+    assert (name, common, rare) == ("40 blocks of 1,000 bases", 10, 30)
+    copied = [np.repeat(column, 25) for column in (pos, is_common, values)]
+    copied[0] = copied[0] + np.tile(np.arange(25), 40)
+    name, ((_, common, rare, again, wide, _, _),) = compared(made(*copied), block=1000, seed=0)
+    assert (name, common, rare) == ("40 blocks of 1,000 bases", 250, 750)
+    assert (again, wide) == (pytest.approx(area), around)
+    # each of the copies as a block of its own: as if they were 1,000 rows.
+    _, ((*_, narrow, _, _),) = compared(made(*copied), block=1, seed=0)
+
+    def width(text):
+        low, high = map(float, text.split(" .. "))
+        return high - low
+
+    assert width(narrow) < width(wide) / 3
+
+
+def test_area_and_difference_of_means_are_those_of_the_two_groups():
+    found = made([1, 2000, 3000, 4000], [True, False, True, False], [3.0, 1.0, 2.0, 2.0])
+    _, ((name, common, rare, area, _, difference, _),) = compared(found, block=1000, seed=0)
+    assert (name, common, rare, area, difference) == ("llr", 2, 2, 0.875, 1.0)
+    _, ((*_, area, around, difference, _),) = compared(
+        made([1, 2], [True, True], [0.0, 1.0]), block=1000, seed=0
+    )
+    assert np.isnan(area) and np.isnan(difference)
+    assert around == "nan .. nan"
 
 
 def test_some_rows_are_at_equal_distances(table):
