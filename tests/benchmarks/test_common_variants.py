@@ -88,7 +88,8 @@ def test_area_and_difference_of_means_are_those_of_the_two_groups():
     _, ((*_, area, around, difference, _),) = compared(
         made([1, 2], [True, True], [0.0, 1.0]), block=1000, seed=0
     )
-    assert np.isnan(area) and np.isnan(difference)
+    assert np.isnan(area)
+    assert np.isnan(difference)
     assert around == "nan .. nan"
 
 
