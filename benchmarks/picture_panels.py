@@ -141,19 +141,18 @@ def _infilling() -> Panel:
 
 
 def _activity(stem: str, name: str, what: str) -> Panel:
-    """Predictors that learned from all rows; of ours the probe and the fit of all weights."""
+    """Predictors that learned from all rows."""
     table, rows = stored(f"quality-activity-{stem}")
     found = {tuple(row[1:3]): row for row in rows if row[0] == "all"}
     floor = found["composition", ""][3]
     bars = []
     for (weights, method), row in found.items():
-        if weights in ("composition", "kmer") or method == "lora":
+        if weights in ("composition", "kmer"):
             continue
         label = ", ".join(filter(None, (weights.replace(", genome", ""), method)))
         low, high = ends(row[5])
         kind = "ours" if weights.endswith(", genome") else kind_of(weights)
-        # the interval is that of the first seed, the value a mean.
-        bars.append(Bar("", label, kind, floor, row[3], min(low, row[3]), max(high, row[3])))
+        bars.append(Bar("", label, kind, floor, row[3], low, high))
     title = f"Measured activity of {what}"
     return Panel(name, title, "Pearson's r", "composition", tuple(bars), table)
 

@@ -156,6 +156,15 @@ def _shown(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
+def mean_interval(reaches: Sequence[Sequence[float]]) -> str:
+    """The mean of the lower ends and that of the upper ends of intervals.
+
+    >>> mean_interval([[0.5, 0.6], [0.7, 0.9]])
+    '0.600 to 0.750'
+    """
+    return " to ".join(f"{statistics.mean(ends):.3f}" for ends in zip(*reaches, strict=True))
+
+
 def portable(argument: str) -> str:
     """An argument as it means something elsewhere: of an absolute path, the last name.
 

@@ -34,7 +34,7 @@ from benchmarks.measured_rows import (
     write_parts,
 )
 from benchmarks.paired_predictions import lead
-from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.results_table import Cell, ResultTable, finish, mean_interval
 from benchmarks.started import completed, start
 from benchmarks.trained import model_note, sha256_note
 from dnamdlm.assembly.models import load_model
@@ -114,16 +114,20 @@ class Work:
 
 
 def row_of(name: str, point: Point, result: dict[str, Any]) -> tuple[Cell, ...]:
-    """The row of one predictor: means over seeds, the spread and an interval of the correlation."""
+    """The row of one predictor: means over seeds, and the spread and intervals of correlations."""
     own = [split for split in result["splits"] if split["predictor"] == name]
     found = {key: [split["test"]["figures"][key] for split in own] for key in _FIGURES}
-    low, high = own[0]["test"]["intervals"]["pearson"]
     spread = statistics.stdev(found["pearson"]) if len(own) > 1 else None
     weights = {"model": f"{point.objective}, genome", "random_weights": "random"}.get(name)
-    means = [statistics.mean(found[key]) for key in _FIGURES]
+    pearson, spearman, r2 = (statistics.mean(found[key]) for key in _FIGURES)
+    reaches = {
+        key: mean_interval([split["test"]["intervals"][key] for split in own])
+        for key in ("pearson", "spearman")
+    }
     return (
-        point.rows, weights or name, point.method if weights else "", means[0], spread,
-        f"{low:.3f} to {high:.3f}", *means[1:], statistics.mean(split["seconds"] for split in own),
+        point.rows, weights or name, point.method if weights else "", pearson, spread,
+        reaches["pearson"], spearman, reaches["spearman"], r2,
+        statistics.mean(split["seconds"] for split in own),
     )  # fmt: skip
 
 
@@ -187,8 +191,9 @@ def main() -> None:
     work = Work(arguments, parts)
     rows = measured(work)
     for floor in floors(parts):
-        pearson, *others = (floor.figures[key] for key in _FIGURES)
-        rows.append((ALL, floor.name, "", pearson, None, floor.interval, *others, None))
+        pearson, spearman, r2 = (floor.figures[key] for key in _FIGURES)
+        reach, other = (floor.intervals[key] for key in ("pearson", "spearman"))
+        rows.append((ALL, floor.name, "", pearson, None, reach, spearman, other, r2, None))
     stem = arguments.table.name.split(".")[0]
     models = [load_model(str(work.pretrained(name))) for name in arguments.objectives]
     table = ResultTable(
@@ -196,7 +201,8 @@ def main() -> None:
         f"Activities predicted: {arguments.table.name}, {arguments.seeds} seeds",
         (
             "rows learned from", "weights", "method", "Pearson r", "+- (seeds)",
-            "95 % interval (rows, first seed)", "Spearman", "R2", "seconds per seed",
+            "mean of the 95 % intervals of rows", "Spearman",
+            "mean of the 95 % intervals of Spearman", "R2", "seconds per seed",
         ),
         rows,
         (

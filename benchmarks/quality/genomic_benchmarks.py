@@ -27,7 +27,7 @@ import hydra
 import torch
 from omegaconf import OmegaConf
 
-from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.results_table import Cell, ResultTable, finish, mean_interval
 from benchmarks.trained import model_note
 from dnamdlm.assembly.building.entry_settings import read_settings
 from dnamdlm.assembly.finetune.finetune_settings import FinetuneEntry
@@ -135,15 +135,6 @@ def rows_of(
             )
         )
     return rows
-
-
-def mean_interval(reaches: Sequence[Sequence[float]]) -> str:
-    """The mean of the lower ends and that of the upper ends of intervals.
-
-    >>> mean_interval([[0.5, 0.6], [0.7, 0.9]])
-    '0.600 to 0.750'
-    """
-    return " to ".join(f"{statistics.mean(ends):.3f}" for ends in zip(*reaches, strict=True))
 
 
 def published_rows(task: str) -> list[tuple[Cell, ...]]:

@@ -47,7 +47,7 @@ from benchmarks.pretraining_runs import (
     sweep,
     unchanged,
 )
-from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.results_table import Cell, ResultTable, finish, mean_interval
 from benchmarks.started import start
 from benchmarks.trained import sha256_note
 
@@ -55,12 +55,12 @@ from benchmarks.trained import sha256_note
 def row_of(point: Point, bases: int, found: dict[str, Any], cost: Sequence[Cell]) -> tuple:
     """A row of the table from the first split of one predictor."""
     test = found["test"]
-    low, high = test["intervals"]["pearson"]
+    reach, other = (mean_interval([test["intervals"][key]]) for key in ("pearson", "spearman"))
     group = "change" if point.change else "sweep"
     label = f"{point.backbone}, {point.change}" if point.change else point.backbone
     return (
-        group, label, point.objective, bases, *cost, test["figures"]["pearson"],
-        f"{low:.3f} to {high:.3f}", test["figures"]["spearman"],
+        group, label, point.objective, bases, *cost, test["figures"]["pearson"], reach,
+        test["figures"]["spearman"], other,
     )  # fmt: skip
 
 
@@ -163,15 +163,15 @@ def main() -> None:
         effects = fit(points, [float(str(row[9])) for row in rows[: len(points)]])
     for floor in floors(parts):
         pearson, spearman = floor.figures["pearson"], floor.figures["spearman"]
-        rows.append(
-            ("floor", floor.name, "", 0, *[None] * 5, pearson, floor.interval, spearman)
-        )  # fmt: skip
+        reach, other = floor.intervals["pearson"], floor.intervals["spearman"]
+        none = [None] * 5
+        rows.append(("floor", floor.name, "", 0, *none, pearson, reach, spearman, other))
     table = ResultTable(
         f"quality-pretraining-{stem.replace('_', '-')}" + "-changes" * arguments.no_sweep,
         f"What pre-training is worth: {arguments.table.name} from frozen states",
         ("group", "network", "objective", "bases of genome", "steps", "million bases read",
          "processor seconds", "parameters", "bits per base, held out", "Pearson r",
-         "95 % interval (rows)", "Spearman"),
+         "95 % interval (rows)", "Spearman", "95 % interval of Spearman (rows)"),
         rows,
         (
             f"rows: train {len(parts.train):,}, validation {len(parts.valid):,}, test "

@@ -43,14 +43,16 @@ def test_parts_without_places_are_drawn_and_too_few_rows_are_refused(table):
 def test_a_row_has_means_over_seeds():
     def split(name, pearson):
         figures = {"pearson": pearson, "spearman": 2 * pearson, "r2": 0.5}
-        test = {"figures": figures, "intervals": {"pearson": (0.1, 0.25)}}
+        ends = (pearson - 0.1, pearson + 0.2)
+        intervals = {"pearson": ends, "spearman": tuple(2 * end for end in ends)}
+        test = {"figures": figures, "intervals": intervals}
         return {"predictor": name, "test": test, "seconds": 3.0}
 
     splits = [split("model", 0.2), split("kmer", 0.9), split("model", 0.4)]
     row = row_of("model", Point("mlm", "full", "100"), {"splits": splits})
     assert row[:3] == ("100", "mlm, genome", "full")
     assert row[3:5] == pytest.approx((0.3, 0.02**0.5))
-    assert row[5:] == ("0.100 to 0.250", pytest.approx(0.6), 0.5, 3.0)
+    assert row[5:] == ("0.200 to 0.500", pytest.approx(0.6), "0.400 to 1.000", 0.5, 3.0)
     assert row_of("kmer", Point("mlm", "full", "100"), {"splits": splits})[1:5] == (
         "kmer", "", 0.9, None,
     )  # fmt: skip

@@ -90,6 +90,9 @@ def test_floors_know_composition_and_words():
 
     composition, words = floors(parts(lambda _, gc: gc))
     assert composition.name == "composition"
+    for figure in ("pearson", "spearman"):
+        low, high = map(float, composition.intervals[figure].split(" to "))
+        assert low - 5e-4 < composition.figures[figure] < high + 5e-4
     assert composition.figures["pearson"] > 0.99
     composition, words = floors(parts(lambda t, _: np.array([float(x.count("CG")) for x in t])))
     assert words.name != "composition"
