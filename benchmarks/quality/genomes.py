@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results_table import Cell, ResultTable, finish
+from benchmarks.trained import model_note
+from dnamdlm.assembly.models import load_model
 
 CLASSES = ("unique windows", "repeats", "all")
 
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two steps each, print only")
     arguments = parser.parse_args()
     rows: list[tuple[Cell, ...]] = []
+    models: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
         runs = arguments.runs or Path(temporary)
         for text in arguments.genomes:
@@ -90,6 +93,7 @@ def main() -> None:
                 )
             likelihood = evaluated(Path(fasta).resolve(), runs / name, smoke=arguments.smoke)
             rows += rows_of(name, likelihood)
+            models.append(f"{name}, {model_note(load_model(str(runs / name)))}")
     columns = [text for part in CLASSES for text in (part, "s.e.")]
     table = ResultTable(
         theme="quality-genomes",
@@ -100,6 +104,7 @@ def main() -> None:
             "network and mixture: upper bounds, 4 draws; the others: exact; one seed",
             "repeats: windows with a 20-mer of the training split on either strand",
             "the best Markov model of a column is chosen on the tested windows themselves",
+            *models,
         ),
     )
     finish(table, smoke=arguments.smoke, threads=1)
