@@ -76,6 +76,7 @@ from dnamdlm.lm.chain_fit import fit_markov_chain
 from dnamdlm.words.context_model import ContextModel
 
 MARKOV_ORDERS = tuple(range(13))
+STRANDS: tuple[Strands, ...] = ("both", "one", "other")
 # tables that name two alleles, of which either may be that of the genome.
 _TWO_ALLELES = frozenset({"caqtl", "dsqtl"})
 
@@ -115,11 +116,7 @@ def model_scores(
     draws: int,
     region: str | None,
 ) -> dict[str, NDArray[np.float64]]:
-    """Name of a score -> alternative against reference (N,), nan where a row was not scored.
-
-    Both strands are the mean of their logits, so that the log ratio of the other strand is twice
-    that of both less that of the one.
-    """
+    """Name of a score -> alternative against reference (N,), nan where a row was not scored."""
     opened = dnamdlm.load(model)
     if not isinstance(opened, Model):
         raise ConfigError(f"{model} is a fine-tuned head; give the folder of a language model")
@@ -127,20 +124,16 @@ def model_scores(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "variants.vcf"
         variants.write_vcf(file)
-        both: tuple[Strands, Strands] = ("both", "one")
-        for strands in both:
-            kinds: Sequence[Kind] = scores if strands == "both" else ("llr",)
+        for strands in STRANDS:
             table = opened.score_variants(
-                file, fasta, scores=kinds, strands=strands, draws=draws, match_names=True,
+                file, fasta, scores=scores, strands=strands, draws=draws, match_names=True,
                 region=region,
             )  # fmt: skip
-            for kind in kinds:
+            for kind in scores:
                 column = "delta_elbo" if kind == "elbo" else kind
                 found[f"{kind}, {strands}"] = np.array(
                     [row[0] for row in table[column]], dtype=np.float64
                 )
-    if "llr, one" in found and "llr, both" in found:
-        found["llr, other"] = 2 * found["llr, both"] - found["llr, one"]
     return found
 
 

@@ -195,8 +195,8 @@ def opened(path: str, frequency: str | None, chrom: str | None) -> tuple[Variant
     return table, table.extras.index(frequency)
 
 
-def main() -> None:
-    """Score, compare, print and store."""
+def parsed() -> argparse.Namespace:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(description="Common against rare variants.")
     parser.add_argument("--model", required=True, help="run folder or checkpoint folder")
     parser.add_argument("--variants", required=True, help="VCF file with AF in INFO")
@@ -216,7 +216,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="print a short table, store nothing")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Score, compare, print and store."""
+    arguments = parsed()
     genome = prepare_genome(arguments.fasta)
     if arguments.circular:
         genome = genome.with_circular(genome.names)

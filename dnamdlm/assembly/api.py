@@ -54,7 +54,7 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
 
     Attributes:
         loaded: the language model, with what it was trained with.
-        strands: whether its network is averaged over both strands.
+        strands: which strands its network reads.
     """
 
     def __init__(self, loaded: LoadedModel, *, strands: Strands = "one") -> None:
@@ -342,7 +342,7 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
 
         Args:
             strings: at least one; none of them empty.
-            strands: 'one' or 'both'; None is as the model was loaded.
+            strands: 'one', 'other' or 'both'; None is as the model was loaded.
             batch_size: windows or rows at once; None is what suits the device.
 
         Raises:

@@ -14,7 +14,7 @@ class Exportable:
 
     Attributes:
         loaded: the model.
-        strands: `one`, or `both` where outputs are averaged over the strands.
+        strands: `one`, `other`, or `both` where outputs are averaged over the strands.
     """
 
     loaded: LoadedModel
@@ -51,8 +51,8 @@ class Exportable:
         settings = ExportSettings("", str(out), license=license, data_license=data_license,
                                   push=push)  # fmt: skip
         loaded = self.loaded
-        if self.strands == "both":
-            # the average over strands is a way to call the network, not a part of it.
+        if self.strands != "one":
+            # which strands it reads is a way to call the network, not a part of it.
             trust = loaded.config.trust
             loaded = load_model(str(loaded.folder), weights=loaded.weights, trust=trust)
         return export_loaded(loaded, settings).folder

@@ -227,7 +227,7 @@ class Interpretable:
             pairs: number of strongest pairs that are listed.
             min_distance: least distance of such a pair, bases.
             draws: noise draws per allele for `elbo`.
-            strands: 'both' averages the network over both strands, or 'one'.
+            strands: 'both' averages the network over both strands; 'one', or 'other' alone.
             circular: names of circular records.
             rna: read U as T.
             batch_size: windows at once; None is what suits the device.

@@ -41,8 +41,8 @@ def load(
             `dnamdlm finetune`.
         weights: 'average', the moving average of the weights, or 'raw'.
         device: 'auto', 'cpu', 'cuda' or another device of torch.
-        strands: 'both' averages the network over both strands, which takes twice the time; for
-            models of DNA.
+        strands: 'both' averages the network over both strands, which takes twice the time; 'other'
+            reads the reverse complement alone; for models of DNA.
         trust: packages besides dnamdlm whose classes the checkpoint may name; their code runs.
         backbone: for a model that was trained with a network of yours: such a network, which gets
             the weights.

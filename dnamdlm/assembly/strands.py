@@ -1,4 +1,4 @@
-"""The setting `strands`: whether a model reads a sequence alone or both strands of it."""
+"""The setting `strands`: whether a model reads a sequence, its other strand, or both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from dnamdlm.assembly.building.field_types import Strands
 from dnamdlm.assembly.building.model_config import TrainedLM
 from dnamdlm.backbones.caduceus import CaduceusPS
-from dnamdlm.backbones.equivariance import StrandAverage
+from dnamdlm.backbones.equivariance import OtherStrand, StrandAverage
 from dnamdlm.errors import ConfigError
 from dnamdlm.lm.masked import MaskedDiffusionLM
 from dnamdlm.lm.uniform import UniformDiffusionLM
@@ -22,41 +22,45 @@ logger = logging.getLogger(__name__)
 def with_strands(lm: LM, strands: Strands) -> LM:
     """The model, with its network averaged over both strands if `strands` is `both`.
 
+    With `other` the network reads the reverse complement alone, and its logits are turned back.
+
     The model that is given stays as it is; the two share their weights. A network that treats both
     strands alike already is returned as it is, and the log says so.
 
     Raises:
         ConfigError: if the setting is unknown, or the model cannot read both strands.
     """
-    if strands not in ("one", "both"):
-        raise ConfigError(f"strands={strands} is unknown; choose one or both")
+    if strands not in ("one", "other", "both"):
+        raise ConfigError(f"strands={strands} is unknown; choose one, other or both")
     if strands == "one":
         return lm
     if not isinstance(lm, MaskedDiffusionLM | UniformDiffusionLM):
         raise ConfigError(
-            f"strands=both averages a network that sees both sides, which a {type(lm).__name__} "
-            "does not; use strands=one"
+            f"strands={strands} turns a network over that sees both sides, which a "
+            f"{type(lm).__name__} does not; use strands=one"
         )
-    has_average = isinstance(lm, MaskedDiffusionLM) and lm.averaged_network is not None
+    has_average = isinstance(lm, MaskedDiffusionLM) and lm.network_over_strands is not None
     if has_average or (
         # gates treat the strands differently even where the network does not.
         isinstance(lm.backbone, CaduceusPS | StrandAverage) and lm.expert_gates is None
     ):
         logger.info(
-            "strands=both changes nothing: %s always reads both strands", type(lm.backbone).__name__
-        )
+            "strands=%s changes nothing: %s always reads both strands",
+            strands, type(lm.backbone).__name__,
+        )  # fmt: skip
         return lm
     complement = lm.network_vocabulary.complement
     if complement is None:
-        raise ConfigError("strands=both needs complementary letters; use strands=one")
-    averaged = copy.copy(lm)
+        raise ConfigError(f"strands={strands} needs complementary letters; use strands=one")
+    over = StrandAverage if strands == "both" else OtherStrand
+    turned = copy.copy(lm)
     # a module of its own around the same weights; copy.copy shares the table of sub-modules.
-    averaged._modules = dict(lm._modules)
+    turned._modules = dict(lm._modules)
     device = lm.real_tokens.device
-    averaged.backbone = StrandAverage(lm.backbone, complement).to(device).train(lm.training)
+    turned.backbone = over(lm.backbone, complement).to(device).train(lm.training)
     if isinstance(lm, MaskedDiffusionLM) and lm.expert_gates is not None:
         # gates read one strand, so that each strand has the logits of its own experts.
-        whole = StrandAverage(lm.network(), complement).to(device)
-        assert isinstance(averaged, MaskedDiffusionLM)
-        averaged.averaged_network = whole.train(lm.training)
-    return averaged
+        whole = over(lm.network(), complement).to(device)
+        assert isinstance(turned, MaskedDiffusionLM)
+        turned.network_over_strands = whole.train(lm.training)
+    return turned

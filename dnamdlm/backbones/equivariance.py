@@ -51,12 +51,8 @@ def reverse_complement_logits(
     return logits.flip(1)[..., complement]
 
 
-class StrandAverage(nn.Module):
-    """Mean of the logits of both strands under any network, which is equivariant.
-
-    A network trained on random strands, such as Caduceus-PH, is evaluated in this way, at twice the
-    cost.
-    """
+class _OverStrands(nn.Module):
+    """A network, and the table of complements with which it is given another strand."""
 
     complement: Tensor
 
@@ -69,6 +65,54 @@ class StrandAverage(nn.Module):
         self.num_numbers: int = getattr(backbone, "num_numbers", 0)
         table = complement_table(complement, backbone.vocab_size)
         self.register_buffer("complement", table, persistent=False)
+
+
+class OtherStrand(_OverStrands):
+    """Logits that any network gives when it reads the reverse complement, turned back.
+
+    An equivariant network gives those of the sequence itself.
+    """
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+        label: RowLabel | None = None,
+    ) -> Float[Tensor, "B L V"]:
+        """Logits; arguments as in `Backbone`."""
+        turned = self.backbone(*self._turned(tokens, time, present, label))
+        return reverse_complement_logits(turned, self.complement)
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B L"] | Float[Tensor, "B L V"],
+        time: Float[Tensor, " B"] | None = None,
+        present: Bool[Tensor, "B L"] | None = None,
+        label: RowLabel | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """Hidden states of the reverse complement, each at the base that it belongs to."""
+        return self.backbone.hidden(*self._turned(tokens, time, present, label)).flip(1)
+
+    def head(self, states: Float[Tensor, "*positions D"]) -> Float[Tensor, "*positions V"]:
+        """Logits from the hidden states of `hidden`, position by position."""
+        return self.backbone.head(states)[..., self.complement]
+
+    def _turned(
+        self, tokens: Tensor, time: Tensor | None, present: Tensor | None, label: Tensor | None
+    ) -> tuple[Any, ...]:
+        """The reverse complements: arguments of the network."""
+        ahead = None if present is None else present.flip(1)
+        turned = (reverse_complement(tokens, self.complement), time, ahead, label)
+        return turned if takes_label(self.backbone) else turned[:3]
+
+
+class StrandAverage(_OverStrands):
+    """Mean of the logits of both strands under any network, which is equivariant.
+
+    A network trained on random strands, such as Caduceus-PH, is evaluated in this way, at twice the
+    cost.
+    """
 
     def forward(
         self,

@@ -117,7 +117,7 @@ class MaskedDiffusionLM(DiffusionModel):
         )  # fmt: skip
         self.pointer = pointer
         self.pointer_channel = None if pointer is None else PointerChannel(backbone, vocabulary)
-        self.averaged_network: nn.Module | None = None
+        self.network_over_strands: nn.Module | None = None
 
     def logits(
         self,
@@ -358,7 +358,7 @@ class MaskedDiffusionLM(DiffusionModel):
     def network(self, counted: Tensor | None = None, aligned: Aligned = None) -> Backbone:
         """The network with its experts; `counted` as in `Expert`, `aligned` as in `denoise`."""
         backbone = with_templates(self.backbone, self.pointer_channel, aligned)
-        return joined(backbone, self.expert_gates, self.averaged_network, counted)
+        return joined(backbone, self.expert_gates, self.network_over_strands, counted)
 
     def _nats(
         self, draw: Draw, batch: Batch, label: Label, counted: Tensor | None = None

@@ -8,7 +8,7 @@ import torch
 
 import dnamdlm
 from dnamdlm.assembly.strands import with_strands
-from dnamdlm.backbones.equivariance import StrandAverage
+from dnamdlm.backbones.equivariance import OtherStrand, StrandAverage
 from dnamdlm.errors import ConfigError
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import build_language_model, evaluate, train
@@ -32,22 +32,44 @@ def test_both_strands_get_the_mean_of_their_logits():
     torch.testing.assert_close(found.exp(), lm.denoise(tokens).exp())
 
 
+@pytest.mark.parametrize("backbone", ["dit", "caduceus_ph"])
+def test_the_other_strand_is_read_alone_and_both_are_the_mean(backbone):
+    lm = build_language_model(compose(*SMALL, f"backbone={backbone}"), seed=1).double()
+    complement = torch.tensor(lm.vocabulary.complement)
+    tokens = torch.tensor([[7, 8, 3, 10, 11, 9]])
+    turned = complement[tokens.flip(1)]
+    other = with_strands(lm, "other")
+    assert isinstance(other.backbone, OtherStrand)
+    assert not isinstance(lm.backbone, OtherStrand)
+    expected = lm.backbone(turned).flip(1)[..., complement]
+    torch.testing.assert_close(other.backbone(tokens), expected)
+    # as a network that gives its states and their logits apart, which scores use.
+    states = other.backbone.hidden(tokens)
+    torch.testing.assert_close(states, lm.backbone.hidden(turned).flip(1))
+    torch.testing.assert_close(other.backbone.head(states), expected)
+    both = with_strands(lm, "both").backbone(tokens)
+    torch.testing.assert_close((lm.backbone(tokens) + other.backbone(tokens)) / 2, both)
+
+
 def test_a_network_for_both_strands_stays_as_it_is_and_the_log_says_so(caplog):
     lm = build_language_model(compose(*SMALL, "backbone=caduceus_ps"), seed=1)
     before = lm.backbone
     with caplog.at_level(logging.INFO):
-        lm = with_strands(lm, "both")
+        for strands in ("both", "other"):
+            lm = with_strands(lm, strands)
     assert lm.backbone is before
+    assert "strands=other changes nothing" in caplog.text
     assert "changes nothing: CaduceusPS always reads both strands" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("overrides", "strands", "message"),
     [
-        ((), "two", "strands=two is unknown; choose one or both"),
+        ((), "two", "strands=two is unknown; choose one, other or both"),
         (("lm=ar", "backbone=ar"), "both", "sees both sides, which a CausalLM does not"),
+        (("lm=ar", "backbone=ar"), "other", "strands=other turns a network over"),
     ],
-    ids=["unknown", "causal"],
+    ids=["unknown", "causal", "causal, other"],
 )
 def test_what_cannot_be_done_is_refused(overrides, strands, message):
     lm = build_language_model(compose("config=tiny", *overrides), seed=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.labelled_variants import read_labelled
-from benchmarks.quality.variant_suites import main, model_scores
+from benchmarks.quality.variant_suites import STRANDS, main, model_scores
 from benchmarks.variants import options
 from tests.assembly.test_configs import compose
 from tests.helpers.entries import train
@@ -58,7 +58,7 @@ def test_a_folder_becomes_a_table_and_a_leaderboard(suite, tmp_path):
     (path,) = tmp_path.glob("quality-variants-made_*.json")
     table = json.loads(path.read_text())
     names = [row[0] for row in table["rows"]]
-    wanted = ["llr, both", "elbo, both", "llr, one", "llr, other"]
+    wanted = [f"{kind}, {strands}" for kind in ("llr", "elbo") for strands in STRANDS]
     assert {f"{sign} {name}" for sign in ("minus", "absolute") for name in wanted} < set(names)
     assert {"constant", "transversion", "no CpG transition"} < set(names)
     # the figures that two chromosomes and match groups allow
@@ -90,4 +90,6 @@ def test_the_other_strand_is_the_one_strand_of_the_turned(suite, tmp_path):
         read_labelled(tmp_path / "r.csv"), model, str(tmp_path / "r.fa"), **settings
     )
     np.testing.assert_allclose(other["llr, one"], found["llr, other"], atol=1e-4)
+    mean = (found["llr, one"] + found["llr, other"]) / 2
+    np.testing.assert_allclose(mean, found["llr, both"], atol=1e-4)
     assert np.abs(found["llr, one"] - found["llr, other"]).max() > 1e-2

@@ -236,7 +236,9 @@ def test_both_strands_are_averaged_with_their_experts():
     averaged = with_strands(lm, "both")
     found = averaged.logits(states)
     assert torch.allclose(found, (ahead + back) / 2, rtol=0, atol=TOLERANCE)
-    assert lm.averaged_network is None
+    other = with_strands(lm, "other").logits(states)
+    assert torch.allclose(other, back, rtol=0, atol=TOLERANCE)
+    assert lm.network_over_strands is None
     batch = batch_of(SEQUENCES)
     assert averaged.hidden(batch).shape[-1] == 2 * lm.hidden(batch).shape[-1]
 

@@ -23,7 +23,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 Weights = Literal["average", "raw"]
-Strands = Literal["one", "both"]
+Strands = Literal["one", "other", "both"]
 Devices = Literal["auto"] | None
 Split = Literal["train", "valid", "test"]
 RewardTerms = str | dict[str, Any] | tuple[dict[str, Any], ...]

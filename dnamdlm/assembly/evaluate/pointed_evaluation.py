@@ -89,11 +89,11 @@ def check_pointer(
     """Refuse `pointer=true` for a model or data that it does not suit.
 
     Raises:
-        ConfigError: if the model has no pointers, or is averaged over both strands.
+        ConfigError: if the model has no pointers, or does not read the given strand alone.
         DataError: if a split to copy from or to choose the weight by is missing.
     """
     pointer_channel_of(loaded.lm, SETTING)
-    if settings.strands == "both":
+    if settings.strands != "one":
         raise ConfigError(
             f"{SETTING} gives the network a template of one strand; use strands=one or leave one "
             "of them out"

@@ -50,7 +50,7 @@ class HowToInterpret:
         pairs: number of strongest pairs that are listed and drawn.
         min_distance: least distance of the two positions of such a pair, bases.
         draws: noise draws per allele for `elbo`.
-        strands: `both` averages the network over both strands.
+        strands: `both` averages the network over both strands, `one` and `other` read one.
         batch_size: windows at once; None is what suits the device.
         seed: of the noise of `elbo`.
     """

@@ -38,7 +38,8 @@ class ScoreSettings:
         scores: kinds of scores, each at most once.
         length: bases of a window; None is that of the training.
         draws: noise draws per allele for `elbo`.
-        strands: `both` averages the network over both strands, `one` reads the forward strand.
+        strands: `both` averages the network over both strands, `one` reads the forward strand,
+            `other` the reverse complement.
         match_names: take 20 and chr20 for the same record.
         max_mismatch: share of rows that may contradict the genome.
         batch_size: pairs of windows at once; None is what suits the device.
