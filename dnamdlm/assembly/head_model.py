@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,6 @@ class Head:
         task: name of the task.
         kind: `classes`, `labels` or `regression`.
         label_names: of the classes, labels or numbers.
-        reads_text: whether it predicts for texts and not for DNA.
     """
 
     def __init__(
@@ -81,8 +80,12 @@ class Head:
         self.task: str = head["task"]
         self.kind: str = head["kind"]
         self.label_names: tuple[str, ...] = tuple(head["label_names"])
-        config = ModelConfig.stored(head["model_config"], self.trust)
-        self.reads_text = isinstance(config.modality, Text)
+        self._modality = ModelConfig.stored(head["model_config"], self.trust).modality
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it predicts for texts and not for DNA."""
+        return isinstance(self._modality, Text)
 
     def __repr__(self) -> str:
         noun = "head" if len(self.folders) == 1 else "heads"
@@ -241,16 +244,15 @@ class Head:
         if not len(sequences):
             raise DataError("there is nothing to predict for; give at least one sequence")
         table = {str(name): list(map(str, sequences[name])) for name in sequences.columns}
-        return self._encoded(head, table, wanted), sequences
+        return self._encoded(head["windows"]["length"], table, wanted), sequences
 
     def _encoded(
-        self, head: Mapping[str, Any], table: dict[str, list[str]], wanted: tuple[str, ...]
+        self, window: int, table: dict[str, list[str]], wanted: tuple[str, ...]
     ) -> PredictedRows:
         texts = list(zip(*chosen(table, wanted, Path(_GIVEN)), strict=True))
         names = [f"row {number + 1}" for number in range(len(texts))]
-        modality = ModelConfig.stored(head["model_config"], self.trust).modality
-        if isinstance(modality, Text):
-            encoder = encoder_of(modality, head["windows"]["length"])
+        if isinstance(self._modality, Text):
+            encoder = encoder_of(self._modality, window)
             return PredictedRows(encoder.encode(names, texts, _GIVEN), table)
         return PredictedRows(encode_dna(names, [text for (text,) in texts], _GIVEN), table)
 

@@ -14,12 +14,12 @@ from dnamdlm.assembly.finetune.prediction import load_head
 from dnamdlm.assembly.models import LoadedModel
 from dnamdlm.assembly.sample.sample_settings import SampleSettings
 from dnamdlm.assembly.sample.sampling import sampled_strings
-from dnamdlm.errors import CheckpointError, DataError
+from dnamdlm.errors import CheckpointError, ConfigError, DataError
 from dnamdlm.lm.sampling.samplers import AncestralSampler
 from dnamdlm.rewards.reward import gradient_of
 from dnamdlm.tokens.nucleotide import NucleotideTokenizer
 from tests.helpers.entries import build_language_model
-from tests.helpers.head_runs import small_tree, write_heads
+from tests.helpers.head_runs import small_tree, write_heads, write_text_head
 from tests.helpers.rounding import rounding
 
 TEXTS = ["ACGTACGTTA", "GGCGATATCC", "TTTTTTTTTT"]
@@ -127,4 +127,12 @@ def test_a_head_of_another_vocabulary_is_refused(loaded, tmp_path):
     folder = write_heads(tmp_path / "run", kind="regression", names=["a"], changes=changes)
     with pytest.raises(CheckpointError, match="another vocabulary") as found:
         designs_of(loaded, str(folder), 2, 16, temperature=1.0, population=2, **QUICK)
+    assert "\n" not in str(found.value)
+
+
+def test_a_head_of_text_is_no_reward(tmp_path):
+    folder = write_text_head(tmp_path / "run")
+    message = r"reward=.*run is a head for text, and designs are DNA; give a head that was"
+    with pytest.raises(ConfigError, match=message) as found:
+        dnamdlm.reward(str(folder), reward_class="good", device="cpu")
     assert "\n" not in str(found.value)

@@ -59,3 +59,10 @@ def write_heads(
         }
         write_folder(run_dir / "splits" / f"model_seed_{seed}", writers)
     return run_dir
+
+
+def write_text_head(run_dir):
+    """A run folder whose record says that its head reads text; its weights are those of DNA."""
+    data = {"_target_": "dnamdlm.data.text.corpus.TextData", "corpus": "x", "tokenizer": "bytes"}
+    changes = {"model_config": {**small_tree(), "data": data}, "text_columns": ["sentence"]}
+    return write_heads(run_dir, kind="classes", names=["bad", "good"], changes=changes)

@@ -53,12 +53,12 @@ class HeadReward:
             ConfigError: for an unknown output, or a head of text.
         """
         self.head = Head(run_dir, seed=seed, device=device, trust=trust, setting=setting)
-        record = head_of(self.head.folders[0])
-        if record["text_columns"]:
+        if self.head.reads_text:
             raise ConfigError(
                 f"{setting}={run_dir} is a head for text, and designs are DNA; give a head that "
                 "was fine-tuned on sequences"
             )
+        record = head_of(self.head.folders[0])
         self.window: int = record["windows"]["length"]
         self.long: str = record["windows"]["long"]
         self.setting = setting

@@ -22,7 +22,11 @@ class PredictingHead(Protocol):
     run_dir: Path
     kind: str
     label_names: tuple[str, ...]
-    reads_text: bool
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it predicts for texts and not for DNA."""
+        ...
 
     def predict(self, sequences: Sequence[str]) -> Any: ...
 
