@@ -15,6 +15,9 @@ from dnamdlm.data.genome.intervals import Interval
 from dnamdlm.data.genome.store import GenomeStore
 from dnamdlm.errors import ConfigError
 
+# labels that a message names.
+_SHOWN = 6
+
 
 class PredictingHead(Protocol):
     """What is asked of a head: what it predicts, and its predictions as a table."""
@@ -38,14 +41,17 @@ def interpret_head(head: PredictingHead, store: GenomeStore, where: Interval) ->
         ConfigError: if the head gives several numbers, or reads text.
     """
     names = list(head.label_names)
-    if head.kind == "labels" or len(names) > 2 or (head.kind == "regression" and len(names) > 1):
-        raise ConfigError(
-            f"{head.run_dir} predicts {len(names)} {head.kind} ({', '.join(names[:6])}); a head of "
-            "one number or of two classes can be interpreted"
-        )
     if head.reads_text:
         raise ConfigError(
-            f"{head.run_dir} predicts for text, which has no bases to exchange; give a head of DNA"
+            f"{head.run_dir} is a head for text, which has no bases to exchange; give a head that "
+            "was fine-tuned on sequences"
+        )
+    if head.kind == "labels" or len(names) > 2 or (head.kind == "regression" and len(names) > 1):
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        noun = "numbers" if head.kind == "regression" else head.kind
+        raise ConfigError(
+            f"{head.run_dir} predicts {noun} ({shown}), and only a head of one number or "
+            "of two classes can be interpreted; fine-tune one for the number or class of interest"
         )
     name = f"value_{names[0]}" if head.kind == "regression" else f"probability_{names[-1]}"
 
