@@ -157,7 +157,7 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
     if shows_config:
         options = {key: value for key, value in options.items() if key == "--multirun"}
     of_this_process = _without_launcher(read.settings)
-    is_run = read.is_sweep and not {"--cfg", "--info"} & options.keys() and not shows_config
+    is_run = read.is_sweep and not {"--cfg", "--info"} & read.options.keys()
     if is_run and of_this_process != read.settings:
         # what is wrong with the jobs is said before one of them is sent away.
         _composed_jobs(name, task, replace(read, settings=of_this_process), debug=debug)
