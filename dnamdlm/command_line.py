@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import tempfile
 import time
@@ -44,10 +43,11 @@ from dnamdlm.composing import (
     without_leftovers,
 )
 from dnamdlm.data.named_files import check_named_files
-from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, WorkerLost, is_out_of_memory
+from dnamdlm.errors import ConfigError, DnamdlmError, OutOfMemory, is_out_of_memory
 from dnamdlm.freed_memory import keep_freed_memory
 from dnamdlm.help_text import entry_help
 from dnamdlm.interrupts import interruptible
+from dnamdlm.launched_jobs import errors_of_launcher, lost_job, without_launcher
 from dnamdlm.quoting import quoted_text
 from dnamdlm.setting_files import config_folder
 from dnamdlm.standard_streams import prepare_standard_streams
@@ -156,7 +156,7 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
     is_resolved = shows_config and "--resolve" in options
     if shows_config:
         options = {key: value for key, value in options.items() if key == "--multirun"}
-    of_this_process = _without_launcher(read.settings)
+    of_this_process = without_launcher(read.settings)
     is_run = read.is_sweep and not {"--cfg", "--info"} & read.options.keys()
     if is_run and of_this_process != read.settings:
         # what is wrong with the jobs is said before one of them is sent away.
@@ -187,8 +187,8 @@ def _composed_jobs(name: str, task: Task, read: Arguments, *, debug: bool) -> li
             application(receive)()
         except (HydraException, OmegaConfBaseException) as error:
             _fail(explain_composition_error(error, name, read.settings), debug=debug)
-        except _errors_of_launcher() as error:
-            lost = _lost_job(str(error))
+        except errors_of_launcher() as error:
+            lost = lost_job(str(error))
             lost.__cause__ = error
             _fail(lost, debug=debug, code=lost.exit_code)
     sys.argv = [f"dnamdlm.{name}", *read.for_hydra]
@@ -223,32 +223,6 @@ def _sweep_folder(read: Arguments) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory(prefix="dnamdlm-") as folder:
         yield [f"hydra.sweep.dir={quoted_text(folder)}"]
-
-
-def _without_launcher(settings: Sequence[str]) -> tuple[str, ...]:
-    """The settings of a sweep without those that send its jobs to other processes."""
-    own = ("hydra/launcher=", "hydra.launcher.")
-    return tuple(item for item in settings if not item.lstrip("+~").startswith(own))
-
-
-def _errors_of_launcher() -> tuple[type[Exception], ...]:
-    """What submitit, if it is loaded, raises for a job that ended without a result."""
-    submitit = sys.modules.get("submitit.core.utils")
-    return () if submitit is None else (submitit.UncompletedJobError,)
-
-
-def _lost_job(message: str) -> WorkerLost:
-    """A sentence for what submitit says of such a job, or of the command that sends jobs."""
-    said = re.findall(r"^dnamdlm: (.+)$", message, re.M)
-    if said:
-        return WorkerLost(f"a job of the sweep failed: {said[-1]}")
-    log = re.search(r"^Job .* with path (.*)_result\.pkl$", message, re.M)
-    if log is None:
-        last = next(reversed(message.strip().splitlines()), "no reason was given")
-        return WorkerLost(f"the jobs of the sweep could not be sent: {last}")
-    return WorkerLost(
-        f"a job of the sweep ended without a result; see the end of {log.group(1)}_log.err"
-    )
 
 
 def _is_launched_elsewhere() -> bool:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from dnamdlm.command_line import _lost_job
+from dnamdlm.launched_jobs import lost_job
 from tests.entries.commands import command
 from tests.helpers.small_runs import train_small
 
@@ -74,7 +74,7 @@ def test_what_a_job_of_a_launcher_refuses_is_said_in_one_sentence(folder):
 
 
 def test_of_a_job_that_was_killed_the_log_is_named():
-    found = _lost_job(
+    found = lost_job(
         "Job 17 (task: 0) with path /home/me/jobs/17_0_result.pkl\n"
         "has not produced any output (state: OUT_OF_MEMORY)\nError stream produced:\nKilled\n"
     )
@@ -82,7 +82,7 @@ def test_of_a_job_that_was_killed_the_log_is_named():
 
 
 def test_what_the_scheduler_says_of_jobs_that_it_refuses_is_repeated():
-    found = _lost_job("sbatch: error: Batch job submission failed: Invalid partition name\n")
+    found = lost_job("sbatch: error: Batch job submission failed: Invalid partition name\n")
     assert str(found) == (
         "the jobs of the sweep could not be sent: sbatch: error: Batch job submission failed: "
         "Invalid partition name"
