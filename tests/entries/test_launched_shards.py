@@ -1,6 +1,5 @@
 """Sweeps whose jobs submitit runs, each in a process of its own, as on the nodes of a cluster."""
 
-import importlib.util
 import random
 import subprocess
 
@@ -10,11 +9,6 @@ from dnamdlm.launched_jobs import lost_job
 from tests.entries.commands import command
 from tests.helpers.small_runs import train_small
 
-needs_submitit = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("submitit", "hydra_plugins"))
-    or importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None,
-    reason="hydra-submitit-launcher is not installed; install the extra `cluster`",
-)
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 LAUNCHER = ("-m", "hydra/launcher=submitit_local", "hydra.launcher.submitit_folder=jobs")
 SCORE = ("model=run", "variants=v.vcf", "data.fasta=g.fa", "device=cpu", "threads=1",
@@ -23,7 +17,11 @@ SCORE = ("model=run", "variants=v.vcf", "data.fasta=g.fa", "device=cpu", "thread
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small model, its genome and variants of it."""
+    """A small model, its genome and variants of it, where submitit can run jobs."""
+    pytest.importorskip(
+        "hydra_plugins.hydra_submitit_launcher",
+        reason="hydra-submitit-launcher is not installed; install the extra `cluster`",
+    )
     folder = tmp_path_factory.mktemp("launched")
     draw = random.Random(6)
     records = {name: "".join(draw.choices("ACGT", k=600)) for name in ("a", "b", "c")}
@@ -44,7 +42,6 @@ def run(folder, entry, *arguments):
     )  # fmt: skip
 
 
-@needs_submitit
 @pytest.mark.slow
 def test_shards_that_a_launcher_runs_are_joined_to_the_bytes_of_one_command(folder):
     alone = run(folder, "score", *SCORE)
@@ -63,7 +60,6 @@ def test_shards_that_a_launcher_runs_are_joined_to_the_bytes_of_one_command(fold
     assert expected.count(b"\n") > 70
 
 
-@needs_submitit
 @pytest.mark.slow
 def test_what_a_job_of_a_launcher_refuses_is_said_in_one_sentence(folder):
     refused = run(folder, "score", *LAUNCHER, *SCORE, "batch_size=0", "shard=1/2,2/2")
