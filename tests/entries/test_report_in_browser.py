@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.image import imread
 
 from dnamdlm.evaluation.likelihood.browser_record import VIEW_BASES
 from tests.helpers import entries
+from tests.helpers.browser import chromium
 from tests.reporting.test_browser import COLORS, FLAGS
 
 OFFLINE = f"{FLAGS} --host-resolver-rules=MAP\t*\t~NOTFOUND".replace("1200,900", "1200,3000")
@@ -38,10 +38,7 @@ setInterval(() => {
 
 @pytest.fixture(scope="module")
 def browser():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no chromium on the path; install it to look at the report")
-    return found
+    return chromium()
 
 
 @pytest.fixture(scope="module")

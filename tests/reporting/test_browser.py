@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
@@ -15,6 +14,7 @@ from dnamdlm.evaluation.likelihood.base_tracks import base_tracks
 from dnamdlm.evaluation.likelihood.browser_record import BrowserRecord
 from dnamdlm.reporting.other_reports import tracks_page
 from dnamdlm.reporting.run_report import write_report
+from tests.helpers.browser import chromium
 from tests.reporting.test_report import complete_run
 
 FLAGS = (
@@ -63,9 +63,7 @@ def test_the_report_of_a_run_shows_the_page_too(tmp_path):
 
 @pytest.mark.slow
 def test_a_browser_shows_letters_scores_and_genes(tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium on the path; install it to look at the page")
+    browser = chromium()
     page, shot = tmp_path / "page.html", tmp_path / "shot.png"
     page.write_text(tracks_page(record()), encoding="utf-8")
     common = [browser, *FLAGS.split(), f"--user-data-dir={tmp_path / 'browser'}"]

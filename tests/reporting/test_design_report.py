@@ -1,13 +1,13 @@
 """The page of designs: its figures, its numbers, hostile names, and a look in a real browser."""
 
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
 from dnamdlm.reporting.design_report import PAGE_BEGINS, design_page
+from tests.helpers.browser import chromium
 
 HOSTILE = "<script>x</script>"
 SETS = ["designs", "draws that pass, no reward", "most active natural", "mutation with selection"]
@@ -95,9 +95,7 @@ def test_a_page_without_natural_sequences_and_audit_leaves_them_out():
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 420])
 def test_a_browser_shows_the_page_without_sideways_scrolling(tmp_path, width):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium on the path; install it to look at the page")
+    browser = chromium()
     page = tmp_path / "d.html"
     page.write_text(design_page(report_of(motifs=True), designs(60), "d.fa"))
     frame = tmp_path / "frame.html"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.evaluation_files import write_evaluation
 from dnamdlm.reporting.run_report import write_report
+from tests.helpers.browser import chromium
 from tests.reporting.quality_case import quality_section
 
 HOSTILE = "><script>alert(1)</script>"
@@ -350,9 +350,7 @@ def test_a_damaged_file_is_named(tmp_path, name, text):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 420])
 def test_a_browser_shows_the_page_without_sideways_scrolling(tmp_path, width):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium on the path; install it to look at the report")
+    browser = chromium()
     page = write_report(complete_run(tmp_path / "run"))
     # a frame, because a window cannot be made as narrow as a telephone.
     frame = tmp_path / "frame.html"
