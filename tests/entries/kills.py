@@ -150,7 +150,7 @@ class Kills:
             self.shards.remove(shard)
 
     def undo(self, shard):
-        """Give a shard that has all its parts its work again."""
+        """Give a shard that has all its parts its work again; the whole command keeps its own."""
         if shard in self.seconds and self.made[shard] <= self.parts():
             for name in self.made[shard]:
                 (self.folder / name).unlink()
@@ -162,17 +162,16 @@ class Kills:
     def kill(self):
         """Kill the command, or its shards in turn, as often as the case asks for."""
         for tries in range(self.case.kills + _MORE_TRIES):
-            # a command that ended before the last kill has no parts that could be damaged.
-            if self.num_killed >= self.case.kills and (self.parts() or not self.case.damage):
+            is_enough = self.num_killed >= self.case.kills
+            if is_enough and (self.parts() or not self.case.damage):
                 return
             shard = self.shards[tries % len(self.shards)] if self.case.count > 1 else None
-            if self.num_killed >= self.case.kills and shard is not None:
+            if is_enough and shard is not None:
+                # no part is there to be damaged, and a shard that comes to its end leaves some.
                 self.end(shard)
-            elif shard is not None:
+            else:
                 self.undo(shard)
                 self.attempt(shard)
-            else:
-                self.attempt(None)
 
     def end(self, shard):
         """Let a command come to its end."""
