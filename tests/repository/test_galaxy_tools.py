@@ -40,6 +40,12 @@ def test_every_parameter_reaches_the_command_and_may_be_a_list(entry):
         assert allowed == ("[]" if param.get("type") == "text" else "")
 
 
+def test_a_number_that_may_be_null_is_a_field_for_text():
+    params = ET.fromstring(tool_xml("evaluate")).findall("inputs/param")
+    kinds = {param.get("name"): param.get("type") for param in params}
+    assert (kinds["repeat_length"], kinds["max_order"]) == ("text", "integer")
+
+
 @pytest.mark.slow
 def test_planemo_finds_no_fault():
     planemo = os.environ.get("PLANEMO") or shutil.which("planemo")

@@ -100,6 +100,8 @@ _LEFT_OUT = frozenset({
     # how many Galaxy grants.
     "threads",
 })  # fmt: skip
+# numbers that may be null, which has a meaning of its own and which no field for numbers takes.
+_NULLABLE = frozenset({"repeat_length"})
 # Galaxy writes brackets as __ob__ and __cb__ unless they are allowed, and lists have them.
 _BRACKETS = (
     '<sanitizer><valid initial="default"><add value="["/><add value="]"/></valid></sanitizer>'
@@ -210,8 +212,7 @@ def _param(name: str, value: Any, note: str, tool: Tool) -> str:
             f'<param type="boolean" truevalue="true" falsevalue="false" checked="{checked}" '
             f"{shared}/>"
         )
-    # text where null has a meaning of its own, which a field for numbers does not take.
-    if isinstance(value, int | float) and "null:" not in note:
+    if isinstance(value, int | float) and name not in _NULLABLE:
         kind = "integer" if isinstance(value, int) else "float"
         return f'<param type="{kind}" value="{value}" optional="true" {shared}/>'
     if needed:
