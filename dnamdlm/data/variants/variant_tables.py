@@ -5,9 +5,10 @@ commas in the order of ALT, with '.' for what is missing; parquet has lists, whi
 `pandas.DataFrame.explode` turns into one row per allele. The column `reason` holds a code of
 `dnamdlm.data.variants.vcf.REASONS` per allele, or nothing.
 
-A row group of a parquet file has at most 4,096 rows. It ends where the first row of another
-chromosome follows, unless it has fewer than 64 rows: a filter by `chrom` and `pos` reads few groups
-of a file in order. Rows in any other order have at most one group more for each chromosome.
+A row group of a parquet file has at most 4,096 rows. Once it has 64, it ends where a row of another
+chromosome follows with which no group has begun, the first group of the file aside. So a filter by
+`chrom` and `pos` reads few groups of a file in order, and rows in any other order have at most one
+group more for each chromosome.
 
 What each score means, with its unit and sign, stands in the header: in lines that begin with `##`
 before the column names of a TSV file, in the INFO lines of a VCF file, and in the metadata of the
@@ -274,7 +275,8 @@ def _write_parquet(path: Path, head: Mapping[str, Any], contents: Iterable[IO[by
 def _row_groups(records: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
     """Rows of one chromosome as far as they stand together, however they were cut into files."""
     group: list[Mapping[str, Any]] = []
-    # chromosomes at which a group began: rows in random order do not end a group each.
+    # chromosomes with which a group after the first began: each ends one group at most, so that
+    # rows in random order do not end a group each.
     begun = set()
     for record in records:
         chrom = record["chrom"]
