@@ -117,7 +117,11 @@ def influences(
         pieces = [Interval(str(name), *piece) for piece in pairwise(ends)]
         maps = interpret_places(loaded, store, pieces, how)
         here = np.flatnonzero(variants.chrom == name)
-        moved = np.concatenate([done.dependency.influences for done in maps if done.dependency])
+        parts = []
+        for done in maps:
+            assert done.dependency is not None
+            parts.append(done.dependency.influences)
+        moved = np.concatenate(parts)
         found[here] = moved[
             variants.pos[here] - 1, [BASES.index(base) for base in variants.alt[here]]
         ]
@@ -173,7 +177,11 @@ def _kept_scores(
     loaded: LoadedModel,
     store: GenomeStore,
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores of the model, signed and absolute, by their names in the table."""
+    """The chosen scores of the model, (N,) each, by the names of their columns.
+
+    llr and elbo stand with their sign and as minus their absolute value, for the mean of both
+    strands alone; the influence, which has no sign, stands as minus itself.
+    """
     found: dict[str, NDArray[np.float64]] = {}
     ratios: list[Kind] = [name for name in arguments.scores if name != "influence"]
     if ratios:
