@@ -1,43 +1,48 @@
-"""The dependency map of a gene of a tRNA, with the pairs of its stems."""
+"""The mean dependency map of genes of tRNAs, with the pairs of their stems."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.trna_genes import Gene, pairs_of
+from benchmarks.trna_genes import stem_pairs
 
 _COLOURS = {"acceptor": "#c92a2a", "D": "#d9822b", "anticodon": "#2b8a3e", "T": "#7a5ea8"}
+_NEAR = 4  # pairs that are nearer depend on each other so much that others would not be seen
 
 
-def draw_stems(path: Path, gene: Gene, norms: NDArray[np.float64]) -> None:
-    """Write the map as a picture: strengths as greys, and a circle around each pair of a stem.
+def draw_stems(path: Path, maps: Sequence[NDArray[np.float64]]) -> None:
+    """Write the mean of maps as a picture, which has a circle around each pair of a stem below.
 
     Args:
         path: PNG or SVG file.
-        gene: the gene.
-        norms: its dependency map (n, n), symmetric, in nats.
+        maps: of genes of one length (n, n), symmetric, in nats.
     """
-    own = np.where(np.eye(len(norms), dtype=bool), np.nan, norms)
-    figure = Figure(figsize=(7.6, 7.0), layout="constrained")
+    mean = np.mean(maps, axis=0)
+    size = len(mean)
+    apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    figure = Figure(figsize=(7.6, 6.6), layout="constrained")
     axes = figure.subplots()
-    # neighbours depend on each other so much that pairs far apart would not be seen.
-    far = np.abs(np.subtract.outer(np.arange(len(own)), np.arange(len(own)))) >= 4
-    image = axes.imshow(own, cmap="Greys", vmin=0, vmax=float(np.nanmax(own[far])))
-    for name, pairs in (pairs_of(gene) or {}).items():
+    image = axes.imshow(
+        np.where(apart < _NEAR, np.nan, mean), cmap="Greys", vmin=0,
+        vmax=float(np.quantile(mean[apart >= _NEAR], 0.995)), extent=(0.5, size + 0.5) * 2,
+        origin="lower",
+    )  # fmt: skip
+    for name, pairs in stem_pairs(size).items():
+        # above the diagonal the map itself, below it where the stems are.
         axes.scatter(
-            [j for _, j in pairs], [i for i, _ in pairs], s=46, facecolors="none",
+            [j + 1 for _, j in pairs], [i + 1 for i, _ in pairs], s=50, facecolors="none",
             edgecolors=_COLOURS[name], linewidths=1.3, label=f"{name} stem",
         )  # fmt: skip
-    places = range(len(gene.text))
-    axes.set_xticks(places, list(gene.text), fontsize=6)
-    axes.set_yticks(places, list(gene.text), fontsize=6)
-    axes.tick_params(length=0)
-    axes.set_title(f"Dependency map of {gene.name.replace('_', ' ')}")
-    axes.legend(loc="lower left", fontsize=8)
+    axes.set(
+        xlabel="base of the gene", ylabel="base of the gene",
+        title=f"Mean dependency map of {len(maps)} tRNA genes of {size} bases",
+    )  # fmt: skip
+    axes.legend(loc="lower right", fontsize=8)
     figure.colorbar(image, label="dependency, nats", shrink=0.8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -1,7 +1,7 @@
 """Whether the stems of tRNAs can be seen in dependency maps of a model of other species' tRNAs.
 
     python -m benchmarks.quality.stems --genes FILE.fa [FILE.fa ...] --test YEAST.fa --runs DIR
-        [--steps 4000] [--stride 8] [--locus GENE] [--picture FILE.png] [--smoke]
+        [--steps 4000] [--stride 8] [--picture FILE.png] [--smoke]
 
 A small transformer is trained on the genes of tRNAs of `--genes` (files of GtRNAdb, or any FASTA
 file), each once, at a random place of a window of 96 bases of which the others are N. Genes with an
@@ -11,13 +11,14 @@ as the stems have are taken by the strength of their dependency, and the table s
 are pairs of a stem. The model is compared with the longest helix that the letters of a gene allow
 through each pair, with the covariation of the columns of training genes of the same length, and
 with chance. Only genes of 71 to 76 bases are interpreted, without an intron and with letters that
-pair; those of one amino acid are alike and are resampled together. `--picture` is the map of one
-gene (`--locus`), with its stems.
+pair; those of one amino acid are alike and are resampled together. `--picture` is the mean map of
+the genes of the commonest length, whose stems have the same places.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ from benchmarks.trna_genes import (
 )
 from dnamdlm.assembly.api import Model
 from dnamdlm.data.genome.fasta_writer import write_fasta
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import DataError
 from dnamdlm.evaluation.rankings import clustered_estimates
 from dnamdlm.evaluation.resampling import Estimate
 
@@ -199,8 +200,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--runs", required=True, type=Path)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--stride", type=int, default=8)
-    parser.add_argument("--locus", help="name of the gene of the picture; default: the first")
-    parser.add_argument("--picture", type=Path, help="file of the map of one gene")
+    parser.add_argument("--picture", type=Path, help="file of the mean map")
     parser.add_argument("--smoke", action="store_true", help="few steps and genes, print only")
     return parser.parse_args()
 
@@ -219,11 +219,8 @@ def main() -> None:
     norms = dependencies(model, placed, arguments.runs / "tested.fa", arguments.stride)
     maps = [maps_of(gene, own, kept) for gene, own in zip(tested, norms, strict=True)]
     if arguments.picture is not None:
-        names = [gene.name for gene in tested]
-        if arguments.locus not in (None, *names):
-            raise ConfigError(f"--locus {arguments.locus} is none of {', '.join(names)}")
-        number = 0 if arguments.locus is None else names.index(arguments.locus)
-        draw_stems(arguments.picture, tested[number], norms[number])
+        ((size, _),) = Counter(map(len, norms)).most_common(1)
+        draw_stems(arguments.picture, [own for own in norms if len(own) == size])
     stems = ("all stems", "acceptor", "D", "anticodon", "T")
     table = ResultTable(
         "quality-stems",

@@ -136,5 +136,5 @@ def test_copies_of_tested_genes_are_not_learned_from(tmp_path):
 
 
 def test_the_picture_is_written(tmp_path):
-    draw_stems(tmp_path / "p" / "map.png", GENE, np.ones((73, 73)))
+    draw_stems(tmp_path / "p" / "map.png", [np.ones((73, 73))] * 2)
     assert (tmp_path / "p" / "map.png").read_bytes().startswith(b"\x89PNG")
