@@ -16,7 +16,7 @@ _NEAR = 4  # pairs that are nearer depend on each other so much that others woul
 
 
 def draw_stems(path: Path, maps: Sequence[NDArray[np.float64]]) -> None:
-    """Write the mean of maps as a picture, which has a circle around each pair of a stem below.
+    """Write the mean of maps as a picture: above the diagonal alone, below it with the stems.
 
     Args:
         path: PNG or SVG file.
@@ -29,11 +29,10 @@ def draw_stems(path: Path, maps: Sequence[NDArray[np.float64]]) -> None:
     axes = figure.subplots()
     image = axes.imshow(
         np.where(apart < _NEAR, np.nan, mean), cmap="Greys", vmin=0,
-        vmax=float(np.quantile(mean[apart >= _NEAR], 0.995)), extent=(0.5, size + 0.5) * 2,
+        vmax=float(np.quantile(mean[apart >= _NEAR], 0.995)), extent=(0.5, size + 0.5, 0.5, size + 0.5),
         origin="lower",
     )  # fmt: skip
     for name, pairs in stem_pairs(size).items():
-        # above the diagonal the map itself, below it where the stems are.
         axes.scatter(
             [j + 1 for _, j in pairs], [i + 1 for i, _ in pairs], s=50, facecolors="none",
             edgecolors=_COLOURS[name], linewidths=1.3, label=f"{name} stem",
@@ -42,7 +41,7 @@ def draw_stems(path: Path, maps: Sequence[NDArray[np.float64]]) -> None:
         xlabel="base of the gene", ylabel="base of the gene",
         title=f"Mean dependency map of {len(maps)} tRNA genes of {size} bases",
     )  # fmt: skip
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(_COLOURS), fontsize=8)
     figure.colorbar(image, label="dependency, nats", shrink=0.8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
