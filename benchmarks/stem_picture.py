@@ -29,8 +29,8 @@ def draw_stems(path: Path, maps: Sequence[NDArray[np.float64]]) -> None:
     axes = figure.subplots()
     image = axes.imshow(
         np.where(apart < _NEAR, np.nan, mean), cmap="Greys", vmin=0,
-        vmax=float(np.quantile(mean[apart >= _NEAR], 0.995)), extent=(0.5, size + 0.5, 0.5, size + 0.5),
-        origin="lower",
+        vmax=float(np.quantile(mean[apart >= _NEAR], 0.995)), origin="lower",
+        extent=(0.5, size + 0.5, 0.5, size + 0.5),
     )  # fmt: skip
     for name, pairs in stem_pairs(size).items():
         axes.scatter(
