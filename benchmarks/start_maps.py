@@ -113,6 +113,11 @@ def table_rows(maps: StartMaps, seed: int) -> list[tuple[Cell, ...]]:
     for name, places in codons.items():
         if places:
             found += [dependency_of_pair(maps, name, places, pair) for pair in _PAIRS]
+    for name, places in codons.items():
+        # the bases before a codon must lie in the stretch.
+        whole = [(row, place) for row, place in places if place + SHINE_DALGARNO.start >= 0]
+        if whole:
+            found.append(dependency_on_region(maps, name, whole))
     return [contrast.cells(seed) for contrast in found]
 
 
@@ -178,6 +183,34 @@ def dependency_of_pair(
         f"dependency {pair}", name, _rows_of(codons), np.array(values), np.array(floors),
         np.array(flags), chance,
     )  # fmt: skip
+
+
+def dependency_on_region(maps: StartMaps, name: str, codons: Sequence[tuple[int, int]]) -> Contrast:
+    """Dependency of codons on the bases -12 to -7 before them, mean of the pairs.
+
+    The floor is the mean of pairs of the same distances, without those of the codon and of the
+    start codon.
+
+    Args:
+        maps: of the stretches.
+        name: what the codons are.
+        codons: row and place of each, with bases before it in the stretch.
+    """
+    values, floors = [], []
+    for row, place in codons:
+        norms, is_inside = maps.norms[row], np.zeros(maps.norms[row].shape, np.bool_)
+        for codon in (place, ORIGIN):
+            before = slice(codon + SHINE_DALGARNO.start, codon + SHINE_DALGARNO.stop)
+            is_inside[before, codon : codon + 3] = True
+        pairs = [(place + i, place + j) for i in SHINE_DALGARNO for j in range(3)]
+        means = {
+            distance: np.diagonal(norms, distance)[~np.diagonal(is_inside, distance)].mean()
+            for distance in {second - first for first, second in pairs}
+        }
+        values.append(np.mean([norms[pair] for pair in pairs]))
+        floors.append(np.mean([means[second - first] for first, second in pairs]))
+    where = f"{name} and bases {SHINE_DALGARNO.start} to {SHINE_DALGARNO.stop - 1} from it"
+    return Contrast("dependency", where, _rows_of(codons), np.array(values), np.array(floors))
 
 
 def _is_other(maps: StartMaps) -> NDArray[np.bool_]:

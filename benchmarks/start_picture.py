@@ -15,7 +15,15 @@ _REGIONS: Sequence[tuple[str, range, str]] = (
     ("start codon", range(3), "#c92a2a"),
     ("Shine-Dalgarno region", SHINE_DALGARNO, "#d9822b"),
 )
-_OTHER = "#9aa3ab"
+_OTHER, _BOTH = "#9aa3ab", "#1c2126"
+_BOXES: Sequence[tuple[str, range, range, str, tuple[float, float]]] = (
+    ("start codon", range(3), range(3), _REGIONS[0][2], (8, -2)),
+    (
+        "Shine-Dalgarno region", SHINE_DALGARNO, SHINE_DALGARNO, _REGIONS[1][2], (-5, -21),
+    ),
+    ("start codon and\nShine-Dalgarno region", range(3), SHINE_DALGARNO, _BOTH, (8, -14)),
+)  # fmt: skip
+"""Text, columns, rows and colour of a box, and where the text begins."""
 _TICKS = range(-24, 28, 6)
 
 
@@ -30,16 +38,17 @@ def drawn_maps(maps: StartMaps) -> Figure:
     first, last = -ORIGIN - 0.5, size - ORIGIN - 0.5
     image = above.imshow(mean, cmap="Blues", extent=(first, last, last, first), vmin=0)
     figure.colorbar(image, ax=above, label="dependency, nats (mean of genes)", shrink=0.9)
-    for name, places, color in _REGIONS:
-        edge, width = places.start - 0.5, len(places)
+    for name, across, down, color, at in _BOXES:
+        corner = across.start - 0.5, down.start - 0.5
         above.add_patch(
-            Rectangle((edge, edge), width, width, fill=False, edgecolor=color, linewidth=1.8)
-        )
+            Rectangle(
+                corner, len(across), len(down), fill=False, edgecolor=color, linewidth=1.8,
+                linestyle="-" if across == down else "--",
+            )
+        )  # fmt: skip
         above.annotate(
-            name, (edge + width, edge + width / 2), (edge + width + 5, edge + width / 2),
-            color=color, va="center", fontweight="bold",
+            name, (corner[0] + len(across), corner[1]), at, color=color, va="center",
             arrowprops={"arrowstyle": "-", "color": color},
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )  # fmt: skip
     above.set(
         ylabel="bases from the start", xticks=_TICKS, yticks=_TICKS,
@@ -63,4 +72,5 @@ def _draw_influences(axes: Axes, maps: StartMaps) -> None:
     axes.grid(axis="y", color="#d8dde2")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", frameon=False, fontsize=8.5)
+    axes.margins(y=0.2)
+    axes.legend(loc="upper right", ncols=3, frameon=False, fontsize=8.5)

@@ -12,7 +12,8 @@ the start to 27 after its first.
 | --- | --- |
 | influence of an exchange at the start codon, or at bases -12 to -7 | all other positions |
 | dependency of two bases of the start codon | pairs of the same distance in the same maps |
-| the same of other ATG, which are no start of that gene | the same |
+| dependency of the start codon on bases -12 to -7, mean of the pairs | the same |
+| each of these of other ATG, which are no start of that gene | the same |
 
 A pair is among the strongest 5 % of a map if that share of the pairs of its distance, rounded
 down, holds it. Intervals of 95 % resample genes. The run stays in `--runs`, and an interrupted
@@ -133,7 +134,10 @@ def main() -> None:
     maps = measured(
         run, arguments.runs / "held.fa", [unseen[row] for row in order], stride=arguments.stride
     )
-    left = windows.left_out | {"held-out genes with a copy in the training windows": is_copy.sum()}
+    left = {
+        **windows.left_out,
+        "held-out genes with a copy in the training windows": int(is_copy.sum()),
+    }
     table = ResultTable(
         "quality-start-codons",
         f"Start codons in dependency maps of {len(order)} held-out genes: {genome.name}",
@@ -145,7 +149,8 @@ def main() -> None:
             f"{seed}",
             f"left out: {'; '.join(f'{reason} {count:,}' for reason, count in left.items())}",
             "floors: of influence all positions but the start codon and bases -12 to -7, of a "
-            "dependency the pairs of the same distance outside the codon and the start codon",
+            "dependency the pairs of the same distance but those that are measured and those of "
+            "the start codon",
             sha256_note(genome),
             sha256_note(arguments.genes),
             model_note(load_model(str(run))),
