@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results_table import Cell
 from dnamdlm.evaluation.rankings import clustered_estimates
-from dnamdlm.evaluation.resampling import Estimate
+from dnamdlm.evaluation.resampling import Estimate, share_estimate
 
 ORIGIN = 28
 """Place of the first base of the start codon in a stretch."""
@@ -94,7 +94,13 @@ class Contrast:
         found = clustered_estimates(
             figures, self.rows, np.random.default_rng(seed), repeats=_REPEATS
         )
-        share = _shown(found["share"], 2) if flags is not None else None
+        share = None
+        if flags is not None:
+            # resampling cannot show that what all stretches lack, or have, may be otherwise.
+            same = bool(flags.all() or not flags.any())
+            share = _shown(
+                share_estimate(flags[: len(set(self.rows.tolist()))]) if same else found["share"], 2
+            )
         return (
             self.what, self.where, len(values), _shown(found["mean"], 3), _shown(found["floor"], 3),
             _shown(found["ratio"], 1), share, self.chance,

@@ -16,8 +16,8 @@ the start to 27 after its first.
 | each of these of other ATG, which are no start of that gene | the same |
 
 A pair is among the strongest 5 % of a map if that share of the pairs of its distance, rounded
-down, holds it. Intervals of 95 % resample genes. The run stays in `--runs`, and an interrupted
-command continues.
+down, holds it. Intervals of 95 % resample genes; that of a share of none or all of them is Wilson's.
+The run stays in `--runs`, and an interrupted command continues.
 """
 
 from __future__ import annotations
@@ -151,6 +151,8 @@ def main() -> None:
             "floors: of influence all positions but the start codon and bases -12 to -7, of a "
             "dependency the pairs of the same distance but those that are measured and those of "
             "the start codon",
+            "intervals resample genes; that of a share of none or all of them is Wilson's, with as "
+            "many draws as genes",
             sha256_note(genome),
             sha256_note(arguments.genes),
             model_note(load_model(str(run))),

@@ -181,7 +181,8 @@ def test_rows_resample_genes():
     assert 1.0 <= low < 3.0 < high <= 6.0
     # 56 positions without three of the start codon and six before it.
     assert str(rows[0][4]).startswith(f"{5 * 0.51 / 47:.3f} ")
-    assert rows[3][6] == "1.00 (1.00 to 1.00)"
+    # Wilson's interval of four of four is 4 / (4 + 1.96^2) to 1.
+    assert rows[3][6] == "1.00 (0.51 to 1.00)"
 
 
 def test_the_picture_marks_both_regions():
