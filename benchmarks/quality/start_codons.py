@@ -16,8 +16,8 @@ the start to 27 after its first.
 | each of these of other ATG, which are no start of that gene | the same |
 
 A pair is among the strongest 5 % of a map if that share of the pairs of its distance, rounded
-down, holds it. Intervals of 95 % resample genes; that of a share of none or all of them is Wilson's.
-The run stays in `--runs`, and an interrupted command continues.
+down, holds it. Intervals of 95 % resample genes; that of a share of none or all of them is
+Wilson's. The run stays in `--runs`, and an interrupted command continues.
 """
 
 from __future__ import annotations
