@@ -121,6 +121,20 @@ def _predictor(name: str, method: str) -> str:
     return ", ".join(filter(None, (names.get(name, name), method.partition(" ")[0])))
 
 
+def _stems() -> Panel:
+    """Each stem of tRNAs: what strengths of pairs find of it."""
+    table, content = read_table("quality-stems")
+    *rows, (_, _, *chance) = content["rows"]
+    bars = [
+        Bar(title.partition(" (")[0], row[0], kind_of(row[0]), float(floor), *spread(row[place]))
+        for place, (title, floor) in enumerate(zip(content["columns"][2:], chance, strict=True), 2)
+        for row in rows
+    ]
+    title = "Stems of yeast tRNAs, learned from other species"
+    axis = "share of its pairs among the strongest pairs of positions"
+    return Panel("stems", title, axis, "chance", tuple(bars), table)
+
+
 def _infilling() -> Panel:
     table, rows = stored("quality-infilling")
     names = {
@@ -261,6 +275,7 @@ PANELS: Mapping[str, Callable[[], Panel]] = {
     ),
     "shuffles": _shuffles,
     "infilling": _infilling,
+    "stems": _stems,
     "tasks": _tasks,
     **{
         name: functools.partial(_promoters, theme, name, what)
