@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from dnamdlm.evaluation.resampling import Estimate
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "numpy", "lightning", "pyfaidx", "pysam", "safetensors")
 
@@ -154,6 +156,11 @@ def _shown(cell: Cell) -> str:
             return f"{cell:,.0f}"
         return f"{cell:.5g}" if 1 <= abs(cell) < 10 else f"{cell:.4g}"
     return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def shown(value: Estimate, digits: int = 3) -> str:
+    """A figure with its interval: `0.123 (0.100 to 0.200)`."""
+    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
 
 
 def mean_interval(reaches: Sequence[Sequence[float]]) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results_table import Cell
+from benchmarks.results_table import Cell, shown
 from dnamdlm.evaluation.rankings import clustered_estimates
-from dnamdlm.evaluation.resampling import Estimate, share_estimate
+from dnamdlm.evaluation.resampling import share_estimate
 
 ORIGIN = 28
 """Place of the first base of the start codon in a stretch."""
@@ -50,7 +50,7 @@ class StartMaps:
         return [(row, ORIGIN) for row in range(len(self.texts))]
 
     def other_triplets(self) -> list[tuple[int, int]]:
-        """Row and place of each ATG that is no start."""
+        """Row and place of each ATG that is not a start."""
         return [
             (row, found.start())
             for row, text in enumerate(self.texts)
@@ -98,12 +98,12 @@ class Contrast:
         if flags is not None:
             # resampling cannot show that what all stretches lack, or have, may be otherwise.
             same = bool(flags.all() or not flags.any())
-            share = _shown(
+            share = shown(
                 share_estimate(flags[: len(set(self.rows.tolist()))]) if same else found["share"], 2
             )
         return (
-            self.what, self.where, len(values), _shown(found["mean"], 3), _shown(found["floor"], 3),
-            _shown(found["ratio"], 1), share, self.chance,
+            self.what, self.where, len(values), shown(found["mean"], 3), shown(found["floor"], 3),
+            shown(found["ratio"], 1), share, self.chance,
         )  # fmt: skip
 
 
@@ -233,8 +233,3 @@ def _rows_of(codons: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
 
 def _quotient(above: float, below: float) -> float:
     return float(above / below) if below else float("nan")
-
-
-def _shown(value: Estimate, digits: int) -> str:
-    """`0.51 (0.49 to 0.53)`."""
-    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"

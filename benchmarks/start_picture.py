@@ -33,7 +33,7 @@ def drawn_maps(maps: StartMaps) -> Figure:
     above, below = figure.subplots(2, 1, height_ratios=(3.4, 1), sharex=True)
     size = maps.norms.shape[1]
     mean = maps.norms.mean(0)
-    # the diagonal is no dependency.
+    # the diagonal holds no pairs.
     np.fill_diagonal(mean, np.nan)
     first, last = -ORIGIN - 0.5, size - ORIGIN - 0.5
     image = above.imshow(mean, cmap="Blues", extent=(first, last, last, first), vmin=0)

@@ -1,7 +1,8 @@
 """Windows of a genome around the starts of genes: some to train on, others held out.
 
-Whole stretches of the record are held out, so that no training window overlaps a window that is
-tested. All windows are read in the direction of their gene.
+Genes whose left end lies in every tenth stretch of the record are held out, and training windows
+that overlap a window that is tested are left out. All windows are read in the direction of their
+gene.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class StartWindows:
     left_out: Mapping[str, int]
 
 
-def read_genes(path: Path, store: GenomeStore) -> tuple[Interval, ...]:
+def read_gene_starts(path: Path, store: GenomeStore) -> tuple[Interval, ...]:
     """The genes of a BED file, whatever it calls the one record of the genome.
 
     Args:

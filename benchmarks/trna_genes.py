@@ -12,6 +12,8 @@ import numpy as np
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 from numpy.typing import NDArray
 
+from dnamdlm.lm.dependency import DependencyMap
+
 _PAIRED = frozenset({"AT", "TA", "GC", "CG", "GT", "TG"})
 # lengths of genes whose variable loop has four or five bases, without an intron.
 LENGTHS = range(71, 77)
@@ -35,7 +37,7 @@ class Gene:
     text: str
 
 
-def read_genes(path: Path, lengths: range = range(60, 96)) -> list[Gene]:
+def read_trna_genes(path: Path, lengths: range = range(60, 96)) -> list[Gene]:
     """Each sequence once, of these lengths and without other letters.
 
     A record of GtRNAdb with a score (`Sc: 42.0`) below 50 is likely to be a pseudogene and is left
@@ -141,6 +143,5 @@ def strongest(
     values: NDArray[np.float64], number: int, min_distance: int = 4
 ) -> set[tuple[int, int]]:
     """The strongest pairs (i, j), i < j, at least so far apart; the first of equal ones."""
-    rows, columns = np.triu_indices(len(values), min_distance)
-    order = np.argsort(-values[rows, columns], kind="stable")[:number]
-    return set(zip(rows[order].tolist(), columns[order].tolist(), strict=True))
+    found = DependencyMap(values, 0.0, np.zeros((len(values), 4))).strongest(number, min_distance)
+    return {(i, j) for i, j, _ in found}

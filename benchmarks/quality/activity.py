@@ -198,7 +198,8 @@ def main() -> None:
     models = [load_model(str(work.pretrained(name))) for name in arguments.objectives]
     table = ResultTable(
         "-".join(filter(None, ("quality-activity", stem.replace("_", "-"), arguments.name))),
-        f"Activities predicted: {arguments.table.name}, {arguments.seeds} seeds",
+        f"Activities predicted: {arguments.table.name}, {arguments.seeds} seed"
+        + "s" * (arguments.seeds > 1),
         (
             "rows learned from", "weights", "method", "Pearson r", "+- (seeds)",
             "mean of the 95 % intervals of rows", "Spearman",

@@ -187,10 +187,9 @@ def _kept_scores(
     if ratios:
         scores = model_scores(
             variants, arguments.model, arguments.elements, scores=ratios, draws=arguments.draws,
-            region=None,
+            region=None, strands=("both",),
         )  # fmt: skip
-        both = {name: scores[name] for name in scores if name.endswith("both")}
-        found |= with_absolute(both, list(both))
+        found |= with_absolute(scores, list(scores))
     if "influence" in arguments.scores:
         found["minus influence"] = -influences(variants, loaded, store, stride=arguments.stride)
     return found

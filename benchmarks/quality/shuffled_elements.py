@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results_table import RESULTS, Cell, ResultTable, finish, store
+from benchmarks.results_table import RESULTS, ResultTable, finish, shown, store
 from benchmarks.started import start
 from benchmarks.trained import genome_of, ids_of, model_note, sha256_note
 from dnamdlm.assembly.api import Model
@@ -313,11 +313,6 @@ def main() -> None:
         finish(table, smoke=True)
     else:
         store(table, folder=arguments.out)
-
-
-def shown(value: Estimate) -> Cell:
-    """`0.512 (0.49 to 0.53)`."""
-    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
         [--steps 4000] [--test-genes 60] [--stride 8] [--seed 0] [--picture FILE.png] [--smoke]
 
 A masked diffusion model is trained on windows of 96 bases of one record in which the start of a
-gene lies 20 to 76 bases from the first, and is never shown where. Every tenth stretch of 10,000
-bases is held out. Of held-out genes that begin with ATG, maps are made of the bases from 28 before
-the start to 27 after its first.
+gene lies 20 to 76 bases from the first, and is never shown where. Genes whose left end lies in
+every tenth stretch of 10,000 bases are held out, and training windows that overlap one of theirs
+are left out. Of held-out genes that begin with ATG, maps are made of the bases from 28 before the
+start to 27 after its first.
 
 | row | floor |
 | --- | --- |
@@ -28,62 +29,29 @@ from pathlib import Path
 
 import numpy as np
 
-import dnamdlm
 from benchmarks.class_rows import copies
 from benchmarks.results_table import ResultTable, finish
 from benchmarks.start_maps import COLUMNS, ORIGIN, StartMaps, table_rows
 from benchmarks.start_picture import drawn_maps
-from benchmarks.start_windows import LENGTH, START, read_genes, start_windows, text_of_window
-from benchmarks.started import completed, start
+from benchmarks.start_windows import LENGTH, START, read_gene_starts, start_windows, text_of_window
+from benchmarks.started import start
 from benchmarks.trained import model_note, sha256_note
+from benchmarks.window_training import trained_on_windows
 from dnamdlm.assembly.api import Model
-from dnamdlm.assembly.models import load_model
 from dnamdlm.data.genome.fasta_writer import write_fasta
 from dnamdlm.data.genome.store import prepare_genome
-from dnamdlm.errors import ConfigError, DataError
+from dnamdlm.errors import DataError
 
 
-def trained(folder: Path, texts: Sequence[str], *, steps: int) -> Path:
-    """The run of a model of these windows, trained or taken up again.
-
-    Args:
-        folder: of the run and its FASTA.
-        texts: the windows.
-        steps: updates.
-    """
-    fasta, run = folder / "train.fa", folder / f"starts-{steps}-steps"
-    write_fasta(fasta, ((str(number), text) for number, text in enumerate(texts)), width=LENGTH)
-    every = min(500, steps)
-    completed(
-        run, "train", "config=tiny", "backbone=dit", "backbone.hidden_size=96",
-        "backbone.num_blocks=4", "backbone.num_heads=4", "backbone.mlp_ratio=2",
-        "backbone.conv_width=5", "backbone.dropout=0.1", "lm=mdlm_count",
-        "lm.objective.lowest=0.05", f"data.fasta={fasta}", "data.annotation=null",
-        "data.valid=null", "data.test=null", "data.valid_fraction=0.05", "data.test_fraction=0.01",
-        f"data.length={LENGTH}", "data.reverse_complement=false", "optimizer.learning_rate=0.002",
-        "learning_rate.warmup_steps=100", "learning_rate.hold_fraction=0.5",
-        f"trainer.max_steps={steps}", f"trainer.valid_every={every}", "trainer.log_every=250",
-        f"trainer.checkpoint_every={every}", "trainer.valid_windows=256",
-        "trainer.global_batch_size=32", "trainer.averaging_decay=0.995", "seed=1", "threads=1",
-    )  # fmt: skip
-    return run
-
-
-def measured(run: Path, fasta: Path, texts: Sequence[str], *, stride: int) -> StartMaps:
+def measured(model: Model, fasta: Path, texts: Sequence[str], *, stride: int) -> StartMaps:
     """Maps around the starts of held-out windows.
 
     Args:
-        run: of the model.
+        model: that is interpreted.
         fasta: where the windows are written.
         texts: the windows.
         stride: every stride-th position is hidden at a time.
-
-    Raises:
-        ConfigError: if the run holds no language model.
     """
-    model = dnamdlm.load(run)
-    if not isinstance(model, Model):
-        raise ConfigError(f"{run} holds no language model; choose another folder")
     write_fasta(fasta, ((str(number), text) for number, text in enumerate(texts)), width=LENGTH)
     first, last = START - ORIGIN, START + ORIGIN
     found = model.interpret(
@@ -120,7 +88,7 @@ def main() -> None:
         arguments.steps, arguments.test_genes = min(arguments.steps, 4), 3
     genome, seed = arguments.genome, arguments.seed
     store = prepare_genome(genome)
-    windows = start_windows(store, read_genes(arguments.genes, store), seed)
+    windows = start_windows(store, read_gene_starts(arguments.genes, store), seed)
     train, held = (
         [text_of_window(store, window) for window in part] for part in (windows.train, windows.held)
     )
@@ -129,10 +97,9 @@ def main() -> None:
     is_copy = copies(train, held)
     unseen = [text for text, seen in zip(held, is_copy, strict=True) if not seen]
     order = np.random.default_rng(seed).permutation(len(unseen))[: arguments.test_genes]
-    arguments.runs.mkdir(parents=True, exist_ok=True)
-    run = trained(arguments.runs, train, steps=arguments.steps)
+    model = trained_on_windows(arguments.runs, train, arguments.steps)
     maps = measured(
-        run, arguments.runs / "held.fa", [unseen[row] for row in order], stride=arguments.stride
+        model, arguments.runs / "held.fa", [unseen[row] for row in order], stride=arguments.stride
     )
     left = {
         **windows.left_out,
@@ -155,7 +122,7 @@ def main() -> None:
             "many draws as genes",
             sha256_note(genome),
             sha256_note(arguments.genes),
-            model_note(load_model(str(run))),
+            model_note(model.loaded),
         ),
     )  # fmt: skip
     finish(table, smoke=arguments.smoke, threads=1)

@@ -5,10 +5,10 @@
 
 A small transformer is trained on the genes of tRNAs of `--genes` (files of GtRNAdb, or any FASTA
 file), each once, at a random place of a window of 96 bases of which the others are N. Genes with an
-exact, reverse-complement or near copy among those of `--test` are left out. The genes of the second
-file, of a species that the first ones do not have, are then interpreted: as many pairs of positions
-as the stems have are taken by the strength of their dependency, and the table says how many of them
-are pairs of a stem. The model is compared with the longest helix that the letters of a gene allow
+exact, reverse-complement or near copy among those of `--test` are left out. The genes of that file,
+of a species that is absent from the others, are then interpreted: as many pairs of positions as the
+stems have are taken by the strength of their dependency, and the table says how many of them are
+pairs of a stem. The model is compared with the longest helix that the letters of a gene allow
 through each pair, with the covariation of the columns of training genes of the same length, and
 with chance. Only genes of 71 to 76 bases are interpreted, without an intron and with letters that
 pair; those of one amino acid are alike and are resampled together. `--picture` is the mean map of
@@ -26,10 +26,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import dnamdlm
 from benchmarks.class_rows import copies
-from benchmarks.results_table import Cell, ResultTable, finish
-from benchmarks.started import completed, start
+from benchmarks.results_table import Cell, ResultTable, finish, shown
+from benchmarks.started import start
 from benchmarks.stem_picture import draw_stems
 from benchmarks.trained import model_note, sha256_note
 from benchmarks.trna_genes import (
@@ -40,21 +39,18 @@ from benchmarks.trna_genes import (
     covariation,
     helix_lengths,
     pairs_of,
-    read_genes,
+    read_trna_genes,
     strongest,
 )
+from benchmarks.window_training import trained_on_windows
 from dnamdlm.assembly.api import Model
 from dnamdlm.data.genome.fasta_writer import write_fasta
 from dnamdlm.errors import DataError
 from dnamdlm.evaluation.rankings import clustered_estimates
-from dnamdlm.evaluation.resampling import Estimate
+from dnamdlm.evaluation.resampling import share_estimate
 
 WINDOW = 96
 _LEAST_ROWS = 50  # genes of one length from which covariation is counted
-_NETWORK = (
-    "backbone=dit", "backbone.hidden_size=96", "backbone.num_blocks=4", "backbone.num_heads=4",
-    "backbone.mlp_ratio=2", "backbone.conv_width=5", "backbone.dropout=0.1",
-)  # fmt: skip
 Maps = Mapping[str, NDArray[np.float64]]
 
 
@@ -83,9 +79,9 @@ def read_parts(genes: Sequence[Path], test: Path) -> tuple[list[Gene], int, list
     Raises:
         DataError: if there is none of either.
     """
-    every = read_genes(test)
+    every = read_trna_genes(test)
     tested = [gene for gene in every if pairs_of(gene) is not None]
-    learned = list({gene.text: gene for path in genes for gene in read_genes(path)}.values())
+    learned = list({gene.text: gene for path in genes for gene in read_trna_genes(path)}.values())
     if not tested or not learned:
         raise DataError(
             f"{len(learned)} genes to learn from and {len(tested)} to interpret; both files need "
@@ -104,24 +100,6 @@ def in_windows(genes: Sequence[Gene], seed: int | None) -> list[Placed]:
         Placed(gene, left // 2 if rng is None else int(rng.integers(left + 1)))
         for gene, left in zip(genes, room, strict=True)
     ]
-
-
-def trained(run: Path, placed: Sequence[Placed], steps: int) -> None:
-    """Train on windows in a file next to the run, unless that was done."""
-    fasta = run.with_name("windows.fa")
-    fasta.parent.mkdir(parents=True, exist_ok=True)
-    write_fasta(fasta, ((f"gene{n}", part.letters) for n, part in enumerate(placed)), width=WINDOW)
-    every = min(steps, 500)
-    completed(
-        run, "train", "config=tiny", *_NETWORK, "lm=mdlm_count", "lm.objective.lowest=0.05",
-        f"data.fasta={fasta}", "data.annotation=null", "data.valid=null", "data.test=null",
-        "data.valid_fraction=0.05", "data.test_fraction=0.01", f"data.length={WINDOW}",
-        "data.reverse_complement=false", "optimizer.learning_rate=0.002",
-        "learning_rate.warmup_steps=100", "learning_rate.hold_fraction=0.5",
-        f"trainer.max_steps={steps}", f"trainer.valid_every={every}", "trainer.log_every=250",
-        f"trainer.checkpoint_every={every}", "trainer.valid_windows=256",
-        "trainer.global_batch_size=32", "trainer.averaging_decay=0.995", "seed=1", "threads=1",
-    )  # fmt: skip
 
 
 def dependencies(
@@ -177,7 +155,11 @@ def table_rows(genes: Sequence[Gene], maps: Sequence[Maps], seed: int) -> list[t
             values = np.array([share[stem] for share in shares])
             figure = {stem: lambda rows, draws, v=values: float(v[rows].mean())}
             rng = np.random.default_rng(seed)
-            cells.append(shown(clustered_estimates(figure, clusters, rng)[stem]))
+            found = clustered_estimates(figure, clusters, rng)[stem]
+            if values.min() == values.max() and values[0] in (0, 1):
+                # resampling cannot show that what no gene has may be found in another.
+                found = share_estimate(np.full(len(set(clusters)), values[0] == 1))
+            cells.append(shown(found, 2))
         rows.append(tuple(cells))
     chance = []
     for gene in genes:
@@ -185,11 +167,6 @@ def table_rows(genes: Sequence[Gene], maps: Sequence[Maps], seed: int) -> list[t
         chance.append(sum(map(len, (pairs_of(gene) or {}).values())) / far)
     share = f"{np.mean(chance):.3f}"
     return [*rows, ("chance", len(genes), *[share] * (len(rows[0]) - 2))]
-
-
-def shown(value: Estimate) -> str:
-    """`0.12 (0.10 to 0.20)`."""
-    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
 
 
 def parsed() -> argparse.Namespace:
@@ -211,10 +188,8 @@ def main() -> None:
     kept, num_copies, tested = read_parts(arguments.genes, arguments.test)
     if arguments.smoke:
         tested, arguments.steps = tested[:2], 4
-    run = arguments.runs / "model"
-    trained(run, in_windows(kept, 1), arguments.steps)
-    model = dnamdlm.load(str(run))
-    assert isinstance(model, Model)
+    windows = [part.letters for part in in_windows(kept, 1)]
+    model = trained_on_windows(arguments.runs, windows, arguments.steps)
     placed = in_windows(tested, None)
     norms = dependencies(model, placed, arguments.runs / "tested.fa", arguments.stride)
     maps = [maps_of(gene, own, kept) for gene, own in zip(tested, norms, strict=True)]

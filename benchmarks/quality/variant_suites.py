@@ -45,7 +45,7 @@ from benchmarks.leaderboards import (
     write_leaderboard,
     write_leaderboard_files,
 )
-from benchmarks.results_table import RESULTS, Cell, ResultTable, finish, store
+from benchmarks.results_table import RESULTS, ResultTable, finish, shown, store
 from benchmarks.started import start
 from benchmarks.suite_folders import subset_of, table_of
 from benchmarks.trained import genome_of, model_note, sha256_note
@@ -115,6 +115,7 @@ def model_scores(
     scores: Sequence[Kind],
     draws: int,
     region: str | None,
+    strands: Sequence[Strands] = STRANDS,
 ) -> dict[str, NDArray[np.float64]]:
     """Name of a score -> alternative against reference (N,), nan where a row was not scored."""
     opened = dnamdlm.load(model)
@@ -124,14 +125,14 @@ def model_scores(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "variants.vcf"
         variants.write_vcf(file)
-        for strands in STRANDS:
+        for read in strands:
             table = opened.score_variants(
-                file, fasta, scores=scores, strands=strands, draws=draws, match_names=True,
+                file, fasta, scores=scores, strands=read, draws=draws, match_names=True,
                 region=region,
             )  # fmt: skip
             for kind in scores:
                 column = "delta_elbo" if kind == "elbo" else kind
-                found[f"{kind}, {strands}"] = np.array(
+                found[f"{kind}, {read}"] = np.array(
                     [row[0] for row in table[column]], dtype=np.float64
                 )
     return found
@@ -325,11 +326,6 @@ def _table(arguments: argparse.Namespace) -> Path:
     if (arguments.table is None) == (arguments.folder is None):
         raise ConfigError("give one of table (a file) and folder (of the suite)")
     return arguments.table or table_of(arguments.suite, arguments.folder)
-
-
-def shown(value: Estimate) -> Cell:
-    """`0.123 (0.1 to 0.2)`."""
-    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
 if __name__ == "__main__":

@@ -361,7 +361,7 @@ class Model(Exportable, Interpretable, RewardTuning, ScoringVariants, WritingTra
         if isinstance(modality, Text):
             return mean_states(self.loaded, strings, batch_size=batch_size or 64)
         return embedded_strings(
-            self.loaded, strings, strands=strands or "one", batch_size=batch_size
+            self.loaded, strings, strands=strands or self.strands, batch_size=batch_size
         )
 
     def classify(self, sequences: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float64]:

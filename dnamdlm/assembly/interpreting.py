@@ -227,7 +227,8 @@ class Interpretable:
             pairs: number of strongest pairs that are listed.
             min_distance: least distance of such a pair, bases.
             draws: noise draws per allele for `elbo`.
-            strands: 'both' averages the network over both strands; 'one', or 'other' alone.
+            strands: 'one' reads the given strand, 'other' its reverse complement, 'both' averages
+                the two.
             circular: names of circular records.
             rna: read U as T.
             batch_size: windows at once; None is what suits the device.

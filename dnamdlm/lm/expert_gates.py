@@ -196,7 +196,7 @@ class ExpertNetwork(nn.Module):
 def joined(
     backbone: Backbone,
     gates: ExpertGates | None,
-    averaged: nn.Module | None,
+    over_strands: nn.Module | None,
     counted: Int[Tensor, "B L"] | None,
 ) -> Backbone:
     """The network that gives the logits of a model.
@@ -204,11 +204,11 @@ def joined(
     Args:
         backbone: the network alone, which it is without experts.
         gates: the experts.
-        averaged: network and experts together, where they are averaged over strands.
+        over_strands: network and experts together, where they read another strand or both.
         counted: see `Expert`.
     """
-    if averaged is not None:
-        return averaged  # pyright: ignore[reportReturnType]
+    if over_strands is not None:
+        return over_strands  # pyright: ignore[reportReturnType]
     return backbone if gates is None else ExpertNetwork(backbone, gates, counted)
 
 

@@ -11,7 +11,7 @@ from benchmarks.trna_genes import (
     covariation,
     helix_lengths,
     pairs_of,
-    read_genes,
+    read_trna_genes,
     stem_pairs,
     strongest,
 )
@@ -47,7 +47,7 @@ def test_records_that_are_no_usual_gene_are_left_out(tmp_path):
         f">weak_tRNA-Ala-AGC-9-1 Sc: 49.9\n{PHE[:-1]}\n>short\nACGT\n>other\n{PHE[:-1]}N\n"
         f">rna\n{PHE[::-1].replace('T', 'U')}\n"
     )
-    found = read_genes(file)
+    found = read_trna_genes(file)
     assert [(gene.name, gene.amino) for gene in found] == [("a_tRNA-Phe-GAA-1-1", "Phe"),
                                                             ("rna", "")]  # fmt: skip
     assert found[0].text == PHE

@@ -242,7 +242,7 @@ def embedded_strings(
     """The mean hidden states that `embed` writes for records with these sequences, shape (N, D).
 
     Raises:
-        ConfigError: if the model has no hidden states, or cannot read both strands.
+        ConfigError: if the model has no hidden states, or cannot read another strand.
         DataError: for a sequence that is empty.
     """
     reader = StateReader(with_strands(loaded.lm, strands))

@@ -67,7 +67,8 @@ class ScoringVariants:
             control: 'experts' lowers the noise of `elbo` by what the counts of the model give.
             label: name or index of a class that the model is given; None is no class.
             condition: numbers that it is given, as {'activity': 2.5} or {'activity': 'q0.99'}.
-            strands: 'both' averages the network over both strands; 'one', or 'other' alone.
+            strands: 'one' reads the given strand, 'other' its reverse complement, 'both' averages
+                the two.
             match_names: take 20 and chr20 for the same record.
             max_mismatch: share of rows that may contradict the genome.
             region: part of a chromosome that `fasta` holds, such as 'chr17:43008077-43128366'.
@@ -117,7 +118,8 @@ class ScoringVariants:
             draws: noise draws per allele for `elbo`.
             label: name or index of a class that the model is given; None is no class.
             condition: numbers that it is given, as {'activity': 2.5} or {'activity': 'q0.99'}.
-            strands: 'both' averages the network over both strands; 'one', or 'other' alone.
+            strands: 'one' reads the given strand, 'other' its reverse complement, 'both' averages
+                the two.
             region: the part of a chromosome that `fasta` holds.
             circular: names of circular records; None: as a genome that is open says, or none.
             rna: read U as T, in the change too.

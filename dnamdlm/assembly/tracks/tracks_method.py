@@ -49,7 +49,8 @@ class WritingTracks:
             circular: names of circular records.
             stride: every stride-th base of a window is hidden at a time.
             assembly: name of the genome in the browser; None is that of its file.
-            strands: 'both' averages the network over both strands; 'one', or 'other' alone.
+            strands: 'one' reads the given strand, 'other' its reverse complement, 'both' averages
+                the two.
             batch_size: windows at once; None is what suits the device.
             cache_dir: folder of prepared genomes.
 

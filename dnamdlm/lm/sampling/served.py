@@ -108,8 +108,8 @@ def check_pointed(lm: LanguageModel, sampler: Sampler, *, is_steered: bool) -> N
         )
     if not isinstance(getattr(lm, "backbone", None), DiT):
         raise ConfigError(
-            "pointer gives the network a template of one strand, and this model reads both; use "
-            "strands=one or leave pointer out"
+            "pointer gives the network a template of the given strand, and this model reads "
+            "another strand or both; use strands=one or leave pointer out"
         )
     if isinstance(sampler, SemiAutoregressiveSampler):
         raise ConfigError(
