@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from dnamdlm.data.tasks.families import (
     Table,
 )
 from dnamdlm.data.tasks.sequence_inputs import encode_dna, faults_of_dna
-from dnamdlm.data.tasks.task_tables import read_label_rows
+from dnamdlm.data.tasks.task_tables import open_label_rows, read_label_rows
 from dnamdlm.errors import ConfigError, DataError
 
 A, C, G, T, N = 7, 8, 9, 10, 11
@@ -291,6 +292,32 @@ def test_names_of_fasta_are_used_once_except_in_rows_with_labels(tmp_path):
         read_label_rows(tmp_path / "x.fa", labelled=False)
     rows = read_label_rows(tmp_path / "x.fa")
     assert (rows.sequences, rows.labels) == (["AC", "GT"], {"label": ["0", "0"]})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            ">a\nAC\n>b\nAC\n>a\nAC\n>c\nA!\n",
+            "line 5: the record name 'a' was used before in line 1",
+        ),
+        (">a\nAC\n>b\nA!\n>a\nAC\n", "record 'b', line 4, base 2"),
+        (">a\nAC\n>a\nA!\n", "line 3: the record name 'a' was used before in line 1"),
+        (">a\n>b\n\n>c\n", "all 3 records are empty"),
+    ],
+)
+def test_the_fault_that_stands_first_in_a_fasta_file_is_told(tmp_path, content, message):
+    (tmp_path / "x.fa").write_text(content)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_label_rows(tmp_path / "x.fa", labelled=False)
+
+
+def test_records_without_bases_keep_their_places(tmp_path):
+    (tmp_path / "x.fa").write_text(">a\n>b\nAC\nGT\n>c\n>d\nT\n>e\n")
+    rows = open_label_rows(tmp_path / "x.fa", labelled=False).rows
+    assert [(row.name, row.sequence) for row in rows] == [
+        ("a", ""), ("b", "ACGT"), ("c", ""), ("d", "T"), ("e", ""),
+    ]  # fmt: skip
 
 
 def test_u_is_read_where_rna_is_asked_for(tmp_path):

@@ -85,7 +85,8 @@ class FastaCounts:
 class FastaReader:
     """Iterates over the chunks of a file once; `counts` is complete after the last chunk.
 
-    A chunk belongs to the last of `headers`, line and text, when it is given.
+    A chunk belongs to the last of `headers`, line and text, when it is given. Whoever takes the
+    chunks may remove headers that they are done with.
 
     Args:
         path: a plain, gzip or bgzip FASTA file.
@@ -95,6 +96,8 @@ class FastaReader:
             `dnamdlm.tokens.iupac`) in place of a store code.
         rna: read U as T; otherwise U is refused.
         repeated_names: records may share a name; otherwise this is a fault.
+        forgets: keep no name and length of a record after its end, so that memory does not grow
+            with the number of records; nothing is known then of names that repeat.
         block_bytes: size of the blocks that are read, which bounds the memory in use.
         on_raw: called with every piece of the file as it lies on disk (for checksums).
     """
@@ -106,6 +109,7 @@ class FastaReader:
         iupac: IupacPolicy = "n",
         rna: bool = False,
         repeated_names: bool = False,
+        forgets: bool = False,
         block_bytes: int = 1 << 22,
         on_raw: Callable[[bytes], object] | None = None,
     ) -> None:
@@ -114,6 +118,7 @@ class FastaReader:
         self.headers: list[tuple[int, str]] = []
         self._iupac = iupac
         self._repeated_names = repeated_names
+        self._forgets = forgets
         self._block_bytes = block_bytes
         self._on_raw = on_raw
         as_sets = iupac == "sets"
@@ -221,6 +226,8 @@ class FastaReader:
                 f"{where}: the record name {name!r} was used before in line "
                 f"{self._name_lines[name]}; names must differ: rename or remove one"
             )
+        if self._forgets:
+            self._name_lines.clear()
         self._name_lines[name] = self._line
         self.headers.append((self._line, header.decode("utf-8", "replace")))
         self._name, self._record_bases, self._record_ambiguous = name, 0, 0
@@ -237,8 +244,10 @@ class FastaReader:
                 f"of {self._record_bases} letters are ambiguity codes; give a DNA sequence"
             )
         if self._record_bases:
+            if self._forgets:
+                self.counts.lengths.clear()
             self.counts.lengths[self._name] = self._record_bases
-        else:
+        elif not self._forgets:
             self.counts.empty_records.append(self._name)
 
     def _encode(self, segment: bytes) -> NDArray[np.uint8]:

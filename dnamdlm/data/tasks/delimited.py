@@ -48,10 +48,12 @@ def ending_of(path: Path) -> str:
     return Path(name).suffix
 
 
-def read_delimited(
-    path: Path, *, header: Sequence[str] | None = None, skip_ragged: bool = False
-) -> Delimited:
-    r"""Read a table.
+class DelimitedRows:
+    """The rows of a table, which are read once, one after the other.
+
+    Attributes:
+        names: of the columns.
+        left_out: rows with another number of fields so far, where these are not an error.
 
     Args:
         path: ending in one of `SEPARATORS`, also compressed with gzip.
@@ -61,6 +63,56 @@ def read_delimited(
     Raises:
         DataError: for a file that is missing, damaged, of another ending, or no such table; the
             sentence names the line and what separates its columns.
+    """
+
+    def __init__(
+        self, path: Path, *, header: Sequence[str] | None = None, skip_ragged: bool = False
+    ) -> None:
+        self._path, self._ending, self._skip_ragged = path, ending_of(path), skip_ragged
+        if self._ending not in SEPARATORS:
+            raise DataError(
+                f"{path}: tables that end in {self._ending!r} are not read; allowed are "
+                f"{', '.join(SEPARATORS)}, each also with .gz"
+            )
+        self._rows = _rows(path, SEPARATORS[self._ending])
+        self.left_out = 0
+        if header is not None:
+            self.names = tuple(header)
+            return
+        _, names = next(self._rows, (1, []))
+        self.names = tuple(name.strip() for name in names)
+        _check_header(path, self.names, self._ending)
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """Line in which each row begins, and its fields without blanks around them.
+
+        Raises:
+            DataError: at the first row that does not fit, or where the file is damaged.
+        """
+        for line, row in self._rows:
+            if not any(row):
+                continue
+            if len(row) == len(self.names):
+                yield line, [value.strip() for value in row]
+            elif self._skip_ragged:
+                self.left_out += 1
+            else:
+                misfit = _misfit(row, self.names, self._ending)
+                raise DataError(f"{self._path}, line {line}: {misfit}")
+
+
+def read_delimited(
+    path: Path, *, header: Sequence[str] | None = None, skip_ragged: bool = False
+) -> Delimited:
+    r"""Read a table; see `DelimitedRows`, which gives its rows one after the other.
+
+    Args:
+        path: ending in one of `SEPARATORS`, also compressed with gzip.
+        header: names of the columns of a file without a header line.
+        skip_ragged: leave out rows with another number of fields; otherwise they are an error.
+
+    Raises:
+        DataError: as `DelimitedRows`, at the first fault of the file.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "few.tsv")
@@ -68,34 +120,14 @@ def read_delimited(
     >>> read_delimited(path).columns
     {'text': ['"one', 'two"'], 'label': ['1', '0']}
     """
-    ending = ending_of(path)
-    if ending not in SEPARATORS:
-        raise DataError(
-            f"{path}: tables that end in {ending!r} are not read; allowed are "
-            f"{', '.join(SEPARATORS)}, each also with .gz"
-        )
-    rows = _rows(path, SEPARATORS[ending])
-    if header is None:
-        _, names = next(rows, (1, []))
-        names = [name.strip() for name in names]
-        _check_header(path, names, ending)
-    else:
-        names = list(header)
-    columns: dict[str, list[str]] = {name: [] for name in names}
+    rows = DelimitedRows(path, header=header, skip_ragged=skip_ragged)
+    columns: list[list[str]] = [[] for _ in rows.names]
     lines: list[int] = []
-    left_out = 0
-    for line, row in rows:
-        if not any(row):
-            continue
-        if len(row) != len(names):
-            if not skip_ragged:
-                raise DataError(f"{path}, line {line}: {_misfit(row, names, ending)}")
-            left_out += 1
-            continue
+    for line, fields in rows:
         lines.append(line)
-        for name, value in zip(names, row, strict=True):
-            columns[name].append(value.strip())
-    return Delimited(columns, lines, left_out)
+        for column, value in zip(columns, fields, strict=True):
+            column.append(value)
+    return Delimited(dict(zip(rows.names, columns, strict=True)), lines, rows.left_out)
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -6,21 +6,15 @@ as `label=VALUE` among its words. Tables need a header line.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-
-from dnamdlm.data.genome.fasta import FastaReader
 from dnamdlm.data.piped_files import on_disk
-from dnamdlm.data.tasks.delimited import SEPARATORS, ending_of, read_delimited
+from dnamdlm.data.tasks.delimited import SEPARATORS, DelimitedRows, ending_of
+from dnamdlm.data.tasks.fasta_rows import FastaRecord, fasta_records
 from dnamdlm.errors import DataError
-from dnamdlm.tokens.nucleotide import BASE_CODES
-from dnamdlm.words.codes import CODE_MASK
-
-logger = logging.getLogger(__name__)
 
 SEQUENCE_COLUMNS = ("sequence", "seq", "text", "sentence", "dna")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
@@ -41,6 +35,32 @@ class LabelRows:
     labels: dict[str, list[str]]
     column: str = "sequence"
     table: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+class LabelRow(NamedTuple):
+    """A row of a file: name, letters, all fields of a table, and the label of a FASTA header."""
+
+    name: str
+    sequence: str
+    fields: Sequence[str] = ()
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class OpenLabelRows:
+    """A file of sequences, whose rows are read once, one after the other.
+
+    Attributes:
+        columns: names of all columns of the file in their order (none for FASTA).
+        column: name of that of the sequences.
+        labels: names of those of the labels, `label` for FASTA.
+        rows: raises `DataError` where the file has a fault, and at the end if there was no row.
+    """
+
+    columns: tuple[str, ...]
+    column: str
+    labels: tuple[str, ...]
+    rows: Iterator[LabelRow]
 
 
 def is_fasta(path: Path) -> bool:
@@ -68,56 +88,122 @@ def read_label_rows(
     Raises:
         DataError: for a file that is missing, empty, of another kind, or without these columns.
     """
+    opened = open_label_rows(
+        path,
+        sequence_column=sequence_column,
+        label_columns=label_columns,
+        labelled=labelled,
+        rna=rna,
+    )
+    names: list[str] = []
+    sequences: list[str] = []
+    header_labels: list[str] = []
+    columns: list[list[str]] = [[] for _ in opened.columns]
+    for row in opened.rows:
+        names.append(row.name)
+        sequences.append(row.sequence)
+        header_labels.append(row.label)
+        for column, value in zip(columns, row.fields, strict=True):
+            column.append(value)
+    table = dict(zip(opened.columns, columns, strict=True))
+    labels = {name: table.get(name, header_labels) for name in opened.labels}
+    return LabelRows(names, sequences, labels, opened.column, table)
+
+
+def open_label_rows(
+    path: Path,
+    *,
+    sequence_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+    labelled: bool = True,
+    rna: bool = False,
+) -> OpenLabelRows:
+    """Open a file of sequences to read one row after the other.
+
+    Parquet files are read whole.
+
+    Args:
+        path: as `read_label_rows`, and so are the others.
+        sequence_column: name of the column.
+        label_columns: names of the columns.
+        labelled: whether labels are wanted.
+        rna: read U in FASTA as T.
+
+    Raises:
+        DataError: for a file that is missing, empty, of another kind, or without these columns.
+    """
     path = on_disk(path)
     if is_fasta(path):
-        rows = _read_fasta(path, labelled=labelled, rna=rna)
-    else:
-        table = _read_parquet(path) if ending_of(path) == ".parquet" else _read_text(path)
-        sequence = _choose(path, table, sequence_column, SEQUENCE_COLUMNS, "sequence")
-        wanted: list[str] = []
-        if labelled:
-            wanted = (
-                [_choose(path, table, name, (), "label") for name in label_columns]
-                if label_columns
-                else [_choose(path, table, None, LABEL_COLUMNS, "label")]
-            )
-        count = len(table[sequence])
-        name_column = next((name for name in NAME_COLUMNS if name in table), None)
-        names = table[name_column] if name_column else [f"row_{i + 1}" for i in range(count)]
-        labels = {name: table[name] for name in wanted}
-        rows = LabelRows(names, table[sequence], labels, sequence, table)
-    if not rows.sequences:
-        raise DataError(f"{path}: the table has no row; at least one sequence is needed")
-    return rows
+        rows = _fasta_rows(path, labelled=labelled, rna=rna)
+        return OpenLabelRows((), "sequence", ("label",) if labelled else (), _some(rows, path))
+    columns, fields = (
+        _parquet_rows(path) if ending_of(path) == ".parquet" else _text_rows(path)
+    )  # fmt: skip
+    sequence = _choose(path, columns, sequence_column, SEQUENCE_COLUMNS, "sequence")
+    wanted: list[str] = []
+    if labelled:
+        wanted = (
+            [_choose(path, columns, name, (), "label") for name in label_columns]
+            if label_columns
+            else [_choose(path, columns, None, LABEL_COLUMNS, "label")]
+        )
+    rows = _table_rows(columns, fields, sequence)
+    return OpenLabelRows(columns, sequence, tuple(wanted), _some(rows, path))
+
+
+def _some(rows: Iterable[LabelRow], path: Path) -> Iterator[LabelRow]:
+    """The rows, of which at least one is needed."""
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty:
+        raise no_row(path)
+
+
+def no_row(path: str | Path) -> DataError:
+    """The error for a table without a row."""
+    return DataError(f"{path}: the table has no row; at least one sequence is needed")
+
+
+def _table_rows(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], sequence: str
+) -> Iterator[LabelRow]:
+    place = columns.index(sequence)
+    named = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
+    for number, fields in enumerate(rows, start=1):
+        name = f"row_{number}" if named is None else fields[named]
+        yield LabelRow(name, fields[place], fields)
 
 
 def _choose(
     path: Path,
-    table: dict[str, list[str]],
+    columns: Collection[str],
     name: str | None,
     usual: Sequence[str],
     what: str,
 ) -> str:
     candidates = [name] if name is not None else list(usual)
-    found = next((candidate for candidate in candidates if candidate in table), None)
+    found = next((candidate for candidate in candidates if candidate in columns), None)
     if found is None:
         raise DataError(
             f"{path}: there is no {what} column {' or '.join(map(repr, candidates))} among "
-            f"{', '.join(map(repr, table))}; name it with data.{what}_column=NAME"
+            f"{', '.join(map(repr, columns))}; name it with data.{what}_column=NAME"
         )
     return found
 
 
-def _read_text(path: Path) -> dict[str, list[str]]:
+def _text_rows(path: Path) -> tuple[tuple[str, ...], Iterator[Sequence[str]]]:
     if ending_of(path) not in SEPARATORS:
         raise DataError(
             f"{path}: files that end in {ending_of(path)!r} are not read; use .csv, .tsv, "
             f".parquet or {', '.join(FASTA_ENDINGS)}"
         )
-    return read_delimited(path).columns
+    rows = DelimitedRows(path)
+    return rows.names, (fields for _, fields in rows)
 
 
-def _read_parquet(path: Path) -> dict[str, list[str]]:
+def _parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[Sequence[str]]]:
     import pandas as pd
 
     try:
@@ -131,44 +217,35 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
         raise DataError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable parquet file; write it again") from error
-    return {
-        str(name): ["" if value is pd.NA else str(value) for value in table[name]]
-        for name in table.columns
-    }
+    columns = [
+        ["" if value is pd.NA else str(value) for value in table[name]] for name in table.columns
+    ]
+    return tuple(map(str, table.columns)), zip(*columns, strict=True)
 
 
-def _read_fasta(path: Path, *, labelled: bool, rna: bool) -> LabelRows:
+def _fasta_rows(path: Path, *, labelled: bool, rna: bool) -> Iterator[LabelRow]:
     """Records as the reader of genomes gives them, ambiguity codes as N.
 
     Without labels no name may be used twice, as in a genome. With them names may repeat, as rows of
     a table may: sets of sequences are published so.
     """
-    reader = FastaReader(path, rna=rna, repeated_names=labelled)
-    letters = np.frombuffer(BASE_CODES, dtype=np.uint8)
-    parts: dict[int, list[str]] = {}
-    for chunk in reader:
-        text = letters[chunk.codes & CODE_MASK].tobytes().decode("ascii")
-        parts.setdefault(len(reader.headers) - 1, []).append(text)
-    # a record without bases is a row as well, which whoever reads the letters judges.
-    for clause in replace(reader.counts, empty_records=[]).irregularities():
-        logger.warning("%s: %s", path, clause)
-    sequences = ["".join(parts.get(number, [])) for number in range(len(reader.headers))]
-    # a label may stand anywhere in a header; without labels the name is all that counts.
-    names = [header if labelled else header.split()[0] for _, header in reader.headers]
-    if not labelled:
-        return LabelRows(names, sequences, {})
-    labels = [_header_label(path, line, header) for line, header in reader.headers]
-    return LabelRows(names, sequences, {"label": labels})
+    for record in fasta_records(path, rna=rna, repeated_names=labelled):
+        if labelled:
+            # a label may stand anywhere in a header; without labels the name is all that counts.
+            yield LabelRow(record.header, record.letters, (), _header_label(path, record))
+        else:
+            yield LabelRow(record.header.split()[0], record.letters)
 
 
-def _header_label(path: Path, number: int, header: str) -> str:
+def _header_label(path: Path, record: FastaRecord) -> str:
+    header = record.header
     for word in header.split():
         if word.startswith("label="):
             return word.removeprefix("label=")
     name, bar, label = header.rpartition("|")
     if not bar or not name or not label.strip():
         raise DataError(
-            f"{path}, line {number}: the header {header[:60]!r} has no label; write it after a "
-            "'|' at the end or as label=VALUE"
+            f"{path}, line {record.line}: the header {header[:60]!r} has no label; write it "
+            "after a '|' at the end or as label=VALUE"
         )
     return label.strip()
