@@ -15,11 +15,11 @@ from dnamdlm.assembly.building.field_types import as_tuple
 from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
 from dnamdlm.assembly.finetune.head_record import head_of, scale_of
-from dnamdlm.assembly.finetune.predicted_parts import BatchesOfInput
+from dnamdlm.assembly.finetune.predicted_inputs import rows_of_file
+from dnamdlm.assembly.finetune.predicted_parts import BatchesOfInput, spooled_rows
 from dnamdlm.assembly.finetune.predicted_rows import (
     PredictedRows,
     distinct_columns,
-    input_of,
     predicted_columns,
 )
 from dnamdlm.assembly.finetune.prediction import (
@@ -123,17 +123,16 @@ class Head:
         from pandas import DataFrame
 
         rows, kept = self._read(sequences, fasta, sequence_column)
-        heads = [checked(folder, rows.sequences) for folder in self.folders]
+        heads = [checked(folder, int(rows.sequences.lengths.max())) for folder in self.folders]
         task = PredictionTask(
             tuple(self.folders), self.device, get_mode(), get_precision(), self.trust
         )
-        batches = BatchesOfInput(rows, heads)
-        # each head is loaded once.
-        everything = range(len(batches))
-        results = (
-            task.work(self._reader, item, lambda _: None) for item in batches.items([everything])
-        )
-        shares = np.concatenate(list(batches.shares(everything, results)))
+        with spooled_rows(rows) as found:
+            batches = BatchesOfInput(found, heads)
+            everything = range(len(batches))
+            items = batches.items([everything])
+            results = (task.work(self._reader, item, lambda _: None) for item in items)
+            shares = np.concatenate(list(batches.shares(everything, results)))
         predicted = predicted_columns(rows.sequences, heads[-1], shares)
         added = DataFrame(distinct_columns(kept.columns, predicted), index=kept.index)
         return kept.join(added)
@@ -166,7 +165,7 @@ class Head:
         place = self.label_names.index(output)
         values, slopes = np.zeros(len(rows)), np.zeros((len(rows), len(rows[0]), len("ACGT")))
         for number, folder in enumerate(self.folders):
-            checked(folder, encoded)
+            checked(folder, int(encoded.lengths.max()))
             scale = scale_of(head_of(folder))
             value, slope = output_gradients(
                 self._reader.classifier(number),
@@ -227,7 +226,7 @@ class Head:
 
         if isinstance(sequences, Path):
             data = PredictedInput(None if fasta is None else str(fasta), column)
-            rows = input_of(self.folders[0], str(sequences), data, self.trust)
+            rows = rows_of_file(self.folders[0], str(sequences), data, self.trust)
             return rows, DataFrame(dict(rows.columns))
         if isinstance(sequences, str):
             raise DataError(

@@ -1,4 +1,4 @@
-"""What is predicted: the rows of an input file, and the table in which their predictions stand."""
+"""Rows of what is predicted for, and the columns and lines in which their predictions stand."""
 
 from __future__ import annotations
 
@@ -6,33 +6,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnamdlm.assembly.building.model_config import ModelConfig
-from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
-from dnamdlm.assembly.finetune.head_record import head_of
-from dnamdlm.assembly.finetune.text_tasks import encoder_of
-from dnamdlm.assembly.modality import Text
-from dnamdlm.data.genome.genome_files import open_genome
-from dnamdlm.data.genome.intervals import read_bed
-from dnamdlm.data.piped_files import on_disk
-from dnamdlm.data.tasks.delimited import ending_of, read_delimited
-from dnamdlm.data.tasks.sentences import TextEncoder, chosen
-from dnamdlm.data.tasks.sequence_inputs import (
-    SequenceSet,
-    encode_dna,
-    faults_of_dna,
-    interval_ids,
-    warn_of_n_alone,
-)
-from dnamdlm.data.tasks.task_tables import NAME_COLUMNS, read_label_rows
+from dnamdlm.data.tasks.sequence_inputs import SequenceSet
 from dnamdlm.data.textfile import plain_cell
-from dnamdlm.errors import ConfigError, DataError
-from dnamdlm.lm.checkpoint import verify_folder
 
 
 @dataclass(frozen=True)
@@ -64,6 +44,28 @@ class PredictedRows:
             {row - first: self.faults[row] for row in self._faulty[low:high]},
         )
 
+    def batches(self, together: int) -> Iterator[PredictedRows]:
+        """All rows, so many at a time."""
+        return (self.part(first, first + together) for first in range(0, self.count, together))
+
+    @classmethod
+    def joined(cls, batches: Iterable[PredictedRows]) -> PredictedRows:
+        """The rows of several batches, at least one, of the same columns."""
+        given = list(batches)
+        names = [name for rows in given for name in rows.sequences.names]
+        arrays = [rows.sequences[i] for rows in given for i in range(len(rows.sequences))]
+        firsts = np.cumsum([0, *(rows.count for rows in given)]).tolist()
+        faults = {
+            first + row: fault
+            for first, rows in zip(firsts, given, strict=False)
+            for row, fault in rows.faults.items()
+        }
+        columns = {
+            name: [value for rows in given for value in rows.columns[name]]
+            for name in given[0].columns
+        }
+        return cls(SequenceSet.of(names, arrays), columns, faults)
+
     @cached_property
     def _faulty(self) -> list[int]:
         return sorted(self.faults)
@@ -84,119 +86,6 @@ class PredictedRows:
             rest = iter(values)
             columns[name] = ["" if row in self.faults else next(rest) for row in range(self.count)]
         return columns | {"reason": [self.faults.get(row, "") for row in range(self.count)]}
-
-
-def input_of(
-    folder: Path, source: str, data: PredictedInput, trust: Sequence[str] = ()
-) -> PredictedRows:
-    """The sequences or texts of a file to predict for, as ids of the model of a head."""
-    verify_folder(folder)
-    head = head_of(folder)
-    modality = ModelConfig.stored(head["model_config"], trust).modality
-    if not isinstance(modality, Text):
-        return read_input(source, data)
-    encoder = encoder_of(modality, head["windows"]["length"])
-    return read_texts(source, data, head.get("text_columns", ()), encoder)
-
-
-def read_input(path: str, data: PredictedInput) -> PredictedRows:
-    """Sequences of a FASTA file, a table, or the intervals of a BED file.
-
-    Intervals on the reverse strand are reverse-complemented.
-
-    Raises:
-        ConfigError: for a BED file without its genome.
-        DataError: for a file that the strict readers refuse.
-    """
-    if ending_of(on_disk(path)) != ".bed":
-        return _read_table(path, data)
-    if data.fasta is None:
-        raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
-    store = open_genome(data.fasta, cache_dir=data.cache_dir, rna=data.rna)
-    table = read_bed(path, store.lengths)
-    names, arrays = [], []
-    for interval, name in zip(table.intervals, table.names, strict=True):
-        arrays.append(interval_ids(store, interval))
-        names.append(name if name not in (None, ".") else str(interval))
-    columns = {
-        "chrom": [interval.chrom for interval in table.intervals],
-        "start": [str(interval.start) for interval in table.intervals],
-        "end": [str(interval.end) for interval in table.intervals],
-        "name": names,
-        "strand": [interval.strand for interval in table.intervals],
-    }
-    sequences = SequenceSet.of(names, arrays)
-    warn_of_n_alone(sequences, path)
-    return PredictedRows(sequences, columns)
-
-
-def _read_table(path: str, data: PredictedInput) -> PredictedRows:
-    """Sequences of a table or a FASTA file; a row that is no DNA has a fault in place of ids."""
-    rows = read_label_rows(
-        Path(path), sequence_column=data.sequence_column, labelled=False, rna=data.rna
-    )
-    faults = faults_of_dna(rows.sequences, rna=data.rna)
-    kept = [row for row in range(len(rows.names)) if row not in faults]
-    # without one good row the input is of another kind, and the first fault says of which.
-    chosen_rows = kept or range(len(rows.names))
-    sequences = encode_dna(
-        [rows.names[row] for row in chosen_rows],
-        [rows.sequences[row] for row in chosen_rows],
-        path,
-        rna=data.rna,
-    )
-    return PredictedRows(sequences, _with_names(rows.table, rows.names), faults)
-
-
-def _with_names(table: Mapping[str, list[str]], names: list[str]) -> Mapping[str, list[str]]:
-    """The columns of a table, after one of names where it has none."""
-    return table if any(name in table for name in NAME_COLUMNS) else {"name": names, **table}
-
-
-def read_texts(
-    path: str, data: PredictedInput, columns: Sequence[str], encoder: TextEncoder
-) -> PredictedRows:
-    """Texts of a table, in the columns that the task had, as ids of a model of text.
-
-    In a `.csv` file quotes group fields; in a `.tsv` file they are letters. A row without text has
-    a fault in place of ids.
-
-    Raises:
-        ConfigError: for a setting that is for DNA.
-        DataError: for a file that is missing, or without these columns.
-    """
-    for key, is_given in (("fasta", data.fasta is not None), ("rna", data.rna)):
-        if is_given:
-            raise ConfigError(
-                f"data.{key} is for models of DNA, and this is one of text; leave it out"
-            )
-    if ending_of(on_disk(path)) not in (".csv", ".tsv"):
-        raise ConfigError(
-            f"input={path} must end in .csv or .tsv for a model of text, with the columns "
-            f"{', '.join(columns)}"
-        )
-    if data.sequence_column is not None:
-        if len(columns) != 1:
-            raise ConfigError(
-                f"data.sequence_column={data.sequence_column} names one column, and this head "
-                f"reads {' and '.join(columns)}; leave it out and name the columns so"
-            )
-        columns = (data.sequence_column,)
-    table = read_delimited(on_disk(path)).columns
-    texts = list(zip(*chosen(table, columns, Path(path)), strict=True))
-    count = len(texts)
-    name_column = next((name for name in NAME_COLUMNS if name in table), None)
-    names = table[name_column] if name_column else [f"row_{row + 1}" for row in range(count)]
-    faults: dict[int, str] = {}
-    try:
-        sequences = encoder.encode(names, texts, path)
-    except DataError:
-        faults = encoder.faults(texts)
-        kept = [row for row in range(count) if row not in faults]
-        if not kept:
-            raise
-        sequences = encoder.encode([names[row] for row in kept], [texts[row] for row in kept], path)
-    return PredictedRows(sequences, _with_names(table, names), faults)
 
 
 def predicted_columns(

@@ -29,8 +29,9 @@ from dnamdlm.assembly.finetune.predicted_parts import (
     identity_of,
     join_predictions,
     predict_facts,
+    spooled_input,
 )
-from dnamdlm.assembly.finetune.predicted_rows import input_of
+from dnamdlm.assembly.finetune.spooled_rows import SpooledRows
 from dnamdlm.assembly.operations import start_ops
 from dnamdlm.assembly.pretrained import place_of
 from dnamdlm.assembly.runner.part_runner import Job, Workforce, run_job
@@ -39,9 +40,6 @@ from dnamdlm.assembly.worker_process import Advance
 from dnamdlm.data.parts.cutting import parse_shard
 from dnamdlm.data.path_kinds import what_it_is
 from dnamdlm.data.targets import check_target, inputs_of
-from dnamdlm.data.tasks.sequence_inputs import (
-    SequenceSet,
-)
 from dnamdlm.errors import CheckpointError
 from dnamdlm.lm.checkpoint import file_hash, read_tensors, verify_folder
 from dnamdlm.lm.module_weights import load_weights
@@ -67,9 +65,16 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     check_target(out, inputs=inputs_of(settings))
     start_ops(settings.ops, settings.device, settings.precision)
     folders = head_folders(Path(settings.model), settings.seed)
-    rows = input_of(folders[0], settings.input, settings.data, settings.trust)
+    with spooled_input(folders[0], settings.input, settings.data, settings.trust) as rows:
+        return _predicted(settings, folders, rows)
+
+
+def _predicted(
+    settings: PredictSettings, folders: Sequence[Path], rows: SpooledRows
+) -> tuple[Path, str]:
+    """Predict for rows that were checked, see `predict`."""
     reader = HeadReader(folders, settings.device, settings.trust)
-    heads = [checked(folder, rows.sequences) for folder in folders]
+    heads = [checked(folder, rows.longest) for folder in folders]
     batches = BatchesOfInput(rows, heads)
     classifier = reader.classifier(0)
     plan = plan_for(
@@ -83,18 +88,18 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
     digests = [file_hash(folder / HEAD_WEIGHTS) for folder in folders]
     job = Job(
         entry="predict",
-        target=out,
+        target=Path(settings.out),
         identity=identity_of(settings, digests, rows, device),
         head={
             "text": batches.head_line,
-            "num_sequences": len(rows.sequences),
+            "num_sequences": rows.num_sequences,
             "task": heads[-1]["task"],
             "num_heads": len(heads),
-            "num_faults": len(rows.faults),
+            "num_faults": rows.num_faults,
         },
         num_batches=len(batches),
         batches=batches,
-        num_rows=rows.count,
+        num_rows=rows.num_rows,
         join=join_predictions,
         label="predicting",
         unit="sequences",
@@ -111,7 +116,7 @@ def predict(settings: PredictSettings) -> tuple[Path, str]:
         shard=parse_shard(settings.shard),
         per_part=batches_of_part(
             classifier,
-            positions=len(heads) * len(rows.sequences.tokens) // max(1, len(batches)),
+            positions=len(heads) * rows.num_tokens // max(1, len(batches)),
             num_batches=len(batches),
             batch_rows=ROWS_OF_BATCH,
             part_rows=settings.part_rows,
@@ -242,12 +247,11 @@ def load_head(
     return placed(classifier, choose_device(device)).eval(), head, scale_of(head)
 
 
-def checked(folder: Path, sequences: SequenceSet) -> dict[str, Any]:
-    """The description of a head; an error if a sequence is too long for it."""
+def checked(folder: Path, longest: int) -> dict[str, Any]:
+    """The description of a head; an error if sequences of so many tokens are too long for it."""
     verify_folder(folder)
     head = head_of(folder)
     windows = WindowSettings(**head["windows"])
-    longest = int(sequences.lengths.max())
     if windows.long == "refuse" and longest > windows.length:
         raise too_long(longest, windows.length)
     return head

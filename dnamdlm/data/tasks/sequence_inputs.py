@@ -124,29 +124,39 @@ def encode_dna(
     """
     for row, fault in faults_of_dna(texts, rna=rna).items():
         raise DataError(f"{source}: sequence {row + 1} ({names[row]!r}) {fault}")
-    lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    found = SequenceSet(tuple(names), _IDS[code_table(rna=rna)[_bytes_of(texts)]], offsets)
-    warn_of_n_alone(found, source)
+    found = ids_of_dna(names, texts, rna=rna)
+    log_n_alone(names_of_n_alone(found), len(found), source)
     return found
 
 
-def warn_of_n_alone(sequences: SequenceSet, source: str) -> None:
-    """Log how many sequences have no base, since a result for them says nothing about DNA."""
+def ids_of_dna(names: Sequence[str], texts: Sequence[str], *, rna: bool = False) -> SequenceSet:
+    """Ids of texts in which `faults_of_dna` finds no fault."""
+    lengths = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return SequenceSet(tuple(names), _IDS[code_table(rna=rna)[_bytes_of(texts)]], offsets)
+
+
+def names_of_n_alone(sequences: SequenceSet) -> list[str]:
+    """Names of the sequences without a base; a result for them says nothing about DNA."""
     if not len(sequences):
-        return
+        return []
     bases = np.add.reduceat(sequences.tokens != _IDS[N_CODE], sequences.offsets[:-1], dtype=int)
-    log_n_alone([sequences.names[row] for row in np.flatnonzero(bases == 0)], len(bases), source)
+    return [sequences.names[row] for row in np.flatnonzero(bases == 0)]
 
 
 def log_n_alone(names: Sequence[str], count: int, source: str) -> None:
     """The warning about the sequences of these names, among `count`."""
     if names:
-        logger.warning(
-            "%s: %d of %d sequences consist of N alone, the first is %r; a result for them says "
-            "nothing about DNA, so leave them out",
-            source, len(names), count, names[0],
-        )  # fmt: skip
+        warn_of_n_alone(len(names), names[0], count, source)
+
+
+def warn_of_n_alone(number: int, first: str, count: int, source: str) -> None:
+    """Log that a number of `count` sequences, the first of this name, have no base."""
+    logger.warning(
+        "%s: %d of %d sequences consist of N alone, the first is %r; a result for them says "
+        "nothing about DNA, so leave them out",
+        source, number, count, first,
+    )  # fmt: skip
 
 
 def faults_of_dna(texts: Sequence[str], *, rna: bool = False) -> dict[int, str]:
