@@ -48,7 +48,7 @@ def test_records_and_intervals_are_embedded_in_their_order(files):
     [
         (["pooling=sum"], "pooling=sum is unknown"),
         (["dtype=float64"], "dtype=float64 is unknown"),
-        (["strands=forward"], "strands=forward is unknown; choose one or both"),
+        (["strands=forward"], "strands=forward is unknown; choose one, other or both"),
         (["out=x.tsv"], "must end in .parquet or .npz"),
         (["overlap=1"], "overlap=1.0 must be at least 0 and below 1"),
         (["batch_size=0"], "batch_size=0"),

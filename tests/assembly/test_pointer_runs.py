@@ -180,7 +180,9 @@ def test_samplers_and_models_that_cannot_copy_are_refused(run, tmp_path):
         sample(compose(f"model={run}", f"out={out}", "pointer=0.5", "sampler=semi_ar",
                        name="sample"))  # fmt: skip
     both = dnamdlm.load(str(run), device="cpu", strands="both")
-    with pytest.raises(ConfigError, match="and this model reads both; use strands=one"):
+    with pytest.raises(
+        ConfigError, match="and this model reads another strand or both; use strands=one"
+    ):
         both.sample(1, pointer=0.5)
     with pytest.raises(DataError, match=r"gone\.fa"):
         sampled(run, out, "pointer=0.5", f"data.fasta={tmp_path / 'gone.fa'}")
