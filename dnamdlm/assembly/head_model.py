@@ -16,7 +16,7 @@ from dnamdlm.assembly.building.model_config import ModelConfig
 from dnamdlm.assembly.finetune.finetune_settings import PredictedInput
 from dnamdlm.assembly.finetune.head_record import head_of, scale_of
 from dnamdlm.assembly.finetune.predicted_inputs import rows_of_file
-from dnamdlm.assembly.finetune.predicted_parts import BatchesOfInput, spooled_rows
+from dnamdlm.assembly.finetune.predicted_parts import BatchesOfInput, spooled_batches
 from dnamdlm.assembly.finetune.predicted_rows import (
     PredictedRows,
     distinct_columns,
@@ -127,7 +127,7 @@ class Head:
         task = PredictionTask(
             tuple(self.folders), self.device, get_mode(), get_precision(), self.trust
         )
-        with spooled_rows(rows) as found:
+        with spooled_batches(rows) as found:
             batches = BatchesOfInput(found, heads)
             everything = range(len(batches))
             items = batches.items([everything])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -43,10 +43,9 @@ _CALLS_PER_ITEM = 4
 _BATCHES_OF_HEAD = 64
 
 
-@contextmanager
 def spooled_input(
     folder: Path, source: str, data: PredictedInput, trust: Sequence[str] = ()
-) -> Iterator[SpooledRows]:
+) -> AbstractContextManager[SpooledRows]:
     """The rows of a file to predict for, all of them checked, in batches on the disk.
 
     Args:
@@ -59,15 +58,12 @@ def spooled_input(
         ConfigError: for a setting that does not fit the file or the model.
         DataError: for a file that the strict readers refuse.
     """
-    with spooled(batches_of_file(folder, source, data, trust, together=ROWS_OF_BATCH)) as rows:
-        yield rows
+    return spooled(batches_of_file(folder, source, data, trust, together=ROWS_OF_BATCH))
 
 
-@contextmanager
-def spooled_rows(rows: PredictedRows) -> Iterator[SpooledRows]:
+def spooled_batches(rows: PredictedRows) -> AbstractContextManager[SpooledRows]:
     """Rows in memory, in the batches in which they are predicted."""
-    with spooled(rows.batches(ROWS_OF_BATCH)) as found:
-        yield found
+    return spooled(rows.batches(ROWS_OF_BATCH))
 
 
 @dataclass(frozen=True)
