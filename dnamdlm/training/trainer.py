@@ -269,6 +269,8 @@ def _hush_lightning() -> None:
     # advice that does not apply: there is no validation loop, and workers would be slower here.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*you have no `val_dataloader`.*")
+    # a machine of a cluster may train without its scheduler.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # nothing here changes the output of a network in place.
     warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")

@@ -18,6 +18,7 @@ from dnamdlm.training.launch import is_child_of_rank_zero, launched_rank, launch
 from dnamdlm.training.module import TrainingModule
 from dnamdlm.training.optimizers import AdamWSettings, WarmupConstant
 from dnamdlm.training.trainer_settings import TrainerSettings
+from tests.helpers.small_runs import train_small
 
 ROOT = Path(__file__).resolve().parents[2]
 _VARIABLES = (
@@ -149,3 +150,15 @@ def test_the_gradient_is_the_mean_over_the_valid_tokens_of_the_global_batch():
         module.on_after_backward()
     # not 4, which the mean of the two means would be.
     assert module.lm.weight.grad.item() == pytest.approx((1 + 2 + 3 + 6) / 4)
+
+
+def test_a_machine_that_has_srun_trains_without_it_and_without_a_warning(tmp_path, monkeypatch):
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(srun.parent), prepend=os.pathsep)
+    (tmp_path / "g.fa").write_text("".join(f">{name}\n{'ACGTTGCA' * 8}\n" for name in "abc"))
+    # a warning of Lightning would be an error here.
+    train_small(tmp_path)
+    assert (tmp_path / "run" / "metrics.csv").exists()
