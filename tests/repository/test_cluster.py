@@ -36,6 +36,8 @@ def test_the_shell_reads_the_batch_script():
 )
 def test_every_setting_of_a_shard_exists(name, line):
     variables = {"$SLURM_CPUS_PER_TASK": "4", "$SLURM_ARRAY_TASK_ID/$SHARDS": "3/64", "$MODEL": "x"}
+    # what is added after the name of the script.
+    line = line.removesuffix(' "$@"')
     for variable, value in variables.items():
         line = line.replace(variable, value)
     words = [word for word in shlex.split(line) if not word.startswith(("-m", "hydra"))]
