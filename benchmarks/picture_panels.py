@@ -74,7 +74,7 @@ def _saturation() -> Panel:
     bars = tuple(
         Bar("", name, kind_of(name), 0.0, *spread(cell))
         for name, cell in mean.items()
-        if name not in ("element", "exchanges")
+        if name not in ("element", "exchanges", "constant")
     )
     return Panel(
         "saturation", "Measured effects of single bases in 13 human elements",

@@ -11,8 +11,9 @@ are left out; exchanges are averaged over the experiments of an element. `influe
 exchange moves the log odds of the other bases in its piece of the element (`dnamdlm interpret`,
 both strands; a piece is at most a window); it has no sign, and minus it is what harm would follow.
 Reference scores: whether the exchange is a transition, whether it adds GC, and the log ratio of a
-Markov chain counted on the training split of the model. Correlations are Spearman's; the last row
-is the mean over elements, with an interval from resampling elements. Nothing is chosen on these
+Markov chain counted on the training split of the model. A constant, the last column, orders
+nothing: it has no correlation, which the table shows as `-`. Correlations are Spearman's; the last
+row is the mean over elements, with an interval from resampling elements. Nothing is chosen on these
 rows.
 """
 
@@ -73,7 +74,10 @@ def correlations(
     effects: NDArray[np.float64],
     scores: Mapping[str, NDArray[np.float64]],
 ) -> list[tuple[Cell, ...]]:
-    """One row per element: name, exchanges, correlation of each score; the last is their mean."""
+    """One row per element: name, exchanges, correlation of each score; the last is their mean.
+
+    Scores that are equal over all exchanges of an element have no correlation there, and no mean.
+    """
     is_scored = np.all([np.isfinite(values) for values in scores.values()], axis=0)
     rows: list[tuple[Cell, ...]] = []
     columns: list[list[float]] = []
@@ -81,13 +85,18 @@ def correlations(
         here = is_scored & (elements == element)
         found = [spearman(values[here], effects[here]) for values in scores.values()]
         columns.append(found)
-        rows.append((element, int(here.sum()), *(f"{value:.3f}" for value in found)))
-    means = [
-        mean_estimate(np.array(column), np.random.default_rng(0))
-        for column in zip(*columns, strict=True)
-    ]
-    last = (f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})" for mean in means)
+        shown = ("-" if np.isnan(value) else f"{value:.3f}" for value in found)
+        rows.append((element, int(here.sum()), *shown))
+    last = [_mean(np.array(column)) for column in zip(*columns, strict=True)]
     return [*rows, ("mean", int(is_scored.sum()), *last)]
+
+
+def _mean(values: NDArray[np.float64]) -> str:
+    """The mean over elements with its interval."""
+    if np.isnan(values).any():
+        return "-"
+    mean = mean_estimate(values, np.random.default_rng(0))
+    return f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
 
 
 def with_absolute(
@@ -153,6 +162,7 @@ def main() -> None:
         "transition": -without["transversion"],
         "gain of GC": gains,
         f"Markov order {chain.order}": without[f"Markov order {chain.order}"],
+        "constant": np.zeros(len(gains)),
     }
     table = ResultTable(
         theme="quality-saturation",
@@ -163,6 +173,7 @@ def main() -> None:
             f"rows of at least {arguments.barcodes} barcodes; deletions left out; exchanges "
             "averaged over the experiments of an element",
             "minus absolute score: any change of what the model expects lowers activity",
+            "a constant orders nothing and has no correlation",
             *_notes(arguments),
             f"{sha256_note(arguments.table)}; {sha256_note(Path(arguments.elements))}",
             model_note(loaded),

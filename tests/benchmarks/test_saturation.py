@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.labelled_variants import LabelledVariants
-from benchmarks.quality.saturation import influences
+from benchmarks.quality.saturation import correlations, influences
 from dnamdlm.assembly.interpret.interpret_settings import HowToInterpret
 from dnamdlm.assembly.interpreting import interpret_places
 from dnamdlm.data.genome.intervals import Interval
@@ -39,3 +39,13 @@ def test_an_exchange_has_the_influence_that_interpret_gives_in_its_piece(tmp_pat
     assert min(found) > 0
     assert len(set(found)) == 5
     assert influences(rows, loaded, store, stride=16)[0] != pytest.approx(found[0], rel=1e-6)
+
+
+def test_a_constant_has_no_correlation_and_a_score_has_that_of_its_ranks():
+    elements = np.array(["b", "a", "a", "a", "b", "b"])
+    effects = np.array([1.0, 1.0, 2.0, 4.0, 2.0, 3.0])
+    scores = {"falling": -(effects**3), "constant": np.zeros(6)}
+    first, second, mean = correlations(elements, effects, scores)
+    assert first == ("a", 3, "-1.000", "-")
+    assert second == ("b", 3, "-1.000", "-")
+    assert mean == ("mean", 6, "-1.000 (-1.000 to -1.000)", "-")
