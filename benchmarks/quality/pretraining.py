@@ -99,18 +99,18 @@ def fit(points: Sequence[Point], values: Sequence[float]) -> dict[str, tuple[flo
 
     Returns:
         Effect -> value and standard error, from the residuals. Backbones are compared with the
-        first, MLM with MDLM, and the slope is that of a doubling of the bases.
+        first, MLM with MDLM, and the slope is that of a doubling of the bases. What all points
+        share, as with one prefix, has no effect.
     """
     chosen = [(p, v) for p, v in zip(points, values, strict=True) if p.backbone in MASKED]
-    names = ["constant", *list(MASKED)[1:], "mlm", "a doubling of the bases"]
-    matrix = np.array(
-        [
-            [1.0, *(p.backbone == name for name in list(MASKED)[1:]), p.objective == "mlm",
-             np.log2(p.share)]
-            for p, _ in chosen
-        ],
-        dtype=np.float64,
-    )  # fmt: skip
+    columns: dict[str, list[float]] = {
+        "constant": [1.0 for _ in chosen],
+        **{name: [float(p.backbone == name) for p, _ in chosen] for name in list(MASKED)[1:]},
+        "mlm": [float(p.objective == "mlm") for p, _ in chosen],
+        "a doubling of the bases": [float(np.log2(p.share)) for p, _ in chosen],
+    }
+    names = [name for name, of in columns.items() if name == "constant" or len(set(of)) > 1]
+    matrix: NDArray[np.float64] = np.array([columns[name] for name in names], dtype=np.float64).T
     wanted: NDArray[np.float64] = np.array([value for _, value in chosen])
     effects, _, rank, _ = np.linalg.lstsq(matrix, wanted, rcond=None)
     assert rank == len(names)

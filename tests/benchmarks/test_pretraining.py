@@ -49,6 +49,14 @@ def test_the_fit_finds_effects_that_are_there():
     assert min(error for _, error in found.values()) > 1e-4
 
 
+def test_one_prefix_has_no_slope_and_the_other_effects_are_found():
+    points = sweep([1.0], 1.0, 100)
+    values = [0.3 + 0.02 * (p.backbone == list(MASKED)[2]) for p in points]
+    found = fit(points, values)
+    assert list(found) == ["constant", *list(MASKED)[1:], "mlm"]
+    assert [value for value, _ in found.values()] == pytest.approx([0.3, 0.0, 0.02, 0.0])
+
+
 def test_errors_of_the_fit_are_those_of_repeated_noise():
     points = sweep([0.25, 0.5, 1.0], 1.0, 100)
     rng = np.random.default_rng(0)
