@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.class_samples --table FILE.tsv.gz --runs DIR [--start 0]
         [--length 200] [--limit 1500] [--steps 1300] [--samples 100] [--guidance 1 2]
-        [--seed 0] [--out DIR] [--set KEY=VALUE ...] [--smoke]
+        [--seeds 1] [--out DIR] [--set KEY=VALUE ...] [--smoke]
 
 The rows of each class are divided: half of them train a masked diffusion model that is given the
 class (the recipe `quick` without experts, one strand), three tenths a logistic regression on words
@@ -18,16 +18,19 @@ that was asked for stands for:
 | g = 1, 2 | the model given the class, without guidance and with it |
 | no class | the same model, the class left open |
 
-A last row gives the mean over classes with a 95 % interval over sequences, and another the share of
-samples that are near copies of the generator's rows. A run in `--runs` that was begun is resumed.
+The last rows give the mean over classes with a 95 % interval over sequences, its standard deviation
+over seeds, and the share of samples that are near copies of the generator's rows. A seed decides on
+the division of the rows, the training and the samples. A run in `--runs` that was begun is resumed.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,7 +48,7 @@ from benchmarks.class_rows import (
     read_class_rows,
 )
 from benchmarks.quality.shuffled_elements import codes_of, text_of
-from benchmarks.results_table import RESULTS, Cell, ResultTable, finish, store
+from benchmarks.results_table import RESULTS, Cell, ResultTable, finish, mean_interval, store
 from benchmarks.started import start
 from benchmarks.trained import model_note, sha256_note
 from dnamdlm.assembly.api import Model
@@ -180,18 +183,68 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1300, help="of training")
     parser.add_argument("--samples", type=int, default=100, help="of each class and guidance")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--set", nargs="*", default=[], help="other settings of train")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the table")
     parser.add_argument("--smoke", action="store_true", help="print the table, store nothing")
     arguments = parser.parse_args()
-    length, seed = arguments.length, arguments.seed
+    if arguments.seeds < 1:
+        parser.error(f"seeds={arguments.seeds} is no number of seeds; choose 1 or more")
+    stem = arguments.table.name.split(".")[0]
+    outcomes = [judged(arguments, stem, seed) for seed in range(arguments.seeds)]
+    first = outcomes[0]
+    table = ResultTable(
+        theme=f"quality-class-samples-{stem.replace('_', '-')}",
+        title=f"Samples of {len(first.rows)} classes, judged: {arguments.table.name}",
+        columns=("class", "rows", *first.found),
+        rows=table_rows(outcomes),
+        notes=(
+            "share of sequences that the judge gives the class that was asked for, chance "
+            f"{1 / len(first.rows):.3f}; left out: {first.left_out}, and copies",
+            f"{arguments.samples} samples of each class, {arguments.steps} steps of training; "
+            f"seeds 0 to {arguments.seeds - 1}, each with a division of the rows, a model and a "
+            "judge of its own: means over seeds, also of the ends of intervals; rows, of the first",
+            *(f"seed {seed}: orders of the chains: {own.orders}"
+              for seed, own in enumerate(outcomes)),
+            sha256_note(arguments.table),
+            *(f"seed {seed}: {own.model}" for seed, own in enumerate(outcomes)),
+        ),
+    )  # fmt: skip
+    if arguments.smoke:
+        finish(table, smoke=True)
+    else:
+        store(table, folder=arguments.out)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one seed gave.
+
+    Attributes:
+        rows: class -> rows of the generator.
+        left_out: reason -> rows that are in no part.
+        found: column -> class -> whether the judge gives each sequence that class.
+        near: column -> share of near copies of the generator's rows.
+        orders: class -> order of its chain.
+        model: note about the generator.
+    """
+
+    rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    found: Mapping[str, Mapping[str, NDArray]]
+    near: Mapping[str, float]
+    orders: Mapping[str, int]
+    model: str
+
+
+def judged(arguments: argparse.Namespace, stem: str, seed: int) -> Outcome:
+    """Divide the rows, train, draw and judge, all by one seed."""
+    length = arguments.length
     rows = read_class_rows(
         arguments.table, start=arguments.start, length=length, limit=arguments.limit, seed=seed
     )
     parts = in_parts(rows, seed)
-    stem = arguments.table.name.split(".")[0]
-    run = arguments.runs / stem
+    run = arguments.runs / (f"{stem}-seed_{seed}" if seed else stem)
     trained(parts["generator"], run, steps=arguments.steps, seed=seed, given=arguments.set)
     model = dnamdlm.load(run)
     if not isinstance(model, Model):
@@ -202,46 +255,42 @@ def main() -> None:
         columns[name] = drawn(
             model, rows.names, count=arguments.samples, length=length, guidance=guidance, seed=seed
         )
-    judge = fit_judge(parts["judge"], seed)
-    table = ResultTable(
-        theme=f"quality-class-samples-{stem.replace('_', '-')}",
-        title=f"Samples of {len(rows.names)} classes, judged: {arguments.table.name}",
-        columns=("class", "rows", *columns),
-        rows=table_rows(judge, parts, columns),
-        notes=(
-            "share of sequences that the judge gives the class that was asked for, chance "
-            f"{1 / len(rows.names):.3f}; left out: {dict(rows.left_out)}, and copies",
-            f"{arguments.samples} samples of each class, {arguments.steps} steps of training, seed "
-            f"{seed}; orders of the chains: {orders}",
-            sha256_note(arguments.table),
-            model_note(model.loaded),
-        ),
-    )  # fmt: skip
-    if arguments.smoke:
-        finish(table, smoke=True)
-    else:
-        store(table, folder=arguments.out)
-
-
-def table_rows(
-    judge: Probe, parts: Mapping[str, ClassRows], columns: Mapping[str, Samples]
-) -> list[tuple[Cell, ...]]:
-    """One row per class, their mean, and the share of near copies of what the generator saw."""
-    names = list(parts["generator"].names)
-    found = {column: recognised(judge, names, samples) for column, samples in columns.items()}
-    rows: list[tuple[Cell, ...]] = [
-        (name, len(parts["generator"].of(name)),
-         *(f"{found[column][name].mean():.2f}" for column in columns))
-        for name in names
-    ]  # fmt: skip
-    means = [mean_share(found[column]) for column in columns]
-    shown = [f"{m.value:.3f} ({m.low:.3f} to {m.high:.3f})" for m in means]
-    rows.append(("mean", len(parts["generator"]), *shown))
+    judge, names = fit_judge(parts["judge"], seed), list(parts["generator"].names)
     learned = parts["generator"].texts
-    near = [
-        copies(learned, [text for own in samples.values() for text in own]).mean()
-        for samples in columns.values()
-    ]
+    return Outcome(
+        rows={name: len(parts["generator"].of(name)) for name in names},
+        left_out=dict(rows.left_out),
+        found={column: recognised(judge, names, own) for column, own in columns.items()},
+        near={
+            column: float(copies(learned, [text for of in own.values() for text in of]).mean())
+            for column, own in columns.items()
+        },
+        orders=orders,
+        model=model_note(model.loaded),
+    )
+
+
+def table_rows(outcomes: Sequence[Outcome]) -> list[tuple[Cell, ...]]:
+    """One row per class, their mean and its deviation over seeds, and the share of near copies."""
+    first = outcomes[0]
+    rows: list[tuple[Cell, ...]] = [
+        (name, count, *(
+            f"{statistics.mean(float(own.found[column][name].mean()) for own in outcomes):.2f}"
+            for column in first.found
+        ))
+        for name, count in first.rows.items()
+    ]  # fmt: skip
+    means = {column: [mean_share(own.found[column]) for own in outcomes] for column in first.found}
+    shown = [
+        f"{statistics.mean(m.value for m in own):.3f} ("
+        + mean_interval([(m.low, m.high) for m in own]) + ")"
+        for own in means.values()
+    ]  # fmt: skip
+    rows.append(("mean", sum(first.rows.values()), *shown))
+    if len(outcomes) > 1:
+        deviations = (statistics.stdev(m.value for m in own) for own in means.values())
+        rows.append(("standard deviation over seeds", None, *(f"{one:.3f}" for one in deviations)))
+    near = (statistics.mean(own.near[column] for own in outcomes) for column in first.found)
     rows.append(("near copies of the generator's rows", None, *(f"{share:.3f}" for share in near)))
     return rows
 

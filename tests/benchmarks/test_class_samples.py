@@ -11,7 +11,14 @@ from benchmarks.class_rows import (
     markov_tables,
     read_class_rows,
 )
-from benchmarks.quality.class_samples import fit_judge, mean_share, recognised, reference_samples
+from benchmarks.quality.class_samples import (
+    Outcome,
+    fit_judge,
+    mean_share,
+    recognised,
+    reference_samples,
+    table_rows,
+)
 from dnamdlm.errors import DataError
 
 
@@ -93,3 +100,20 @@ def test_samples_without_a_network_have_their_numbers_and_lengths(rows):
     assert [len(text) for text in columns["Markov"]["rich"]] == [60] * 7
     for text, other in zip(columns["real"]["poor"], columns["shuffled"]["poor"], strict=True):
         assert sorted(text) == sorted(other)
+
+
+def test_a_table_has_means_over_seeds_and_how_far_they_differ():
+    def outcome(of_a, of_b, near):
+        found = {"g = 1": {"a": np.array(of_a), "b": np.array(of_b)}}
+        return Outcome({"a": 3, "b": 4}, {}, found, {"g = 1": near}, {"a": 1, "b": 2}, "")
+
+    always = outcome([True] * 4, [True] * 8, 0.5)
+    assert table_rows([always]) == [
+        ("a", 3, "1.00"), ("b", 4, "1.00"), ("mean", 7, "1.000 (1.000 to 1.000)"),
+        ("near copies of the generator's rows", None, "0.500"),
+    ]  # fmt: skip
+    never = outcome([False] * 4, [False] * 8, 0.0)
+    a, b, mean, deviation, near = table_rows([always, never])
+    assert (a[2], b[2], mean[2], near[2]) == ("0.50", "0.50", "0.500 (0.500 to 0.500)", "0.250")
+    # of 1 and 0, with one degree of freedom.
+    assert deviation == ("standard deviation over seeds", None, "0.707")
