@@ -1,6 +1,6 @@
 """Which results of inference have the same bytes for every number of threads of a process.
 
-    python -m benchmarks.quality.thread_bits [--model yeast-demo] [--threads 2 3 4] [--rows 24]
+    python -m benchmarks.quality.thread_bits [--model yeast-demo] [--threads 2 3 4] [--rows 12]
         [--smoke]
 
 The kernels of PyTorch divide a product or a sum among threads, and may round another way for
@@ -26,7 +26,7 @@ from benchmarks.trained import model_note
 from dnamdlm.assembly.models import load_model
 from dnamdlm.errors import ConfigError
 
-_CHROMOSOME, _FIRST, _LENGTH = "chrIV", 100_000, 200
+_CHROMOSOME, _FIRST, _LENGTH, _SAMPLED = "chrIV", 100_000, 200, 60
 _TRAIN = (
     "config=tiny", "data.fasta=embedded:yeast", "data.valid=[chrXV]", "data.test=[chrXVI]",
     "trainer.max_steps=2", "trainer.valid_windows=2", "trainer.global_batch_size=4", "threads=1",
@@ -72,7 +72,7 @@ def results(model: str, folder: Path, threads: int, rows: int) -> dict[str, list
     run("score", *places, data, "variants=all", f"bed={folder / 'positions.bed'}", "scores=[llr]",
         f"out={scores}")  # fmt: skip
     run("embed", *places, data, f"data.bed={folder / 'intervals.bed'}", f"out={states}")
-    run("sample", *places, f"num_sequences={rows}", "length=96", "seed=1", f"out={samples}")
+    run("sample", *places, f"num_sequences={rows}", f"length={_SAMPLED}", f"out={samples}")
     with np.load(states) as table:
         embedded = [row.tobytes() for row in table["embedding"]]
     return {
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Bytes of results by the number of threads.")
     parser.add_argument("--model", default="yeast-demo")
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--rows", type=int, default=24, help="positions, intervals and samples")
+    parser.add_argument("--rows", type=int, default=12, help="positions, intervals and samples")
     parser.add_argument("--smoke", action="store_true", help="one model, few rows, print only")
     options = parser.parse_args()
     rows = 5 if options.smoke else options.rows
@@ -144,8 +144,8 @@ def main() -> None:
         rows=found,
         notes=(
             f"{rows} positions (score, llr on both strands), intervals of 172 to 200 bases (embed) "
-            "and sequences of 96 bases (sample), in one process on a CPU; all networks but the "
-            "first after two steps of training",
+            f"and sequences of {_SAMPLED} bases (sample), in one process on a CPU; all networks "
+            "but the first after two steps of training",
             model_note(load_model(options.model)),
         ),
     )
