@@ -6,6 +6,7 @@ import os
 import random
 import tracemalloc
 
+import pandas as pd
 import pytest
 
 from dnamdlm.assembly.finetune import predicted_parts, spooled_rows
@@ -14,7 +15,7 @@ from dnamdlm.assembly.finetune.predicted_inputs import rows_of_file
 from dnamdlm.assembly.finetune.predicted_parts import spooled_input
 from dnamdlm.assembly.finetune.predicted_rows import PredictedRows
 from dnamdlm.assembly.finetune.prediction import head_folders
-from dnamdlm.data import textfile
+from dnamdlm.data import parquet_batches, textfile
 from dnamdlm.errors import DataError
 from tests.helpers import entries
 from tests.helpers.entries import composed
@@ -45,7 +46,14 @@ def _short_blocks(monkeypatch):
 def write(folder, ending, texts):
     """An input file of these sequences."""
     path = folder / f"{len(texts)}{ending}"
-    if ending == ".fa":
+    if ending == ".parquet":
+        notes = [f"the note of row {i}" for i in range(len(texts))]
+        pd.DataFrame({"sequence": texts, "note": notes}).to_parquet(path)
+        return path
+    if ending == ".bed":
+        (folder / "g.fa").write_text(f">chr1\n{''.join(texts)}\n")
+        lines = [f"chr1\t{20 * i}\t{20 * i + 20}\tthe_name_of_row_{i}\n" for i in range(len(texts))]
+    elif ending == ".fa":
         lines = [f">record_{i}\n{text}\n" for i, text in enumerate(texts)]
     else:
         mark = {".csv": ",", ".tsv": "\t"}[ending]
@@ -69,15 +77,22 @@ def settings_of(run, path):
     return (f"model={run}", f"input={path}", f"out={path.parent / 'o.tsv'}", "device=cpu")
 
 
-@pytest.mark.parametrize("ending", [".tsv", ".csv", ".fa"])
-def test_sixteen_times_the_rows_are_checked_in_no_more_memory(run, texts, tmp_path, ending):
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".fa", ".bed", ".parquet"])
+def test_sixteen_times_the_rows_are_checked_in_no_more_memory(
+    run, texts, tmp_path, ending, monkeypatch
+):
+    monkeypatch.setattr(parquet_batches, "_ROWS", 512)
     folder = head_folders(run, 1)[0]
+    data = PredictedInput()
 
     def read(path):
-        with spooled_input(folder, str(path), PredictedInput()) as rows:
+        with spooled_input(folder, str(path), data) as rows:
             assert (rows.num_faults, rows.longest) == (0, 20)
 
     small, large = (write(tmp_path, ending, texts[:number]) for number in (FEW, MANY))
+    if ending == ".bed":
+        # the last genome has the bases of both files.
+        data = PredictedInput(fasta=str(tmp_path / "g.fa"), cache_dir=str(tmp_path / "cache"))
     # what is imported and kept at the first call is none of its rows.
     read(small)
     few, many = (peak_of(lambda path=path: read(path)) for path in (small, large))
@@ -123,6 +138,39 @@ def test_batches_on_the_disk_are_those_of_the_whole_input(run, texts, tmp_path, 
     assert again.sequences.names == whole.sequences.names
     assert again.faults == whole.faults
     assert sorted(whole.faults) == [*range(7, 14), 25]
+
+
+def test_intervals_and_rows_of_parquet_are_those_of_a_table_whatever_the_batch(
+    run, texts, tmp_path, monkeypatch
+):
+    folder = head_folders(run, 1)[0]
+    few = texts[:50]
+    table, parquet, bed = (write(tmp_path, ending, few) for ending in (".tsv", ".parquet", ".bed"))
+    data = PredictedInput(fasta=str(tmp_path / "g.fa"), cache_dir=str(tmp_path / "cache"))
+    given = rows_of_file(folder, str(table), PredictedInput())
+    for together in (512, 7, 1):
+        monkeypatch.setattr(predicted_parts, "ROWS_OF_BATCH", together)
+        monkeypatch.setattr(parquet_batches, "_ROWS", 3 * together - 2)
+        with spooled_input(folder, str(parquet), PredictedInput()) as rows:
+            assert rows.digest() == given.sequences.digest()
+            assert PredictedRows.joined(map(rows.rows, range(len(rows)))).columns == given.columns
+        with spooled_input(folder, str(bed), data) as rows:
+            assert rows.digest() == given.sequences.digest()
+            names = PredictedRows.joined(map(rows.rows, range(len(rows)))).columns["name"]
+            assert names == [f"the_name_of_row_{i}" for i in range(50)]
+
+
+def test_a_bad_interval_after_many_good_ones_stops_with_its_line(run, texts, tmp_path):
+    path = write(tmp_path, ".bed", texts[:40])
+    with path.open("a") as file:
+        file.write("chr1\t790\t801\n")
+    data = PredictedInput(fasta=str(tmp_path / "g.fa"), cache_dir=str(tmp_path / "cache"))
+    message = r"40\.bed, line 41: record 'chr1' has 800 bp, but chr1:790-801 ends at 801"
+    with (
+        pytest.raises(DataError, match=message),
+        spooled_input(head_folders(run, 1)[0], str(path), data),
+    ):
+        pass
 
 
 def test_what_is_said_of_all_rows_counts_those_of_every_batch(run, tmp_path, monkeypatch, caplog):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dnamdlm.data import parquet_batches
 from dnamdlm.data.tasks.families import (
     NUCLEOTIDE_TRANSFORMER_REVISED,
     GenomicBenchmarks,
@@ -211,6 +212,31 @@ def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"t\.parquet"):
         Table(str(tmp_path / "t.parquet")).open(None)
+    # the end of the file is whole, and a page of its middle is not.
+    path = tmp_path / "u.parquet"
+    pd.DataFrame({"sequence": ["ACGT"] * 99, "label": range(99)}).to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"u\.parquet: not a readable parquet file"):
+        Table(str(path), test=str(path)).open(None)
+
+
+def test_the_index_of_a_stored_frame_is_no_column_and_batches_change_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"sequence": list("ACGTACG"), "label": [0, 1, 1, 0, None, 1, 0]})
+    frame["kind"] = pd.Categorical(list("xyzzyxx"))
+    frame = frame.convert_dtypes()
+    frame.iloc[[5, 3, 4, 0, 1]].to_parquet(path)
+    whole = read_label_rows(path)
+    assert whole.table == {
+        "sequence": list("CTAAC"), "label": ["1", "0", "", "0", "1"], "kind": list("xzyxy"),
+    }  # fmt: skip
+    monkeypatch.setattr(parquet_batches, "_ROWS", 2)
+    assert read_label_rows(path) == whole
+    frame.iloc[:0].to_parquet(path)
+    with pytest.raises(DataError, match="the table has no row"):
+        read_label_rows(path)
 
 
 def test_revised_tasks_have_their_own_names_and_one_metric(tmp_path):

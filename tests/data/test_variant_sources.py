@@ -148,6 +148,18 @@ def test_a_table_that_is_none_is_one_sentence(tmp_path, name, text, message):
     assert "\n" not in str(found.value)
 
 
+def test_parquet_that_is_damaged_in_its_middle_is_one_sentence(tmp_path):
+    path = tmp_path / "v.parquet"
+    frame = pd.DataFrame({"chrom": ["chr1"], "pos": [5], "ref": ["A"], "alt": ["C"]})
+    frame.to_parquet(path)
+    # the names of the columns, at its end, are whole.
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"v\.parquet: not a readable parquet file; write it"):
+        essentials(open_variants(path))
+
+
 def test_a_vcf_file_is_known_by_its_first_line_whatever_its_name(tmp_path, wanted):
     (tmp_path / "v.tsv").write_text((tmp_path / "v.vcf").read_text())
     assert essentials(open_variants(tmp_path / "v.tsv")) == wanted

@@ -18,7 +18,7 @@ from dnamdlm.assembly.finetune.predicted_rows import PredictedRows
 from dnamdlm.assembly.finetune.text_tasks import encoder_of
 from dnamdlm.assembly.modality import Text
 from dnamdlm.data.genome.genome_files import open_genome
-from dnamdlm.data.genome.intervals import read_bed
+from dnamdlm.data.genome.intervals import bed_rows
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.tasks.delimited import DelimitedRows, ending_of
 from dnamdlm.data.tasks.sentences import Sentences, TextEncoder, chosen
@@ -94,15 +94,11 @@ def _noticing_n_alone(batches: Iterable[PredictedRows], path: str) -> Iterator[P
 
 
 def _intervals(path: str, data: PredictedInput, together: int) -> Iterator[PredictedRows]:
-    """Intervals of a BED file; those on the reverse strand are reverse-complemented.
-
-    The intervals are read whole, their bases are not.
-    """
+    """Intervals of a BED file; those on the reverse strand are reverse-complemented."""
     if data.fasta is None:
         raise ConfigError(f"input={path} is a BED file and needs its genome; give data.fasta=FILE")
     store = open_genome(data.fasta, cache_dir=data.cache_dir, rna=data.rna)
-    table = read_bed(path, store.lengths)
-    for batch in _together(zip(table.intervals, table.names, strict=True), together):
+    for batch in _together(bed_rows(path, store.lengths), together):
         intervals = [interval for interval, _ in batch]
         names = [
             name if name not in (None, ".") else str(interval) for interval, name in batch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -101,12 +101,47 @@ def read_bed(
     Raises:
         DataError: for a bad row, a file without rows, or a file that cannot be read.
     """
-    path = Path(path)
     intervals: list[Interval] = []
     names: list[str | None] = []
     lines: list[int] = []
     rejected: list[RejectedRow] = []
+    for number, interval, name in _accepted(Path(path), lengths, rejected, bad_rows, elsewhere):
+        intervals.append(interval)
+        names.append(name)
+        lines.append(number)
+    return BedTable(
+        intervals=tuple(intervals),
+        names=tuple(names),
+        lines=tuple(lines),
+        rejected=tuple(rejected),
+        num_rows=len(intervals) + len(rejected),
+    )
+
+
+def bed_rows(path: str | Path, lengths: Mapping[str, int]) -> Iterator[tuple[Interval, str | None]]:
+    """Interval and name of each row of a BED file, of which none is kept in memory.
+
+    Args:
+        path: as `read_bed`.
+        lengths: length in bases of every record that a row may name.
+
+    Raises:
+        DataError: as `read_bed`; for a bad row once it is reached, and without rows at the end.
+    """
+    for _, interval, name in _accepted(Path(path), lengths, [], "error", "error"):
+        yield interval, name
+
+
+def _accepted(
+    path: Path,
+    lengths: Mapping[str, int],
+    rejected: list[RejectedRow],
+    bad_rows: Literal["error", "skip"],
+    elsewhere: Literal["error", "skip"],
+) -> Iterator[tuple[int, Interval, str | None]]:
+    """Line number, interval and name of each row; those that are left out go to `rejected`."""
     other = unknown = ""
+    is_empty = True
     for number, line in read_lines(path):
         if not line.strip() or line.split(maxsplit=1)[0].startswith(_SKIPPED_PREFIXES):
             continue
@@ -127,23 +162,15 @@ def read_bed(
             rejected.append(RejectedRow(number, str(error)))
             unknown = unknown or ("" if chrom in lengths else chrom)
             continue
-        intervals.append(interval)
-        names.append(name)
-        lines.append(number)
-    if not intervals:
+        is_empty = False
+        yield number, interval, name
+    if is_empty:
         if other:
             raise DataError(
                 f"{path}: {unknown_record(other, lengths)}, nor is any other record of the file"
             )
         found = f"all {len(rejected)} rows were rejected" if rejected else "no rows"
         raise DataError(f"{path}: {found}; a BED file needs rows of chrom, start and end")
-    return BedTable(
-        intervals=tuple(intervals),
-        names=tuple(names),
-        lines=tuple(lines),
-        rejected=tuple(rejected),
-        num_rows=len(intervals) + len(rejected),
-    )
 
 
 def check_inside(interval: Interval, lengths: Mapping[str, int], remedy: str = "") -> None:

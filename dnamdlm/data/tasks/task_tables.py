@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from dnamdlm.data.parquet_batches import parquet_batches, parquet_schema
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.tasks.delimited import SEPARATORS, DelimitedRows, ending_of
 from dnamdlm.data.tasks.fasta_rows import FastaRecord, fasta_records
@@ -120,8 +121,6 @@ def open_label_rows(
 ) -> OpenLabelRows:
     """Open a file of sequences to read one row after the other.
 
-    Parquet files are read whole.
-
     Args:
         path: as `read_label_rows`, and so are the others.
         sequence_column: name of the column.
@@ -206,21 +205,19 @@ def _text_rows(path: Path) -> tuple[tuple[str, ...], Iterator[Sequence[str]]]:
 def _parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[Sequence[str]]]:
     import pandas as pd
 
-    try:
-        # numbers keep their type where values are missing, which are empty fields as in a CSV file.
-        table = pd.read_parquet(path, dtype_backend="pyarrow")
-    except ImportError as error:
-        raise DataError(
-            f"{path}: reading parquet needs the package pyarrow; install it, or write a CSV file"
-        ) from error
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable parquet file; write it again") from error
-    columns = [
-        ["" if value is pd.NA else str(value) for value in table[name]] for name in table.columns
-    ]
-    return tuple(map(str, table.columns)), zip(*columns, strict=True)
+    def rows() -> Iterator[Sequence[str]]:
+        for batch in parquet_batches(path):
+            # numbers keep their type where values are missing, empty fields as in a CSV file.
+            table = batch.to_pandas(types_mapper=pd.ArrowDtype)
+            columns = [
+                ["" if value is pd.NA else str(value) for value in table[name]]
+                for name in table.columns
+            ]
+            yield from zip(*columns, strict=True)
+
+    # the index of a stored DataFrame is no column.
+    empty = parquet_schema(path).empty_table().to_pandas(types_mapper=pd.ArrowDtype)
+    return tuple(map(str, empty.columns)), rows()
 
 
 def _fasta_rows(path: Path, *, labelled: bool, rna: bool) -> Iterator[LabelRow]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnamdlm.data.csv_rows import csv_rows
 from dnamdlm.data.named_files import variants_in
+from dnamdlm.data.parquet_batches import parquet_batches, parquet_schema
 from dnamdlm.data.piped_files import on_disk
 from dnamdlm.data.textfile import has_quoting, read_lines
 from dnamdlm.data.variants.bcf import BcfFile, is_bcf
@@ -35,7 +36,6 @@ _NAMES = {
     "id": ("id",),
 }
 _NEEDED = ("chrom", "pos", "ref", "alt")
-_BATCH_ROWS = 4096
 _VCF_HEAD = "##fileformat=VCF"
 META = (f"{_VCF_HEAD}v4.3",)
 """Header of a VCF file that is made of variants of another form."""
@@ -248,27 +248,11 @@ class _TextTable:
 class _ParquetTable:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names: tuple[str, ...] = tuple(self._opened().schema_arrow.names)
-
-    def _opened(self) -> Any:
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError as error:
-            raise DataError(
-                f"{self.path}: reading parquet needs the package pyarrow; install it, or write a "
-                "CSV file"
-            ) from error
-        try:
-            return pq.ParquetFile(on_disk(self.path))
-        except FileNotFoundError as error:
-            raise DataError(f"{self.path}: no such file; check the path") from error
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self.path}: not a readable parquet file; write it again") from error
+        self.names: tuple[str, ...] = tuple(parquet_schema(path).names)
 
     def cells(self) -> Iterator[tuple[int, list[str]]]:
         number = 0
-        for batch in self._opened().iter_batches(_BATCH_ROWS):
+        for batch in parquet_batches(self.path):
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 number += 1
                 yield number, [_cell(value) for value in values]
