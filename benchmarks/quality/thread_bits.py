@@ -37,8 +37,7 @@ NETWORKS: Mapping[str, Sequence[str]] = {
     "transformer of 512 channels": ("backbone=dit", "backbone.hidden_size=512"),
     "Caduceus-PS": ("backbone=caduceus_ps",),
     "convolutions": ("backbone=convnet", "backbone.hidden_size=128", "backbone.num_blocks=8"),
-    "causal transformer": ("lm=ar", "backbone=ar"),
-    "causal Hyena": ("lm=ar", "backbone=hyena"),
+    "DiMamba": ("backbone=dimamba", "backbone.hidden_size=128", "backbone.num_blocks=2"),
 }
 """Name -> settings of a network that is trained for two steps."""
 RESULTS = ("score", "embed", "sample")
