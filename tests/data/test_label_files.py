@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dnamdlm.data import parquet_batches
@@ -220,6 +222,15 @@ def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"u\.parquet: not a readable parquet file"):
         Table(str(path), test=str(path)).open(None)
+
+
+@pytest.mark.parametrize("repeated", ["sequence", "note"])
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, repeated):
+    path = tmp_path / "t.parquet"
+    names = ["sequence", "note", repeated]
+    pq.write_table(pa.Table.from_arrays([pa.array(["ACGT", "AC"])] * 3, names=names), path)
+    with pytest.raises(DataError, match=r"t\.parquet: not a readable parquet file; write it again"):
+        read_label_rows(path, labelled=False)
 
 
 def test_the_index_of_a_stored_frame_is_no_column_and_batches_change_nothing(tmp_path, monkeypatch):

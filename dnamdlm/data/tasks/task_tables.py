@@ -215,8 +215,11 @@ def _parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[Sequence[str]]]
             ]
             yield from zip(*columns, strict=True)
 
+    schema = parquet_schema(path)
+    if len(set(schema.names)) < len(schema.names):
+        raise DataError(f"{path}: not a readable parquet file; write it again")
     # the index of a stored DataFrame is no column.
-    empty = parquet_schema(path).empty_table().to_pandas(types_mapper=pd.ArrowDtype)
+    empty = schema.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
     return tuple(map(str, empty.columns)), rows()
 
 
