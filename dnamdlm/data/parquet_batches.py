@@ -49,7 +49,8 @@ def _opened(path: Path) -> Iterator[Any]:
             f"{path}: reading parquet needs the package pyarrow; install it, or write a CSV file"
         ) from error
     try:
-        with pq.ParquetFile(on_disk(path), buffer_size=_READ_AT_ONCE) as file:
+        # to buffer ahead is to hold a whole row group.
+        with pq.ParquetFile(on_disk(path), buffer_size=_READ_AT_ONCE, pre_buffer=False) as file:
             yield file
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error

@@ -224,6 +224,16 @@ def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
         Table(str(path), test=str(path)).open(None)
 
 
+def test_batches_of_parquet_hold_no_whole_row_group(tmp_path):
+    path = tmp_path / "t.parquet"
+    letters = np.random.default_rng(1).integers(65, 91, (40_000, 150), dtype=np.uint8)
+    texts = [row.tobytes().decode("ascii") for row in letters]
+    pq.write_table(pa.table({"sequence": texts}), path, row_group_size=len(texts))
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() for _ in parquet_batches.parquet_batches(path))
+    assert most - before < path.stat().st_size / 2
+
+
 @pytest.mark.parametrize("repeated", ["sequence", "note"])
 def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, repeated):
     path = tmp_path / "t.parquet"
