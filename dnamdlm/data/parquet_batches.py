@@ -48,6 +48,10 @@ def _opened(path: Path) -> Iterator[Any]:
         raise DataError(
             f"{path}: reading parquet needs the package pyarrow; install it, or write a CSV file"
         ) from error
+    if path.is_dir():
+        raise DataError(
+            f"{path}: this is a folder; give one of its files, or write all of it to one file"
+        )
     try:
         # to buffer ahead is to hold a whole row group.
         with pq.ParquetFile(on_disk(path), buffer_size=_READ_AT_ONCE, pre_buffer=False) as file:

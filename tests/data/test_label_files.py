@@ -224,6 +224,13 @@ def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
         Table(str(path), test=str(path)).open(None)
 
 
+def test_a_folder_of_parquet_files_is_refused_with_what_to_do(tmp_path):
+    folder = tmp_path / "t.parquet"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"t\.parquet: this is a folder; give one of its files, or"):
+        read_label_rows(folder)
+
+
 def test_batches_of_parquet_hold_no_whole_row_group(tmp_path):
     path = tmp_path / "t.parquet"
     letters = np.random.default_rng(1).integers(65, 91, (40_000, 150), dtype=np.uint8)
@@ -239,7 +246,7 @@ def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, repeated):
     path = tmp_path / "t.parquet"
     names = ["sequence", "note", repeated]
     pq.write_table(pa.Table.from_arrays([pa.array(["ACGT", "AC"])] * 3, names=names), path)
-    with pytest.raises(DataError, match=r"t\.parquet: not a readable parquet file; write it again"):
+    with pytest.raises(DataError, match=rf"t\.parquet: two columns have the name '{repeated}'"):
         read_label_rows(path, labelled=False)
 
 

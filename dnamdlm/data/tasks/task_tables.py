@@ -216,8 +216,8 @@ def _parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[Sequence[str]]]
             yield from zip(*columns, strict=True)
 
     schema = parquet_schema(path)
-    if len(set(schema.names)) < len(schema.names):
-        raise DataError(f"{path}: not a readable parquet file; write it again")
+    if repeated := [name for name in schema.names if schema.names.count(name) > 1]:
+        raise DataError(f"{path}: two columns have the name {repeated[0]!r}; give each its own")
     # the index of a stored DataFrame is no column.
     empty = schema.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
     return tuple(map(str, empty.columns)), rows()
