@@ -99,7 +99,7 @@ def _promoters(theme: str, name: str, what: str) -> Panel:
     """Areas under the ROC curve, and those that others published for larger models."""
     table, content = read_table(theme)
     bars = tuple(_area("", content, row) for row in content["rows"])
-    title = f"Core promoters of GUE {what}, test rows without copies in train"
+    title = f"GUE promoters {what}, rows without copies in train"
     return Panel(name, title, "area under the ROC curve", "chance", bars, table)
 
 
