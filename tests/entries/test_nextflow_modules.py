@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+import dnamdlm
 from tests.entries.commands import run
 from tests.helpers.entries import composed
 
@@ -227,15 +228,17 @@ def test_four_shards_give_the_bytes_of_one_command(task, data, name):
     assert content_of(joined / "joined" / target) == content_of(data / target)
 
 
+TRAINING = (
+    "config=tiny data.length=64 data.valid=[b] data.test=null data.train=[a] "
+    "trainer.max_steps=2 trainer.valid_windows=2 trainer.global_batch_size=4 "
+    "trainer.accelerator=cpu"
+)
+
+
 @pytest.mark.slow
 def test_a_model_is_trained_and_scores(task, data):
-    training = (
-        "config=tiny data.length=64 data.valid=[b] data.test=null data.train=[a] "
-        "trainer.max_steps=2 trainer.valid_windows=2 trainer.global_batch_size=4 "
-        "trainer.accelerator=cpu"
-    )
     meta = SimpleNamespace(id="run")
-    script, _ = command_of("train", "script", meta=meta, fasta="g.fa", annotation=[], args=training)
+    script, _ = command_of("train", "script", meta=meta, fasta="g.fa", annotation=[], args=TRAINING)
     folder = task(script, {"g.fa": data / "g.fa"})
     names = {"meta": SimpleNamespace(id="o"), "variants": "v.csv", "fasta": "g.fa", "model": "run"}
     script, _ = command_of("score", "script", **names, index=[], shard="", args="scores=[llr]")
@@ -256,27 +259,117 @@ def nextflow():
     return found
 
 
+@pytest.fixture
+def nextflow_run(nextflow, task, data, tmp_path):
+    """Runs a workflow with settings of its own; `dnamdlm` is on the path of its tasks."""
+
+    def nextflow_run(workflow, settings, *options):
+        (tmp_path / "own.config").write_text(settings)
+        return subprocess.run(
+            [nextflow, "-c", tmp_path / "own.config", "run", workflow,
+             "--model", ROOT / "dnamdlm" / "pretrained" / "yeast-demo", "--fasta", data / "g.fa",
+             "--variants", data / "v.csv", "--outdir", tmp_path / "found", "-ansi-log", "false",
+             *options],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
+
+    return nextflow_run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["-stub-run"]], ids=["real", "stub"])
 def test_nextflow_joins_four_shards_to_the_bytes_of_one_command(
-    nextflow, task, data, tmp_path, options
+    nextflow_run, data, tmp_path, options
 ):
     given = "scores=[llr] batch_size=4 part_rows=1"
     settings = ["model=yeast-demo", "variants=v.csv", "data.fasta=g.fa", "threads=1"]
     run("score", *settings, *given.split(), "out=one.tsv")
-    (tmp_path / "own.config").write_text(
-        f"process {{ withName: 'DNAMDLM_SCORE' {{ ext.args = '{given}' }} }}\n"
-    )
-    ended = subprocess.run(
-        [nextflow, "-c", tmp_path / "own.config", "run", ROOT / "workflows" / "nextflow",
-         "--model", ROOT / "dnamdlm" / "pretrained" / "yeast-demo", "--fasta", data / "g.fa",
-         "--variants", data / "v.csv", "--shards", "4", "--outdir", tmp_path / "found", *options],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+    own = f"process {{ withName: 'DNAMDLM_SCORE' {{ ext.args = '{given}' }} }}\n"
+    ended = nextflow_run(ROOT / "workflows" / "nextflow", own, "--shards", "4", *options)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (joined,) = (tmp_path / "found").iterdir()
     if not options:
         assert joined.read_bytes() == (data / "one.tsv").read_bytes()
+
+
+@pytest.mark.slow
+def test_nextflow_is_not_asked_for_a_single_shard(nextflow_run, tmp_path):
+    # the one task would write a result and no parts, and nothing would be published.
+    ended = nextflow_run(ROOT / "workflows" / "nextflow", "", "--shards", "1", "-stub-run")
+    assert ended.returncode != 0
+    assert "shards=1: one command needs no workflow; give at least 2" in ended.stdout + ended.stderr
+    assert not (tmp_path / "found").exists()
+
+
+ALL = """
+include { DNAMDLM_EMBED ; DNAMDLM_EMBED as EMBED_WHOLE } from 'MODULES/embed/main'
+include { DNAMDLM_TRACKS ; DNAMDLM_TRACKS as TRACKS_WHOLE } from 'MODULES/tracks/main'
+include { DNAMDLM_TRAIN } from 'MODULES/train/main'
+include { DNAMDLM_SCORE } from 'MODULES/score/main'
+include { DNAMDLM_GATHER as GATHER_EMBED } from 'MODULES/gather/main'
+include { DNAMDLM_GATHER as GATHER_TRACKS } from 'MODULES/gather/main'
+
+workflow {
+    def genome = file(params.fasta)
+    def model = file(params.model)
+    shards = channel.of('3/4', '1/4', '4/4', '2/4')
+    DNAMDLM_EMBED(shards.map { shard -> [ [ id: 'o' ], genome, [], shard ] }, model)
+    EMBED_WHOLE([ [ id: 'o' ], genome, [], '' ], model)
+    GATHER_EMBED(DNAMDLM_EMBED.out.parts.groupTuple(size: 4))
+    DNAMDLM_TRACKS(shards.map { shard -> [ [ id: 'o' ], genome, [], [], shard ] }, model)
+    TRACKS_WHOLE([ [ id: 'o' ], genome, [], [], '' ], model)
+    GATHER_TRACKS(DNAMDLM_TRACKS.out.parts.groupTuple(size: 4))
+    DNAMDLM_TRAIN([ [ id: 'trained' ], genome, [] ])
+    variants = [ [ id: 'o' ], file(params.variants), [], '' ]
+    trained = DNAMDLM_TRAIN.out.run.map { _meta, run -> run }
+    DNAMDLM_SCORE(variants, [ [ id: 'genome' ], genome ], trained)
+    versions = channel.topic('versions').map { _process, tool, version -> "${tool} ${version}" }
+    versions.unique().view()
+}
+"""
+
+ALL_SETTINGS = """
+process {
+    cpus = 1
+    publishDir = [ path: { "${params.outdir}/${task.process}" }, mode: 'copy' ]
+    withName: 'DNAMDLM_EMBED|EMBED_WHOLE' { ext.args = 'batch_size=4 part_rows=1' }
+    withName: 'DNAMDLM_TRACKS|TRACKS_WHOLE' {
+        ext.args = 'batch_size=2 stride=2 part_rows=1 data.annotation=null'
+    }
+    withName: 'DNAMDLM_TRAIN' { ext.args = 'TRAINING' }
+    withName: 'DNAMDLM_SCORE' { ext.args = 'scores=[llr]' }
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["-stub-run"]], ids=["real", "stub"])
+def test_nextflow_runs_every_module(nextflow_run, tmp_path, options):
+    (tmp_path / "main.nf").write_text(ALL.replace("MODULES", str(MODULES)))
+    own = ALL_SETTINGS.replace("TRAINING", TRAINING)
+    ended = nextflow_run(tmp_path / "main.nf", own, *options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count(f"dnamdlm {dnamdlm.__version__}") == 1
+    found = tmp_path / "found"
+    assert (found / "DNAMDLM_SCORE" / "o.tsv").exists()
+    for whole, joined, name in (
+        ("EMBED_WHOLE", "GATHER_EMBED", "o.parquet"), ("TRACKS_WHOLE", "GATHER_TRACKS", "o"),
+    ):  # fmt: skip
+        first, second = found / whole / name, found / joined / "joined" / name
+        assert first.exists()
+        assert second.exists()
+        if not options:
+            assert content_of(first) == content_of(second)
+
+
+@pytest.mark.slow
+def test_nextflow_finds_no_fault_in_the_files(nextflow, tmp_path):
+    ended = subprocess.run(
+        [nextflow, "lint", ROOT / "workflows" / "nextflow"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{len(NAMES) + 2} files had no errors" in ended.stdout + ended.stderr
 
 
 GROOVY = """

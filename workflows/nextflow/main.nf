@@ -7,6 +7,9 @@ include { DNAMDLM_SCORE  } from './modules/dnamdlm/score/main'
 
 workflow {
     def shards   = params.shards as int
+    if (shards < 2) {
+        error "shards=${shards}: one command needs no workflow; give at least 2"
+    }
     def variants = file(params.variants, checkIfExists: true)
     def genome   = file(params.fasta, checkIfExists: true)
     def meta     = [ id: variants.simpleName ]
