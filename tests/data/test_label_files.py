@@ -217,9 +217,8 @@ def test_a_damaged_parquet_table_is_one_sentence(tmp_path):
     # the end of the file is whole, and a page of its middle is not.
     path = tmp_path / "u.parquet"
     pd.DataFrame({"sequence": ["ACGT"] * 99, "label": range(99)}).to_parquet(path)
-    content = bytearray(path.read_bytes())
-    content[4:60] = bytes(56)
-    path.write_bytes(content)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(56) + content[60:])
     with pytest.raises(DataError, match=r"u\.parquet: not a readable parquet file"):
         Table(str(path), test=str(path)).open(None)
 
